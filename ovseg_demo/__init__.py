@@ -1,0 +1,1 @@
+"""Open-vocabulary semantic segmentation: type class names, see the map."""

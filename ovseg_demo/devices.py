@@ -1,0 +1,87 @@
+"""The one place that chooses a device and a precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from ovseg_demo.errors import DeviceError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where the networks run and in which precision.
+
+    Attributes:
+        device: where weights and activations live.
+        dtype: of the weights and activations of the heavy towers: float32, bfloat16 or float16.
+    """
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def resolve(cls, device: str = "auto", precision: str = "auto") -> Runtime:
+        """Turn what a user asked for into what this machine has.
+
+        ``device="auto"`` takes CUDA, then MPS, then the CPU. ``precision="auto"`` takes bfloat16 where the hardware
+        multiplies it faster than float32, float16 on older CUDA cards and on MPS, and float32 elsewhere.
+
+        Raises:
+            DeviceError: an unknown name, an absent device, or float16 on a CPU (where it is a thousand times slower).
+        """
+        found = torch.device(_find_device(device))
+        return cls(found, _find_dtype(found.type, precision))
+
+    def with_float32(self) -> Runtime:
+        """The same device in full precision, for the small networks that gain nothing from less."""
+        return Runtime(self.device, torch.float32)
+
+    def autocast(self) -> AbstractContextManager:
+        """Context in which float32 networks compute their matrix products in :attr:`dtype`."""
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def _find_device(name: str) -> str:
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    kind = name.split(":")[0]
+    if name == "auto":
+        return next(kind for kind, there in present.items() if there)
+    if kind not in present:
+        raise DeviceError(f'There is no device "{name}"; choose one of {", ".join(DEVICES)}.')
+    if not present[kind]:
+        raise DeviceError(f'The device "{name}" is not there on this machine; use "auto" or "cpu".')
+    return name
+
+
+def _find_dtype(device_type: str, precision: str) -> torch.dtype:
+    if precision == "auto":
+        return _fastest_dtype(device_type)
+    if precision not in PRECISIONS:
+        raise DeviceError(f'There is no precision "{precision}"; choose auto, {", ".join(PRECISIONS)}.')
+    if device_type == "cpu" and precision == "float16":
+        raise DeviceError("float16 on a CPU is a thousand times slower than float32; use bfloat16 or float32 there.")
+    return PRECISIONS[precision]
+
+
+def _fastest_dtype(device_type: str) -> torch.dtype:
+    if device_type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device_type == "mps":
+        return torch.float16
+    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
