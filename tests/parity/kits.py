@@ -56,7 +56,7 @@ def load_kit(name: str) -> Kit:
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float = 1e-4) -> None:
-    """Fail unless every value is within ``tolerance`` times the largest expected value of the expected one."""
+    """Fail unless each value is within ``tolerance`` times the largest expected value of the expected one."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     error = np.abs(actual.astype(np.float64) - expected).max() / np.abs(expected).max()
