@@ -1,0 +1,166 @@
+"""Class names as visitors type them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovseg_demo.errors import ModelError, VocabularyError
+from ovseg_demo.vocabulary import (
+    MAX_CLASSES,
+    MAX_NAME_LENGTH,
+    MAX_NAMES,
+    OTHERS,
+    TEMPLATES,
+    ClassName,
+    Vocabulary,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Oculus, Ukulele", ("Oculus", "Ukulele")),
+        ("a;b\nc\r\nd", ("a", "b", "c", "d")),
+        ("，a、b；c", ("a", "b", "c")),
+        ("  saturn   v ,\ttoys\t", ("saturn v", "toys")),
+        ("a,,b, ,;\n,", ("a", "b")),
+        ("\"a\", 'b', “c”, «d», `e`", ("a", "b", "c", "d", "e")),
+        ("\"a, b'", ("a", "b")),
+        ("men's shoes, rock 'n' roll", ("men's shoes", "rock 'n' roll")),
+        ("Dog, dog, DOG, cat", ("Dog", "cat")),
+        ("caf\u00e9, cafe\u0301, tea", ("caf\u00e9", "tea")),
+        (
+            "a\x00b, \x1b[31mred, zero\u200bwidth, \u202eevil, \ud800x",
+            ("ab", "[31mred", "zerowidth", "evil", "x"),
+        ),
+        (["saturn v", " toys ", "", "road, route"], ("saturn v", "toys", "road, route")),
+    ],
+)
+def test_names_are_read_forgivingly(text, expected):
+    assert Vocabulary.parse(text).class_names == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cup / mug, dog", [("cup", "mug"), ("dog",)]),
+        ("cup/mug/beaker, dog", [("cup", "mug", "beaker"), ("dog",)]),
+        ('"cup" / "mug", /, / dog /', [("cup", "mug"), ("dog",)]),
+        ("cup / Cup / CUP, dog", [("cup",), ("dog",)]),
+        ("cup / mug, Mug, dog", [("cup", "mug"), ("dog",)]),
+        ("cup, dog, cup / mug", [("cup", "mug"), ("dog",)]),
+        ("cup / mug, mug / beaker, dog", [("cup", "mug", "beaker"), ("dog",)]),
+        ("mug, cup / mug", [("mug",), ("cup",)]),
+    ],
+)
+def test_slashes_join_synonyms_and_every_name_counts_once(text, expected):
+    assert [entry.names for entry in Vocabulary.parse(text).classes] == expected
+
+
+def test_all_names_come_class_by_class_and_distractors_last():
+    vocabulary = Vocabulary.parse("cup / mug, dog", distractors="sky; wall")
+    assert vocabulary.all_names == ("cup", "mug", "dog", "sky", "wall")
+
+
+def test_distractors_that_are_classes_or_repeated_are_dropped():
+    vocabulary = Vocabulary.parse("cup / mug, dog", distractors="sky, MUG, Sky / wall, dog")
+    assert vocabulary.distractors == ("sky", "wall")
+
+
+@pytest.mark.parametrize(
+    ("text", "distractors", "expected"),
+    [
+        ("dog", "", (OTHERS,)),
+        ("dog / hound", "", (OTHERS,)),
+        ("dog", "Dog, ", (OTHERS,)),
+        ("dog", "cat", ("cat",)),
+        ("dog, cat", "", ()),
+        ("Others", "", ()),
+    ],
+)
+def test_a_single_class_gets_a_hidden_rival(text, distractors, expected):
+    vocabulary = Vocabulary.parse(text, distractors=distractors)
+    assert vocabulary.distractors == expected
+
+
+@pytest.mark.parametrize("text", ["", " ,\n; ", "''", "/ /", [], ["", " "], "\u200b"])
+def test_no_name_at_all_is_refused_with_an_example(text):
+    with pytest.raises(VocabularyError, match="No class name was given; type at least one"):
+        Vocabulary.parse(text)
+
+
+def test_limits_are_inclusive():
+    assert len(Vocabulary.parse([f"class {i}" for i in range(MAX_CLASSES)]).classes) == MAX_CLASSES
+    assert Vocabulary.parse("x" * MAX_NAME_LENGTH + ",y").class_names[0] == "x" * MAX_NAME_LENGTH
+
+
+def test_one_class_too_many_is_refused_with_both_numbers():
+    with pytest.raises(VocabularyError, match="1,001 classes were given; use at most 1,000"):
+        Vocabulary.parse(",".join(f"class {i}" for i in range(MAX_CLASSES + 1)))
+
+
+def test_duplicates_do_not_count_towards_the_limit():
+    assert len(Vocabulary.parse("dog, cat," * MAX_CLASSES).classes) == 2
+
+
+@pytest.mark.parametrize("where", ["class", "synonym", "distractor"])
+def test_a_name_too_long_is_refused_by_its_beginning_and_length(where):
+    name = "very long " * 10 + "x"
+    texts = {"class": (name, ""), "synonym": (f"a / {name}", ""), "distractor": ("a", name)}
+    with pytest.raises(VocabularyError, match=r'"very long .*…" has 101 characters; use at most 100'):
+        Vocabulary.parse(texts[where][0], distractors=texts[where][1])
+
+
+def test_synonyms_and_distractors_together_are_limited():
+    with pytest.raises(VocabularyError, match="5,001 names were given"):
+        Vocabulary.parse("a / b", distractors=[f"thing {i}" for i in range(MAX_NAMES - 1)])
+
+
+def test_unknown_templates_are_refused_with_the_choice():
+    with pytest.raises(ModelError, match='no prompt templates "vlid"; choose one of vild, photo, learned'):
+        Vocabulary.parse("dog", templates="vlid")
+    assert Vocabulary.parse("dog", templates="learned").templates == "learned"
+
+
+def test_templates_are_those_of_the_paper_and_of_the_demo():
+    assert len(TEMPLATES["vild"]) == len(set(TEMPLATES["vild"])) == 14
+    assert TEMPLATES["photo"] == ("a photo of {}",)
+    assert all(template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates)
+
+
+def test_what_was_understood_can_be_echoed():
+    assert Vocabulary.parse("Dog; dog,\n'cup'/mug,").describe() == "2 classes: Dog, cup / mug"
+    assert Vocabulary.parse("dog").describe() == "1 class: dog; hidden distractors: others"
+
+
+def test_equal_vocabularies_are_one_cache_key():
+    assert len({Vocabulary.parse("dog, cat"), Vocabulary.parse(" dog ,cat,")}) == 1
+
+
+def test_the_constructor_takes_benchmark_classes_as_they_are():
+    vocabulary = Vocabulary((ClassName("door"), ClassName("double door", ("door",))))
+    assert vocabulary.all_names == ("door", "double door", "door")
+
+
+@given(st.text(max_size=80), st.text(max_size=40))
+def test_any_text_is_understood_or_refused_politely(text, distractors):
+    try:
+        vocabulary = Vocabulary.parse(text, distractors=distractors)
+    except VocabularyError:
+        assert not any(character.isalnum() for character in text)
+        return
+    keys = [name.casefold() for name in vocabulary.all_names]
+    assert len(keys) == len(set(keys))
+    assert all(name == " ".join(name.split()) != "" for name in vocabulary.all_names)
+    assert all(name.isprintable() or not name.isascii() for name in vocabulary.all_names)
+    assert len(vocabulary.all_names) >= 2 or keys == [OTHERS]
+
+
+@given(st.text(max_size=80), st.text(max_size=40))
+def test_reading_the_echo_gives_the_same_vocabulary(text, distractors):
+    try:
+        vocabulary = Vocabulary.parse(text, distractors=distractors)
+    except VocabularyError:
+        return
+    classes, _, hidden = vocabulary.describe().partition(": ")[2].partition("; hidden distractors: ")
+    assert Vocabulary.parse(classes, distractors=hidden) == vocabulary
