@@ -1,0 +1,56 @@
+"""``python -m ovseg_demo train STEP``: the pipeline, step by step or all of it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
+STEPS = {
+    "clip": ("clip_pretraining", "contrastive pre-training of CLIP on whole scenes and unmasked crops"),
+    "maskformer": ("maskformer", "MaskFormer with open-vocabulary class embeddings, on the base classes"),
+    "sam": ("sam", "Segment Anything from point prompts, class-agnostic"),
+    "pairs": ("pairs", "mask-noun pairs mined from captions; no labels are used"),
+    "finetune": ("clip_finetuning", "CLIP's image tower on the mask-noun pairs, text tower locked"),
+    "mask-prompts": ("mask_prompts", "mask prompts on a frozen CLIP"),
+}
+"""Name on the command line → (module with ``train(options)``, what it does), in order of ``train all``."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register ``train`` with the main command line; no training code is imported before it runs."""
+    parser = subparsers.add_parser("train", help="train a model by the paper's recipe", description=__doc__)
+    parser.add_argument(
+        "step", choices=[*STEPS, "all"], help="; ".join(f"{k}: {v[1]}" for k, v in STEPS.items())
+    )
+    parser.add_argument("--preset", help="sizes and hyper-parameters: sticker-world (default), coco or toy")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the runs (default: runs); an interrupted one goes on"
+    )
+    parser.add_argument("--steps", type=int, help="optimiser steps, instead of the preset's")
+    parser.add_argument("--minutes", type=float, help="time budget; the schedule ends with it")
+    parser.add_argument("--batch-size", type=int, help="samples a step, over all processes")
+    parser.add_argument("--seed", type=int, help="default 0")
+    parser.add_argument("--workers", type=int, help="processes that load samples")
+    parser.add_argument("--init", type=Path, help="start from these weights (published file format)")
+    parser.add_argument("--root", type=Path, help="data set in its official layout, instead of Sticker World")
+    parser.add_argument(
+        "--pairs", type=Path, help="folder of mask-noun pairs (default: those of `train pairs`)"
+    )
+    parser.add_argument("--device", help="auto, cpu, cuda or mps")
+    parser.add_argument("--precision", help="auto, float32 or bfloat16")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the step, or all of them one after the other; returns the exit status."""
+    from ovseg_demo.training.options import TrainOptions
+
+    names = {field.name for field in fields(TrainOptions)}
+    given = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+    options = TrainOptions(**given)
+    for step in STEPS if arguments.step == "all" else [arguments.step]:
+        module = import_module(f"ovseg_demo.training.{STEPS[step][0]}")
+        print(f"{step}: {module.train(options)}")
+    return 0
