@@ -1,0 +1,109 @@
+"""Read the tensors of a TorchScript archive (such as OpenAI's CLIP files) without running any of its code.
+
+An archive is a zip file::
+
+    ViT-B-16/data.pkl          the module tree: class names, attributes, references to the tensors
+    ViT-B-16/data/0 …          the tensors' bytes
+    ViT-B-16/code/…            the program, which is never looked at here
+    ViT-B-16/constants.pkl     constants of that program
+
+``torch.jit.load`` is no option for files from strangers: it compiles ``code/`` and runs the
+``__setstate__`` methods in it. A pickle, however, can call only what ``Unpickler.find_class`` hands out,
+and the one below hands out nothing but an empty class, an ``OrderedDict``, the names of number types,
+and functions that make views of the archive's own bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+
+def is_torchscript(path: Path) -> bool:
+    """Tell a TorchScript archive from other files, ``torch.save``'s included, by its table of contents."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
+    """Collect parameters and buffers under their dotted names, on the CPU, in the stored precision.
+
+    Raises:
+        pickle.UnpicklingError: the archive names anything beyond modules and tensors.
+        Exception: whatever ``zipfile`` and ``pickle`` raise for a damaged archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        root = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        module = _ModuleUnpickler(archive, root.removesuffix(".pkl")).load()
+    return dict(_walk(module, ""))
+
+
+class _ModuleUnpickler(pickle.Unpickler):
+    """Unpickles a module tree into empty objects whose attributes are tensors, numbers and such objects."""
+
+    def __init__(self, archive: zipfile.ZipFile, data_folder: str) -> None:
+        super().__init__(io.BytesIO(archive.read(f"{data_folder}.pkl")))
+        self._archive = archive
+        self._data_folder = data_folder
+        self._storages: dict[str, torch.Tensor] = {}
+        # A fresh class for each archive: what a pickle writes on it dies with it.
+        self._module_class = type("Module", (), {})
+
+    def find_class(self, module: str, name: str) -> object:
+        if module == "__torch__" or module.startswith("__torch__."):
+            return self._module_class
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return self._view
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch.jit._pickle":  # type tags of lists and dictionaries
+            return self._untagged
+        raise pickle.UnpicklingError(f"GLOBAL {module}.{name} is neither a module nor a tensor")
+
+    def persistent_load(self, reference: tuple) -> torch.Tensor:
+        _, dtype, key, _location, _size = reference
+        if key not in self._storages:
+            content = bytearray(self._archive.read(f"{self._data_folder}/{key}"))
+            self._storages[key] = (
+                torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+            )
+        return self._storages[key]
+
+    @staticmethod
+    def _view(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_: object) -> torch.Tensor:
+        return storage.as_strided(size, stride, offset)  # checks that the view stays within the bytes
+
+    @staticmethod
+    def _untagged(value: object, *_: object) -> object:
+        return value
+
+
+def _walk(module: object, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, value in vars(module).items():
+        if isinstance(value, torch.Tensor):
+            yield prefix + name, value
+        elif hasattr(value, "__dict__"):
+            yield from _walk(value, f"{prefix}{name}.")
