@@ -218,6 +218,8 @@ def _is_safetensors(path: Path) -> bool:
 def _unreadable(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         magic = file.read(4)
+        file.seek(max(0, path.stat().st_size - 64))
+        ending = file.read()
     if isinstance(error, pickle.UnpicklingError) and magic.startswith((b"PK", b"\x80")):
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         found = f'it holds "{named[1]}"' if named else "it is a Python pickle"
@@ -225,7 +227,7 @@ def _unreadable(path: Path, error: Exception) -> str:
             f'"{path}" was refused: {found} where only tensors are expected, and opening it could '
             "run code on this machine; use a file of tensors alone, such as safetensors."
         )
-    if magic == b"PK\x03\x04" and not zipfile.is_zipfile(path):
+    if magic == b"PK\x03\x04" and b"PK\x05\x06" not in ending:  # a zip file without its table of contents
         return f'"{path}" is cut off after {path.stat().st_size:,} bytes; download it again.'
     formats = "torch.save, safetensors or TorchScript"
     return f'"{path}" is no weights file ({formats}), or a damaged one; download it again.'
