@@ -1,0 +1,192 @@
+"""Captions in plain English for scenes and for crops round one object."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ovseg_demo.sticker_world.nouns import NOUNS
+from ovseg_demo.sticker_world.stuff import STUFF, Stuff
+from ovseg_demo.vocabulary import TEMPLATES
+
+_NUMBERS = (
+    "",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+_IRREGULAR_PLURALS = {
+    "mouse": "mice", "sheep": "sheep", "cattle": "cattle", "deer": "deer", "fish": "fish", "knife": "knives",
+    "kitchen knife": "kitchen knives", "loaf": "loaves", "scarf": "scarves", "dice": "dice", "die": "dice",
+    "octopus": "octopuses", "luggage": "luggage", "headphones": "headphones", "photo": "photos", "radio": "radios",
+    "flamingo": "flamingos", "yo-yo": "yo-yos", "piano": "pianos", "avocado": "avocados", "taco": "tacos",
+    "volcano": "volcanoes",
+}  # fmt: skip
+_PLURAL_OR_MASS = {
+    noun_name for noun in NOUNS if not noun.countable for noun_name in noun.names if " of " not in noun_name
+} - {"corncob", "ice cream cone", "headset"} | {"luggage", "cattle", "sunglasses", "trousers", "cherries"}  # fmt: skip
+_BARE_STUFF = (
+    "{}",
+    "{}",
+    "a photo of {}",
+    "a picture of {}",
+    "{} seen from close by",
+    "there is {} in the scene",
+)
+_BARE_OBJECT = (
+    "{}",
+    "{}",
+    "a photo of {}",
+    "a picture of {}",
+    "there is {} in the scene",
+    "a close-up of {}",
+)
+_SCENE_FRAMES = ("{}", "{}", "{}", "a photo of {}", "a picture of {}", "a scene with {}")
+_BESIDE = ("beside", "next to", "near", "with", "and")
+
+_STUFF_BY_NAME: dict[str, Stuff] = {stuff.name: stuff for stuff in STUFF}
+
+
+class Captioned(Protocol):
+    """What captions need to know of an object: the word to use and its colour."""
+
+    name_used: str
+    colour: str | None
+
+
+def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random.Generator) -> str:
+    """Caption of an unmasked crop round one object.
+
+    Args:
+        captioned: a scene's object; its ``name_used`` and ``colour`` are mentioned, the colour mostly.
+        stuff_under: the stuff class it is on, which one caption in three mentions, or ``None``.
+        rng: chooses the wording. Half of the captions use the 14 templates of the "vild" set or the bare name.
+
+    Returns:
+        Such as "a photo of a blue mushroom on grass" or "There is a cat in the scene".
+    """
+    colour = captioned.colour if rng.random() < 0.8 else None
+    name = f"{colour} {captioned.name_used}" if colour else captioned.name_used
+    style = rng.random()
+    if style < 0.35:
+        return _pick(rng, TEMPLATES["vild"]).format(name)
+    if style < 0.5:
+        return name
+    phrase = describe(captioned.name_used, colour, 1)
+    if stuff_under is not None and style < 0.83:
+        phrase = f"{phrase} {_pick(rng, _STUFF_BY_NAME[stuff_under].phrases)}"
+    return _pick(rng, _BARE_OBJECT).format(phrase)
+
+
+def stuff_caption(stuff_name: str, rng: np.random.Generator) -> str:
+    """Caption of a crop that shows one stuff class alone, such as "a photo of a brick wall" or "lawn"."""
+    stuff = _STUFF_BY_NAME[stuff_name]
+    name = stuff.name if rng.random() < 0.7 else _pick(rng, stuff.names)
+    style = rng.random()
+    if style < 0.4:
+        return _pick(rng, TEMPLATES["vild"]).format(name)
+    if style < 0.6:
+        return name
+    article = stuff.article if name == stuff.name else ""
+    return _pick(rng, _BARE_STUFF).format(article + name)
+
+
+def scene_caption(
+    objects: Sequence[Captioned], stuff_under: Sequence[str], stuff: Sequence[str], rng: np.random.Generator
+) -> str:
+    """Caption of a whole scene, such as "a red car and two trees beside a pond".
+
+    Args:
+        objects: what may be mentioned; all clearly visible.
+        stuff_under: the stuff class that each of them is on.
+        stuff: names of the stuff classes in the scene.
+        rng: chooses what is mentioned and how.
+    """
+    if not objects:
+        return _pick(rng, _BARE_STUFF).format(" and ".join(_STUFF_BY_NAME[s].article + s for s in stuff[:2]))
+    groups = _group(objects, stuff_under, rng)
+    phrases = [describe(name, colour, count) for name, colour, count, _ in groups]
+    place = groups[0][3]
+    first = phrases[0]
+    if place is not None and rng.random() < 0.6:
+        first = f"{first} {_pick(rng, _STUFF_BY_NAME[place].phrases)}"
+        link = _pick(rng, _BESIDE)
+        text = first if len(phrases) == 1 else f"{first} {link} {_join(phrases[1:])}"
+    elif len(phrases) > 1 and rng.random() < 0.3:
+        text = f"{first} {_pick(rng, _BESIDE)} {_join(phrases[1:])}"
+    else:
+        text = _join(phrases)
+    if stuff and rng.random() < 0.2:
+        background = stuff[int(rng.integers(len(stuff)))]
+        text = f"{text}, with {_STUFF_BY_NAME[background].article}{background}"
+    return _pick(rng, _SCENE_FRAMES).format(text)
+
+
+def describe(name: str, colour: str | None, count: int) -> str:
+    """A noun phrase: "a red car", "two apples", "corn".
+
+    The count is left out where it makes no sense, as in "scissors".
+    """
+    full = f"{colour} {name}" if colour else name
+    if name in _PLURAL_OR_MASS:
+        return full
+    if count > 1:
+        return f"{_NUMBERS[min(count, len(_NUMBERS) - 1)]} {colour + ' ' if colour else ''}{pluralise(name)}"
+    return f"{'an' if full[0] in 'aeio' or full.startswith('umbrella') else 'a'} {full}"
+
+
+def pluralise(name: str) -> str:
+    """The plural of a noun; of "loaf of bread" it is the head that changes."""
+    head, of, rest = name.partition(" of ")
+    if of:
+        return pluralise(head) + of + rest
+    *before, last = name.rsplit(" ", 1)
+    if name in _IRREGULAR_PLURALS or last in _IRREGULAR_PLURALS:
+        plural = _IRREGULAR_PLURALS.get(name) or " ".join([*before, _IRREGULAR_PLURALS[last]])
+    elif name.endswith(("s", "x", "z", "ch", "sh")):
+        plural = name + "es"
+    elif name.endswith("y") and name[-2] not in "aeiou":
+        plural = name[:-1] + "ies"
+    elif name.endswith(("potato", "tomato")):
+        plural = name + "es"
+    else:
+        plural = name + "s"
+    return plural
+
+
+def _group(
+    objects: Sequence[Captioned], stuff_under: Sequence[str], rng: np.random.Generator
+) -> list[tuple[str, str | None, int, str | None]]:
+    """Up to four groups of alike objects: (name, colour or None, count, stuff that all of them are on or None)."""
+    keys = [(thing.name_used, thing.colour) for thing in objects]
+    counts = Counter(keys)
+    chosen = list(counts)
+    rng.shuffle(chosen)
+    groups = []
+    for key in chosen[: int(rng.choice([1, 2, 2, 3, 3, 4]))]:
+        places = {under for other, under in zip(keys, stuff_under, strict=True) if other == key}
+        name, colour = key
+        if rng.random() < 0.2:
+            colour = None
+        groups.append((name, colour, counts[key], places.pop() if len(places) == 1 else None))
+    return groups
+
+
+def _join(phrases: Sequence[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+
+
+def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]

@@ -1,0 +1,125 @@
+"""Who plays in a scene: which things, in which look, and where they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ovseg_demo.sticker_world.classes import UNSEEN_PAIRS, colours_of, nouns_of
+from ovseg_demo.sticker_world.layouts import Zone
+from ovseg_demo.sticker_world.nouns import Noun
+from ovseg_demo.sticker_world.stickers import sticker_aspect
+
+_SIZE_FACTORS = {1: 0.6, 2: 0.78, 3: 1.0, 4: 1.22, 5: 1.5}
+_COLOURED_SHARE = 0.66  # of the things that can be painted, so that half of all things are
+_UNSEEN_SHARE = 0.3  # of the painted validation things that have an unseen colour
+_TRIES = 10
+_MAX_OVERLAP = 0.45  # of the smaller of two boxes
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a noun appears: one of its drawings, a colour or ``None``, and the word that captions use."""
+
+    noun: Noun
+    drawing: int
+    colour: str | None
+    name_used: str
+
+
+@dataclass(frozen=True)
+class Role:
+    """A look in its place; (x, y) as in :class:`Zone`, size in pixels as in :func:`draw_sticker`."""
+
+    look: Look
+    zone: Zone
+    x: float
+    y: float
+    size: float
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Where it will be, roughly: xyxy in pixels."""
+        aspect = sticker_aspect(self.look.drawing) ** 0.5
+        width, height = self.size * aspect, self.size / aspect
+        bottom = self.y if self.zone.pose in ("standing", "swimming") else self.y + height / 2
+        return self.x - width / 2, bottom - height, self.x + width / 2, bottom
+
+
+def choose_look(noun: Noun, split: str, rng: np.random.Generator, colour: str | None = None) -> Look:
+    """A drawing, a colour that the split allows, and a word, for a noun; ``colour`` fixes the colour."""
+    drawing = noun.drawings[int(rng.integers(len(noun.drawings)))]
+    if colour is None and rng.random() < _COLOURED_SHARE:
+        colour = _choose_colour(noun, split, rng)
+    name_used = noun.name if rng.random() < 0.75 else noun.names[int(rng.integers(len(noun.names)))]
+    return Look(noun, drawing, colour, name_used)
+
+
+def _choose_colour(noun: Noun, split: str, rng: np.random.Generator) -> str | None:
+    colours = colours_of(noun, split)
+    unseen = tuple(colour for colour in colours if (colour, noun.name) in UNSEEN_PAIRS)
+    if unseen and rng.random() < _UNSEEN_SHARE:
+        colours = unseen
+    return colours[int(rng.integers(len(colours)))] if colours else None
+
+
+def cast(
+    anchor: Noun, zones: tuple[Zone, ...], count: int, split: str, rng: np.random.Generator
+) -> list[Role]:
+    """Fill a scene with up to ``count`` roles, the anchor's among them; ordered from back to front.
+
+    A role that finds no free place is left out.
+    """
+    roles: list[Role] = []
+    look = choose_look(anchor, split, rng)
+    for _ in range(count):
+        role = _find_place(look, zones, roles, rng)
+        if role is not None:
+            roles.append(role)
+        if rng.random() >= 0.2:  # else one more of the same
+            look = choose_look(_choose_noun(zones, split, rng), split, rng)
+    return sorted(roles, key=lambda role: (role.zone.pose not in ("hanging", "floating"), role.y))
+
+
+def _fits(noun: Noun, zone: Zone) -> bool:
+    return zone.place == "any" or zone.place in noun.places
+
+
+def _choose_noun(zones: tuple[Zone, ...], split: str, rng: np.random.Generator) -> Noun:
+    fitting = [noun for noun in nouns_of(split) if any(_fits(noun, zone) for zone in zones)]
+    return fitting[int(rng.integers(len(fitting)))]
+
+
+def _find_place(
+    look: Look, zones: tuple[Zone, ...], others: list[Role], rng: np.random.Generator
+) -> Role | None:
+    fitting = [zone for zone in zones if _fits(look.noun, zone)]
+    if not fitting:
+        return None
+    for _ in range(_TRIES):
+        role = _place(look, fitting[int(rng.integers(len(fitting)))], rng)
+        if all(_overlap(role.box, other.box) < _MAX_OVERLAP for other in others):
+            return role
+    return None
+
+
+def _place(look: Look, zone: Zone, rng: np.random.Generator) -> Role:
+    nearness = rng.random()
+    x = rng.uniform(*zone.x)
+    y = zone.y[0] + nearness * (zone.y[1] - zone.y[0])
+    middle = zone.size[0] + nearness * (zone.size[1] - zone.size[0])
+    factor = _SIZE_FACTORS[look.noun.size]
+    if zone.place not in ("ground", "sky", "water"):
+        factor **= 0.55  # close to the viewer, things differ less
+    return Role(look, zone, x, y, middle * factor * rng.uniform(0.82, 1.18))
+
+
+def _overlap(first: tuple, second: tuple) -> float:
+    """Shared area as a share of the smaller box."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return width * height / min(areas)
