@@ -1,0 +1,128 @@
+"""Mask proposals by any detectron2 model; the only file that imports it, once a model is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ovseg_demo.devices import Runtime
+from ovseg_demo.errors import CheckpointError, MissingDependencyError, ModelError
+from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
+from ovseg_demo.proposals import Proposals
+
+INSTALL_COMMAND = "pip install --no-build-isolation -r requirements-detectron2.txt"
+
+
+class Detectron2ProposalGenerator:
+    """Instance or panoptic masks of a detectron2 model; a :class:`~ovseg_demo.proposals.ProposalGenerator`.
+
+    The model's class labels are ignored: naming the masks is stage 2's work. Masks have the image's own
+    resolution. A proposal's score is the instance's confidence, and 1 for panoptic segments without one.
+
+    Args:
+        config: a YAML file, the name of one in detectron2's model zoo
+            ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"), or a ready ``CfgNode`` for models of
+            projects that add settings of their own. YAML that would execute code is refused.
+        weights: a file, or an address that detectron2 reads ("detectron2://…", "https://…"). detectron2
+            unpickles ``.pkl`` files, which may execute code: use only those of a source you trust.
+        runtime: device; by default the CPU. detectron2 models run in float32.
+
+    Raises:
+        MissingDependencyError: detectron2 is not installed.
+        ModelError: there is no such config.
+        CheckpointError: there is no such file of weights.
+    """
+
+    name = "detectron2"
+
+    def __init__(self, config: str | Path | Any, weights: str | Path, runtime: Runtime | None = None):
+        runtime = runtime or Runtime(torch.device("cpu"))
+        try:
+            import detectron2  # noqa: F401
+        except ModuleNotFoundError as error:
+            if error.name != "detectron2":
+                raise
+            raise MissingDependencyError(
+                f'detectron2 is not installed; run "{INSTALL_COMMAND}" once torch is there, or choose '
+                "another proposal generator."
+            ) from error
+        from detectron2.engine import DefaultPredictor
+
+        if "://" not in str(weights) and not Path(weights).is_file():
+            raise CheckpointError(f"There is no file {weights} with weights for detectron2; check the path.")
+        config = _read_config(config)
+        config.MODEL.WEIGHTS = str(weights)
+        config.MODEL.DEVICE = str(runtime.device)
+        self._settings = (self.name, config.dump())
+        self.predictor = DefaultPredictor(config)
+
+    @property
+    def settings(self) -> tuple:
+        """All that, besides the image, determines the proposals."""
+        return self._settings
+
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+        """Propose masks for an RGB image, uint8 (H, W, 3).
+
+        Raises:
+            ModelError: the model gives neither instance nor panoptic masks.
+        """
+        progress(PROPOSING, 0, 1)
+        bgr = np.ascontiguousarray(image[:, :, ::-1])  # what DefaultPredictor expects
+        masks, scores = read_masks(self.predictor(bgr))
+        nonempty = masks.any(axis=(1, 2))
+        proposals = Proposals.from_masks(masks[nonempty], scores[nonempty], image, image.shape[:2], self.name)
+        progress(PROPOSING, 1, 1)
+        return proposals
+
+
+def read_masks(outputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Masks bool (N, H, W) and scores float32 (N,) of one image's outputs in detectron2's format.
+
+    Panoptic segments are preferred where a model gives both, for they cover stuff as well as things.
+
+    Raises:
+        ModelError: there are neither panoptic segments nor instances with masks.
+    """
+    if "panoptic_seg" in outputs:
+        return _read_panoptic(*outputs["panoptic_seg"])
+    if "instances" in outputs and outputs["instances"].has("pred_masks"):
+        instances = outputs["instances"]
+        return instances.pred_masks.bool().cpu().numpy(), instances.scores.float().cpu().numpy()
+    raise ModelError(
+        "This detectron2 model gives no instance or panoptic masks, only "
+        f"{', '.join(sorted(outputs))}; choose an instance or panoptic segmentation model."
+    )
+
+
+def _read_panoptic(segments: torch.Tensor, infos: list[dict] | None) -> tuple[np.ndarray, np.ndarray]:
+    if infos is None:  # then every value but the void's, -1, is a segment
+        infos = [{"id": int(segment)} for segment in segments.unique() if segment >= 0]
+    segments = segments.cpu().numpy()
+    masks = np.zeros((len(infos), *segments.shape), dtype=bool)
+    for mask, info in zip(masks, infos, strict=True):
+        np.equal(segments, info["id"], out=mask)
+    scores = np.array([info.get("score", 1.0) for info in infos], dtype=np.float32)
+    return masks, scores
+
+
+def _read_config(config: str | Path | Any) -> Any:
+    if not isinstance(config, str | Path):
+        return config.clone()
+    from detectron2 import model_zoo
+    from detectron2.config import get_cfg
+
+    path = Path(config)
+    if not path.is_file():
+        try:
+            path = Path(model_zoo.get_config_file(str(config)))
+        except RuntimeError as error:
+            raise ModelError(
+                f'There is no detectron2 config "{config}": it is neither a file nor a name in the model zoo.'
+            ) from error
+    node = get_cfg()
+    node.merge_from_file(str(path), allow_unsafe=False)
+    return node

@@ -1,0 +1,201 @@
+"""MaskFormer's constants, and its architecture as it is read off a checkpoint's tensor shapes.
+
+The network is that of MaskFormer (arXiv 2107.06278) with the changes of OVSeg (arXiv 2210.04150).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from ovseg_demo.errors import CheckpointError
+
+# Input.
+MIN_SIZE = 640
+"""Length in pixels of the resized image's shorter side; the published R-101c model was made for 512."""
+MAX_SIZE = 2560
+"""Limit in pixels of the resized image's longer side; the published R-101c model was made for 2048."""
+SIZE_DIVISIBILITY = 32
+PIXEL_MEAN = (123.675, 116.280, 103.530)  # RGB, of values 0 to 255
+PIXEL_STD = (58.395, 57.120, 57.375)
+
+# Output.
+MASK_THRESHOLD = 0.35
+"""Foreground probability above which a pixel belongs to a mask, as in the published demo.
+
+The published evaluations used 0.4 (Swin-B) and 0.5 (R-101c).
+"""
+
+# Parts of the architecture that leave no trace in tensor shapes.
+GROUP_NORM_GROUPS = 32
+ATTENTION_HEADS = 8
+POSITION_TEMPERATURE = 10_000
+RES5_DILATIONS = (1, 2, 4)  # of the three blocks; further blocks keep the last one
+
+
+@dataclass(frozen=True)
+class SwinConfig:
+    """Sizes of a Swin backbone; a tuple has one entry for each of the four stages.
+
+    Attributes:
+        embed_dim: width of the first stage; each further stage doubles it.
+        depths: number of blocks.
+        num_heads: attention heads.
+        window_sizes: side of the square attention windows, in tokens.
+        mlp_ratio: hidden width of the blocks' MLPs in multiples of the stage's width.
+        patch_size: side in pixels of the patches that become tokens: the stride of the first stage.
+    """
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_sizes: tuple[int, ...]
+    mlp_ratio: float = 4.0
+    patch_size: int = 4
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Width of each stage's output."""
+        return tuple(self.embed_dim * 2**stage for stage in range(len(self.depths)))
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """Sizes of an R-101c backbone; a tuple has one entry for each of the four stages.
+
+    Attributes:
+        stem_channels: width of the stem's three convolutions.
+        depths: number of bottleneck blocks.
+        widths: width of the blocks' 3×3 convolutions.
+        channels: width of the stages' outputs.
+    """
+
+    stem_channels: tuple[int, int, int]
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MaskFormerConfig:
+    """Sizes of a whole MaskFormer network.
+
+    Attributes:
+        backbone: the kind of backbone and its sizes.
+        pixel_decoder_width: width of the feature pyramid; a multiple of 32.
+        mask_width: width of the mask features and mask embeddings.
+        hidden_width: width of the transformer decoder; a multiple of 8.
+        feedforward_width: hidden width of the decoder layers' MLPs.
+        decoder_layers: number of decoder layers.
+        queries: number of queries, and so the largest number of masks.
+        mask_embed_widths: widths of the mask MLP's layers before the last one, which has ``mask_width``.
+        class_embed_widths: likewise for the class MLP, whose last layer has ``embedding_width``.
+        embedding_width: width of the class embeddings: that of CLIP's shared space.
+        projects_features: whether a 1×1 convolution takes res5 to ``hidden_width``; else res5 has that width.
+    """
+
+    backbone: SwinConfig | ResNetConfig
+    embedding_width: int
+    pixel_decoder_width: int = 256
+    mask_width: int = 256
+    hidden_width: int = 256
+    feedforward_width: int = 2048
+    decoder_layers: int = 6
+    queries: int = 100
+    mask_embed_widths: tuple[int, ...] = (256, 256)
+    class_embed_widths: tuple[int, ...] = (256,)
+    projects_features: bool = True
+
+
+def read_config(tensors: Mapping[str, torch.Tensor]) -> MaskFormerConfig:
+    """Read every size off the tensors' shapes.
+
+    Args:
+        tensors: the published names (``backbone.…``, ``sem_seg_head.…``) and their tensors.
+
+    Raises:
+        CheckpointError: a tensor that tells a size is missing, or the backbone is neither Swin nor R-101c.
+    """
+    shapes = _Shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    predictor = "sem_seg_head.predictor"
+    layers = f"{predictor}.transformer.decoder.layers"
+    class_embed = shapes.linear_widths(f"{predictor}.class_embed.layers")
+    mask_embed = shapes.linear_widths(f"{predictor}.mask_embed.layers")
+    queries, hidden_width = shapes[f"{predictor}.query_embed.weight"]
+    pixel_decoder_width = shapes["sem_seg_head.pixel_decoder.layer_4.weight"][0]
+    if hidden_width % ATTENTION_HEADS or pixel_decoder_width % GROUP_NORM_GROUPS:
+        raise CheckpointError(
+            f"The MaskFormer's transformer is {hidden_width} wide, its pixel decoder {pixel_decoder_width}; "
+            f"multiples of {ATTENTION_HEADS} and {GROUP_NORM_GROUPS} were expected, as in OVSeg's files."
+        )
+    return MaskFormerConfig(
+        backbone=_read_backbone(shapes),
+        embedding_width=class_embed[-1],
+        pixel_decoder_width=pixel_decoder_width,
+        mask_width=shapes["sem_seg_head.pixel_decoder.mask_features.weight"][0],
+        hidden_width=hidden_width,
+        feedforward_width=shapes[f"{layers}.0.linear1.weight"][0],
+        decoder_layers=shapes.count(layers),
+        queries=queries,
+        mask_embed_widths=mask_embed[:-1],
+        class_embed_widths=class_embed[:-1],
+        projects_features=f"{predictor}.input_proj.weight" in shapes,
+    )
+
+
+def _read_backbone(shapes: _Shapes) -> SwinConfig | ResNetConfig:
+    if "backbone.patch_embed.proj.weight" in shapes:
+        return _read_swin(shapes)
+    if "backbone.stem.conv1.weight" in shapes:
+        return _read_resnet(shapes)
+    raise CheckpointError(
+        'The MaskFormer\'s backbone is unknown: a Swin ("backbone.patch_embed.proj.weight") or an R-101c '
+        '("backbone.stem.conv1.weight") was expected; use a full OVSeg or SimSeg checkpoint.'
+    )
+
+
+def _read_swin(shapes: _Shapes) -> SwinConfig:
+    embed_dim, _, patch_size, _ = shapes["backbone.patch_embed.proj.weight"]
+    stages = [f"backbone.layers.{stage}.blocks" for stage in range(shapes.count("backbone.layers"))]
+    # A window of side w has (2w - 1)² relative positions.
+    positions = [shapes[f"{stage}.0.attn.relative_position_bias_table"] for stage in stages]
+    return SwinConfig(
+        embed_dim=embed_dim,
+        depths=tuple(shapes.count(stage) for stage in stages),
+        num_heads=tuple(heads for _, heads in positions),
+        window_sizes=tuple((math.isqrt(count) + 1) // 2 for count, _ in positions),
+        mlp_ratio=shapes["backbone.layers.0.blocks.0.mlp.fc1.weight"][0] / embed_dim,
+        patch_size=patch_size,
+    )
+
+
+def _read_resnet(shapes: _Shapes) -> ResNetConfig:
+    stages = [f"backbone.res{stage}" for stage in (2, 3, 4, 5)]
+    return ResNetConfig(
+        stem_channels=tuple(shapes[f"backbone.stem.conv{i}.weight"][0] for i in (1, 2, 3)),
+        depths=tuple(shapes.count(stage) for stage in stages),
+        widths=tuple(shapes[f"{stage}.0.conv2.weight"][0] for stage in stages),
+        channels=tuple(shapes[f"{stage}.0.conv3.weight"][0] for stage in stages),
+    )
+
+
+class _Shapes(dict[str, tuple[int, ...]]):
+    """Tensor shapes by name, with errors for users and a count of numbered children."""
+
+    def __missing__(self, name: str) -> tuple[int, ...]:
+        raise CheckpointError(
+            f'These are no weights of an OVSeg or SimSeg MaskFormer: the tensor "{name}" is missing.'
+        )
+
+    def count(self, prefix: str) -> int:
+        """One more than the largest i of the names ``prefix.i.…``; 0 if there is none."""
+        numbered = re.compile(re.escape(prefix) + r"\.(\d+)\.")
+        return max((int(found[1]) + 1 for found in map(numbered.match, self) if found), default=0)
+
+    def linear_widths(self, prefix: str) -> tuple[int, ...]:
+        """Output widths of the linear layers ``prefix.0``, ``prefix.1``, …: at least one."""
+        return tuple(self[f"{prefix}.{i}.weight"][0] for i in range(max(1, self.count(prefix))))
