@@ -1,0 +1,128 @@
+"""Which mask is what: class probabilities of masks, and the masks that the granularity keeps.
+
+Pure functions on arrays. :mod:`ovseg_demo.classification.score_maps` turns their results into label maps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ovseg_demo.errors import ModelError
+from ovseg_demo.proposals import MaskQueries
+from ovseg_demo.vocabulary import Vocabulary
+
+LOGIT_SCALE = 100.0
+"""Factor on cosine similarities before the softmax."""
+
+
+def class_probabilities(
+    region_embeddings: np.ndarray, text_embeddings: np.ndarray, vocabulary: Vocabulary
+) -> np.ndarray:
+    """Name masks: softmax of 100 × cosine over all names; a class has the maximum of its synonyms.
+
+    Args:
+        region_embeddings: float32 (N, D), unit length.
+        text_embeddings: float32 (names, D), unit length, in the order of ``vocabulary.all_names``.
+        vocabulary: K classes and their distractors.
+
+    Returns:
+        float32 (N, K + distractors), in [0, 1]. Rows add to 1 where no class has synonyms, to less elsewhere.
+    """
+    return _merge_synonyms(_softmax(LOGIT_SCALE * region_embeddings @ text_embeddings.T), vocabulary)
+
+
+def query_probabilities(
+    queries: MaskQueries, text_embeddings: np.ndarray, vocabulary: Vocabulary
+) -> np.ndarray:
+    """MaskFormer's own opinion: softmax of 100 × cosine over all names and "no object", then dropped.
+
+    Args:
+        queries: Q class embeddings and the non-object embedding, of any length.
+        text_embeddings: float32 (names, D), unit length, in the order of ``vocabulary.all_names``.
+        vocabulary: K classes and their distractors.
+
+    Returns:
+        float32 (Q, K + distractors), in [0, 1].
+    """
+    alternatives = np.concatenate([text_embeddings, _normalise(queries.non_object_embedding[None])])
+    logits = LOGIT_SCALE * _normalise(queries.class_embeddings) @ alternatives.T
+    return _merge_synonyms(_softmax(logits)[:, :-1], vocabulary)
+
+
+def ensemble_probabilities(
+    of_queries: np.ndarray,
+    of_regions: np.ndarray,
+    kept: np.ndarray,
+    weight: float,
+    trained_classes: np.ndarray | None = None,
+) -> np.ndarray:
+    """Combine MaskFormer's and CLIP's opinions geometrically: p = p_maskformer^(1−λ) · p_clip^λ.
+
+    Queries whose binary mask is empty have no crop; CLIP gives them 1 for every class. λ = 0 means CLIP alone
+    on the queries that have a crop. For classes that the proposal model was trained on, the exponents change
+    places (SimSeg, arXiv 2112.14757).
+
+    Args:
+        of_queries: float32 (Q, C), from :func:`query_probabilities`.
+        of_regions: float32 (N, C), from :func:`class_probabilities`.
+        kept: int64 (N,), the query of each region.
+        weight: λ in [0, 1].
+        trained_classes: bool (C,); ``None`` means that no class counts as trained.
+
+    Returns:
+        float32 (Q, C); rows of queries that have no say are 0.
+    """
+    if weight == 0:
+        combined = np.zeros_like(of_queries)
+        combined[kept] = of_regions
+        return combined
+    of_crops = np.ones_like(of_queries)
+    of_crops[kept] = of_regions
+    trained = np.zeros(of_queries.shape[1], dtype=bool) if trained_classes is None else trained_classes
+    exponents = np.where(trained, 1 - weight, weight).astype(np.float32)
+    return of_queries ** (1 - exponents) * of_crops**exponents
+
+
+def keep_masks(probabilities: np.ndarray, granularity: float) -> np.ndarray:
+    """Choose the masks that take part in the label map.
+
+    Below 1, a mask is kept if for any class its probability exceeds ``granularity`` times the highest of all
+    masks; at 1, each class keeps its one best mask.
+
+    Args:
+        probabilities: float32 (N, K), of the drawn classes only: distractors keep no mask.
+        granularity: in [0, 1], from coarse (all masks) to precise.
+
+    Returns:
+        bool (N,).
+
+    Raises:
+        ModelError: ``granularity`` is outside [0, 1].
+    """
+    if not 0 <= granularity <= 1:
+        raise ModelError(
+            f"The granularity {granularity} is outside the range from 0 (coarse) to 1 (precise)."
+        )
+    if not len(probabilities):
+        return np.zeros(0, dtype=bool)
+    if granularity < 1:
+        return (probabilities > granularity * probabilities.max(axis=0)).any(axis=1)
+    kept = np.zeros(len(probabilities), dtype=bool)
+    kept[probabilities.argmax(axis=0)] = True
+    return kept
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _normalise(embeddings: np.ndarray) -> np.ndarray:
+    return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+
+def _merge_synonyms(probabilities: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """(N, names) → (N, K + distractors): the maximum over each class's names."""
+    names_per_column = [len(entry.names) for entry in vocabulary.classes] + [1] * len(vocabulary.distractors)
+    first_names = np.cumsum([0, *names_per_column[:-1]])
+    return np.maximum.reduceat(probabilities, first_names, axis=1)

@@ -1,0 +1,170 @@
+"""Score maps, and the label maps read off them, in memory that does not grow with classes × pixels.
+
+A score map gives each pixel the sum of the class probabilities of its masks, each weighted by how much of the
+pixel it covers. The label of a pixel is its best class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from ovseg_demo.classification.resampling import Resampling, Taps, resample_rows
+from ovseg_demo.proposals import MaskQueries, Proposals
+
+UNLABELLED = -1
+BLOCK_BYTES = 32 * 2**20
+"""About what the scores of one block of pixels may take."""
+
+
+class LabelMap(NamedTuple):
+    """The best class of each pixel of an image.
+
+    Attributes:
+        labels: int32 (H, W), a class's index, or :data:`UNLABELLED`: under no mask, or a distractor wins.
+        shares: float32 (H, W) in [0, 1], the winner's share of all scores of the pixel; 0 under no mask.
+    """
+
+    labels: np.ndarray
+    shares: np.ndarray
+
+    def summarise(self, class_count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of each class, int64 (K,), and the mean of their shares, float32 (K,), 0 without pixels."""
+        areas = np.bincount(self.labels.ravel() + 1, minlength=class_count + 1)[1:]
+        sums = np.bincount(self.labels.ravel() + 1, self.shares.ravel(), minlength=class_count + 1)[1:]
+        return areas, (sums / np.maximum(areas, 1)).astype(np.float32)
+
+
+class Masks(Protocol):
+    """M masks at the source size (h, w) of a score map."""
+
+    size: tuple[int, int]
+
+    def rows(self, start: int, stop: int, which: slice = slice(None)) -> torch.Tensor:
+        """Read some rows of some masks: float32 (masks, stop - start, w) in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class HardMasks:
+    """The kept ones of an image's proposals: the rule of the demo.
+
+    Attributes:
+        proposals: N masks.
+        indices: int64 (M,), which of them take part.
+    """
+
+    proposals: Proposals
+    indices: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of the masks."""
+        return self.proposals.working_size
+
+    def rows(self, start: int, stop: int, which: slice = slice(None)) -> torch.Tensor:
+        """See :class:`Masks`; the values are 0 and 1."""
+        packed = self.proposals.packed_masks[self.indices[which], start:stop]
+        return torch.from_numpy(np.unpackbits(packed, axis=-1, count=self.size[1])).float()
+
+
+@dataclass(frozen=True, eq=False)
+class SoftMasks:
+    """The soft masks of all queries: the rule of the evaluation.
+
+    Attributes:
+        queries: their low-resolution logits span the padded input.
+        size: (h, w) of the input before padding.
+    """
+
+    queries: MaskQueries
+    size: tuple[int, int]
+
+    def rows(self, start: int, stop: int, which: slice = slice(None)) -> torch.Tensor:
+        """See :class:`Masks`: logits resized to the padded input, cropped, sigmoid."""
+        logits = torch.from_numpy(self.queries.mask_logits[which])
+        padded_height, padded_width = self.queries.padded_size
+        rows = Taps.along(logits.shape[1], padded_height, "bilinear")[start:stop]
+        upsampled = resample_rows(lambda top, bottom: logits[:, top:bottom], rows, padded_width, "bilinear")
+        return upsampled[..., : self.size[1]].sigmoid()
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMap:
+    """The scores of C columns, K classes and then the distractors, in each pixel of an image.
+
+    Attributes:
+        masks: the M masks that take part.
+        probabilities: float32 (M, C).
+        class_count: K.
+        image_size: (H, W), to which the scores are resampled.
+        resampling: how.
+    """
+
+    masks: Masks
+    probabilities: np.ndarray
+    class_count: int
+    image_size: tuple[int, int]
+    resampling: Resampling
+
+    def strips(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield the map from top to bottom: a strip's first row, and its scores float32 (C, rows, W)."""
+        probabilities = torch.from_numpy(self.probabilities).T.contiguous()
+
+        def score_rows(start: int, stop: int) -> torch.Tensor:
+            return torch.tensordot(probabilities, self.masks.rows(start, stop), dims=1)
+
+        for part in self._row_blocks(floats_a_pixel=4 * sum(probabilities.shape)):
+            yield part.start, resample_rows(score_rows, self._rows[part], self.image_size[1], self.resampling)
+
+    def label(self) -> LabelMap:
+        """Find each pixel's best class, among equals the first; without a positive score it has none."""
+        labels = np.full(self.image_size, UNLABELLED, dtype=np.int32)
+        shares = np.zeros(self.image_size, dtype=np.float32)
+        for start, scores in self.strips():
+            best, columns = scores.max(dim=0)
+            columns[(best <= 0) | (columns >= self.class_count)] = UNLABELLED
+            rows = slice(start, start + scores.shape[1])
+            labels[rows] = columns.numpy()
+            shares[rows] = share(best.numpy(), scores.sum(dim=0).numpy())
+        return LabelMap(labels, shares)
+
+    def mask_weights(self, x: int, y: int) -> np.ndarray:
+        """How much of the pixel in column ``x`` and row ``y`` each mask covers: float32 (M,) in [0, 1]."""
+        row = resample_rows(self.masks.rows, self._rows[y : y + 1], self.image_size[1], self.resampling)
+        return row[:, 0, x].numpy()
+
+    def mask(self, index: int) -> np.ndarray:
+        """One mask at the image's size: bool (H, W), true where it covers more than half of a pixel."""
+
+        def read(start: int, stop: int) -> torch.Tensor:
+            return self.masks.rows(start, stop, slice(index, index + 1))
+
+        strips = [
+            resample_rows(read, self._rows[part], self.image_size[1], self.resampling)[0] > 0.5
+            for part in self._row_blocks(floats_a_pixel=8)
+        ]
+        return torch.cat(strips).numpy()
+
+    @property
+    def _rows(self) -> Taps:
+        return Taps.along(self.masks.size[0], self.image_size[0], self.resampling)
+
+    def _row_blocks(self, floats_a_pixel: int) -> Iterator[slice]:
+        width = max(self.masks.size[1], self.image_size[1])
+        return blocks(self.image_size[0], floats_each=width * floats_a_pixel)
+
+
+def blocks(count: int, floats_each: int) -> Iterator[slice]:
+    """Cut ``range(count)`` into slices whose items together take about :data:`BLOCK_BYTES`."""
+    step = max(1, BLOCK_BYTES // (4 * floats_each))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def share(best: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """``best / total``, and 0 where nothing is."""
+    return best / np.maximum(total, np.finfo(np.float32).tiny)
