@@ -1,0 +1,190 @@
+"""Mask-adapted CLIP: unit-length embeddings of masked regions and of class names, in one space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from open_clip.model import CLIP
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from ovseg_demo.classification.network import MASK_EMBEDDING, build_clip, check_mask_embedding, fingerprint
+from ovseg_demo.classification.prompts import LearnedPrompts
+from ovseg_demo.classification.regions import iterate_regions
+from ovseg_demo.classification.tokenizer import Tokenizer
+from ovseg_demo.classification.towers import encode_embedded, encode_regions
+from ovseg_demo.devices import Runtime
+from ovseg_demo.errors import ModelError
+from ovseg_demo.progress import ENCODING_NAMES, READING_REGIONS, ProgressCallback, silent
+from ovseg_demo.proposals import Proposals
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
+
+# A CPU gains nothing from larger batches, and reports and stops more often with small ones.
+_TOKENS_PER_BATCH = {"cpu": 1024}
+_TOKENS_PER_BATCH_ELSEWHERE = 32_768
+
+
+class MaskAdaptedClip:
+    """Stage 2's classifier. An un-adapted CLIP is one without mask prompts.
+
+    Attributes:
+        fingerprint: hash of its weights and activation; part of cache keys.
+    """
+
+    def __init__(
+        self,
+        model: CLIP,
+        tokenizer: Tokenizer,
+        mask_embedding: Tensor | None,
+        prompts: LearnedPrompts | None,
+        fingerprint: str,
+        runtime: Runtime,
+    ) -> None:
+        self.fingerprint = fingerprint
+        self._model = model
+        self._tokenizer = tokenizer
+        self._mask_embedding = mask_embedding
+        self._prompts = prompts
+        self._device = runtime.device
+        self._tokens_per_batch = _TOKENS_PER_BATCH.get(runtime.device.type, _TOKENS_PER_BATCH_ELSEWHERE)
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], *, runtime: Runtime, quick_gelu: bool = True
+    ) -> MaskAdaptedClip:
+        """Build the classifier whose sizes the tensors' shapes tell.
+
+        Args:
+            tensors: OpenAI's key names, with or without ``visual.mask_embedding`` and ``prompt_learner.*``.
+            runtime: where it runs, and the dtype of its heavy weights.
+            quick_gelu: the activation the weights were trained with; ``False`` means GELU.
+
+        Raises:
+            CheckpointError: the tensors make no CLIP.
+        """
+        model = build_clip(tensors, quick_gelu=quick_gelu, dtype=runtime.dtype, device=runtime.device)
+        mask_embedding = tensors.get(MASK_EMBEDDING)
+        if mask_embedding is not None:
+            check_mask_embedding(model, mask_embedding)
+            mask_embedding = mask_embedding.to(runtime.device, torch.float32)
+        return cls(
+            model=model.requires_grad_(False),
+            tokenizer=Tokenizer(model.vocab_size, model.context_length),
+            mask_embedding=mask_embedding,
+            prompts=LearnedPrompts.from_tensors(tensors, runtime.device),
+            fingerprint=fingerprint(tensors, quick_gelu),
+            runtime=runtime,
+        )
+
+    @property
+    def has_mask_prompts(self) -> bool:
+        """Whether it learned tokens for blank patches."""
+        return self._mask_embedding is not None
+
+    @property
+    def has_learned_prompts(self) -> bool:
+        """Whether class names can be embedded with the templates "learned"."""
+        return self._prompts is not None
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square regions it reads, in pixels."""
+        return self._model.visual.image_size[0]
+
+    @torch.inference_mode()
+    def embed_regions(
+        self, proposals: Proposals, *, mask_prompts: bool = True, progress: ProgressCallback = silent
+    ) -> np.ndarray:
+        """Embed the region of every proposal: float32 (N, D), unit length.
+
+        Args:
+            proposals: the masks and the image they belong to.
+            mask_prompts: whether to use the mask prompts, where the model has them.
+            progress: told after each batch; may stop the work.
+        """
+        mask_embedding = self._mask_embedding if mask_prompts else None
+        batch = max(1, self._tokens_per_batch // len(self._model.visual.positional_embedding))
+        embeddings = np.empty((len(proposals), self._model.visual.output_dim), dtype=np.float32)
+        done = 0
+        progress(READING_REGIONS, done, len(proposals))
+        for regions, masks in iterate_regions(proposals, self.input_size, batch, self._device):
+            features = encode_regions(self._model, mask_embedding, regions, masks)
+            embeddings[done : done + len(features)] = F.normalize(features, dim=-1).cpu().numpy()
+            done += len(features)
+            progress(READING_REGIONS, done, len(proposals))
+        return embeddings
+
+    @torch.inference_mode()
+    def embed_names(
+        self, names: Sequence[str], templates: str, *, progress: ProgressCallback = silent
+    ) -> np.ndarray:
+        """Embed class names: the mean of unit-length features over all templates, brought to unit length.
+
+        Args:
+            names: class names, synonyms and distractors alike.
+            templates: a key of :data:`ovseg_demo.vocabulary.TEMPLATES`, or "learned": the model's own
+                prompts.
+            progress: told after each batch; may stop the work.
+
+        Returns:
+            float32 (len(names), D).
+
+        Raises:
+            ModelError: unknown templates, or learned prompts that this model lacks.
+            VocabularyError: a name that the text tower's context is too short for.
+        """
+        if not names:
+            return np.empty((0, self._model.visual.output_dim), dtype=np.float32)
+        texts = [self._tokenize(name, templates) for name in names]
+        prompts = self._prompts if templates == LEARNED else None
+        per_name = len(texts[0])
+
+        def report(done: int) -> None:
+            progress(ENCODING_NAMES, done // per_name, len(names))
+
+        features = self._encode_texts([ids for of_name in texts for ids in of_name], prompts, report)
+        means = features.unflatten(0, (len(names), per_name)).mean(dim=1)
+        return F.normalize(means, dim=-1).cpu().numpy()
+
+    def _tokenize(self, name: str, templates: str) -> list[list[int]]:
+        """The texts that a name makes, as token ids."""
+        check_templates(templates)
+        if templates != LEARNED:
+            texts = [template.format(name) for template in TEMPLATES[templates]]
+            return [self._tokenizer.enclose(self._tokenizer.encode(text), name) for text in texts]
+        if self._prompts is None:
+            raise ModelError(
+                f"This model has no learned prompts; choose other templates: {', '.join(TEMPLATES)}."
+            )
+        return [self._prompts.tokenize(name, self._tokenizer)]
+
+    def _encode_texts(
+        self, texts: Sequence[Sequence[int]], prompts: LearnedPrompts | None, report: Callable[[int], None]
+    ) -> Tensor:
+        """Unit-length features (len(texts), D); texts of similar length share a batch, for little padding."""
+        features = torch.empty(len(texts), self._model.visual.output_dim, device=self._device)
+        done = 0
+        report(done)
+        for batch in self._batches_by_length([len(ids) for ids in texts]):
+            ids = torch.tensor([i for index in batch for i in texts[index]], device=self._device)
+            rows = self._model.token_embedding(ids).split([len(texts[index]) for index in batch])
+            if prompts is not None:
+                rows = [prompts.insert(row) for row in rows]
+            ends = torch.tensor([len(row) - 1 for row in rows], device=self._device)
+            encoded = encode_embedded(self._model, pad_sequence(rows, batch_first=True), ends)
+            features[batch] = F.normalize(encoded, dim=-1)
+            done += len(batch)
+            report(done)
+        return features
+
+    def _batches_by_length(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Indices of all texts, the longest first, in batches of about as many tokens each."""
+        order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+        start = 0
+        while start < len(order):
+            count = max(1, self._tokens_per_batch // lengths[order[start]])
+            yield order[start : start + count]
+            start += count

@@ -1,0 +1,169 @@
+"""CLIP's network, built from a checkpoint's tensors; its sizes are read off their shapes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from open_clip.model import CLIP
+from torch import Tensor
+
+from ovseg_demo.errors import CheckpointError
+
+HEAD_WIDTH = 64
+MASK_EMBEDDING = "visual.mask_embedding"
+"""Key of the mask prompts, float (D, G², C), beside OpenAI's own names."""
+
+# Tensors that may lie beside the network's own: what has its own reader, and constants of OpenAI's archives.
+_OTHER_KEYS = re.compile(
+    r"visual\.mask_embedding|prompt_learner\..*|input_resolution|context_length|vocab_size"
+)
+
+
+def build_clip(
+    tensors: Mapping[str, Tensor],
+    *,
+    quick_gelu: bool = True,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> CLIP:
+    """Make the CLIP (a ViT and a causal text transformer) that ``tensors`` fit, and give it these tensors.
+
+    The module is made without memory of its own; a tensor that has the right dtype and device already is
+    shared with ``tensors``, not copied.
+
+    Args:
+        tensors: OpenAI's key names; mask prompts and learned prompts among them are left aside.
+        quick_gelu: the activation x · sigmoid(1.702 x), with which OpenAI's weights were trained; else GELU.
+        dtype: of the weights that large matrices are multiplied with. Norms and embeddings stay in float32.
+        device: where the weights go.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected or of a shape that does not fit the others.
+    """
+    with torch.device("meta"):
+        model = CLIP(**_read_config(tensors), quick_gelu=quick_gelu)
+    own = {name: tensor for name, tensor in tensors.items() if not _OTHER_KEYS.fullmatch(name)}
+    _check(model, own)
+    placed = {
+        name: tensor.to(device=device, dtype=dtype if _multiplies_tokens(name) else torch.float32)
+        for name, tensor in own.items()
+    }
+    model.load_state_dict(placed, assign=True)
+    # The only buffer; it is not in checkpoints.
+    context = model.context_length
+    model.attn_mask = torch.full((context, context), -math.inf, device=device).triu_(1)
+    return model.eval()
+
+
+def clip_state(model: CLIP, mask_embedding: Tensor | None = None) -> dict[str, Tensor]:
+    """The tensors of a network and its mask prompts under OpenAI's names: what :func:`build_clip` reads."""
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    if mask_embedding is not None:
+        state[MASK_EMBEDDING] = mask_embedding.detach()
+    return state
+
+
+def fingerprint(tensors: Mapping[str, Tensor], quick_gelu: bool) -> str:
+    """A hash of all weights and the activation: equal for equal models, in every process, on every device.
+
+    Of each tensor it hashes some values and the sum of all bits, taken as 64-bit integers: one pass at the
+    speed of memory, which no training step leaves unchanged. It does not protect against forgery.
+    """
+    digest = hashlib.sha256(f"quick_gelu={quick_gelu}".encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        whole = len(data) // 8 * 8
+        integers = data[:whole].view(np.uint64)
+        digest.update(integers.sum().tobytes())
+        digest.update(integers[:: max(1, len(integers) // 1024)].tobytes())
+        digest.update(data[whole:].tobytes())
+    return digest.hexdigest()
+
+
+def check_mask_embedding(model: CLIP, mask_embedding: Tensor) -> None:
+    """Raise :class:`CheckpointError` unless mask prompts (D, G², C) fit the image tower."""
+    patches, width = model.visual.positional_embedding[1:].shape
+    if mask_embedding.ndim != 3 or mask_embedding.shape[1:] != (patches, width):
+        raise CheckpointError(
+            f"The mask prompts have the shape {tuple(mask_embedding.shape)}; this image tower asks for "
+            f"(depth, {patches}, {width})."
+        )
+
+
+def _read_config(tensors: Mapping[str, Tensor]) -> dict:
+    """Arguments of open_clip's ``CLIP``, from the shapes."""
+    if any(name.startswith("visual.layer1.") for name in tensors):
+        raise CheckpointError(
+            "These are the weights of a CLIP with a ResNet; take one with a ViT, such as ViT-B/16."
+        )
+    width, _, patch, _ = _shape(tensors, "visual.conv1.weight", 4)
+    positions, _ = _shape(tensors, "visual.positional_embedding", 2)
+    grid = math.isqrt(positions - 1)
+    context, text_width = _shape(tensors, "positional_embedding", 2)
+    if width % HEAD_WIDTH or text_width % HEAD_WIDTH:
+        raise CheckpointError(
+            f"These towers are {width} and {text_width} wide; a CLIP's widths are multiples of {HEAD_WIDTH}."
+        )
+    return {
+        "embed_dim": _shape(tensors, "visual.proj", 2)[1],
+        "vision_cfg": {
+            "layers": _count_blocks(tensors, "visual."),
+            "width": width,
+            "head_width": HEAD_WIDTH,
+            "mlp_ratio": _mlp_ratio(tensors, "visual.", width),
+            "patch_size": patch,
+            "image_size": patch * grid,
+        },
+        "text_cfg": {
+            "context_length": context,
+            "vocab_size": _shape(tensors, "token_embedding.weight", 2)[0],
+            "width": text_width,
+            "heads": text_width // HEAD_WIDTH,
+            "layers": _count_blocks(tensors, ""),
+            "mlp_ratio": _mlp_ratio(tensors, "", text_width),
+        },
+    }
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
+    if name not in tensors:
+        raise CheckpointError(f'These are not the weights of a CLIP: "{name}" is missing.')
+    shape = tuple(tensors[name].shape)
+    if len(shape) != dimensions:
+        raise CheckpointError(f'These are not the weights of a CLIP: "{name}" has the shape {shape}.')
+    return shape
+
+
+def _count_blocks(tensors: Mapping[str, Tensor], tower: str) -> int:
+    prefix = f"{tower}transformer.resblocks."
+    return len({name[len(prefix) :].split(".")[0] for name in tensors if name.startswith(prefix)})
+
+
+def _mlp_ratio(tensors: Mapping[str, Tensor], tower: str, width: int) -> float:
+    return _shape(tensors, f"{tower}transformer.resblocks.0.mlp.c_fc.weight", 2)[0] / width
+
+
+def _check(model: CLIP, tensors: Mapping[str, Tensor]) -> None:
+    expected = model.state_dict()
+    for fault, names in (("missing", expected.keys() - tensors), ("unexpected", tensors.keys() - expected)):
+        if names:
+            raise CheckpointError(
+                f'These weights do not make a CLIP: {len(names)} tensors are {fault}, such as "{min(names)}".'
+            )
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f'These weights do not fit together: "{name}" has the shape {tuple(tensor.shape)} '
+                f"where the others ask for {tuple(expected[name].shape)}."
+            )
+
+
+def _multiplies_tokens(name: str) -> bool:
+    """Whether a tensor takes part in the products with all tokens, where the time goes."""
+    return name == "visual.conv1.weight" or (".resblocks." in name and ".ln_" not in name)

@@ -1,0 +1,62 @@
+"""From masks to what CLIP looks at: the tight box of each mask, background blanked, resized to a square."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg_demo.proposals import Proposals
+
+# Mean and standard deviation of the RGB values in [0, 1] that CLIP was trained on.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def iterate_regions(
+    proposals: Proposals, size: int, batch: int, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut the regions of all proposals, in order and ``batch`` at a time (the last batch may be smaller).
+
+    Yields:
+        regions: float32 (B, 3, size, size) on ``device``, as :func:`cut_region` makes them.
+        masks: float32 (B, 1, size, size) on ``device``.
+    """
+    for start in range(0, len(proposals), batch):
+        indices = range(start, min(start + batch, len(proposals)))
+        cut = [
+            cut_region(proposals.working_image, proposals.unpack(i), proposals.boxes[i], size, device)
+            for i in indices
+        ]
+        regions, masks = zip(*cut, strict=True)
+        yield torch.stack(regions), torch.stack(masks)
+
+
+def cut_region(
+    image: np.ndarray, mask: np.ndarray, box: np.ndarray, size: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Cut one masked region of an image and bring it to CLIP's size; the aspect ratio is not kept.
+
+    Args:
+        image: uint8 RGB (h, w, 3).
+        mask: bool (h, w).
+        box: of the mask, xyxy with exclusive end.
+        size: side of the square region, in pixels.
+        device: where it is resized, and stays.
+
+    Returns:
+        region: float32 (3, size, size), normalised with CLIP's mean and deviation, zero outside the mask,
+            resized bicubically without antialiasing.
+        mask: float32 (1, size, size) of zeros and ones, resized to the nearest lower source index.
+    """
+    x0, y0, x1, y1 = box
+    inside = torch.from_numpy(mask[y0:y1, x0:x1]).to(device)[None].float()  # (1, h', w')
+    pixels = torch.from_numpy(image[y0:y1, x0:x1]).to(device).movedim(-1, 0)  # (3, h', w')
+    mean, std = (255 * torch.tensor(c, device=device)[:, None, None] for c in (CLIP_MEAN, CLIP_STD))
+    blanked = (pixels - mean) * inside
+    # Resizing is linear: the division may follow it, on fewer pixels.
+    region = F.interpolate(blanked[None], (size, size), mode="bicubic", align_corners=False)[0] / std
+    return region, F.interpolate(inside[None], (size, size), mode="nearest")[0]
