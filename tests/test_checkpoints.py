@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ovseg_demo.checkpoints import IGNORED, Checkpoint, CheckpointKind, read_checkpoint
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.proposals.maskformer_network import build_maskformer
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
@@ -165,6 +168,31 @@ def test_every_published_tensor_goes_to_one_network(name, tmp_path):
     used |= set(checkpoint.maskformer()) - {"non_object_embedding"} | {"clip_adapter.non_object_embedding"}
     left = {tensor for tensor in set(checkpoint.tensors) - used if "relative_position_index" not in tensor}
     assert left == {"criterion.empty_weight", "clip_adapter.pixel_mean", "clip_adapter.pixel_std"}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_networks_take_all_published_tensors_and_miss_none(name, tmp_path):
+    checkpoint = published(name, tmp_path)
+    network = build_maskformer(checkpoint.maskformer())
+    clip = MaskAdaptedClip.from_tensors(checkpoint.clip(), runtime=Runtime(torch.device("cpu")))
+    assert sum(parameter.numel() for parameter in network.parameters()) > 40_000_000
+    assert clip.has_mask_prompts and clip.input_size == 224
+
+
+def test_the_networks_refuse_one_tensor_less_and_one_more(tmp_path):
+    checkpoint = published("ovseg_R101c_vitB16_ft_mpt", tmp_path)
+    runtime = Runtime(torch.device("cpu"))
+    for tensors, build in (
+        (checkpoint.maskformer(), build_maskformer),
+        (checkpoint.clip(), lambda tensors: MaskAdaptedClip.from_tensors(tensors, runtime=runtime)),
+    ):
+        name = next(name for name in tensors if name.endswith("bias"))
+        for wrong in (
+            {n: t for n, t in tensors.items() if n != name},
+            tensors | {f"{name}.2": tensors[name]},
+        ):
+            with pytest.raises(CheckpointError):
+                build(wrong)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
