@@ -1,4 +1,4 @@
-"""Sticker World: synthetic scenes with perfect labels and captions, endless and the same for the same seed."""
+"""Sticker World: endless synthetic scenes with perfect labels and captions, all from seeds."""
 
 from ovseg_demo.sticker_world.captions import object_caption, stuff_caption
 from ovseg_demo.sticker_world.classes import (

@@ -61,7 +61,7 @@ class Canvas:
         self.label_map[window][cover > _OPAQUE] = index
 
     def paste(self, copy: np.ndarray, left: int, top: int, class_index: int, instance: int) -> None:
-        """Lay a sticker, uint8 premultiplied RGBA, with its top left corner at (left, top); it may leave the canvas."""
+        """Lay a sticker (uint8 RGBA, premultiplied) at (left, top); it may leave the canvas."""
         window, part = self._clip(copy, left, top)
         if not part.size:
             return

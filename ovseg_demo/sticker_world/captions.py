@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ovseg_demo.sticker_world.nouns import NOUNS
+from ovseg_demo.sticker_world.streams import pick
 from ovseg_demo.sticker_world.stuff import STUFF, Stuff
 from ovseg_demo.vocabulary import TEMPLATES
 
@@ -30,13 +31,11 @@ _NUMBERS = (
 _IRREGULAR_PLURALS = {
     "mouse": "mice", "sheep": "sheep", "cattle": "cattle", "deer": "deer", "fish": "fish", "knife": "knives",
     "kitchen knife": "kitchen knives", "loaf": "loaves", "scarf": "scarves", "dice": "dice", "die": "dice",
-    "octopus": "octopuses", "luggage": "luggage", "headphones": "headphones", "photo": "photos", "radio": "radios",
-    "flamingo": "flamingos", "yo-yo": "yo-yos", "piano": "pianos", "avocado": "avocados", "taco": "tacos",
-    "volcano": "volcanoes",
+    "luggage": "luggage", "volcano": "volcanoes", "tomato": "tomatoes",
 }  # fmt: skip
-_PLURAL_OR_MASS = {
-    noun_name for noun in NOUNS if not noun.countable for noun_name in noun.names if " of " not in noun_name
-} - {"corncob", "ice cream cone", "headset"} | {"luggage", "cattle", "sunglasses", "trousers", "cherries"}  # fmt: skip
+_PLURAL_OR_MASS = {name for noun in NOUNS if not noun.countable for name in noun.names if " of " not in name}
+_PLURAL_OR_MASS -= {"corncob", "ice cream cone", "headset"}
+_PLURAL_OR_MASS |= {"luggage", "cattle", "cherries"}
 _BARE_STUFF = (
     "{}",
     "{}",
@@ -54,7 +53,7 @@ _BARE_OBJECT = (
     "a close-up of {}",
 )
 _SCENE_FRAMES = ("{}", "{}", "{}", "a photo of {}", "a picture of {}", "a scene with {}")
-_BESIDE = ("beside", "next to", "near", "with", "and")
+_BESIDE = ("beside", "next to", "near", "with")
 
 _STUFF_BY_NAME: dict[str, Stuff] = {stuff.name: stuff for stuff in STUFF}
 
@@ -72,7 +71,7 @@ def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random
     Args:
         captioned: a scene's object; its ``name_used`` and ``colour`` are mentioned, the colour mostly.
         stuff_under: the stuff class it is on, which one caption in three mentions, or ``None``.
-        rng: chooses the wording. Half of the captions use the 14 templates of the "vild" set or the bare name.
+        rng: chooses the wording. Half of the captions are one of the 14 "vild" templates or the bare name.
 
     Returns:
         Such as "a photo of a blue mushroom on grass" or "There is a cat in the scene".
@@ -81,26 +80,26 @@ def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random
     name = f"{colour} {captioned.name_used}" if colour else captioned.name_used
     style = rng.random()
     if style < 0.35:
-        return _pick(rng, TEMPLATES["vild"]).format(name)
+        return pick(rng, TEMPLATES["vild"]).format(name)
     if style < 0.5:
         return name
     phrase = describe(captioned.name_used, colour, 1)
     if stuff_under is not None and style < 0.83:
-        phrase = f"{phrase} {_pick(rng, _STUFF_BY_NAME[stuff_under].phrases)}"
-    return _pick(rng, _BARE_OBJECT).format(phrase)
+        phrase = f"{phrase} {pick(rng, _STUFF_BY_NAME[stuff_under].phrases)}"
+    return pick(rng, _BARE_OBJECT).format(phrase)
 
 
 def stuff_caption(stuff_name: str, rng: np.random.Generator) -> str:
     """Caption of a crop that shows one stuff class alone, such as "a photo of a brick wall" or "lawn"."""
     stuff = _STUFF_BY_NAME[stuff_name]
-    name = stuff.name if rng.random() < 0.7 else _pick(rng, stuff.names)
+    name = stuff.name if rng.random() < 0.7 else pick(rng, stuff.names)
     style = rng.random()
-    if style < 0.4:
-        return _pick(rng, TEMPLATES["vild"]).format(name)
+    if style < 0.4 and name == stuff.name:
+        return pick(rng, TEMPLATES["vild"]).format(name)
     if style < 0.6:
         return name
-    article = stuff.article if name == stuff.name else ""
-    return _pick(rng, _BARE_STUFF).format(article + name)
+    article = stuff.article if name == stuff.name else ""  # synonyms such as "bricks" take none
+    return pick(rng, _BARE_STUFF).format(article + name)
 
 
 def scene_caption(
@@ -115,23 +114,23 @@ def scene_caption(
         rng: chooses what is mentioned and how.
     """
     if not objects:
-        return _pick(rng, _BARE_STUFF).format(" and ".join(_STUFF_BY_NAME[s].article + s for s in stuff[:2]))
+        return pick(rng, _BARE_STUFF).format(" and ".join(_STUFF_BY_NAME[s].article + s for s in stuff[:2]))
     groups = _group(objects, stuff_under, rng)
     phrases = [describe(name, colour, count) for name, colour, count, _ in groups]
     place = groups[0][3]
     first = phrases[0]
     if place is not None and rng.random() < 0.6:
-        first = f"{first} {_pick(rng, _STUFF_BY_NAME[place].phrases)}"
-        link = _pick(rng, _BESIDE)
+        first = f"{first} {pick(rng, _STUFF_BY_NAME[place].phrases)}"
+        link = pick(rng, _BESIDE)
         text = first if len(phrases) == 1 else f"{first} {link} {_join(phrases[1:])}"
     elif len(phrases) > 1 and rng.random() < 0.3:
-        text = f"{first} {_pick(rng, _BESIDE)} {_join(phrases[1:])}"
+        text = f"{first} {pick(rng, _BESIDE)} {_join(phrases[1:])}"
     else:
         text = _join(phrases)
     if stuff and rng.random() < 0.2:
         background = stuff[int(rng.integers(len(stuff)))]
         text = f"{text}, with {_STUFF_BY_NAME[background].article}{background}"
-    return _pick(rng, _SCENE_FRAMES).format(text)
+    return pick(rng, _SCENE_FRAMES).format(text)
 
 
 def describe(name: str, colour: str | None, count: int) -> str:
@@ -144,7 +143,8 @@ def describe(name: str, colour: str | None, count: int) -> str:
         return full
     if count > 1:
         return f"{_NUMBERS[min(count, len(_NUMBERS) - 1)]} {colour + ' ' if colour else ''}{pluralise(name)}"
-    return f"{'an' if full[0] in 'aeio' or full.startswith('umbrella') else 'a'} {full}"
+    article = "an" if full[0] in "aeio" or full.startswith(("hour", "umbrella")) else "a"
+    return f"{article} {full}"
 
 
 def pluralise(name: str) -> str:
@@ -159,8 +159,6 @@ def pluralise(name: str) -> str:
         plural = name + "es"
     elif name.endswith("y") and name[-2] not in "aeiou":
         plural = name[:-1] + "ies"
-    elif name.endswith(("potato", "tomato")):
-        plural = name + "es"
     else:
         plural = name + "s"
     return plural
@@ -169,7 +167,7 @@ def pluralise(name: str) -> str:
 def _group(
     objects: Sequence[Captioned], stuff_under: Sequence[str], rng: np.random.Generator
 ) -> list[tuple[str, str | None, int, str | None]]:
-    """Up to four groups of alike objects: (name, colour or None, count, stuff that all of them are on or None)."""
+    """Up to four groups of alike objects: (name, colour, count, stuff that all of them are on)."""
     keys = [(thing.name_used, thing.colour) for thing in objects]
     counts = Counter(keys)
     chosen = list(counts)
@@ -186,7 +184,3 @@ def _group(
 
 def _join(phrases: Sequence[str]) -> str:
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-
-
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]

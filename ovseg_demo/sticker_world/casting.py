@@ -10,6 +10,7 @@ from ovseg_demo.sticker_world.classes import UNSEEN_PAIRS, colours_of, nouns_of
 from ovseg_demo.sticker_world.layouts import Zone
 from ovseg_demo.sticker_world.nouns import Noun
 from ovseg_demo.sticker_world.stickers import sticker_aspect
+from ovseg_demo.sticker_world.streams import pick
 
 _SIZE_FACTORS = {1: 0.6, 2: 0.78, 3: 1.0, 4: 1.22, 5: 1.5}
 _COLOURED_SHARE = 0.66  # of the things that can be painted, so that half of all things are
@@ -49,10 +50,10 @@ class Role:
 
 def choose_look(noun: Noun, split: str, rng: np.random.Generator, colour: str | None = None) -> Look:
     """A drawing, a colour that the split allows, and a word, for a noun; ``colour`` fixes the colour."""
-    drawing = noun.drawings[int(rng.integers(len(noun.drawings)))]
+    drawing = pick(rng, noun.drawings)
     if colour is None and rng.random() < _COLOURED_SHARE:
         colour = _choose_colour(noun, split, rng)
-    name_used = noun.name if rng.random() < 0.75 else noun.names[int(rng.integers(len(noun.names)))]
+    name_used = noun.name if rng.random() < 0.75 else pick(rng, noun.names)
     return Look(noun, drawing, colour, name_used)
 
 
@@ -61,7 +62,7 @@ def _choose_colour(noun: Noun, split: str, rng: np.random.Generator) -> str | No
     unseen = tuple(colour for colour in colours if (colour, noun.name) in UNSEEN_PAIRS)
     if unseen and rng.random() < _UNSEEN_SHARE:
         colours = unseen
-    return colours[int(rng.integers(len(colours)))] if colours else None
+    return pick(rng, colours) if colours else None
 
 
 def cast(
@@ -88,7 +89,7 @@ def _fits(noun: Noun, zone: Zone) -> bool:
 
 def _choose_noun(zones: tuple[Zone, ...], split: str, rng: np.random.Generator) -> Noun:
     fitting = [noun for noun in nouns_of(split) if any(_fits(noun, zone) for zone in zones)]
-    return fitting[int(rng.integers(len(fitting)))]
+    return pick(rng, fitting)
 
 
 def _find_place(
@@ -98,7 +99,7 @@ def _find_place(
     if not fitting:
         return None
     for _ in range(_TRIES):
-        role = _place(look, fitting[int(rng.integers(len(fitting)))], rng)
+        role = _place(look, pick(rng, fitting), rng)
         if all(_overlap(role.box, other.box) < _MAX_OVERLAP for other in others):
             return role
     return None

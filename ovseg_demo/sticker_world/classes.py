@@ -1,8 +1,9 @@
 """The class list of Sticker World and the rules of its splits: who may be seen when.
 
-- *Base* nouns may appear everywhere. *Novel* nouns are kept out of the "segmentation" split, so that proposal models and
-  mask-noun pairs never meet them; captions of "pretraining" do name them.
-- *Unseen pairs* are colour-noun combinations that appear in no training split, though each colour and each noun does.
+- *Base* nouns may appear everywhere. *Novel* nouns are kept out of the "segmentation" split, so that proposal
+  models and mask-noun pairs never meet them; captions of "pretraining" do name them.
+- *Unseen pairs* are colour-noun combinations that appear in no training split, though each colour and each
+  noun does.
 - "validation" holds everything.
 """
 

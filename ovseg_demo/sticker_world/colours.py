@@ -26,12 +26,15 @@ PAINTS: dict[str, tuple[int, int, int]] = {
 _PALE_CHROMA = 24  # of 255; below it a pixel counts as grey
 _COLOURED_SHARE = 0.25  # a drawing with fewer coloured pixels is painted all over
 
+_GREY = np.full((3, 3), 1 / 3)  # projects a colour onto the grey axis
+_ACROSS_GREY = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5  # turns by a right angle about it
+
 
 def paint_sticker(code: int, octave: int, colour: str, rng: np.random.Generator) -> np.ndarray:
     """The drawing painted in a colour: uint8 RGBA with premultiplied alpha, as from :func:`load_sticker`.
 
-    Coloured parts take the new hue at their own brightness; white, grey and black parts (windows, eyes, tyres) stay,
-    unless the drawing is grey as a whole (an elephant), which is painted all over.
+    Coloured parts take the new hue at their own brightness; white, grey and black parts (windows, eyes,
+    tyres) stay, unless the drawing is grey as a whole (an elephant), which is painted all over.
     """
     sticker = load_sticker(code, octave)
     brightness, weight, middle = _plan(code, octave)
@@ -46,9 +49,14 @@ def paint_sticker(code: int, octave: int, colour: str, rng: np.random.Generator)
     return result
 
 
+def turn_hue(angle: float, saturation: float = 1.0) -> np.ndarray:
+    """Matrix (3, 3) that turns RGB about the grey axis by ``angle`` and scales the distance from it."""
+    return _GREY + saturation * (np.cos(angle) * (np.eye(3) - _GREY) + np.sin(angle) * _ACROSS_GREY)
+
+
 @cache
 def _plan(code: int, octave: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Brightness (h, w), weight of the paint (h, w), both uint8, and the middle brightness of what is painted."""
+    """Brightness and weight of the paint, uint8 (h, w) each, and the middle brightness of what is painted."""
     sticker = load_sticker(code, octave)
     alpha = sticker[..., 3]
     straight = cv2.divide(sticker[..., :3], cv2.merge([alpha] * 3), scale=255)
@@ -63,9 +71,9 @@ def _plan(code: int, octave: int) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _shades(paint: np.ndarray, middle: float, colour: str) -> np.ndarray:
-    """Table from brightness to colour, uint8 (256, 3): ``paint`` at ``middle``, towards black below, white above."""
+    """Colours by brightness, uint8 (256, 3): ``paint`` at ``middle``, darker below, lighter above."""
     level = np.arange(256, dtype=np.float32)[:, None]
-    darkest = 0.5 if colour == "white" else 0.12
+    darkest = 0.3 if colour == "white" else 0.12
     lightest = 0.35 if colour == "black" else 0.7
     shadow = darkest + (1 - darkest) * np.minimum(level / middle, 1)
     light = lightest * np.clip((level - middle) / (255 - middle), 0, 1)

@@ -1,4 +1,4 @@
-"""Single crops with captions, rendered without a scene round them: cheap food for contrastive pre-training."""
+"""Single crops with captions, rendered without a scene round them: cheap food for contrastive training."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ovseg_demo.sticker_world.classes import CLASS_NAMES, find_noun, nouns_of
 from ovseg_demo.sticker_world.drawing import draw_sticker
 from ovseg_demo.sticker_world.layouts import random_outline
 from ovseg_demo.sticker_world.lens import apply_lens, apply_light
-from ovseg_demo.sticker_world.scenes import SceneObject, open_stream
+from ovseg_demo.sticker_world.scenes import SceneObject
 from ovseg_demo.sticker_world.shadows import drop_shadow, ground_shadow
+from ovseg_demo.sticker_world.streams import open_stream, pick
 from ovseg_demo.sticker_world.stuff import STUFF
 
 _STUFF_SHARE = 0.12  # of the crops show stuff alone
@@ -70,14 +71,13 @@ def render_crop(
         raise DatasetError(f'The colour "{colour}" needs a noun to be painted on; give both.')
     if noun is None and rng.random() < _STUFF_SHARE:
         return _render_stuff(size, rng)
-    nouns = nouns_of(split)
-    chosen = nouns[int(rng.integers(len(nouns)))] if noun is None else find_noun(noun, split, colour)
+    chosen = pick(rng, nouns_of(split)) if noun is None else find_noun(noun, split, colour)
     return _render_object(choose_look(chosen, split, rng, colour), split, size, rng)
 
 
 def _render_stuff(size: int, rng: np.random.Generator) -> Crop:
     canvas = Canvas((size, size), unit=1)
-    stuff = _pick_stuff(rng)
+    stuff = pick(rng, STUFF).name
     canvas.paint_stuff(stuff, rng, scale=rng.uniform(0.2, 0.9))
     image = apply_lens(apply_light(canvas.image, rng), rng)
     return Crop(image, np.ones((size, size), bool), stuff_caption(stuff, rng), None)
@@ -91,10 +91,10 @@ def _render_object(look: Look, split: str, size: int, rng: np.random.Generator) 
     canvas = Canvas(_choose_frame(width, height, rng), unit=1)
     left = round((canvas.width - width) * rng.uniform(0.2, 0.8))
     top = round((canvas.height - height) * rng.uniform(0.2, 0.8))
-    canvas.paint_stuff(_pick_stuff(rng), rng, scale=rng.uniform(0.2, 0.9))
+    canvas.paint_stuff(pick(rng, STUFF).name, rng, scale=rng.uniform(0.2, 0.9))
     if rng.random() < 0.35:
         canvas.paint_stuff(
-            _pick_stuff(rng), rng, outline=random_outline(canvas, rng), scale=rng.uniform(0.2, 0.9)
+            pick(rng, STUFF).name, rng, outline=random_outline(canvas, rng), scale=rng.uniform(0.2, 0.9)
         )
     base = np.clip((top + height - 1, left + width // 2), 0, (canvas.height - 1, canvas.width - 1))
     stuff_under = CLASS_NAMES[canvas.label_map[tuple(base)]]
@@ -120,8 +120,7 @@ def _choose_frame(width: int, height: int, rng: np.random.Generator) -> tuple[in
 
 def _add_neighbour(canvas: Canvas, split: str, size: int, rng: np.random.Generator) -> None:
     """Another thing whose centre is at or beyond the border."""
-    nouns = nouns_of(split)
-    look = choose_look(nouns[int(rng.integers(len(nouns)))], split, rng)
+    look = choose_look(pick(rng, nouns_of(split)), split, rng)
     copy = draw_sticker(look.noun, look.drawing, size * rng.uniform(0.4, 0.9), look.colour, rng)
     angle = rng.uniform(0, 2 * np.pi)
     reach = rng.uniform(0.5, 0.65) / max(abs(np.cos(angle)), abs(np.sin(angle)))
@@ -160,7 +159,3 @@ def _finish(
         stuff_under=stuff_under,
     )
     return Crop(image, mask.view(bool), object_caption(record, stuff_under, rng), record)
-
-
-def _pick_stuff(rng: np.random.Generator) -> str:
-    return STUFF[int(rng.integers(len(STUFF)))].name

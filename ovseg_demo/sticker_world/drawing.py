@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from ovseg_demo.sticker_world.colours import paint_sticker
+from ovseg_demo.sticker_world.colours import paint_sticker, turn_hue
 from ovseg_demo.sticker_world.nouns import Noun
 from ovseg_demo.sticker_world.stickers import load_sticker
 
@@ -44,7 +45,7 @@ def draw_sticker(
 def _choose_octave(code: int, size: float) -> int:
     height, width = load_sticker(code).shape[:2]
     ratio = (height * width) ** 0.5 / size
-    return int(np.clip(np.floor(np.log2(max(ratio, 1.0))), 0, _LAST_OCTAVE))
+    return min(math.floor(math.log2(max(ratio, 1.0))), _LAST_OCTAVE)
 
 
 def _choose_angle(noun: Noun, any_angle: bool, rng: np.random.Generator) -> float:
@@ -58,8 +59,8 @@ def _choose_angle(noun: Noun, any_angle: bool, rng: np.random.Generator) -> floa
 def _warp(source: np.ndarray, size: float, angle: float, rng: np.random.Generator) -> np.ndarray:
     """Flip, stretch, turn, tilt and bend in one resampling.
 
-    The map from target to source is a bicubic Bézier patch. Straight maps are exact in it, and displacing its 4×4
-    control points bends the picture smoothly.
+    The map from target to source is a bicubic Bézier patch. Straight maps are exact in it, and displacing its
+    4×4 control points bends the picture smoothly.
     """
     height, width = source.shape[:2]
     aspect = (width / height) ** 0.5 * rng.uniform(0.9, 1.1)
@@ -95,7 +96,7 @@ def _bernstein(count: int) -> np.ndarray:
 
 
 def _sharpen_border(copy: np.ndarray, enlargement: float) -> np.ndarray:
-    """Make the border as narrow again as it was before an enlargement; keeps alpha at one half where it was."""
+    """Make the border as narrow as it was before an enlargement; where alpha is one half it stays so."""
     alpha = copy[..., 3]
     level = np.arange(256, dtype=np.float32)
     steep = cv2.LUT(alpha, np.clip((level - 127.5) * enlargement + 127.5, 0, 255).astype(np.uint8))
@@ -118,18 +119,11 @@ def _vary_colours(copy: np.ndarray, painted: bool, rng: np.random.Generator) -> 
     gain = rng.uniform(0.92, 1.08) if painted else rng.uniform(0.82, 1.12)
     offset = rng.normal(0, 6)
     matrix = np.zeros((4, 4), dtype=np.float32)
-    matrix[:3, :3] = gain * _turn_hue(hue, saturation)
+    matrix[:3, :3] = gain * turn_hue(hue, saturation)
     matrix[:3, 3] = offset / 255  # times alpha: nothing is added where nothing is drawn
     matrix[3, 3] = 1
     varied = cv2.transform(copy, matrix)
     return cv2.min(varied, cv2.merge([varied[..., 3]] * 4))  # premultiplied colours stay below alpha
-
-
-def _turn_hue(angle: float, saturation: float) -> np.ndarray:
-    """Matrix that turns colours about the grey axis by ``angle`` and scales their distance from it."""
-    grey = np.full((3, 3), 1 / 3)
-    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
-    return grey + saturation * (np.cos(angle) * (np.eye(3) - grey) + np.sin(angle) * cross)
 
 
 def _restyle(copy: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ovseg_demo.sticker_world.canvas import Canvas
+from ovseg_demo.sticker_world.streams import pick
+from ovseg_demo.sticker_world.stuff import STUFF
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,8 @@ class Zone:
 
     Attributes:
         place: which things belong here; "any" takes all.
-        pose: "standing" (base on the surface), "floating" (in the air), "hanging" (on a wall), "lying" (seen from above)
-            or "swimming" (base under the water line).
+        pose: "standing" (base on the surface), "floating" (in the air), "hanging" (on a wall), "lying" (seen
+            from above) or "swimming" (base under water).
         x: (from, to) pixels for the centre of a thing.
         y: (far, near) pixels for its base if it stands or swims, for its centre otherwise.
         size: (far, near) pixels: the side of a middle-sized thing.
@@ -33,10 +35,6 @@ class Zone:
 Layout = Callable[[Canvas, np.random.Generator], tuple[Zone, ...]]
 _GROUNDS = ("grass", "sand", "snow", "dirt", "road")
 _WALLS = ("wallpaper", "brick wall", "wood", "stone wall", "tiles")
-
-
-def _pick(rng: np.random.Generator, options: tuple) -> str:
-    return options[int(rng.integers(len(options)))]
 
 
 def _below(canvas: Canvas, rng: np.random.Generator, level: float, roughness: float) -> np.ndarray:
@@ -61,7 +59,7 @@ def _blob(rng: np.random.Generator, centre: tuple[float, float], radii: tuple[fl
 def _ground_zone(canvas: Canvas, horizon: float, place: str = "ground", pose: str = "standing") -> Zone:
     far = horizon + 0.12 * (canvas.height - horizon)
     return Zone(
-        place, pose, (0, canvas.width), (far, 0.98 * canvas.height), (66 * canvas.unit, 142 * canvas.unit)
+        place, pose, (0, canvas.width), (far, 0.98 * canvas.height), (72 * canvas.unit, 150 * canvas.unit)
     )
 
 
@@ -78,11 +76,11 @@ def _wall_zone(canvas: Canvas, top: float, bottom: float) -> Zone:
 def paint_landscape(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
     """Open land under the sky, often with a hedge or a wall along the horizon or a pond."""
     horizon = canvas.height * rng.uniform(0.3, 0.55)
-    ground = _pick(rng, _GROUNDS)
+    ground = pick(rng, _GROUNDS)
     canvas.paint_stuff("night sky" if rng.random() < 0.22 else "sky", rng, scale=rng.uniform(0.8, 1.4))
     if rng.random() < 0.35:
         top = horizon - canvas.height * rng.uniform(0.08, 0.2)
-        border = _pick(rng, ("hedge", "hedge", "stone wall", "brick wall"))
+        border = pick(rng, ("hedge", "hedge", "stone wall", "brick wall"))
         roughness = 0.006 if border == "hedge" else 0
         canvas.paint_stuff(
             border, rng, outline=_below(canvas, rng, top, roughness), scale=rng.uniform(0.35, 0.5)
@@ -113,7 +111,7 @@ def paint_seaside(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
     canvas.paint_stuff("water", rng, outline=sea, scale=0.8, foreshortening=rng.uniform(2, 3))
     zones = [_sky_zone(canvas, horizon)]
     if rng.random() < 0.75:
-        land = "sand" if rng.random() < 0.75 else _pick(rng, ("grass", "dirt", "snow"))
+        land = "sand" if rng.random() < 0.75 else pick(rng, ("grass", "dirt", "snow"))
         canvas.paint_stuff(land, rng, outline=_below(canvas, rng, shore, 0.02), scale=0.8, foreshortening=1.6)
         near = (112 * canvas.unit, 142 * canvas.unit)
         y = (shore + 0.07 * canvas.height, 0.98 * canvas.height)
@@ -130,14 +128,14 @@ def paint_street(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
     curb = canvas.height * rng.uniform(0.55, 0.72)
     horizon = canvas.height * rng.uniform(0.25, 0.42)
     canvas.paint_stuff("night sky" if rng.random() < 0.2 else "sky", rng, scale=rng.uniform(0.8, 1.4))
-    behind = _pick(rng, ("brick wall", "hedge", "stone wall", "grass"))
+    behind = pick(rng, ("brick wall", "hedge", "stone wall", "grass"))
     foreshortening = 2.0 if behind == "grass" else 1.0
     canvas.paint_stuff(
         behind, rng, outline=_below(canvas, rng, horizon, 0.004), scale=0.55, foreshortening=foreshortening
     )
     verge = curb - canvas.height * rng.uniform(0.05, 0.12)
     canvas.paint_stuff(
-        _pick(rng, ("grass", "tiles", "dirt")),
+        pick(rng, ("grass", "tiles", "dirt")),
         rng,
         outline=_below(canvas, rng, verge, 0),
         scale=0.45,
@@ -153,7 +151,7 @@ def paint_underwater(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ..
     """Water all over, with a sandy bottom."""
     canvas.paint_stuff("water", rng, scale=rng.uniform(0.8, 1.3))
     bottom = canvas.height * rng.uniform(0.75, 0.95)
-    canvas.paint_stuff(_pick(rng, ("sand", "sand", "dirt")), rng, outline=_below(canvas, rng, bottom, 0.02))
+    canvas.paint_stuff(pick(rng, ("sand", "sand", "dirt")), rng, outline=_below(canvas, rng, bottom, 0.02))
     size = (84 * canvas.unit, 124 * canvas.unit)
     across = (0.05 * canvas.width, 0.95 * canvas.width)
     return (Zone("water", "floating", across, (0.12 * canvas.height, bottom - 0.08 * canvas.height), size),)
@@ -162,8 +160,8 @@ def paint_underwater(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ..
 def paint_room(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
     """A wall and a floor, sometimes with a carpet on it."""
     edge = canvas.height * rng.uniform(0.48, 0.66)
-    wall = _pick(rng, ("wallpaper", "wallpaper", "wallpaper", "brick wall", "wood", "stone wall", "tiles"))
-    floor = _pick(rng, tuple(name for name in ("wood", "tiles", "carpet") if name != wall))
+    wall = pick(rng, ("wallpaper", "wallpaper", "wallpaper", "brick wall", "wood", "stone wall", "tiles"))
+    floor = pick(rng, tuple(name for name in ("wood", "tiles", "carpet") if name != wall))
     canvas.paint_stuff(wall, rng, scale=rng.uniform(0.4, 0.8))
     canvas.paint_stuff(
         floor, rng, outline=_below(canvas, rng, edge, 0), scale=0.8, foreshortening=rng.uniform(1.6, 2.4)
@@ -195,8 +193,8 @@ def _paint_rug(canvas: Canvas, rng: np.random.Generator, edge: float) -> None:
 def paint_table(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
     """A table top before a wall or a garden."""
     edge = canvas.height * rng.uniform(0.3, 0.52)
-    behind = _pick(rng, (*_WALLS, "wallpaper", "hedge", "sky"))
-    top = _pick(
+    behind = pick(rng, (*_WALLS, "wallpaper", "hedge", "sky"))
+    top = pick(
         rng, tuple(name for name in ("tablecloth", "tablecloth", "wood", "wood", "tiles") if name != behind)
     )
     canvas.paint_stuff(behind, rng, scale=rng.uniform(0.45, 0.8))
@@ -212,7 +210,7 @@ def paint_table(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
 
 def paint_shelf(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
     """Two or three boards on a wall."""
-    wall = _pick(rng, ("wallpaper", "wallpaper", "brick wall", "stone wall", "tiles"))
+    wall = pick(rng, ("wallpaper", "wallpaper", "brick wall", "stone wall", "tiles"))
     canvas.paint_stuff(wall, rng, scale=rng.uniform(0.4, 0.8))
     count = int(rng.integers(2, 4))
     thickness = canvas.height * rng.uniform(0.03, 0.06)
@@ -229,13 +227,10 @@ def paint_shelf(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
 
 def paint_flat_lay(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
     """One to three surfaces seen from above, on which anything may lie."""
-    surfaces = ("grass", "sand", "snow", "dirt", "road", "wood", "tiles", "carpet", "tablecloth", "water", "hedge",
-                "stone wall", "brick wall", "wallpaper", "sky", "night sky")  # fmt: skip
-    canvas.paint_stuff(_pick(rng, surfaces), rng, scale=rng.uniform(0.5, 1))
+    canvas.paint_stuff(pick(rng, STUFF).name, rng, scale=rng.uniform(0.5, 1))
     for _ in range(int(rng.integers(0, 3))):
-        canvas.paint_stuff(
-            _pick(rng, surfaces), rng, outline=random_outline(canvas, rng), scale=rng.uniform(0.4, 0.8)
-        )
+        outline = random_outline(canvas, rng)
+        canvas.paint_stuff(pick(rng, STUFF).name, rng, outline=outline, scale=rng.uniform(0.4, 0.8))
     x, y = (0.03 * canvas.width, 0.97 * canvas.width), (0.05 * canvas.height, 0.95 * canvas.height)
     return (Zone("any", "lying", x, y, (112 * canvas.unit, 112 * canvas.unit)),)
 
@@ -261,4 +256,4 @@ LAYOUTS: tuple[tuple[Layout, frozenset[str], float], ...] = (
     (paint_shelf, frozenset({"table"}), 1.2),
     (paint_flat_lay, frozenset({"ground", "sky", "water", "room", "wall", "table"}), 1.0),
 )
-"""Painter, the places whose things it always can show, and how often it is taken among those that fit a thing."""
+"""Painter, the places whose things it can always show, and its weight among those that fit a thing."""

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 
 _NOISE_SIDE = 1024
+_Y, _X = np.mgrid[-1:1:7j, -1:1:9j]  # light varies so slowly that a coarse grid describes it
 
 
 def apply_light(image: np.ndarray, rng: np.random.Generator, night: bool = False) -> np.ndarray:
-    """A smooth gradient of brightness and warmth, and a vignette, over an RGB uint8 image; dim and bluish at night."""
-    y, x = np.mgrid[-1:1:7j, -1:1:9j]
+    """Vary brightness and warmth smoothly over an RGB uint8 image; dim and bluish at night."""
     direction = rng.uniform(0, 2 * np.pi)
-    gain = 1 + rng.uniform(0, 0.16) * (x * np.cos(direction) + y * np.sin(direction))
-    gain = gain - rng.uniform(0, 0.14) * (x * x + y * y) + rng.normal(0, 0.04)
+    gain = 1 + rng.uniform(0, 0.16) * (_X * np.cos(direction) + _Y * np.sin(direction))
+    gain = gain - rng.uniform(0, 0.14) * (_X * _X + _Y * _Y) + rng.normal(0, 0.04)
     warmth = rng.normal(0, 0.035)
     if night:
         gain, warmth = 0.8 * gain, warmth - 0.08

@@ -1,7 +1,7 @@
 """The nouns of Sticker World: what can be pasted into a scene, and what people call it.
 
-The table is the single source of the class list. Its order is the order of the class indices that trained weights
-rely on: append, never reorder.
+The table is the single source of the class list. Its order is the order of the class indices that trained
+weights rely on: append, never reorder.
 """
 
 from __future__ import annotations

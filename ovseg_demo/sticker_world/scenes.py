@@ -11,12 +11,13 @@ from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.canvas import CLASS_INDEX, NO_OBJECT, Canvas
 from ovseg_demo.sticker_world.captions import scene_caption
 from ovseg_demo.sticker_world.casting import Role, cast
-from ovseg_demo.sticker_world.classes import CLASS_NAMES, SPLITS, check_split, nouns_of
+from ovseg_demo.sticker_world.classes import CLASS_NAMES, nouns_of
 from ovseg_demo.sticker_world.drawing import draw_sticker
 from ovseg_demo.sticker_world.layouts import LAYOUTS, Layout
 from ovseg_demo.sticker_world.lens import apply_lens, apply_light
 from ovseg_demo.sticker_world.nouns import NOUNS, Noun
 from ovseg_demo.sticker_world.shadows import drop_shadow, ground_shadow
+from ovseg_demo.sticker_world.streams import open_stream, pick
 
 BENCHMARK_SEEDS: tuple[int, ...] = tuple(range(900_000, 900_200))
 """Seeds of the 200 validation scenes that are the benchmark; use others for choosing settings."""
@@ -92,10 +93,9 @@ def render_scene(seed: int, split: str = "validation", size: tuple[int, int] = (
             f"A scene of {size[0]}×{size[1]} pixels: choose sides from {_MIN_SIDE} to {_MAX_SIDE}."
         )
     canvas = Canvas(size)
-    nouns = nouns_of(split)
-    anchor = nouns[int(rng.integers(len(nouns)))]
+    anchor = pick(rng, nouns_of(split))
     zones = _choose_layout(anchor, rng)(canvas, rng)
-    roles = cast(anchor, zones, int(rng.integers(3, 11)), split, rng)
+    roles = cast(anchor, zones, int(rng.integers(4, 12)), split, rng)
     stuff_under = [_stuff_at(canvas, role) for role in roles]
     night = CLASS_INDEX["night sky"] in canvas.label_map[0]
     drawn_areas = _paint_roles(canvas, roles, rng)
@@ -104,18 +104,6 @@ def render_scene(seed: int, split: str = "validation", size: tuple[int, int] = (
     caption = _write_caption(objects, stuff, canvas.unit, rng)
     image = apply_lens(apply_light(canvas.image, rng, night), rng)
     return Scene(image, canvas.label_map, canvas.instance_map, objects, stuff, caption)
-
-
-def open_stream(seed: int, split: str, purpose: str) -> np.random.Generator:
-    """The random numbers of one seed; those of other splits and other purposes are independent.
-
-    Raises:
-        DatasetError: an unknown split or a negative seed.
-    """
-    check_split(split)
-    if seed < 0:
-        raise DatasetError(f"The seed {seed} is negative; use 0 or more.")
-    return np.random.default_rng([seed, SPLITS.index(split), ("scene", "crop").index(purpose)])
 
 
 def _choose_layout(anchor: Noun, rng: np.random.Generator) -> Layout:
@@ -132,7 +120,7 @@ def _stuff_at(canvas: Canvas, role: Role) -> str:
 
 
 def _paint_roles(canvas: Canvas, roles: list[Role], rng: np.random.Generator) -> list[int]:
-    """Paint all roles in order; returns the opaque pixels of each drawing, whether they are visible or not."""
+    """Paint all roles in order; returns how many opaque pixels each drawing has, visible or not."""
     lean = rng.normal(0, 0.35)
     strength = rng.uniform(0.25, 0.55)
     areas = []

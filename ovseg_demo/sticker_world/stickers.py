@@ -1,6 +1,6 @@
-"""The drawings: an atlas of stickers kept in the package, and the command that rebuilds it from the emoji font.
+"""The drawings: an atlas kept in the package, and the command that rebuilds it from the emoji font.
 
-Run ``python -m ovseg_demo.sticker_world.stickers --font NotoColorEmoji.ttf`` after a change of the nouns' drawings.
+Run ``python -m ovseg_demo.sticker_world.stickers --font NotoColorEmoji.ttf`` when the nouns' drawings change.
 The atlas is derived from the font and stays under the font's licence, ``data/OFL.txt``.
 """
 
