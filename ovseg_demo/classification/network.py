@@ -153,9 +153,8 @@ def _check(model: CLIP, tensors: Mapping[str, Tensor]) -> None:
     expected = model.state_dict()
     for fault, names in (("missing", expected.keys() - tensors), ("unexpected", tensors.keys() - expected)):
         if names:
-            raise CheckpointError(
-                f'These weights do not make a CLIP: {len(names)} tensors are {fault}, such as "{min(names)}".'
-            )
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise CheckpointError(f'These are not the weights of a CLIP: "{min(names)}"{more} is {fault}.')
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
