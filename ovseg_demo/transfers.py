@@ -69,9 +69,8 @@ def forget(part: Path) -> None:
 
 
 def _fetch_url(url: str, part: Path, report: ReportBytes) -> None:
-    stalls = 0
+    furthest = stalls = 0
     while True:
-        before = _size(part)
         try:
             return _fetch_rest(url, part, report)
         except (
@@ -84,7 +83,8 @@ def _fetch_url(url: str, part: Path, report: ReportBytes) -> None:
             reason = str(error)
         except requests.RequestException as error:
             raise TransferError(_in_one_line(error)) from error
-        stalls = 0 if _size(part) > before else stalls + 1
+        stalls = 0 if _size(part) > furthest else stalls + 1
+        furthest = max(furthest, _size(part))
         if stalls == _MAX_STALLS:
             raise TransferError(f"{reason}, {_MAX_STALLS} times in a row")
         time.sleep(_STALL_PAUSE * stalls)
@@ -109,17 +109,17 @@ def _fetch_rest(url: str, part: Path, report: ReportBytes) -> None:
             raise _RetryableError(f"the server answered {response.status_code} {response.reason}")
         if not response.ok:
             raise TransferError(f"the server answered {response.status_code} {response.reason}")
-        if there and not _continues(response, there, notes["validator"]):
+        if response.status_code != requests.codes.partial_content:
             there = 0
-        if not there:
             _write_notes(part, url, response)
+        elif not _continues(response, there, notes["validator"]):
+            discard(part)
+            raise _RetryableError("the server sent another part than was asked for")
         _append(response, part, there, report)
 
 
 def _continues(response: requests.Response, there: int, validator: str) -> bool:
     """Whether an answer goes on exactly where the partial file ends, in the same version of the file."""
-    if response.status_code != requests.codes.partial_content:
-        return False
     same_version = not validator.startswith('"') or response.headers.get("ETag", validator) == validator
     return same_version and response.headers.get("Content-Range", "").startswith(f"bytes {there}-")
 
@@ -134,8 +134,6 @@ def _append(response: requests.Response, part: Path, there: int, report: ReportB
             file.write(piece)
             there += len(piece)
             report(there, total)
-    if there < total:
-        raise _RetryableError(f"the connection ended after {there:,} of {total:,} bytes")
 
 
 def _write_notes(part: Path, url: str, response: requests.Response) -> None:

@@ -26,6 +26,7 @@ class Resource:
     statuses: list[int] = field(default_factory=list)
     redirect: str = ""
     wrong_offset: bool = False
+    heeds_if_range: bool = True
     gate: threading.Event | None = None  # half of the body is sent; the rest once this is set
 
 
@@ -69,15 +70,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send(self, resource: Resource, with_body: bool) -> None:
         start = self.start_of(resource)
-        body = resource.content[start:]
         if start and start >= len(resource.content):
             return self.send_error(416)
+        start += bool(start and resource.wrong_offset)
+        body = resource.content[start:]
         self.send_response(206 if start else 200)
         if start:
-            told = start + 1 if resource.wrong_offset else start
-            self.send_header(
-                "Content-Range", f"bytes {told}-{len(resource.content) - 1}/{len(resource.content)}"
-            )
+            end = len(resource.content) - 1
+            self.send_header("Content-Range", f"bytes {start}-{end}/{end + 1}")
         if resource.announce_length:
             self.send_header("Content-Length", str(len(body)))
         if resource.etag:
@@ -97,8 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def start_of(self, resource: Resource) -> int:
         wanted = self.headers.get("Range", "")
-        if_range = self.headers.get("If-Range", resource.etag)
-        if not (resource.ranges and wanted and if_range == resource.etag):
+        same_version = self.headers.get("If-Range", resource.etag) == resource.etag
+        if not (resource.ranges and wanted and (same_version or not resource.heeds_if_range)):
             return 0
         return int(wanted.removeprefix("bytes=").split("-")[0])
 

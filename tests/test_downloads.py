@@ -187,17 +187,42 @@ def test_a_cancelled_download_goes_on_from_there(server, tmp_path, monkeypatch):
     assert server.ranges() == ["", f"bytes={there}-"]
 
 
-@pytest.mark.parametrize("behaviour", [{"ranges": False}, {"wrong_offset": True}, {"etag": '"2"'}])
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        {"ranges": False},
+        {"wrong_offset": True},
+        {"etag": '"2"'},
+        {"etag": '"2"', "heeds_if_range": False},
+    ],
+)
 def test_what_cannot_be_continued_safely_is_fetched_anew(server, tmp_path, monkeypatch, behaviour):
     monkeypatch.setattr(transfers, "_PIECE", 1000)
     with pytest.raises(Cancelled):
         download(exact(offer(server, content=OTHER_CONTENT)), tmp_path, stop_half_way)
-    source = offer(server, **behaviour)
-    if behaviour.get("wrong_offset"):
-        assert_fails(exact(source), tmp_path)
-        source = offer(server, ranges=False)
-    download(exact(source), tmp_path)
+    download(exact(offer(server, **behaviour)), tmp_path)
     assert_finished(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("etag", "headers", "validator"),
+    [
+        ('"1"', {"Last-Modified": "Sun, 01 Jan 2023 00:00:00 GMT"}, '"1"'),
+        ('W/"1"', {"Last-Modified": "Sun, 01 Jan 2023 00:00:00 GMT"}, "Sun, 01 Jan 2023 00:00:00 GMT"),
+        ('W/"1"', {}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_rest_is_asked_for_only_of_the_same_version(
+    server, tmp_path, monkeypatch, etag, headers, validator
+):
+    monkeypatch.setattr(transfers, "_PIECE", 500)
+    download(exact(offer(server, cuts=[1000], etag=etag, headers=headers)), tmp_path)
+    assert_finished(tmp_path)
+    (_, first), (_, second) = server.requests
+    assert "Range" not in first and "If-Range" not in first
+    assert second.get("If-Range") == validator
+    assert second.get("Range") == (validator and "bytes=1000-")
 
 
 def test_a_part_of_another_source_is_not_continued(server, tmp_path, monkeypatch):
@@ -224,6 +249,13 @@ def test_a_part_without_a_version_is_not_trusted(server, tmp_path):
 
 
 # ---- what does not come through
+
+
+def test_a_server_that_never_gets_further_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfers, "_PIECE", 500)
+    source = offer(server, cuts=[1000] * 100, wrong_offset=True)
+    assert_fails(exact(source), tmp_path, "3 times in a row")
+    assert len(server.requests) < 10
 
 
 def test_a_busy_server_is_asked_again(server, tmp_path):
