@@ -149,15 +149,17 @@ class Predictor(nn.Module):
 
     def forward(self, res5: Tensor, mask_features: Tensor, *, all_layers: bool) -> list[QueryPredictions]:
         """Predictions after each decoder layer or the last one, see :meth:`MaskFormerNetwork.forward`."""
-        # 100 queries cost little: lower precision would save no time, and class embeddings would lose.
+        # A hundred queries take no time, so they need not lose precision.
         with torch.autocast(res5.device.type, enabled=False):
             memory = self.input_proj(res5.float())
             positions = sine_positions(*memory.shape[1:]).to(memory)
             query_embed = self.query_embed.weight.expand(len(memory), -1, -1)
             tokens = memory.flatten(2).transpose(1, 2)  # (B, h5·w5, C)
             outputs = self.transformer["decoder"](query_embed, tokens, positions)
-            outputs = outputs if all_layers else outputs[-1:]
-            return [self._predict(queries, mask_features.float()) for queries in outputs]
+            if not all_layers:
+                outputs = outputs[-1:]
+            mask_features = mask_features.float()
+            return [self._predict(queries, mask_features) for queries in outputs]
 
     def _predict(self, queries: Tensor, mask_features: Tensor) -> QueryPredictions:
         mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_embed(queries), mask_features)
