@@ -11,6 +11,8 @@ It may raise :class:`ovseg_demo.errors.Cancelled`; the step then stops at once a
 PROPOSING = "Proposing masks"
 READING_REGIONS = "Reading regions"
 ENCODING_NAMES = "Encoding new words"
+DRAWING = "Drawing the map"
+WAITING = "Waiting for your turn"  # while another visitor uses the same network
 
 
 def silent(stage: str, done: int, total: int) -> None:

@@ -112,6 +112,14 @@ def keep_masks(probabilities: np.ndarray, granularity: float) -> np.ndarray:
     return kept
 
 
+def check_granularity(granularity: float) -> None:
+    """Raise :class:`ModelError` unless the granularity is in [0, 1]."""
+    if not 0 <= granularity <= 1:
+        raise ModelError(
+            f"The granularity {granularity} is outside the range from 0 (coarse) to 1 (precise)."
+        )
+
+
 def _softmax(logits: np.ndarray) -> np.ndarray:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)

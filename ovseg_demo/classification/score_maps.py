@@ -40,9 +40,15 @@ class LabelMap(NamedTuple):
 
 
 class Masks(Protocol):
-    """M masks at the source size (h, w) of a score map."""
+    """M masks at the source size (h, w) of a score map.
+
+    Attributes:
+        size: (h, w).
+        indices: int64 (M,), what they are known by elsewhere.
+    """
 
     size: tuple[int, int]
+    indices: np.ndarray
 
     def rows(self, start: int, stop: int, which: slice = slice(None)) -> torch.Tensor:
         """Read some rows of some masks: float32 (masks, stop - start, w) in [0, 1]."""
@@ -83,6 +89,11 @@ class SoftMasks:
 
     queries: MaskQueries
     size: tuple[int, int]
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Those of the queries."""
+        return np.arange(len(self.queries.mask_logits))
 
     def rows(self, start: int, stop: int, which: slice = slice(None)) -> torch.Tensor:
         """See :class:`Masks`: logits resized to the padded input, cropped, sigmoid."""

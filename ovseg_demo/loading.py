@@ -1,0 +1,208 @@
+"""From weights files to a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ovseg_demo.caching import SharedNetwork
+from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.devices import Runtime
+from ovseg_demo.errors import ModelError
+from ovseg_demo.models import (
+    OPTIONAL_ROLES,
+    MaskFormerSettings,
+    ModelSpec,
+    SamSettings,
+    find_model,
+    settings_for_file,
+)
+from ovseg_demo.proposals import ProposalGenerator
+from ovseg_demo.proposals.detectron2 import Detectron2ProposalGenerator
+from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator, build_maskformer
+from ovseg_demo.proposals.sam import SamProposalGenerator, build_sam
+from ovseg_demo.segmenter import Caches, Segmenter
+from ovseg_demo.weights_files import WeightsFile
+
+DEFAULT_MODEL = "sticker-world"
+DEFAULT_TEMPLATES = "vild"
+
+Weights = str | Path | WeightsFile
+
+_LACKING = {
+    "sam": "This model has no Segment Anything; give its weights with sam=FILE.",
+    "ovseg": "This model has no MaskFormer; give a full OVSeg checkpoint with ovseg=FILE.",
+    "clip": "This model has no CLIP; give one with clip=FILE, or a full OVSeg checkpoint with ovseg=FILE.",
+    "unadapted": "This model has no un-adapted CLIP to compare with; give one with unadapted=FILE.",
+    "detectron2": "This model has no detectron2 generator; give one with detectron2=(CONFIG, WEIGHTS).",
+}
+
+_ROLES = {"sam": "sam", "maskformer": "ovseg", "detectron2": "detectron2", "un-adapted": "unadapted"}
+"""What plays the part of each generator, and of the second classifier."""
+
+
+def load_segmenter(
+    name: str | None = None,
+    *,
+    ovseg: Weights | None = None,
+    sam: Weights | None = None,
+    clip: Weights | None = None,
+    unadapted: Weights | None = None,
+    detectron2: tuple[Any, str | Path] | None = None,
+    folder: Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    quick_gelu: bool | None = None,
+    sam_options: Mapping[str, Any] | None = None,
+    maskformer_options: Mapping[str, Any] | None = None,
+    caches: Caches | None = None,
+) -> Segmenter:
+    """Make a segmenter of a catalogue model, of weights files, or of a model with some files replaced.
+
+    Files are opened and recognised at once; a network is built when it is first needed.
+
+    Args:
+        name: of a model in :data:`ovseg_demo.models.CATALOGUE`; :data:`DEFAULT_MODEL` without any file.
+        ovseg: a full OVSeg or SimSeg checkpoint: MaskFormer and CLIP.
+        sam: a Segment Anything checkpoint.
+        clip: a CLIP to use rather than the one in ``ovseg``; those of open_clip are described by
+            :func:`ovseg_demo.weights_files.open_clip_weights`.
+        unadapted: a second CLIP, the classifier "un-adapted".
+        detectron2: config and weights, as :class:`Detectron2ProposalGenerator` takes them.
+        folder: where the catalogue's weights were downloaded to, if not to the usual place.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "auto", "float32", "bfloat16" or "float16".
+        quick_gelu: the activation of the CLIPs; ``None`` takes what is known of each file, and QuickGELU for
+            an unknown one. (The published demo named Segment Anything's masks with ``False``.)
+        sam_options: arguments of :class:`SamProposalGenerator` that override the model's settings.
+        maskformer_options: arguments of :class:`MaskFormerProposalGenerator` that do.
+        caches: to be shared with other segmenters.
+
+    Raises:
+        ModelError: there is no such model, it was not downloaded, or it cannot segment for want of a part.
+        CheckpointError: a file is missing or damaged, or holds something else.
+        DeviceError: the device or the precision is not there.
+    """
+    given = {"ovseg": ovseg, "sam": sam, "clip": clip, "unadapted": unadapted}
+    recipe = _read_recipe(
+        name, {role: weights for role, weights in given.items() if weights is not None}, folder
+    )
+    files, runtime = recipe.files, Runtime.resolve(device, precision)
+    clip_file = files.get("clip") or files.get("ovseg")
+    if clip_file is None:
+        raise ModelError(recipe.lacking["clip"])
+    generators: dict[str, SharedNetwork[ProposalGenerator]] = {}
+    if "sam" in files:
+        generators["sam"] = _share_sam(
+            files["sam"], runtime, recipe.sam.generator_options() | dict(sam_options or {})
+        )
+    if "ovseg" in files:
+        options = recipe.maskformer.generator_options() | dict(maskformer_options or {})
+        generators["maskformer"] = _share_maskformer(files["ovseg"], runtime, options)
+    if detectron2 is not None:
+        generators["detectron2"] = _share_detectron2(*detectron2, runtime)
+    if not generators:
+        raise ModelError(recipe.lacking["sam"])
+    return Segmenter(
+        generators,
+        _share_clip(clip_file, runtime, quick_gelu),
+        _share_clip(files["unadapted"], runtime, quick_gelu) if "unadapted" in files else None,
+        unavailable={name: recipe.lacking[role] for name, role in _ROLES.items()},
+        templates=recipe.templates,
+        ensemble_weight=recipe.maskformer.ensemble_weight,
+        caches=caches,
+    )
+
+
+@dataclass(frozen=True)
+class _File:
+    """A weights file, and the activation of the CLIP in it."""
+
+    path: Path
+    quick_gelu: bool = True
+
+    @classmethod
+    def of(cls, weights: Weights, folder: Path | None) -> _File:
+        if isinstance(weights, WeightsFile):
+            return cls(weights.path(folder), weights.quick_gelu)
+        return cls(Path(weights).expanduser())
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """Tells its content from that of other files, and of this one when it was another."""
+        status = self.path.stat()
+        return str(self.path.resolve()), status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What a segmenter is made of: files by role, and the settings that go with them.
+
+    ``lacking`` has a sentence for each role without a file.
+    """
+
+    files: Mapping[str, _File]
+    lacking: Mapping[str, str]
+    maskformer: MaskFormerSettings
+    sam: SamSettings = field(default_factory=SamSettings)
+    templates: str = DEFAULT_TEMPLATES
+
+
+def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | None) -> _Recipe:
+    files = {role: _File.of(weights, folder) for role, weights in given.items()}
+    maskformer = settings_for_file(files["ovseg"].path) if "ovseg" in files else MaskFormerSettings()
+    if name is None and files:
+        return _Recipe(files, _LACKING, maskformer)
+    spec, lacking = find_model(name or DEFAULT_MODEL), dict(_LACKING)
+    for role in spec.parts.keys() - given.keys():
+        if spec.parts[role].present(folder):
+            files[role] = _File.of(spec.parts[role], folder)
+        else:
+            lacking[role] = _not_downloaded(spec, role, folder)
+    if "ovseg" in spec.parts.keys() - given.keys():
+        maskformer = spec.maskformer or maskformer
+    if "ovseg" in spec.parts and "ovseg" not in files:
+        lacking["clip"] = lacking["ovseg"]
+    return _Recipe(files, lacking, maskformer, spec.sam, spec.templates)
+
+
+def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:
+    everything = " --all" if role in OPTIONAL_ROLES else ""
+    return (
+        f'The model "{spec.name}" needs "{spec.parts[role].path(folder)}", which is not there; '
+        f'get it with "python -m ovseg_demo download {spec.name}{everything}".'
+    )
+
+
+def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> SharedNetwork[ProposalGenerator]:
+    tensors = read_checkpoint(file.path, CheckpointKind.SAM).sam()
+    return SharedNetwork(
+        lambda: SamProposalGenerator(build_sam(tensors), runtime=runtime, **options), (file.identity, runtime)
+    )
+
+
+def _share_maskformer(
+    file: _File, runtime: Runtime, options: Mapping[str, Any]
+) -> SharedNetwork[ProposalGenerator]:
+    tensors = read_checkpoint(file.path, CheckpointKind.OVSEG).maskformer()
+    return SharedNetwork(
+        lambda: MaskFormerProposalGenerator(build_maskformer(tensors), runtime=runtime, **options),
+        (file.identity, runtime),
+    )
+
+
+def _share_detectron2(config: Any, weights: str | Path, runtime: Runtime) -> SharedNetwork[ProposalGenerator]:
+    return SharedNetwork(
+        lambda: Detectron2ProposalGenerator(config, weights, runtime), (str(weights), runtime)
+    )
+
+
+def _share_clip(file: _File, runtime: Runtime, quick_gelu: bool | None) -> SharedNetwork[MaskAdaptedClip]:
+    tensors = read_checkpoint(file.path, CheckpointKind.CLIP).clip()
+    activation = file.quick_gelu if quick_gelu is None else quick_gelu
+    return SharedNetwork(
+        lambda: MaskAdaptedClip.from_tensors(tensors, runtime=runtime, quick_gelu=activation), runtime
+    )

@@ -1,0 +1,294 @@
+"""The two stages in order, with the caches between them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from ovseg_demo.caching import ByteCache, SharedNetwork, content_key
+from ovseg_demo.classification.arrangement import Arrangement
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.classification.drawing import Drawing, draw_by_granularity, draw_softly
+from ovseg_demo.classification.labeling import check_granularity, class_probabilities
+from ovseg_demo.errors import ImageError, ModelError, VocabularyError
+from ovseg_demo.images import ImageSource, load_image
+from ovseg_demo.progress import (
+    DRAWING,
+    ENCODING_NAMES,
+    PROPOSING,
+    READING_REGIONS,
+    ProgressCallback,
+    silent,
+)
+from ovseg_demo.proposals import ProposalGenerator, Proposals
+from ovseg_demo.segmentation import Segmentation, Step
+from ovseg_demo.vocabulary import Vocabulary
+
+T = TypeVar("T")
+
+GENERATORS = ("sam", "maskformer", "detectron2")
+"""Every proposal generator; a model has some of them."""
+
+CLASSIFIERS = ("mask-adapted", "mask-adapted-no-prompts", "un-adapted")
+"""The model's CLIP, the same without its mask prompts, and an un-adapted CLIP for comparison."""
+
+RULES = ("granularity", "soft")
+"""How a label map is drawn: from the hard masks that the granularity keeps, named by CLIP (the demo); or from
+all soft masks of MaskFormer, named by MaskFormer and CLIP together (the evaluation)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Caches:
+    """What segmenters remember; several may share one.
+
+    Attributes:
+        pictures: proposals, their cells and their region embeddings.
+        names: text embeddings.
+    """
+
+    pictures: ByteCache = field(default_factory=lambda: ByteCache(512 * 2**20))
+    names: ByteCache = field(default_factory=lambda: ByteCache(64 * 2**20))
+
+
+class Segmenter:
+    """Segments images into any classes that have a name; one object serves many threads.
+
+    What takes long is remembered: new class names cost their text embeddings, another granularity nothing but
+    milliseconds. :func:`ovseg_demo.load_segmenter` makes one from weights files.
+
+    Args:
+        generators: proposal generators by their name in :data:`GENERATORS`, the default first.
+        clip: the classifier.
+        unadapted_clip: another one, for comparison.
+        unavailable: what to do about generators and classifiers that this model lacks: a sentence for each.
+        templates: prompt templates to use where none are asked for.
+        ensemble_weight: CLIP's share in the rule "soft" where none is asked for.
+        caches: to be shared with other segmenters.
+    """
+
+    def __init__(
+        self,
+        generators: Mapping[str, SharedNetwork[ProposalGenerator]],
+        clip: SharedNetwork[MaskAdaptedClip],
+        unadapted_clip: SharedNetwork[MaskAdaptedClip] | None = None,
+        *,
+        unavailable: Mapping[str, str] | None = None,
+        templates: str = "vild",
+        ensemble_weight: float = 0.7,
+        caches: Caches | None = None,
+    ):
+        networks = zip(CLASSIFIERS, (clip, clip, unadapted_clip), strict=True)
+        self._generators = dict(generators)
+        self._classifiers = {name: network for name, network in networks if network is not None}
+        self._unavailable = dict(unavailable or {})
+        self._templates = templates
+        self._ensemble_weight = ensemble_weight
+        self._caches = caches or Caches()
+        self._keys: weakref.WeakKeyDictionary[Proposals, Hashable] = weakref.WeakKeyDictionary()
+        self._keys_lock = threading.Lock()
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """Names of the proposal generators that can be asked for, the default first."""
+        return tuple(self._generators)
+
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """Names of the classifiers that can be asked for, the default first."""
+        return tuple(self._classifiers)
+
+    def propose(
+        self, image: ImageSource, *, generator: str | None = None, progress: ProgressCallback = silent
+    ) -> Proposals:
+        """Stage 1 by itself: class-agnostic masks, remembered by the image's content.
+
+        Args:
+            image: a file, PIL image or array, as :func:`ovseg_demo.images.load_image` takes.
+            generator: one of :attr:`generators`; ``None`` takes the first.
+            progress: told how far the work is; may stop it by raising.
+
+        Raises:
+            ImageError: the image cannot be used.
+            ModelError: there is no such generator.
+        """
+        return self._propose(load_image(image), generator or self.generators[0], progress)[0]
+
+    def segment(
+        self,
+        image: ImageSource,
+        classes: str | Sequence[str] | Vocabulary,
+        *,
+        generator: str | None = None,
+        proposals: Proposals | None = None,
+        granularity: float = 0.8,
+        distractors: str | Sequence[str] = "",
+        templates: str | None = None,
+        classifier: str = CLASSIFIERS[0],
+        rule: str = RULES[0],
+        ensemble_weight: float | None = None,
+        trained_classes: Sequence[bool] | None = None,
+        progress: ProgressCallback = silent,
+    ) -> Segmentation:
+        """Propose masks, name them, and draw the label map.
+
+        Args:
+            image: a file, PIL image or array, as :func:`ovseg_demo.images.load_image` takes.
+            classes: as :meth:`Vocabulary.parse` reads them; or a vocabulary, which brings its own distractors
+                and templates.
+            generator: one of :attr:`generators`; ``None`` takes the first, or the one that ``rule`` needs.
+            proposals: masks of this image to name instead, from :meth:`propose` or any other source.
+            granularity: from 0 (coarse: all masks) to 1 (precise: the one best mask of each class).
+            distractors: names that compete with the classes and are not drawn.
+            templates: of the prompts; ``None`` takes the model's own.
+            classifier: one of :attr:`classifiers`.
+            rule: one of :data:`RULES`; "soft" needs MaskFormer's proposals, and reads no granularity.
+            ensemble_weight: for "soft": CLIP's share λ in [0, 1]; 0 is CLIP alone, ``None`` the model's own.
+            trained_classes: for "soft": which of the K classes the proposal model was trained on (SimSeg).
+            progress: told how far the work is; may stop it by raising.
+
+        Raises:
+            OvsegError: the image, the names or the settings cannot be used; the message tells the remedy.
+        """
+        if rule not in RULES:
+            raise ModelError(f'There is no rule "{rule}"; choose one of {", ".join(RULES)}.')
+        check_granularity(granularity)
+        clip = self._find("classifier", self._classifiers, classifier)
+        vocabulary = self._read_vocabulary(classes, distractors, templates)
+        pixels = load_image(image)
+        steps = _Steps()
+        if proposals is None:
+            generator = generator or ("maskformer" if rule == "soft" else self.generators[0])
+            proposals = steps.take(PROPOSING, lambda: self._propose(pixels, generator, progress))
+        _check_size(pixels, proposals)
+        uses_prompts = classifier == CLASSIFIERS[0]
+        regions = steps.take(
+            READING_REGIONS, lambda: self._embed_regions(clip, proposals, uses_prompts, progress)
+        )
+        names = steps.take(ENCODING_NAMES, lambda: self._embed_names(clip, vocabulary, progress))
+
+        def draw() -> tuple[Drawing, bool]:
+            of_regions = class_probabilities(regions, names, vocabulary)
+            if rule == "soft":
+                weight = self._ensemble_weight if ensemble_weight is None else ensemble_weight
+                return draw_softly(proposals, of_regions, names, vocabulary, weight, trained_classes), False
+            cells = self._arrange(proposals)
+            class_count = len(vocabulary.classes)
+            return draw_by_granularity(proposals, cells, of_regions, class_count, granularity), False
+
+        drawing = steps.take(DRAWING, draw)
+        return Segmentation.of(pixels, vocabulary, proposals, drawing, steps.taken)
+
+    def _read_vocabulary(
+        self,
+        classes: str | Sequence[str] | Vocabulary,
+        distractors: str | Sequence[str],
+        templates: str | None,
+    ) -> Vocabulary:
+        if not isinstance(classes, Vocabulary):
+            return Vocabulary.parse(classes, distractors=distractors, templates=templates or self._templates)
+        if distractors or templates:
+            raise VocabularyError(
+                "A Vocabulary brings its own distractors and templates; make one with those."
+            )
+        return classes
+
+    def _propose(
+        self, image: np.ndarray, generator: str, progress: ProgressCallback
+    ) -> tuple[Proposals, bool]:
+        network = self._find("proposal generator", self._generators, generator)
+
+        def make() -> Proposals:
+            with network.use(progress) as propose:
+                return propose(image.copy(), progress=progress)  # the caller may write into his own
+
+        key = "proposals", content_key(image), network.key, network.get().settings
+        proposals, was_cached = self._caches.pictures.get_or_make(key, make, progress)
+        with self._keys_lock:
+            self._keys[proposals] = key
+        return proposals, was_cached
+
+    def _embed_regions(
+        self,
+        network: SharedNetwork[MaskAdaptedClip],
+        proposals: Proposals,
+        uses_prompts: bool,
+        progress: ProgressCallback,
+    ) -> tuple[np.ndarray, bool]:
+        clip = network.get()
+        mask_prompts = uses_prompts and clip.has_mask_prompts
+
+        def make() -> np.ndarray:
+            with network.use(progress, part="regions"):
+                return clip.embed_regions(proposals, mask_prompts=mask_prompts, progress=progress)
+
+        key = "regions", self._key_of(proposals), network.key, clip.fingerprint, mask_prompts
+        return self._caches.pictures.get_or_make(key, make, progress)
+
+    def _embed_names(
+        self, network: SharedNetwork[MaskAdaptedClip], vocabulary: Vocabulary, progress: ProgressCallback
+    ) -> tuple[np.ndarray, bool]:
+        key = network.key, network.get().fingerprint, vocabulary.templates
+        names = vocabulary.all_names
+
+        def look_up() -> dict[str, np.ndarray | None]:
+            return {name: self._caches.names.get((*key, name)) for name in names}
+
+        embeddings = look_up()
+        was_cached = all(embedding is not None for embedding in embeddings.values())
+        if not was_cached:
+            with network.use(progress, part="names") as clip:
+                embeddings = look_up()  # others may have added some meanwhile
+                missing = [name for name, embedding in embeddings.items() if embedding is None]
+                added = clip.embed_names(missing, vocabulary.templates, progress=progress)
+                for name, embedding in zip(missing, added, strict=True):
+                    embeddings[name] = embedding.copy()  # a view would keep all the others in memory
+                    self._caches.names.put((*key, name), embeddings[name])
+        return np.stack([embeddings[name] for name in names]), was_cached
+
+    def _arrange(self, proposals: Proposals) -> Arrangement:
+        key = "cells", self._key_of(proposals)
+        return self._caches.pictures.get_or_make(key, lambda: Arrangement.of(proposals))[0]
+
+    def _key_of(self, proposals: Proposals) -> Hashable:
+        """What tells proposals from others: where they come from, or else their content."""
+        with self._keys_lock:
+            key = self._keys.get(proposals)
+            if key is None:
+                key = self._keys[proposals] = content_key(proposals.packed_masks, proposals.working_image)
+        return key
+
+    def _find(self, kind: str, networks: Mapping[str, SharedNetwork[T]], name: str) -> SharedNetwork[T]:
+        if name in networks:
+            return networks[name]
+        choices = f"choose one of {', '.join(networks)}"
+        if name in self._unavailable:
+            raise ModelError(f"{self._unavailable[name]} Or {choices}.")
+        raise ModelError(f'There is no {kind} "{name}"; {choices}.')
+
+
+class _Steps:
+    """Does steps, and notes how long each took and whether its result was cached."""
+
+    def __init__(self) -> None:
+        self.taken: list[Step] = []
+
+    def take(self, stage: str, work: Callable[[], tuple[T, bool]]) -> T:
+        start = time.perf_counter()
+        result, was_cached = work()
+        self.taken.append(Step(stage, time.perf_counter() - start, was_cached))
+        return result
+
+
+def _check_size(image: np.ndarray, proposals: Proposals) -> None:
+    height, width = proposals.image_size
+    if image.shape[:2] != (height, width):
+        raise ImageError(
+            f"The image has {image.shape[1]}×{image.shape[0]} pixels, but the proposals were made for one of "
+            f"{width}×{height}; propose masks for this image."
+        )

@@ -1,0 +1,165 @@
+"""Score maps and label maps of whole runs, from checkpoint and picture, against the reference's."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+
+from ovseg_demo import Segmenter, load_segmenter
+from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.sam import resize_to_long_side
+from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.vocabulary import TEMPLATES
+from tests.parity.kits import Kit, load_kit
+
+
+def load_kit_segmenter(kit: Kit) -> Segmenter:
+    options = {
+        "min_size": kit.config["min_size_test"],
+        "max_size": kit.config["max_size_test"],
+        "mask_threshold": kit.config["mask_threshold"],
+    }
+    return load_segmenter(
+        ovseg=kit.checkpoint_path, device="cpu", precision="float32", maskformer_options=options
+    )
+
+
+def assert_equals_score_map(segmentation: Segmentation, expected: np.ndarray) -> None:
+    """Scores within 1e-3 of the largest one, and the labels that follow from them on 99.9% of the pixels."""
+    scores = np.concatenate([strip.numpy() for _, strip in segmentation.score_map.strips()], axis=1)
+    assert scores.shape == expected.shape
+    assert np.abs(scores - expected).max() <= 1e-3 * np.abs(expected).max()
+    labels = expected.argmax(axis=0)
+    is_labelled = (expected.max(axis=0) > 0) & (labels < len(segmentation.class_names))
+    assert_equals_label_map(segmentation, np.where(is_labelled, labels, -1))
+
+
+def assert_equals_label_map(segmentation: Segmentation, expected: np.ndarray) -> None:
+    assert (segmentation.label_map == expected).mean() >= 0.999
+
+
+@pytest.fixture(scope="module", params=["swin", "r101c"])
+def ovseg_kit(request) -> Kit:
+    return load_kit(request.param)
+
+
+@pytest.fixture(scope="module")
+def ovseg_segmenter(ovseg_kit) -> Segmenter:
+    return load_kit_segmenter(ovseg_kit)
+
+
+@pytest.mark.parametrize("single_class", [False, True])
+def test_demo_mode(ovseg_kit, ovseg_segmenter, single_class):
+    classes = ovseg_kit.config["single_class"] if single_class else ovseg_kit.config["class_names"]
+    segmentation = ovseg_segmenter.segment(ovseg_kit.image, classes, generator="maskformer", granularity=1)
+    name = "demo_single_class_sem_seg" if single_class else "demo_sem_seg"
+    assert_equals_score_map(segmentation, ovseg_kit.outputs[name])
+
+
+@pytest.mark.parametrize("classifier", ["mask-adapted", "mask-adapted-no-prompts"])
+def test_evaluation_mode(ovseg_kit, ovseg_segmenter, classifier):
+    weight = ovseg_kit.config["ensemble_weight_eval"]
+    suffix = "" if classifier == "mask-adapted" else "_no_mask_prompt"
+    segmentation = ovseg_segmenter.segment(
+        ovseg_kit.image,
+        ovseg_kit.config["class_names"],
+        rule="soft",
+        ensemble_weight=weight,
+        classifier=classifier,
+    )
+    assert_equals_score_map(segmentation, ovseg_kit.outputs[f"eval_ensemble{weight}{suffix}_sem_seg"])
+
+
+@pytest.fixture(scope="module")
+def simseg_kit() -> Kit:
+    return load_kit("simseg")
+
+
+@pytest.fixture(scope="module")
+def simseg_segmenter(simseg_kit) -> Segmenter:
+    return load_kit_segmenter(simseg_kit)
+
+
+@pytest.mark.parametrize(
+    "setting", ["learned_cross_dataset", "vild_cross_dataset", "learned_zero_shot", "vild_clip_only"]
+)
+def test_simseg(simseg_kit, simseg_segmenter, setting):
+    trained = [bool(flag) for flag in simseg_kit.config["trained_classes"]]
+    segmentation = simseg_segmenter.segment(
+        simseg_kit.image,
+        simseg_kit.config["class_names"],
+        rule="soft",
+        templates=setting.split("_")[0],
+        ensemble_weight=0 if setting.endswith("clip_only") else simseg_kit.config["ensemble_weight"],
+        trained_classes=trained if setting.endswith("zero_shot") else None,
+    )
+    assert_equals_score_map(segmentation, simseg_kit.outputs[f"{setting}_sem_seg"])
+
+
+@pytest.fixture(scope="module")
+def sam_kit() -> Kit:
+    return load_kit("sam_demo")
+
+
+@pytest.fixture(scope="module")
+def given_proposals(sam_kit) -> Proposals:
+    """The kit's masks, at the working size."""
+    working_image = resize_to_long_side(sam_kit.image, sam_kit.config["long_side"])
+    masks = np.unpackbits(sam_kit.outputs["masks_packed"], axis=-1, count=working_image.shape[1]).view(bool)
+    return Proposals.from_masks(masks, np.ones(len(masks)), working_image, sam_kit.image.shape[:2], "sam")
+
+
+@pytest.fixture(scope="module", params=[1, 0], ids=["quick_gelu", "gelu"])
+def quick_gelu(request) -> int:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def sam_kit_segmenter(sam_kit, quick_gelu) -> Segmenter:
+    """With the CLIP of the kit that this one refers to."""
+    clip_kit = load_kit(re.search(r"(\w+)/checkpoint\.pth", sam_kit.config["clip_weights"])[1])
+    return load_segmenter(
+        ovseg=clip_kit.checkpoint_path, device="cpu", precision="float32", quick_gelu=bool(quick_gelu)
+    )
+
+
+@pytest.fixture(scope="module")
+def ask_as_published(sam_kit, sam_kit_segmenter, given_proposals) -> Callable[..., Segmentation]:
+    """Segments the kit's picture from its masks as the published demo did: no mask prompts, one template."""
+    return partial(
+        sam_kit_segmenter.segment,
+        sam_kit.image,
+        proposals=given_proposals,
+        classifier="mask-adapted-no-prompts",
+        templates=next(name for name, texts in TEMPLATES.items() if texts == (sam_kit.config["template"],)),
+    )
+
+
+def test_sam_demo(sam_kit, quick_gelu, ask_as_published):
+    prefix = f"label_map_quickgelu{quick_gelu}_granularity"
+    label_maps = {
+        name.removeprefix(prefix): labels
+        for name, labels in sam_kit.outputs.items()
+        if name.startswith(prefix)
+    }
+    assert label_maps
+    for granularity, labels in label_maps.items():
+        segmentation = ask_as_published(sam_kit.config["class_names"], granularity=float(granularity))
+        is_empty = labels == sam_kit.config["empty_label"]
+        assert_equals_label_map(segmentation, np.where(is_empty, -1, labels.astype(np.int32)))
+    expected = sam_kit.outputs[f"class_probabilities_quickgelu{quick_gelu}"]
+    assert np.abs(segmentation.probabilities - expected).max() <= 1e-3
+
+
+def test_sam_demo_with_a_single_class(sam_kit, quick_gelu, ask_as_published):
+    if not quick_gelu:
+        pytest.skip("the kit has a single class with QuickGELU alone")
+    segmentation = ask_as_published(sam_kit.config["single_class"], granularity=0.8)
+    expected = sam_kit.outputs["class_probabilities_single"]
+    assert np.abs(segmentation.probabilities - expected[:, :1]).max() <= 1e-3
+    is_dog = (
+        sam_kit.outputs["label_map_single_class_granularity0.8"] == 0
+    )  # "others" and nothing are unlabelled
+    assert_equals_label_map(segmentation, np.where(is_dog, 0, -1))
