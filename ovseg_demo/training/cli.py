@@ -18,9 +18,8 @@ STEPS = {
 """Name on the command line → (module with ``train(options)``, what it does), in order of ``train all``."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register ``train`` with the main command line; no training code is imported before it runs."""
-    parser = subparsers.add_parser("train", help="train a model by the paper's recipe", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``train`` understands; no training code is imported before it runs."""
     parser.add_argument(
         "step", choices=[*STEPS, "all"], help="; ".join(f"{k}: {v[1]}" for k, v in STEPS.items())
     )
@@ -40,7 +39,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--device", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", help="auto, float32 or bfloat16")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -133,6 +133,9 @@ class TrainingTask(nn.Module, ABC):
         Runs under the runtime's autocast, in train mode.
         """
 
+    def before_step(self, progress: float) -> None:
+        """Called before each step with the share of the schedule done, for what changes on the way."""
+
     def after_step(self) -> None:
         """Called after each optimiser step; for constraints such as a clamp."""
 
@@ -212,7 +215,7 @@ class _Loop:
         self.accelerator = Accelerator(cpu=runtime.device.type == "cpu")
         self.task = task.to(self.accelerator.device)
         groups = [{**group, "initial_lr": group["lr"]} for group in task.parameter_groups()]
-        self.optimizer = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon)
+        self.optimizer = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=True)
         self.step, self.elapsed = 0, 0.0
         self._resume()
         self.model, self.prepared_optimizer = self.accelerator.prepare(self.task, self.optimizer)
@@ -268,6 +271,7 @@ class _Loop:
             group["lr"] = group["initial_lr"] * factor
         torch.manual_seed(_mix(settings.seed, self.step, self.accelerator.process_index))
         self.model.train()
+        self.task.before_step(self.progress)
         with self.runtime.autocast():
             loss, metrics = self.model(batch)
         self.accelerator.backward(loss)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ovseg_demo.errors import ModelError
+from ovseg_demo.proposals.sam_building import SamConfig
 from ovseg_demo.training.loop import LoopSettings
 
 
@@ -36,35 +37,100 @@ class ClipPretraining:
         loop: schedule and batch.
         learning_rate: at the peak.
         weight_decay: of matrices.
-        crops: different pictures; each is drawn once, kept on disk and seen in many augmentations.
-        word_loss: weight of the auxiliary loss that predicts the caption's words from the image embedding.
-        validation_crops: fresh crops for the figures.
+        pictures: different ones; each is drawn once, kept on disk and seen in many cut-outs and words.
+        kept_patches: share of an image's patches that the image tower reads, at random (FLIP, Li et al. 2023:
+            more pictures a second); it reads all of them in the last part of the schedule.
+        all_patches_from: where in the schedule (0 to 1) that last part begins.
+        token_loss_weight: of the auxiliary loss that predicts the caption's tokens from the image feature.
+        validation_scenes: whose regions are named for the figures.
+        crops_per_unseen_pair: of a colour and a noun, for the figures.
     """
 
     size: ClipSize
     loop: LoopSettings
     learning_rate: float
     weight_decay: float
-    crops: int
-    word_loss: float = 1.0
-    validation_crops: int = 2000
+    pictures: int
+    kept_patches: float = 0.5
+    all_patches_from: float = 0.8
+    token_loss_weight: float = 0.5
+    validation_scenes: int = 100
+    crops_per_unseen_pair: int = 4
+
+
+@dataclass(frozen=True)
+class SamTraining:
+    """Step 2.
+
+    Attributes:
+        size: architecture.
+        loop: schedule and batch.
+        learning_rate: at the peak.
+        weight_decay: of matrices.
+        prompts: points a picture.
+        quality_weight: of the loss of the predicted IoU.
+        pair_weight: of the auxiliary loss on pairs of pixels.
+        validation_scenes: on which the figures are taken.
+    """
+
+    size: SamConfig
+    loop: LoopSettings
+    learning_rate: float
+    weight_decay: float
+    prompts: int
+    quality_weight: float = 3.0
+    pair_weight: float = 0.5
+    validation_scenes: int = 32
 
 
 @dataclass(frozen=True)
 class Preset:
-    """All steps of the pipeline at one size."""
+    """All steps of the pipeline at one size; ``None`` for those that it takes published weights for."""
 
-    clip: ClipPretraining
+    clip: ClipPretraining | None = None
+    sam: SamTraining | None = None
 
 
 PRESETS = {
+    "toy": Preset(
+        clip=ClipPretraining(
+            size=ClipSize(32, 8, 64, 2, 64, 2, 1024, 77, 32),
+            loop=LoopSettings(steps=8, batch_size=16, warmup_steps=2, log_every=2),
+            learning_rate=1e-3,
+            weight_decay=0.05,
+            pictures=64,
+            validation_scenes=2,
+            crops_per_unseen_pair=1,
+        ),
+    ),
     "sticker-world": Preset(
         clip=ClipPretraining(
             size=ClipSize(),
-            loop=LoopSettings(steps=8000, batch_size=256, warmup_steps=200, workers=2, evaluate_every=500),
+            loop=LoopSettings(steps=6000, batch_size=256, warmup_steps=200, workers=2, evaluate_every=500),
             learning_rate=1e-3,
             weight_decay=0.05,
-            crops=200_000,
+            pictures=200_000,
+        ),
+        sam=SamTraining(
+            size=SamConfig(
+                image_size=256,
+                patch_size=8,
+                embed_dim=192,
+                depth=6,
+                num_heads=3,
+                mlp_dim=768,
+                window_size=8,
+                global_attention=(2, 5),
+                prompt_dim=128,
+                decoder_mlp_dim=512,
+                iou_head_dim=128,
+            ),
+            loop=LoopSettings(
+                steps=12_000, batch_size=4, warmup_steps=150, schedule="poly", workers=1, evaluate_every=1000
+            ),
+            learning_rate=1e-3,
+            weight_decay=0.02,
+            prompts=16,
         ),
     ),
 }

@@ -1,0 +1,144 @@
+"""Step 1, ``train clip``: contrastive pre-training of a small CLIP, the stand-in for OpenAI's.
+
+It sees whole scenes and unmasked crops with captions, and never a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from typing_extensions import override
+
+from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
+from ovseg_demo.classification.tokenizer import Tokenizer
+from ovseg_demo.classification.towers import encode_regions, encode_tokens
+from ovseg_demo.training.clip_validation import ValidationSet, classification_figures, make_validation_set
+from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, new_clip, save_clip
+from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels, token_loss
+from ovseg_demo.training.crops import CaptionedCrops, CaptionedImage
+from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training
+from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.presets import ClipPretraining, find_preset
+
+MAX_LOGIT_SCALE = 100.0
+"""Of similarities in training, as CLIP was; at test they are always multiplied by 100."""
+
+
+def train(options: TrainOptions) -> Path:
+    """Pre-train; returns the weights file."""
+    preset = find_preset(options.preset).clip
+    torch.manual_seed(options.seed)
+    pictures = options.out / "data" / f"captioned-{preset.pictures}.bin"
+    task = ClipPretrainingTask(preset, pictures, options.seed)
+    if options.init:
+        task.clip.load_state_dict(load_clip(options.init)[0].state_dict())
+    return run_training(task, options.apply_to(preset.loop), options.folder("clip"), options.runtime())
+
+
+class ClipPretrainingTask(TrainingTask):
+    """CLIP's loss on captioned pictures, and a head that predicts the captions' tokens and is thrown away."""
+
+    def __init__(self, preset: ClipPretraining, pictures: Path, seed: int):
+        super().__init__()
+        self.preset, self.pictures, self.seed = preset, pictures, seed
+        self.clip = new_clip(preset.size)
+        self.token_head = nn.Linear(preset.size.embed_dim, preset.size.vocabulary)
+        self.kept_patches = preset.kept_patches
+        self.tokenizer = Tokenizer(preset.size.vocabulary, preset.size.context_length)
+
+    @override
+    def parameter_groups(self) -> list[dict]:
+        return decay_groups(self, self.preset.learning_rate, self.preset.weight_decay)
+
+    @override
+    def dataset(self) -> Dataset:
+        return CaptionedCrops(self.pictures, self.preset.pictures, self.preset.size.image_size, self.seed)
+
+    @override
+    def collate(self, samples: Sequence[CaptionedImage]) -> dict[str, Tensor]:
+        token_ids = self.tokenizer([sample.caption for sample in samples])
+        longest = int(token_ids.argmax(dim=1).max()) + 1  # exact: under causal attention nothing looks ahead
+        labels = [(sample.label, sample.colour, sample.said_colour) for sample in samples]
+        return {
+            "images": torch.stack([torch.from_numpy(sample.image) for sample in samples]),
+            "token_ids": token_ids[:, :longest],
+            "labels": torch.tensor(labels),
+        }
+
+    @override
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        token_ids = batch["token_ids"]
+        with fast_training_attention(token_ids.device):
+            images = encode_patches(self.clip, normalise(batch["images"]), self.kept_patches)
+            texts = encode_tokens(self.clip, token_ids)
+        true = true_texts(gather_labels(batch["labels"]))
+        scale = self.clip.logit_scale.exp()
+        contrastive = contrastive_loss(gather_features(images), gather_features(texts), true, scale)
+        special = (0, self.tokenizer.start, self.tokenizer.end)
+        words = token_loss(self.token_head(images), token_ids, special)
+        loss = contrastive + self.preset.token_loss_weight * words
+        return loss, {"contrastive": contrastive.detach(), "tokens": words.detach(), "scale": scale.detach()}
+
+    @override
+    def before_step(self, progress: float) -> None:
+        self.kept_patches = self.preset.kept_patches if progress < self.preset.all_patches_from else 1.0
+
+    @override
+    @torch.no_grad()
+    def after_step(self) -> None:
+        self.clip.logit_scale.clamp_(max=torch.tensor(MAX_LOGIT_SCALE).log().item())
+
+    @cached_property
+    def validation_set(self) -> ValidationSet:
+        """Drawn when it is first needed."""
+        preset = self.preset
+        return make_validation_set(
+            preset.validation_scenes, preset.crops_per_unseen_pair, preset.size.image_size
+        )
+
+    @override
+    def evaluate(self) -> dict[str, float]:
+        return classification_figures(self.clip, self.tokenizer, self.validation_set)
+
+    @override
+    def save(self, path: Path) -> None:
+        save_clip(path, self.clip)
+
+
+def encode_patches(clip: CLIP, images: Tensor, share: float) -> Tensor:
+    """Image features (B, E) of normalised images from a random share of each one's patches."""
+    if share == 1.0:
+        return encode_regions(clip, None, images, None)
+    visual = clip.visual
+    positions = visual.positional_embedding
+    patches = visual.conv1(images).flatten(2).transpose(1, 2) + positions[1:]  # (B, G², C)
+    count = round(share * patches.shape[1])
+    kept = torch.rand(patches.shape[:2], device=images.device).argsort(dim=1)[:, :count, None]
+    patches = patches.gather(1, kept.expand(-1, -1, patches.shape[2]))
+    class_token = (visual.class_embedding + positions[0]).expand(len(images), 1, -1)
+    tokens = visual.ln_pre(torch.cat([class_token, patches], dim=1))
+    for block in visual.transformer.resblocks:
+        tokens = block(tokens)
+    return visual.ln_post(tokens[:, 0]) @ visual.proj
+
+
+def true_texts(labels: Tensor) -> Tensor:
+    """Which text j is true of which image i: bool (B, B) from rows of (class, colour, colour in the text).
+
+    A text is true if it names the class and no other colour. Class -1, a whole scene, equals nothing else.
+    """
+    label, colour, said = labels.unbind(dim=1)
+    same_class = (label[:, None] == label) & (label >= 0)
+    return same_class & ((said == -1) | (said == colour[:, None]))
+
+
+def normalise(images: Tensor) -> Tensor:
+    """CLIP's input (B, 3, S, S), float32, from uint8 RGB (B, S, S, 3)."""
+    mean, std = (255 * torch.tensor(c, device=images.device) for c in (CLIP_MEAN, CLIP_STD))
+    return ((images - mean) / std).permute(0, 3, 1, 2)

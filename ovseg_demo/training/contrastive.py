@@ -1,0 +1,58 @@
+"""Contrastive losses between images and texts, where several texts may be true of an image."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from accelerate.utils import gather
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+from torch.nn import functional as F
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, true: Tensor, scale: Tensor) -> Tensor:
+    """CLIP's symmetric loss (Radford et al. 2021); other true texts of an image are not its negatives.
+
+    Args:
+        images: float (B, E), image features; need not be normalised.
+        texts: float (B, E), features of each image's own text.
+        true: bool (B, B), whether text j (column) is true of image i (row); the diagonal always counts.
+        scale: scalar that cosines are multiplied by.
+
+    Returns:
+        The mean of image-to-text and text-to-image cross-entropy.
+    """
+    logits = scale * F.normalize(images.float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T  # (B, B)
+    own = torch.arange(len(logits), device=logits.device)
+    others = true & (own[:, None] != own)
+    logits = logits.masked_fill(others, -torch.inf)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def token_loss(logits: Tensor, token_ids: Tensor, ignored: tuple[int, ...]) -> Tensor:
+    """Predict the tokens of an image's caption (SuperClass, Huang et al. 2024): cross-entropy with shares.
+
+    A token weighs as much as it tells: the logarithm of its inverse frequency among the batch's captions.
+
+    Args:
+        logits: float (B, V) over the vocabulary.
+        token_ids: int64 (B, L).
+        ignored: ids that are no words (padding, start, end).
+    """
+    present = torch.zeros_like(logits, dtype=torch.float32).scatter_(1, token_ids, 1.0)  # (B, V)
+    present[:, list(ignored)] = 0
+    weights = present * torch.log(len(present) / present.sum(dim=0).clamp(min=1))
+    share = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return -(share * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def gather_features(features: Tensor) -> Tensor:
+    """Features (b, E) of all processes, (B, E), through which gradients flow back to where each came from."""
+    if not (dist.is_initialized() and dist.get_world_size() > 1):
+        return features
+    return torch.cat(all_gather(features))
+
+
+def gather_labels(labels: Tensor) -> Tensor:
+    """Labels (b, …) of all processes, in the order of :func:`gather_features`."""
+    return gather(labels)

@@ -1,0 +1,157 @@
+"""Captioned pictures of Sticker World for pre-training: drawn once, kept on disk, seen many times.
+
+Drawing a picture costs about a quarter of what a training step spends on it. The first pass over the pictures
+draws them, in the data loader's workers; later passes read them back, in other cut-outs, tones and words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+from ovseg_demo.sticker_world import (
+    CLASS_NAMES,
+    COLOURS,
+    NOUNS,
+    STUFF,
+    object_caption,
+    render_crop,
+    render_scene,
+    stuff_caption,
+)
+
+STORED_SIZE = 80
+"""Side of a stored picture: a quarter more than the input, so that there is something to cut."""
+
+_CAPTION_BYTES = 240
+_SCENE_SHARE = 0.08
+_SCENE_SIZE = (256, 192)
+
+RECORD = np.dtype(
+    [
+        ("drawn", np.uint8),
+        ("image", np.uint8, (STORED_SIZE, STORED_SIZE, 3)),
+        ("label", np.int16),  # index into CLASS_NAMES; -1 for a whole scene
+        ("colour", np.int8),  # index into COLOURS; -1 for natural colours
+        ("stuff", np.int8),  # what the object is on, as an index behind the nouns; -1 for nothing to mention
+        ("caption", f"S{_CAPTION_BYTES}"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """One sample.
+
+    Attributes:
+        image: uint8 RGB (S, S, 3).
+        caption: one of the texts that are true of it.
+        label: the one class it shows, an index into ``CLASS_NAMES``, or -1 for a whole scene.
+        colour: index into ``COLOURS``, or -1.
+        said_colour: the colour that the caption speaks of, or -1.
+    """
+
+    image: np.ndarray
+    caption: str
+    label: int
+    colour: int
+    said_colour: int
+
+
+class CaptionedCrops(Dataset):
+    """An endless stream over ``count`` pictures, in another order, cut-out, tone and wording at each pass."""
+
+    def __init__(self, file: Path, count: int, size: int, seed: int):
+        self.file, self.count, self.size, self.seed = Path(file), count, size, seed
+        self._records: np.memmap | None = None
+
+    def __getitem__(self, index: int) -> CaptionedImage:
+        epoch, position = divmod(index, self.count)
+        record = self._record(int(_order(self.seed, epoch, self.count)[position]))
+        rng = np.random.default_rng([self.seed, index])
+        caption, said_colour = _write_caption(record, rng)
+        image = augment(record["image"], self.size, rng)
+        return CaptionedImage(image, caption, int(record["label"]), int(record["colour"]), said_colour)
+
+    def _record(self, number: int) -> np.void:
+        if self._records is None:  # opened late: each worker has a mapping of its own
+            self._records = open_records(self.file, self.count)
+        record = self._records[number]
+        if not record["drawn"]:
+            draw_record(record, number)
+        return record
+
+
+def open_records(file: Path, count: int) -> np.memmap:
+    """The memory-mapped pictures (count,); a new or grown file is sparse and reads as "not drawn"."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as handle:
+        if handle.tell() < count * RECORD.itemsize:
+            handle.truncate(count * RECORD.itemsize)
+    return np.memmap(file, dtype=RECORD, mode="r+", shape=(count,))
+
+
+def draw_record(record: np.void, number: int) -> None:
+    """Fill in picture ``number``: mostly one object or one stuff class, sometimes a whole scene."""
+    if np.random.default_rng(number).random() < _SCENE_SHARE:
+        scene = render_scene(number, "pretraining", _SCENE_SIZE)
+        image, label, colour, stuff, caption = scene.image, -1, -1, -1, scene.caption
+    else:
+        crop = render_crop(number, "pretraining", STORED_SIZE)
+        image, caption, thing = crop.image, crop.caption, crop.object
+        label = thing.class_index if thing else _stuff_named(caption)
+        colour = COLOURS.index(thing.colour) if thing and thing.colour else -1
+        stuff = CLASS_NAMES.index(thing.stuff_under) - len(NOUNS) if thing else -1
+    record["image"] = cv2.resize(image, (STORED_SIZE, STORED_SIZE), interpolation=cv2.INTER_AREA)
+    record["label"], record["colour"], record["stuff"] = label, colour, stuff
+    record["caption"] = caption.encode()[:_CAPTION_BYTES]
+    record["drawn"] = 1  # last: an interrupted drawing is drawn again
+
+
+def augment(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random cut-out of uint8 RGB (h, w, 3), perhaps mirrored, in another tone: uint8 (size, size, 3)."""
+    height, width = image.shape[:2]
+    share = rng.uniform(0.75, 1.0, size=2)
+    rows, columns = round(height * share[0]), round(width * share[1])
+    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+    cut = image[top : top + rows, left : left + columns]
+    if rng.random() < 0.5:
+        cut = cut[:, ::-1]
+    filters = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
+    resized = cv2.resize(cut, (size, size), interpolation=filters[int(rng.integers(3))])
+    contrast, brightness = rng.uniform(0.8, 1.2), rng.uniform(-20, 20)
+    return cv2.convertScaleAbs(resized, alpha=contrast, beta=brightness + 110 * (1 - contrast))
+
+
+def _stuff_named(caption: str) -> int:
+    """The stuff class that a caption of stuff alone is about: the longest of all stuff names in it."""
+    named = [(name, stuff.name) for stuff in STUFF for name in stuff.names if name in caption]
+    return CLASS_NAMES.index(max(named, key=lambda pair: len(pair[0]))[1])
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order of a pass; the first goes straight through the file."""
+    return np.arange(count) if epoch == 0 else np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def _write_caption(record: np.void, rng: np.random.Generator) -> tuple[str, int]:
+    """A caption, and the colour it speaks of or -1."""
+    label, colour = int(record["label"]), int(record["colour"])
+    if label < 0:
+        return record["caption"].decode(), -1
+    if label >= len(NOUNS):
+        return stuff_caption(CLASS_NAMES[label], rng), -1
+    noun = NOUNS[label]
+    name = noun.name if rng.random() < 0.75 else noun.names[int(rng.integers(len(noun.names)))]
+    thing = SimpleNamespace(name_used=name, colour=None if colour < 0 else COLOURS[colour])
+    under = None if record["stuff"] < 0 else CLASS_NAMES[len(NOUNS) + int(record["stuff"])]
+    caption = object_caption(thing, under, rng)
+    said = colour >= 0 and f"{thing.colour} {name}" in caption
+    return caption, colour if said else -1
