@@ -82,7 +82,8 @@ class MaskFormerProposalGenerator:
         """
         working_image = resize_shortest_edge(image, self.min_size, self.max_size)
         pixels = normalise_pixels(working_image).to(self.runtime.device)
-        steps = 2 + -(-self.network.config.queries // QUERIES_PER_CHUNK)
+        padded_size = tuple(pixels.shape[-2:])
+        steps = 2 + -(-self.network.config.queries // QUERIES_PER_CHUNK)  # two networks, then chunks of masks
         progress(PROPOSING, 0, steps)
         with self.runtime.autocast():
             features = self.network.backbone(pixels)
@@ -93,13 +94,19 @@ class MaskFormerProposalGenerator:
         for step, start in enumerate(range(0, len(mask_logits), QUERIES_PER_CHUNK), start=2):
             progress(PROPOSING, step, steps)
             chunk = mask_logits[start : start + QUERIES_PER_CHUNK]
-            masks, chunk_scores = self._binarise(chunk, pixels.shape[-2:], working_image.shape[:2])
-            nonempty = np.flatnonzero(masks.any(axis=(1, 2)))
-            packed_masks.append(np.packbits(masks[nonempty], axis=-1))
-            boxes.append(tight_boxes(masks[nonempty]))
-            scores.append(chunk_scores[nonempty])
+            masks, chunk_scores, nonempty = self._binarise(chunk, padded_size, working_image.shape[:2])
+            packed_masks.append(np.packbits(masks, axis=-1))
+            boxes.append(tight_boxes(masks))
+            scores.append(chunk_scores)
             kept.append(nonempty + start)
         progress(PROPOSING, steps, steps)
+        queries = MaskQueries(
+            mask_logits=mask_logits.cpu().numpy(),
+            class_embeddings=predictions.class_embeddings[0].cpu().numpy(),
+            non_object_embedding=self.network.non_object_embedding[0].cpu().numpy(),
+            kept=np.concatenate(kept),
+            padded_size=padded_size,
+        )
         return Proposals(
             packed_masks=np.concatenate(packed_masks),
             boxes=np.concatenate(boxes),
@@ -107,25 +114,21 @@ class MaskFormerProposalGenerator:
             working_image=working_image,
             image_size=image.shape[:2],
             generator=self.name,
-            queries=MaskQueries(
-                mask_logits=mask_logits.cpu().numpy(),
-                class_embeddings=predictions.class_embeddings[0].cpu().numpy(),
-                non_object_embedding=self.network.non_object_embedding[0].cpu().numpy(),
-                kept=np.concatenate(kept),
-                padded_size=tuple(pixels.shape[-2:]),
-            ),
+            queries=queries,
         )
 
     def _binarise(
         self, mask_logits: Tensor, padded_size: tuple[int, int], working_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Upsample logits (n, h4, w4) to bool masks (n, h, w) and scores (n,), 0 for empty masks."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Upsample logits (n, h4, w4): the m bool masks (h, w) that are not empty, their scores and indexes."""
         height, width = working_size
         soft = F.interpolate(mask_logits[None], padded_size, mode="bilinear", align_corners=False)[0]
         soft = soft[:, :height, :width].sigmoid()
         masks = soft > self.mask_threshold
-        scores = (soft * masks).sum(dim=(1, 2)) / masks.sum(dim=(1, 2)).clamp(min=1)
-        return masks.cpu().numpy(), scores.cpu().numpy()
+        areas = masks.sum(dim=(1, 2))
+        nonempty = areas.nonzero()[:, 0]
+        scores = (soft * masks).sum(dim=(1, 2))[nonempty] / areas[nonempty]
+        return masks[nonempty].cpu().numpy(), scores.cpu().numpy(), nonempty.cpu().numpy()
 
 
 def resize_shortest_edge(image: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
