@@ -103,7 +103,7 @@ def _download(file: WeightsFile, path: Path, progress: ProgressCallback) -> None
         except transfers.TransferError as error:
             failures.append(f"{source}: {error}")
         except DownloadError as error:
-            failures.append(f"{source}: {error}")
+            failures.append(f"{source}: {str(error).rstrip('.')}")
             transfers.discard(part)
         else:
             _publish(part, path, sha256, str(source))
@@ -174,7 +174,7 @@ def _check_present(file: WeightsFile, path: Path, progress: ProgressCallback) ->
         sha256 = _verify(file, path, recorded, progress)
     except DownloadError as error:
         raise DownloadError(
-            f'"{path}" is there, but is not the file that it should be: {error}. '
+            f'"{path}" is there, but is not the file that it should be: {str(error).rstrip(".")}. '
             f'Delete it (and "{_record_path(path).name}", if the publisher has replaced the file) and repeat.'
         ) from error
     _record(path, path, sha256, recorded["source"] if recorded else "put there by hand")

@@ -150,9 +150,15 @@ class ModelSpec:
         if not path.is_file():
             raise ModelError(
                 f'The model "{self.name}" needs "{path}", which is not there; '
-                f'get it with "python -m ovseg_demo download {self.name}".'
+                f'get it with "python -m ovseg_demo download {self._name_to_download(role)}".'
             )
         return path
+
+    def _name_to_download(self, role: str) -> str:
+        """The entry that brings a part: this one, unless the part is optional and another one requires it."""
+        file = self.parts[role]
+        others = (spec.name for spec in CATALOGUE.values() if file in spec.required.values())
+        return self.name if role in self.required else next(others, self.name)
 
 
 def _roles(spec: ModelSpec) -> str:

@@ -147,6 +147,14 @@ def test_a_part_that_is_not_there_says_how_to_get_it(spec, tmp_path):
         spec.path("ovseg", tmp_path)
 
 
+def test_an_optional_part_is_brought_by_an_entry_of_its_own(tmp_path):
+    with pytest.raises(ModelError, match=r'"python -m ovseg_demo download clip-vitl14-openai"'):
+        find_model("ovseg-swinb-vitl14").path("unadapted", tmp_path)
+    optional = {file for spec in CATALOGUE.values() for file in spec.parts.values()}
+    optional -= {file for spec in CATALOGUE.values() for file in spec.required.values()}
+    assert not optional
+
+
 def test_the_folder_is_chosen_by_the_environment(spec, tmp_path, monkeypatch):
     monkeypatch.delenv("OVSEG_WEIGHTS_DIR", raising=False)
     assert weights_folder().parts[-2:] == ("weights", "downloaded")
