@@ -120,7 +120,7 @@ class MaskFormerProposalGenerator:
     def _binarise(
         self, mask_logits: Tensor, padded_size: tuple[int, int], working_size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Upsample logits (n, h4, w4): the m bool masks (h, w) that are not empty, their scores and indexes."""
+        """Upsample logits (n, h4, w4): the bool masks (m, h, w) not empty, their scores and indexes (m,)."""
         height, width = working_size
         soft = F.interpolate(mask_logits[None], padded_size, mode="bilinear", align_corners=False)[0]
         soft = soft[:, :height, :width].sigmoid()
