@@ -63,7 +63,7 @@ class MaskAdaptedClip:
             quick_gelu: the activation the weights were trained with; ``False`` means GELU.
 
         Raises:
-            CheckpointError: the tensors make no CLIP.
+            CheckpointError: the tensors make no CLIP, or prompts among them do not fit it.
         """
         model = build_clip(tensors, quick_gelu=quick_gelu, dtype=runtime.dtype, device=runtime.device)
         mask_embedding = tensors.get(MASK_EMBEDDING)

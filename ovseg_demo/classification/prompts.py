@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ovseg_demo.classification.tokenizer import Tokenizer
+from ovseg_demo.errors import CheckpointError
 
 _PREFIX = "prompt_learner.prefix_prompt"
 _SUFFIX = "prompt_learner.suffix_prompt"
@@ -31,11 +32,20 @@ class LearnedPrompts:
         """Read them from a SimSeg checkpoint's tensors; ``None`` where there are none.
 
         The checkpoint's copies of fixed token embeddings are not needed.
+
+        Raises:
+            CheckpointError: their width is not the text tower's.
         """
         if _PREFIX not in tensors and _SUFFIX not in tensors:
             return None
-        none = tensors["token_embedding.weight"][:0]
-        return cls(*(tensors.get(name, none).to(device, torch.float32) for name in (_PREFIX, _SUFFIX)))
+        none = tensors["token_embedding.weight"][:0]  # (0, C)
+        found = [tensors.get(name, none) for name in (_PREFIX, _SUFFIX)]
+        if any(prompts.ndim != 2 or prompts.shape[1] != none.shape[1] for prompts in found):
+            shapes = " and ".join(str(tuple(prompts.shape)) for prompts in found)
+            raise CheckpointError(
+                f"The learned prompts have the shapes {shapes}; this text tower is {none.shape[1]} wide."
+            )
+        return cls(*(prompts.to(device, torch.float32) for prompts in found))
 
     def tokenize(self, name: str, tokenizer: Tokenizer) -> list[int]:
         """Token ids of the bare class name and a full stop, from start to end.

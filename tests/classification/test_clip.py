@@ -221,6 +221,12 @@ def test_prompts_that_do_not_fit_the_image_tower_are_refused():
         MaskAdaptedClip.from_tensors(tensors, runtime=FLOAT32)
 
 
+def test_prompts_that_do_not_fit_the_text_tower_are_refused():
+    tensors = tiny_clip_tensors(prompts=(4, 2)) | {"prompt_learner.suffix_prompt": torch.zeros(2, 32)}
+    with pytest.raises(CheckpointError, match=r"shapes \(4, 64\) and \(2, 32\); this text tower is 64 wide"):
+        MaskAdaptedClip.from_tensors(tensors, runtime=FLOAT32)
+
+
 def test_the_callers_tensors_stay_as_they_are():
     tensors = tiny_clip_tensors()
     clip = MaskAdaptedClip.from_tensors(tensors, runtime=FLOAT32)
