@@ -1,0 +1,12 @@
+"""``python -m ovseg_demo``."""
+
+import sys
+
+from ovseg_demo.cli import main
+
+if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(
+            errors="replace"
+        )  # a console that lacks a letter of a class name still shows the rest
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The command line: ``python -m ovseg_demo COMMAND …``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn
+
+from PIL.Image import DecompressionBombWarning
+
+from ovseg_demo.errors import OvsegError
+
+SUCCESS, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: all went well; some pictures failed; the request cannot be carried out; Ctrl-C."""
+
+
+class Command(NamedTuple):
+    """A sub-command.
+
+    Attributes:
+        module: with ``add_arguments(parser)`` and ``run(arguments) -> exit code``; imported when it is called.
+        summary: one line for the list of commands.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "segment": Command("ovseg_demo.commands.segment", "segment pictures into classes that you name"),
+        "models": Command("ovseg_demo.commands.models", "list the models, their licences and what is there"),
+        "download": Command("ovseg_demo.commands.download", "download the weights of a model"),
+        "train": Command("ovseg_demo.training.cli", "train a model by the paper's recipe"),
+    }
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: arguments after the program's name; by default those of the process.
+
+    Returns:
+        The exit code. What users can mend is told in one sentence on stderr.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = next((word for word in words if not word.startswith("-")), None)
+    command = COMMANDS.get(name)
+    module = import_module(command.module) if command else None
+    parser = _make_parser(name, module)
+    arguments = parser.parse_args(words)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DecompressionBombWarning)  # our own limit is lower, and an error
+            return module.run(arguments)
+    except OvsegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one sentence, without the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f'error: {message}; "{self.prog} --help" tells more.\n')
+
+
+def _make_parser(chosen: str | None, module: object) -> argparse.ArgumentParser:
+    """A parser of all commands, in which only the chosen one knows its arguments."""
+    parser = _Parser(
+        prog="python -m ovseg_demo",
+        description="Open-vocabulary semantic segmentation: name the classes, get the map.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        child = commands.add_parser(
+            name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            allow_abbrev=False,
+        )
+        if name == chosen:
+            module.add_arguments(child)
+    return parser

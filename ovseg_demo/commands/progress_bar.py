@@ -1,0 +1,44 @@
+"""Progress callbacks as bars on stderr."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+
+class StageBar:
+    """A bar for the running stage of a task, which makes room for the next stage's.
+
+    A :data:`ovseg_demo.progress.ProgressCallback`, and a context manager that ends the last bar.
+
+    Args:
+        leave: keep the bar of each stage on the screen.
+        options: of ``tqdm``.
+    """
+
+    def __init__(self, *, leave: bool = False, **options: Any):
+        self._options = {"leave": leave, **options}
+        self._bar: tqdm | None = None
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of a stage are done."""
+        if self._bar is None or stage != self._stage:
+            self.close()
+            self._stage = stage
+            self._bar = tqdm(desc=stage, total=total, **self._options)
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> StageBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
