@@ -1,0 +1,35 @@
+# Each target sets itself up: the first one that is called makes .venv and installs into it, the others find it there.
+# PYTHON is the interpreter that makes .venv (3.11 or newer): make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint format
+
+help:
+	@echo "make demo    segment the example pictures into out/"
+	@echo "make test    run the tests"
+	@echo "make lint    check style and formatting"
+	@echo "make format  put style and formatting right, as far as that can be done by itself"
+
+demo: $(READY)
+	$(PY) -m ovseg_demo segment examples --classes "$(CLASSES)" --output out
+
+test: $(READY)
+	$(PY) -m pytest
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(READY)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+$(READY): requirements.txt requirements-dev.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --requirement requirements-dev.txt
+	@touch $@
