@@ -12,10 +12,13 @@ STEPS = {
     "maskformer": ("maskformer", "MaskFormer with open-vocabulary class embeddings, on the base classes"),
     "sam": ("sam", "Segment Anything from point prompts, class-agnostic"),
     "pairs": ("pairs", "mask-noun pairs mined from captions; no labels are used"),
+    "label-pairs": ("label_pairs", "mask-noun pairs from perfect labels: a control, not part of `all`"),
     "finetune": ("clip_finetuning", "CLIP's image tower on the mask-noun pairs, text tower locked"),
     "mask-prompts": ("mask_prompts", "mask prompts on a frozen CLIP"),
 }
 """Name on the command line → (module with ``train(options)``, what it does), in order of ``train all``."""
+
+_ALL = [step for step in STEPS if step != "label-pairs"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs", type=Path, help="folder of mask-noun pairs (default: those of `train pairs`)"
     )
+    parser.add_argument("--name", help="sub-folder of --out, instead of the step's name; for variants")
+    parser.add_argument("--unmasked", action="store_true", help="fine-tune on unmasked crops: a control")
     parser.add_argument("--device", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", help="auto, float32 or bfloat16")
 
@@ -48,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = {field.name for field in fields(TrainOptions)}
     given = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
     options = TrainOptions(**given)
-    for step in STEPS if arguments.step == "all" else [arguments.step]:
+    for step in _ALL if arguments.step == "all" else [arguments.step]:
         module = import_module(f"ovseg_demo.training.{STEPS[step][0]}")
         print(f"{step}: {module.train(options)}")
     return 0

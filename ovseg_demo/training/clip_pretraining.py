@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
 from ovseg_demo.classification.tokenizer import Tokenizer
 from ovseg_demo.classification.towers import encode_regions, encode_tokens
 from ovseg_demo.training.clip_validation import ValidationSet, classification_figures, make_validation_set
@@ -24,6 +23,7 @@ from ovseg_demo.training.contrastive import contrastive_loss, gather_features, g
 from ovseg_demo.training.crops import CaptionedCrops, CaptionedImage
 from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training
 from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.pixels import normalise
 from ovseg_demo.training.presets import ClipPretraining, find_preset
 
 MAX_LOGIT_SCALE = 100.0
@@ -136,9 +136,3 @@ def true_texts(labels: Tensor) -> Tensor:
     label, colour, said = labels.unbind(dim=1)
     same_class = (label[:, None] == label) & (label >= 0)
     return same_class & ((said == -1) | (said == colour[:, None]))
-
-
-def normalise(images: Tensor) -> Tensor:
-    """CLIP's input (B, 3, S, S), float32, from uint8 RGB (B, S, S, 3)."""
-    mean, std = (255 * torch.tensor(c, device=images.device) for c in (CLIP_MEAN, CLIP_STD))
-    return ((images - mean) / std).permute(0, 3, 1, 2)

@@ -24,6 +24,7 @@ from ovseg_demo.sticker_world import (
     render_crop,
     render_scene,
 )
+from ovseg_demo.training.pair_regions import widen
 from ovseg_demo.vocabulary import TEMPLATES
 
 FIRST_SEED = 800_000
@@ -31,7 +32,6 @@ FIRST_SEED = 800_000
 
 _SCENE_SIZE = (640, 480)
 _SMALLEST_REGION = 24 * 24
-_CONTEXT = 0.1  # of a box's side is added around it for an unmasked crop
 _BATCH = 256
 
 ImageEncoder = Callable[[Tensor, Tensor | None], Tensor]
@@ -160,17 +160,10 @@ def _scene_regions(seed: int, size: int) -> list[tuple[Tensor, Tensor, Tensor, i
         if mask.sum() >= _SMALLEST_REGION:
             box = tight_boxes(mask[None])[0]
             region, inside = cut_region(scene.image, mask, box, size)
-            wide = _widen(box, scene.image.shape[:2])
+            wide = widen(box, scene.image.shape[:2])
             context, _ = cut_region(scene.image, np.ones_like(mask), wide, size)
             regions.append((region, inside, context, label))
     return regions
-
-
-def _widen(box: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    x0, y0, x1, y1 = box
-    dx, dy = round(_CONTEXT * (x1 - x0)), round(_CONTEXT * (y1 - y0))
-    height, width = image_size
-    return np.array([max(0, x0 - dx), max(0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)])
 
 
 def _normalise(image: np.ndarray, size: int) -> Tensor:

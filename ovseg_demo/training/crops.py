@@ -7,7 +7,7 @@ draws them, in the data loader's workers; later passes read them back, in other 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +25,8 @@ from ovseg_demo.sticker_world import (
     render_scene,
     stuff_caption,
 )
+from ovseg_demo.training.pixels import vary_tone
+from ovseg_demo.training.records import open_records, shuffled
 
 STORED_SIZE = 80
 """Side of a stored picture: a quarter more than the input, so that there is something to cut."""
@@ -69,32 +71,24 @@ class CaptionedCrops(Dataset):
 
     def __init__(self, file: Path, count: int, size: int, seed: int):
         self.file, self.count, self.size, self.seed = Path(file), count, size, seed
-        self._records: np.memmap | None = None
 
     def __getitem__(self, index: int) -> CaptionedImage:
-        epoch, position = divmod(index, self.count)
-        record = self._record(int(_order(self.seed, epoch, self.count)[position]))
+        record = self._record(shuffled(self.seed, index, self.count))
         rng = np.random.default_rng([self.seed, index])
         caption, said_colour = _write_caption(record, rng)
         image = augment(record["image"], self.size, rng)
         return CaptionedImage(image, caption, int(record["label"]), int(record["colour"]), said_colour)
 
+    @cached_property
+    def _records(self) -> np.memmap:
+        """Opened late: each worker has a mapping of its own."""
+        return open_records(self.file, RECORD, self.count)
+
     def _record(self, number: int) -> np.void:
-        if self._records is None:  # opened late: each worker has a mapping of its own
-            self._records = open_records(self.file, self.count)
         record = self._records[number]
         if not record["drawn"]:
             draw_record(record, number)
         return record
-
-
-def open_records(file: Path, count: int) -> np.memmap:
-    """The memory-mapped pictures (count,); a new or grown file is sparse and reads as "not drawn"."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab") as handle:
-        if handle.tell() < count * RECORD.itemsize:
-            handle.truncate(count * RECORD.itemsize)
-    return np.memmap(file, dtype=RECORD, mode="r+", shape=(count,))
 
 
 def draw_record(record: np.void, number: int) -> None:
@@ -125,20 +119,13 @@ def augment(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
         cut = cut[:, ::-1]
     filters = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
     resized = cv2.resize(cut, (size, size), interpolation=filters[int(rng.integers(3))])
-    contrast, brightness = rng.uniform(0.8, 1.2), rng.uniform(-20, 20)
-    return cv2.convertScaleAbs(resized, alpha=contrast, beta=brightness + 110 * (1 - contrast))
+    return vary_tone(resized, rng)
 
 
 def _stuff_named(caption: str) -> int:
     """The stuff class that a caption of stuff alone is about: the longest of all stuff names in it."""
     named = [(name, stuff.name) for stuff in STUFF for name in stuff.names if name in caption]
     return CLASS_NAMES.index(max(named, key=lambda pair: len(pair[0]))[1])
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of a pass; the first goes straight through the file."""
-    return np.arange(count) if epoch == 0 else np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def _write_caption(record: np.void, rng: np.random.Generator) -> tuple[str, int]:

@@ -26,6 +26,8 @@ class TrainOptions:
         pairs: folder of mask-noun pairs; ``None`` means those that ``train pairs`` left in ``out``.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "float32" or "bfloat16".
+        name: of the step's sub-folder, instead of the step's own name; for variants and controls.
+        unmasked: fine-tune on unmasked crops: a control.
     """
 
     preset: str = "sticker-world"
@@ -40,6 +42,8 @@ class TrainOptions:
     pairs: Path | None = None
     device: str = "auto"
     precision: str = "auto"
+    name: str | None = None
+    unmasked: bool = False
 
     def apply_to(self, loop: LoopSettings) -> LoopSettings:
         """The preset's loop settings with what was asked for put in their place."""
@@ -54,7 +58,7 @@ class TrainOptions:
 
     def folder(self, step: str) -> Path:
         """Where a step keeps its checkpoint, log and weights."""
-        return self.out / step
+        return self.out / (self.name or step)
 
     def runtime(self) -> Runtime:
         """Device and precision; float16 needs loss scaling, so bfloat16 or float32 stand in for it."""

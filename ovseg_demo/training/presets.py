@@ -84,10 +84,54 @@ class SamTraining:
 
 
 @dataclass(frozen=True)
+class ClipFinetuning:
+    """Step 5.
+
+    Attributes:
+        loop: schedule and batch.
+        learning_rate: at the peak, of the image tower.
+        weight_decay: of matrices.
+        unmasked_share: of a batch's regions, shown with their surroundings.
+        keep_regions: keep the cut regions on disk; see :class:`ovseg_demo.training.pair_regions.PairRegions`.
+        validation_scenes: whose regions are named for the figures.
+        label_scenes: that ``train label-pairs`` takes its pairs from.
+    """
+
+    loop: LoopSettings
+    learning_rate: float
+    weight_decay: float
+    unmasked_share: float = 0.0
+    keep_regions: bool = True
+    validation_scenes: int = 100
+    label_scenes: int = 5000
+
+
+@dataclass(frozen=True)
+class MaskPromptTuning:
+    """Step 6.
+
+    Attributes:
+        loop: schedule and batch.
+        learning_rate: at the peak, of the prompts.
+        depth: layers in whose input they stand.
+        keep_regions: as in step 5.
+        validation_scenes: whose regions are named for the figures.
+    """
+
+    loop: LoopSettings
+    learning_rate: float
+    depth: int = 3
+    keep_regions: bool = True
+    validation_scenes: int = 100
+
+
+@dataclass(frozen=True)
 class Preset:
     """All steps of the pipeline at one size; ``None`` for those that it takes published weights for."""
 
     clip: ClipPretraining | None = None
+    finetuning: ClipFinetuning | None = None
+    mask_prompts: MaskPromptTuning | None = None
     sam: SamTraining | None = None
 
 
@@ -102,6 +146,47 @@ PRESETS = {
             validation_scenes=2,
             crops_per_unseen_pair=1,
         ),
+        finetuning=ClipFinetuning(
+            loop=LoopSettings(steps=6, batch_size=16, warmup_steps=1, log_every=2),
+            learning_rate=1e-4,
+            weight_decay=0.05,
+            unmasked_share=0.25,
+            validation_scenes=2,
+            label_scenes=6,
+        ),
+        mask_prompts=MaskPromptTuning(
+            loop=LoopSettings(steps=6, batch_size=16, warmup_steps=1, log_every=2),
+            learning_rate=0.01,
+            depth=2,
+            validation_scenes=2,
+        ),
+    ),
+    "coco": Preset(  # OVSEG.md, section 10; 442,117 pairs, 5 epochs of batches of 4 × 32
+        finetuning=ClipFinetuning(
+            loop=LoopSettings(
+                steps=17_270,
+                batch_size=128,
+                warmup_steps=100,
+                clip_norm=None,
+                workers=8,
+                evaluate_every=2000,
+            ),
+            learning_rate=5e-6,
+            weight_decay=0.2,
+            keep_regions=False,
+        ),
+        mask_prompts=MaskPromptTuning(
+            loop=LoopSettings(
+                steps=17_270,
+                batch_size=128,
+                warmup_steps=100,
+                clip_norm=None,
+                workers=8,
+                evaluate_every=2000,
+            ),
+            learning_rate=0.05,
+            keep_regions=False,
+        ),
     ),
     "sticker-world": Preset(
         clip=ClipPretraining(
@@ -110,6 +195,16 @@ PRESETS = {
             learning_rate=1e-3,
             weight_decay=0.05,
             pictures=200_000,
+        ),
+        finetuning=ClipFinetuning(
+            loop=LoopSettings(steps=1500, batch_size=256, warmup_steps=100, workers=1, evaluate_every=250),
+            learning_rate=2e-4,
+            weight_decay=0.05,
+            unmasked_share=0.25,
+        ),
+        mask_prompts=MaskPromptTuning(
+            loop=LoopSettings(steps=800, batch_size=256, warmup_steps=50, workers=1, evaluate_every=200),
+            learning_rate=0.02,
         ),
         sam=SamTraining(
             size=SamConfig(

@@ -1,0 +1,105 @@
+"""Step 5, ``train finetune``: CLIP's image tower learns masked regions from mask-noun pairs.
+
+The text tower is locked. Some regions are shown unmasked, so that what CLIP knew of ordinary pictures is not
+forgotten. With ``--unmasked`` all are: the control that tells adaptation to masks from mere further training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from typing_extensions import override
+
+from ovseg_demo.classification.tokenizer import Tokenizer
+from ovseg_demo.classification.towers import encode_regions
+from ovseg_demo.training.clip_validation import (
+    ValidationSet,
+    classification_figures,
+    embed_texts,
+    make_validation_set,
+)
+from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, save_clip
+from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels
+from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training
+from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.pair_regions import PairRegion, PairRegions, collate_regions
+from ovseg_demo.training.pixels import normalise
+from ovseg_demo.training.presets import ClipFinetuning, find_preset
+
+LOGIT_SCALE = 100.0
+"""What similarities are multiplied by, in the classifier too (OVSEG.md, section 3)."""
+
+
+def train(options: TrainOptions) -> Path:
+    """Fine-tune; returns the weights file."""
+    preset = find_preset(options.preset).finetuning
+    torch.manual_seed(options.seed)
+    pairs = options.pairs or options.out / "pairs"
+    init = options.init or options.out / "clip" / WEIGHTS_FILE
+    share = 1.0 if options.unmasked else preset.unmasked_share
+    task = FinetuningTask(preset, init, pairs, options.seed, share)
+    return run_training(task, options.apply_to(preset.loop), options.folder("finetune"), options.runtime())
+
+
+class FinetuningTask(TrainingTask):
+    """The contrastive loss over a batch of regions and their nouns; equal nouns are not negatives."""
+
+    def __init__(self, preset: ClipFinetuning, init: Path, pairs: Path, seed: int, unmasked_share: float):
+        super().__init__()
+        self.preset = preset
+        self.unmasked_share = unmasked_share
+        self.clip, self.given_prompts = load_clip(init)
+        self.clip.requires_grad_(False).visual.requires_grad_(True)
+        self.tokenizer = Tokenizer(self.clip.vocab_size, self.clip.context_length)
+        self.regions = PairRegions(pairs, self.clip.visual.image_size[0], seed, preset.keep_regions)
+
+    @override
+    def parameter_groups(self) -> list[dict]:
+        return decay_groups(self, self.preset.learning_rate, self.preset.weight_decay)
+
+    @override
+    def dataset(self) -> Dataset:
+        return self.regions
+
+    @override
+    def collate(self, samples: Sequence[PairRegion]) -> dict[str, Tensor]:
+        return collate_regions(samples)
+
+    @override
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        with fast_training_attention(batch["nouns"].device):
+            features = gather_features(self.encode(batch))
+        nouns = gather_labels(batch["nouns"])
+        true = nouns[:, None] == nouns
+        loss = contrastive_loss(features, self.noun_embeddings[nouns], true, LOGIT_SCALE)
+        return loss, {}
+
+    def encode(self, batch: dict[str, Tensor]) -> Tensor:
+        """Features of the batch's regions (B, E), the first of them unmasked."""
+        unmasked = round(self.unmasked_share * len(batch["nouns"]))
+        images = torch.cat([batch["unmasked"][:unmasked], batch["masked"][unmasked:]])
+        return encode_regions(self.clip, None, normalise(images), None)
+
+    @cached_property
+    @torch.no_grad()
+    def noun_embeddings(self) -> Tensor:
+        """Of the pairs' nouns, with the "vild" templates: float32 (nouns, E); they never change."""
+        return embed_texts(self.clip, self.tokenizer, self.regions.nouns)
+
+    @cached_property
+    def validation_set(self) -> ValidationSet:
+        """Drawn when it is first needed."""
+        return make_validation_set(self.preset.validation_scenes, 1, self.regions.size)
+
+    @override
+    def evaluate(self) -> dict[str, float]:
+        return classification_figures(self.clip, self.tokenizer, self.validation_set)
+
+    @override
+    def save(self, path: Path) -> None:
+        save_clip(path, self.clip, self.given_prompts)

@@ -1,0 +1,130 @@
+"""The regions of mask-noun pairs as training samples; small ones are cut once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ovseg_demo.classification.regions import cut_region
+from ovseg_demo.proposals import tight_boxes
+from ovseg_demo.training.pairs_format import PAIRS_FILE, ImageSource, MaskNounPair, open_source, read_pairs
+from ovseg_demo.training.pixels import to_bytes, vary_tone
+from ovseg_demo.training.records import open_records, shuffled
+
+_CONTEXT = 0.1  # of a box's side is added around it for an unmasked crop
+
+
+@dataclass(frozen=True)
+class PairRegion:
+    """One sample.
+
+    Attributes:
+        masked: uint8 RGB (S, S, 3), the region as CLIP sees it, with CLIP's mean colour outside the mask.
+        unmasked: uint8 RGB (S, S, 3), the same place with its surroundings.
+        mask: bool (S, S).
+        noun: index into :attr:`PairRegions.nouns`.
+    """
+
+    masked: np.ndarray
+    unmasked: np.ndarray
+    mask: np.ndarray
+    noun: int
+
+
+class PairRegions(Dataset):
+    """An endless stream over the pairs of a folder, in another order and tone at each pass.
+
+    Attributes:
+        nouns: all nouns of the pairs, sorted.
+    """
+
+    def __init__(self, folder: Path, size: int, seed: int, keep: bool):
+        """Read the folder's pairs.
+
+        Args:
+            folder: see :mod:`ovseg_demo.training.pairs_format`.
+            size: side of the regions, in pixels.
+            seed: of order and tone.
+            keep: keep the regions in the folder; they take 6 · size² bytes a pair.
+        """
+        self.folder, self.size, self.seed, self.keep = Path(folder), size, seed, keep
+        self.pairs = read_pairs(folder)
+        self.nouns = sorted({pair.noun for pair in self.pairs})
+        self._indices = {noun: index for index, noun in enumerate(self.nouns)}
+
+    def __getitem__(self, index: int) -> PairRegion:
+        number = shuffled(self.seed, index, len(self.pairs))
+        record = self._records[number if self.keep else 0]
+        if not (self.keep and record["drawn"]):
+            self._cut(record, self.pairs[number])
+        rng = np.random.default_rng([self.seed, index])
+        mask = np.unpackbits(record["mask"], axis=1, count=self.size)
+        pictures = [record["masked"].copy(), record["unmasked"].copy(), mask]  # the record may be used again
+        if rng.random() < 0.5:
+            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
+        masked, unmasked, mask = pictures
+        noun = self._indices[self.pairs[number].noun]
+        return PairRegion(masked, vary_tone(unmasked, rng), mask.view(bool), noun)
+
+    @cached_property
+    def _records(self) -> np.ndarray:
+        """Of all pairs, opened late: each worker has a mapping of its own; or one record to be used again."""
+        side = self.size
+        record = np.dtype(
+            [
+                ("drawn", np.uint8),
+                ("masked", np.uint8, (side, side, 3)),
+                ("unmasked", np.uint8, (side, side, 3)),
+                ("mask", np.uint8, (side, (side + 7) // 8)),
+            ]
+        )
+        if not self.keep:
+            return np.zeros(1, record)
+        content = hashlib.sha256((self.folder / PAIRS_FILE).read_bytes()).hexdigest()[:12]
+        return open_records(self.folder / f"regions-{side}-{content}.bin", record, len(self.pairs))
+
+    def _cut(self, record: np.void, pair: MaskNounPair) -> None:
+        image = _load(self._source, pair.image)
+        mask = pair.decode_mask()
+        box = tight_boxes(mask[None])[0]
+        region, inside = cut_region(image, mask, box, self.size)
+        context, _ = cut_region(image, np.ones_like(mask), widen(box, mask.shape), self.size)
+        record["masked"], record["unmasked"] = to_bytes(region), to_bytes(context)
+        record["mask"] = np.packbits(inside[0].bool().numpy(), axis=1)
+        record["drawn"] = 1  # last: an interrupted cut is made again
+
+    @cached_property
+    def _source(self) -> ImageSource:
+        return open_source(self.folder)
+
+
+def collate_regions(samples: Sequence[PairRegion]) -> dict[str, Tensor]:
+    """Batch: uint8 ``masked``, ``unmasked`` (B, S, S, 3), bool ``masks`` (B, S, S), int64 ``nouns`` (B,)."""
+    return {
+        "masked": torch.from_numpy(np.stack([sample.masked for sample in samples])),
+        "unmasked": torch.from_numpy(np.stack([sample.unmasked for sample in samples])),
+        "masks": torch.from_numpy(np.stack([sample.mask for sample in samples])),
+        "nouns": torch.tensor([sample.noun for sample in samples]),
+    }
+
+
+def widen(box: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The box (4,) xyxy with some context around it, within an image of (height, width)."""
+    x0, y0, x1, y1 = box
+    dx, dy = round(_CONTEXT * (x1 - x0)), round(_CONTEXT * (y1 - y0))
+    height, width = image_size
+    return np.array([max(0, x0 - dx), max(0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)])
+
+
+@lru_cache(maxsize=8)
+def _load(source: ImageSource, image: str) -> np.ndarray:
+    """Pairs of one image lie side by side, so that the first pass loads it once."""
+    return source.load(image)

@@ -1,0 +1,144 @@
+"""Mask-noun pairs on disk: what ``train pairs`` writes and ``train finetune`` reads.
+
+A folder with
+
+- ``source.json``: where the images are,
+  ``{"kind": "sticker-world", "split": "segmentation", "size": [640, 480]}`` or
+  ``{"kind": "folder", "root": "…"}`` (a relative root starts at the folder itself);
+- ``pairs.jsonl``: one pair a line,
+  ``{"image": "7", "noun": "red car", "score": 0.8, "mask": {"size": [h, w], "counts": "…"}}``:
+  the seed or the file name of an image, the noun, how well they matched, and the mask at the image's size in
+  COCO's run-length encoding. Pairs of one image lie side by side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from ovseg_demo.errors import DatasetError
+from ovseg_demo.images import load_image
+from ovseg_demo.sticker_world import render_scene
+
+SOURCE_FILE = "source.json"
+PAIRS_FILE = "pairs.jsonl"
+
+
+@dataclass(frozen=True)
+class MaskNounPair:
+    """A mask of an image and the noun that names it.
+
+    Attributes:
+        image: seed or file name; what :meth:`ImageSource.load` takes.
+        noun: as the caption has it, a colour with it or not.
+        score: of the match; ground truth has 1.
+        mask: COCO's compressed run-length encoding at the image's size, ``{"size": [h, w], "counts": str}``.
+    """
+
+    image: str
+    noun: str
+    score: float
+    mask: dict
+
+    @classmethod
+    def from_mask(cls, image: str, noun: str, score: float, mask: np.ndarray) -> MaskNounPair:
+        """Encode a bool mask (h, w)."""
+        encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+        size = [int(side) for side in encoded["size"]]
+        return cls(image, noun, round(float(score), 4), {"size": size, "counts": encoded["counts"].decode()})
+
+    def decode_mask(self) -> np.ndarray:
+        """The bool mask (h, w)."""
+        return coco_mask.decode(self.mask).astype(bool)
+
+
+class ImageSource(Protocol):
+    """Where the images of pairs come from."""
+
+    def describe(self) -> dict:
+        """What ``source.json`` holds."""
+
+    def load(self, image: str) -> np.ndarray:
+        """The image of that name: uint8 RGB (H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class StickerWorldImages:
+    """Scenes of Sticker World; an image's name is its seed."""
+
+    split: str = "segmentation"
+    size: tuple[int, int] = (640, 480)
+
+    def describe(self) -> dict:
+        """What ``source.json`` holds."""
+        return {"kind": "sticker-world", "split": self.split, "size": list(self.size)}
+
+    def load(self, image: str) -> np.ndarray:
+        """Render the scene of that seed."""
+        return render_scene(int(image), self.split, self.size).image
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """Image files below a folder, such as COCO's ``train2017``; an image's name is its relative path."""
+
+    root: Path
+
+    def describe(self) -> dict:
+        """What ``source.json`` holds."""
+        return {"kind": "folder", "root": str(self.root)}
+
+    def load(self, image: str) -> np.ndarray:
+        """Read the file."""
+        return load_image(self.root / image)
+
+
+def open_source(folder: Path) -> ImageSource:
+    """The images that a folder of pairs is about.
+
+    Raises:
+        DatasetError: the folder holds no pairs.
+    """
+    path = Path(folder) / SOURCE_FILE
+    if not path.exists():
+        raise DatasetError(
+            f"{folder} holds no mask-noun pairs; make them with `train pairs`, or give --pairs."
+        )
+    entry = json.loads(path.read_text())
+    if entry["kind"] == "sticker-world":
+        return StickerWorldImages(entry["split"], tuple(entry["size"]))
+    return FolderImages(Path(folder) / entry["root"])
+
+
+def write_source(folder: Path, source: ImageSource) -> None:
+    """Begin a folder of pairs."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / SOURCE_FILE).write_text(json.dumps(source.describe()) + "\n")
+
+
+def append_pairs(folder: Path, pairs: Iterable[MaskNounPair]) -> None:
+    """Add pairs to a folder; all pairs of one image in one call."""
+    lines = [json.dumps(vars(pair)) + "\n" for pair in pairs]
+    with (Path(folder) / PAIRS_FILE).open("a") as file:
+        file.write("".join(lines))
+
+
+def read_pairs(folder: Path) -> list[MaskNounPair]:
+    """All pairs of a folder.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    path = Path(folder) / PAIRS_FILE
+    lines = path.read_text().splitlines() if path.exists() else []
+    if not lines:
+        raise DatasetError(
+            f"{folder} holds no mask-noun pairs; make them with `train pairs`, or give --pairs."
+        )
+    return [MaskNounPair(**json.loads(line)) for line in lines]
