@@ -29,7 +29,7 @@ from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, r
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.pair_regions import PairRegion, PairRegions, collate_regions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import ClipFinetuning, find_preset
+from ovseg_demo.training.presets import ClipFinetuning, find_settings
 
 LOGIT_SCALE = 100.0
 """What similarities are multiplied by, in the classifier too (OVSEG.md, section 3)."""
@@ -37,7 +37,7 @@ LOGIT_SCALE = 100.0
 
 def train(options: TrainOptions) -> Path:
     """Fine-tune; returns the weights file."""
-    preset = find_preset(options.preset).finetuning
+    preset = find_settings(options.preset, "finetuning")
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "clip" / WEIGHTS_FILE

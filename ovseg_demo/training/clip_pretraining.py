@@ -24,7 +24,7 @@ from ovseg_demo.training.crops import CaptionedCrops, CaptionedImage
 from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import ClipPretraining, find_preset
+from ovseg_demo.training.presets import ClipPretraining, find_settings
 
 MAX_LOGIT_SCALE = 100.0
 """Of similarities in training, as CLIP was; at test they are always multiplied by 100."""
@@ -32,7 +32,7 @@ MAX_LOGIT_SCALE = 100.0
 
 def train(options: TrainOptions) -> Path:
     """Pre-train; returns the weights file."""
-    preset = find_preset(options.preset).clip
+    preset = find_settings(options.preset, "clip")
     torch.manual_seed(options.seed)
     pictures = options.out / "data" / f"captioned-{preset.pictures}.bin"
     task = ClipPretrainingTask(preset, pictures, options.seed)

@@ -15,7 +15,7 @@ from ovseg_demo.training.pairs_format import (
     append_pairs,
     write_source,
 )
-from ovseg_demo.training.presets import find_preset
+from ovseg_demo.training.presets import find_settings
 
 _SMALLEST_AREA = 24 * 24
 
@@ -25,7 +25,7 @@ def train(options: TrainOptions) -> Path:
     folder, source = options.folder("label-pairs"), StickerWorldImages()
     write_source(folder, source)
     (folder / PAIRS_FILE).unlink(missing_ok=True)
-    for seed in range(options.steps or find_preset(options.preset).finetuning.label_scenes):
+    for seed in range(options.steps or find_settings(options.preset, "finetuning").label_scenes):
         append_pairs(folder, label_pairs(str(seed), render_scene(seed, source.split, source.size)))
     return folder
 

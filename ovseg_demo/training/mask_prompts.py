@@ -19,12 +19,12 @@ from ovseg_demo.training.clip_weights import save_clip
 from ovseg_demo.training.loop import WEIGHTS_FILE, run_training
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import MaskPromptTuning, find_preset
+from ovseg_demo.training.presets import MaskPromptTuning, find_settings
 
 
 def train(options: TrainOptions) -> Path:
     """Tune the prompts; returns the weights file, the whole CLIP with them."""
-    preset = find_preset(options.preset).mask_prompts
+    preset = find_settings(options.preset, "mask_prompts")
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "finetune" / WEIGHTS_FILE

@@ -7,6 +7,7 @@ and ``toy`` runs in seconds for the tests.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.proposals.sam_building import SamConfig
@@ -229,6 +230,20 @@ PRESETS = {
         ),
     ),
 }
+
+
+def find_settings(name: str, step: str) -> Any:
+    """One step's part of a preset: its field ``step``.
+
+    Raises:
+        ModelError: there is no such preset, or it takes published weights for that step.
+    """
+    settings = getattr(find_preset(name), step)
+    if settings is None:
+        raise ModelError(
+            f'The preset "{name}" has no step "{step}": it starts from published weights (--init).'
+        )
+    return settings
 
 
 def find_preset(name: str) -> Preset:

@@ -1,0 +1,156 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import Dataset
+
+from ovseg_demo.devices import Runtime
+from ovseg_demo.errors import CheckpointError
+from ovseg_demo.training.loop import (
+    CHECKPOINT_FILE,
+    LOG_FILE,
+    WEIGHTS_FILE,
+    LoopSettings,
+    StepBatchSampler,
+    TrainingTask,
+    decay_groups,
+    learning_rate_factor,
+    run_training,
+    sample_generator,
+)
+
+RUNTIME = Runtime.resolve("cpu", "float32")
+SETTINGS = LoopSettings(steps=30, batch_size=8, warmup_steps=3, log_every=5)
+
+
+class Sums(Dataset):
+    """Four numbers and their sum."""
+
+    def __getitem__(self, index):
+        numbers = torch.randn(4, generator=sample_generator(0, index))
+        return numbers, numbers.sum()
+
+
+class SumTask(TrainingTask):
+    """Learns to add, with noise in the loss so that the random state matters."""
+
+    def __init__(self, width=4, stop_before=math.inf):
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = nn.Linear(width, 1)
+        self.stop_before, self.calls = stop_before, 0
+
+    def parameter_groups(self):
+        return decay_groups(self, lr=0.1, weight_decay=0.01)
+
+    def dataset(self):
+        return Sums()
+
+    def forward(self, batch):
+        self.calls += 1
+        if self.calls == self.stop_before:
+            raise KeyboardInterrupt
+        numbers, sums = batch
+        error = self.network(numbers + 0.01 * torch.randn_like(numbers))[:, 0] - sums
+        loss = error.square().mean()
+        return loss, {"worst": error.detach().abs().max()}
+
+    def evaluate(self):
+        return {"distance": float((self.network.weight - 1).norm())}
+
+    def save(self, path):
+        torch.save(self.network.state_dict(), path)
+
+
+def read_log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / LOG_FILE).read_text().splitlines()]
+
+
+def test_the_loss_falls_and_the_log_tells_it(tmp_path):
+    weights = run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
+    *steps, evaluation = read_log(tmp_path)
+    assert weights == tmp_path / WEIGHTS_FILE
+    assert [entry["step"] for entry in steps] == [5, 10, 15, 20, 25, 30]
+    assert steps[-1]["loss"] < 0.1 * steps[0]["loss"]
+    assert steps[-1].keys() >= {"loss", "worst", "gradient_norm", "learning_rate", "samples_per_second"}
+    assert evaluation["evaluation"]["distance"] < 0.5
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, workers):
+    settings = LoopSettings(steps=12, batch_size=8, warmup_steps=3, log_every=2, save_minutes=0, workers=workers)
+    whole, parts = SumTask(), SumTask(stop_before=8)
+    run_training(whole, settings, tmp_path / "whole", RUNTIME)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(parts, settings, tmp_path / "parts", RUNTIME)
+    resumed = SumTask()
+    run_training(resumed, settings, tmp_path / "parts", RUNTIME)
+    assert resumed.calls == 5  # 7 of the 12 steps were saved
+    assert torch.equal(resumed.network.weight, whole.network.weight)
+    logs = [[entry["step"] for entry in read_log(tmp_path / name)] for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def test_log_lines_after_the_checkpoint_are_dropped(tmp_path):
+    run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
+    with (tmp_path / LOG_FILE).open("a") as log:
+        log.write('{"step": 31}\n')
+    run_training(SumTask(), LoopSettings(steps=31, batch_size=8, log_every=1), tmp_path, RUNTIME)
+    assert [entry["step"] for entry in read_log(tmp_path)][-3:] == [30, 31, 31]  # means, then figures
+    assert "loss" in read_log(tmp_path)[-2]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
+    again = SumTask()
+    run_training(again, SETTINGS, tmp_path, RUNTIME)
+    assert again.calls == 0
+
+
+def test_a_time_budget_ends_the_run(tmp_path):
+    task = SumTask()
+    run_training(task, LoopSettings(steps=10**6, batch_size=8, minutes=1e-9), tmp_path, RUNTIME)
+    assert task.calls == 1
+    assert (tmp_path / WEIGHTS_FILE).exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
+    with pytest.raises(CheckpointError, match=f"{CHECKPOINT_FILE} belongs to a run with another model"):
+        run_training(SumTask(width=5), SETTINGS, tmp_path, RUNTIME)
+
+
+@given(
+    first=st.integers(0, 5), more=st.integers(0, 5), share=st.integers(1, 4), processes=st.integers(1, 3)
+)
+def test_processes_share_each_step_between_them(first, more, share, processes):
+    batch = share * processes
+    parts = [list(StepBatchSampler(first, first + more, batch, i, processes)) for i in range(processes)]
+    steps = [sum(step, []) for step in zip(*parts, strict=True)]
+    assert steps == [list(range(s * batch, (s + 1) * batch)) for s in range(first, first + more)]
+
+
+def test_a_batch_that_cannot_be_split_is_refused():
+    with pytest.raises(ValueError, match="7"):
+        StepBatchSampler(0, 1, 7, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "halfway", "end"), [("cosine", 0.5, 0.0), ("poly", 0.5**0.9, 0.0), ("constant", 1.0, 1.0)]
+)
+def test_schedules(schedule, halfway, end):
+    settings = LoopSettings(steps=100, batch_size=1, warmup_steps=4, schedule=schedule)
+    warmup = [learning_rate_factor(settings, step, 0.0) for step in range(5)]
+    assert warmup == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    assert learning_rate_factor(settings, 50, 0.5) == pytest.approx(halfway)
+    assert learning_rate_factor(settings, 100, 1.0) == pytest.approx(end)
+
+
+def test_only_matrices_decay():
+    groups = decay_groups(nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)), lr=0.1, weight_decay=0.2)
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.2), (3, 0.0)]
