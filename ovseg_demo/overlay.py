@@ -43,8 +43,9 @@ def overlay_array(
     cv2.copyTo(cv2.addWeighted(painted, opacity, image, 1 - opacity, 0), is_labelled, result)
     if outlines:
         width = line_width(image)
-        cv2.copyTo(painted, is_labelled & _borders(label_map, 6 * width + 1), result)
-        result[_borders(label_map, width + 1).view(bool)] = WHITE
+        borders = _borders(label_map)
+        cv2.copyTo(painted, is_labelled & _widen(borders, 6 * width + 1), result)
+        cv2.copyTo(np.full_like(result, 255), _widen(borders, width), result)
     return result
 
 
@@ -171,11 +172,17 @@ def _paint(label_map: np.ndarray, colors: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(words.view(np.uint8).reshape(*label_map.shape, 4), cv2.COLOR_RGBA2RGB)
 
 
-def _borders(label_map: np.ndarray, size: int) -> np.ndarray:
-    """1 where the ``size`` × ``size`` pixels around a pixel hold more than one label: uint8 (H, W)."""
-    labels = (label_map + 1).astype(np.uint16)
-    window = np.ones((size, size), np.uint8)
-    return (cv2.dilate(labels, window) != cv2.erode(labels, window)).view(np.uint8)
+def _borders(label_map: np.ndarray) -> np.ndarray:
+    """1 where a pixel's label is not that of its neighbour to the right or below: uint8 (H, W)."""
+    borders = np.zeros(label_map.shape, bool)
+    borders[:, :-1] = label_map[:, 1:] != label_map[:, :-1]
+    borders[:-1] |= label_map[1:] != label_map[:-1]
+    return borders.view(np.uint8)
+
+
+def _widen(lines: np.ndarray, width: int) -> np.ndarray:
+    """Lines of one pixel made ``width`` pixels wide."""
+    return cv2.dilate(lines, np.ones((width, width), np.uint8))
 
 
 def _free_box(
