@@ -65,7 +65,7 @@ def resample_rows(
     start, stop = int(rows.first[0]), int(rows.second[-1]) + 1
     source = read_source(start, stop)
     above, below = source[:, rows.first - start], source[:, rows.second - start]
-    blended = torch.lerp(above, below, torch.from_numpy(rows.weight)[:, None])
+    blended = above.lerp_(below, torch.from_numpy(rows.weight)[:, None])
     if resampling == "nearest":
         return blended[..., Taps.along(source.shape[2], width, resampling).first]
     return F.interpolate(blended[None], (blended.shape[1], width), mode="bilinear", align_corners=False)[0]
