@@ -128,7 +128,7 @@ def scene_caption(
     else:
         text = _join(phrases)
     if stuff and rng.random() < 0.2:
-        background = stuff[int(rng.integers(len(stuff)))]
+        background = pick(rng, stuff)
         text = f"{text}, with {_STUFF_BY_NAME[background].article}{background}"
     return pick(rng, _SCENE_FRAMES).format(text)
 
