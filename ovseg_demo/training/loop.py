@@ -54,6 +54,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
@@ -248,6 +249,7 @@ class _Loop:
 
     def _batches(self) -> DataLoader:
         accelerator, workers = self.accelerator, self.settings.workers
+        cv2.setNumThreads(1)  # here, before workers fork: OpenCV's threads do not survive that, and it hangs
         sampler = StepBatchSampler(
             self.step,
             self.settings.steps,

@@ -66,7 +66,6 @@ class PromptedScenes(Dataset):
         self._resize = ResizeLongestSide(image_size)
 
     def __getitem__(self, index: int) -> PromptedScene:
-        cv2.setNumThreads(1)
         rng = np.random.default_rng([self.seed, self.first_seed + index])
         scene = render_scene(self.first_seed + index, split=self.split, size=SCENE_SIZE)
         # Objects are numbered from 0; each stuff class present is one region after them.
