@@ -94,7 +94,8 @@ class FinetuningTask(TrainingTask):
     @cached_property
     def validation_set(self) -> ValidationSet:
         """Drawn when it is first needed."""
-        return make_validation_set(self.preset.validation_scenes, 1, self.regions.size)
+        preset = self.preset
+        return make_validation_set(preset.validation_scenes, preset.validation_crops, 0, self.regions.size)
 
     @override
     def evaluate(self) -> dict[str, float]:

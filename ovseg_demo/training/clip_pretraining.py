@@ -99,7 +99,10 @@ class ClipPretrainingTask(TrainingTask):
         """Drawn when it is first needed."""
         preset = self.preset
         return make_validation_set(
-            preset.validation_scenes, preset.crops_per_unseen_pair, preset.size.image_size
+            preset.validation_scenes,
+            preset.validation_crops,
+            preset.crops_per_unseen_pair,
+            preset.size.image_size,
         )
 
     @override

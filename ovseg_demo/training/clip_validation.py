@@ -1,9 +1,10 @@
-"""How well a CLIP names what it sees: regions of fresh scenes, and colours that it never saw on a noun."""
+"""How well a CLIP names what it sees: regions of scenes, crops, and colours never seen on a noun."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,10 +22,13 @@ from ovseg_demo.sticker_world import (
     NOUNS,
     NOVEL_CLASSES,
     UNSEEN_PAIRS,
+    Crop,
     render_crop,
     render_scene,
 )
-from ovseg_demo.training.pair_regions import widen
+from ovseg_demo.training.crops import class_of_crop
+from ovseg_demo.training.label_pairs import segments
+from ovseg_demo.training.pixels import normalise
 from ovseg_demo.vocabulary import TEMPLATES
 
 FIRST_SEED = 800_000
@@ -40,44 +44,52 @@ ImageEncoder = Callable[[Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class ValidationSet:
-    """Regions of validation scenes and crops of unseen colour-noun pairs, at CLIP's input size.
+    """Regions of validation scenes, and crops as in pre-training, at CLIP's input size.
 
     Attributes:
-        masked: float32 (N, 3, S, S), as :func:`cut_region` makes them from perfect masks.
+        masked: float32 (N, 3, S, S), as :func:`cut_region` makes them from perfect masks of scenes.
         masks: float32 (N, 1, S, S).
-        unmasked: float32 (N, 3, S, S), the same places with their surroundings.
-        labels: int64 (N,), indices into ``CLASS_NAMES``.
+        masked_labels: int64 (N,), indices into ``CLASS_NAMES``.
+        unmasked: float32 (U, 3, S, S), crops of objects with surroundings, and of stuff.
+        unmasked_labels: int64 (U,).
         coloured: float32 (M, 3, S, S), unmasked crops of unseen pairs.
         pairs: M (colour, noun name).
     """
 
     masked: Tensor
     masks: Tensor
+    masked_labels: Tensor
     unmasked: Tensor
-    labels: Tensor
+    unmasked_labels: Tensor
     coloured: Tensor
     pairs: tuple[tuple[str, str], ...]
 
 
-def make_validation_set(
-    scenes: int, crops_per_pair: int, size: int, first_seed: int = FIRST_SEED
-) -> ValidationSet:
-    """Draw the set; the same for the same arguments."""
-    regions = [
-        region for seed in range(first_seed, first_seed + scenes) for region in _scene_regions(seed, size)
-    ]
-    masked, masks, unmasked, labels = zip(*regions, strict=True)
+@lru_cache(maxsize=1)
+def make_validation_set(scenes: int, crops: int, crops_per_pair: int, size: int) -> ValidationSet:
+    """Draw the set; the same for the same arguments.
+
+    Args:
+        scenes: whose objects and stuff are masked.
+        crops: unmasked.
+        crops_per_pair: of a colour and a noun that were not seen together.
+        size: CLIP's input size.
+    """
+    regions = [region for seed in range(scenes) for region in _scene_regions(FIRST_SEED + seed, size)]
+    masked, masks, masked_labels = zip(*regions, strict=True)
+    seen = [render_crop(FIRST_SEED + seed, "validation", size) for seed in range(crops)]
     pairs = tuple(pair for pair in sorted(UNSEEN_PAIRS) for _ in range(crops_per_pair))
     coloured = [
-        _normalise(render_crop(first_seed + i, "validation", size, noun=noun, colour=colour).image, size)
-        for i, (colour, noun) in enumerate(pairs)
+        render_crop(FIRST_SEED + seed, "validation", size, noun=noun, colour=colour)
+        for seed, (colour, noun) in enumerate(pairs)
     ]
     return ValidationSet(
         masked=torch.stack(masked),
         masks=torch.stack(masks),
-        unmasked=torch.stack(unmasked),
-        labels=torch.tensor(labels),
-        coloured=torch.stack(coloured) if coloured else torch.empty(0, 3, size, size),
+        masked_labels=torch.tensor(masked_labels),
+        unmasked=_to_pixels(seen, size),
+        unmasked_labels=torch.tensor([class_of_crop(crop) for crop in seen]),
+        coloured=_to_pixels(coloured, size),
         pairs=pairs,
     )
 
@@ -97,18 +109,24 @@ def classification_figures(
         ``masked_base``, ``masked_novel``, ``masked_stuff``, the same ``unmasked_…``, and ``unseen_colours``:
         how often the right colour of an unseen colour-noun pair comes first among the colours for that noun.
     """
-    encode = encode or (lambda regions, masks: encode_regions(model, None, regions, None))
+
+    def encode_plain(regions: Tensor, masks: Tensor | None) -> Tensor:
+        return encode_regions(model, None, regions, None)
+
     names = embed_texts(model, tokenizer, CLASS_NAMES)
-    masked = _encode_all(encode, data.masked, data.masks)
-    unmasked = _encode_all(
-        lambda regions, masks: encode_regions(model, None, regions, None), data.unmasked, data.masks
-    )
+    masked = _encode_all(encode or encode_plain, data.masked, data.masks)
+    unmasked = _encode_all(encode_plain, data.unmasked)
     figures = {}
-    for kind, features in (("masked", masked), ("unmasked", unmasked)):
-        right = (features @ names.T).argmax(dim=1).cpu() == data.labels
-        for group, members in _groups(data.labels).items():
+    for kind, features, labels in (
+        ("masked", masked, data.masked_labels),
+        ("unmasked", unmasked, data.unmasked_labels),
+    ):
+        right = (features @ names.T).argmax(dim=1).cpu() == labels
+        for group, members in _groups(labels).items():
             figures[f"{kind}_{group}"] = round(100 * right[members].float().mean().item(), 2)
-    figures["unseen_colours"] = _colour_accuracy(model, tokenizer, data)
+    if data.pairs:
+        coloured = _encode_all(encode_plain, data.coloured)
+        figures["unseen_colours"] = _colour_accuracy(model, tokenizer, coloured, data.pairs)
     return figures
 
 
@@ -122,9 +140,10 @@ def embed_texts(model: CLIP, tokenizer: Tokenizer, names: Sequence[str]) -> Tens
     return F.normalize(unit.mean(dim=1), dim=-1)
 
 
-def _encode_all(encode: ImageEncoder, regions: Tensor, masks: Tensor) -> Tensor:
-    batches = zip(regions.split(_BATCH), masks.split(_BATCH), strict=True)
-    return F.normalize(torch.cat([encode(r, m).float() for r, m in batches]), dim=-1)
+def _encode_all(encode: ImageEncoder, regions: Tensor, masks: Tensor | None = None) -> Tensor:
+    batches = range(0, len(regions), _BATCH)
+    parts = [(regions[i : i + _BATCH], None if masks is None else masks[i : i + _BATCH]) for i in batches]
+    return F.normalize(torch.cat([encode(*part).float() for part in parts]), dim=-1)
 
 
 def _groups(labels: Tensor) -> dict[str, Tensor]:
@@ -134,38 +153,30 @@ def _groups(labels: Tensor) -> dict[str, Tensor]:
     return {name: members for name, members in groups.items() if members.any()}
 
 
-def _colour_accuracy(model: CLIP, tokenizer: Tokenizer, data: ValidationSet) -> float:
+def _colour_accuracy(
+    model: CLIP, tokenizer: Tokenizer, coloured: Tensor, pairs: Sequence[tuple[str, str]]
+) -> float:
+    """Per cent of features (M, E) whose own colour comes first among the colours, for its noun."""
     colours = sorted({colour for colour, _ in UNSEEN_PAIRS}, key=COLOURS.index)
-    nouns = sorted({noun for _, noun in data.pairs})
+    nouns = sorted({noun for _, noun in pairs})
     names = embed_texts(model, tokenizer, [f"{colour} {noun}" for noun in nouns for colour in colours])
-    features = F.normalize(
-        _encode_all(lambda r, m: encode_regions(model, None, r, None), data.coloured, data.coloured), dim=-1
-    )
-    by_noun = names.unflatten(0, (len(nouns), len(colours)))
-    right = [
-        (by_noun[nouns.index(noun)] @ feature).argmax().item() == colours.index(colour)
-        for feature, (colour, noun) in zip(features, data.pairs, strict=True)
-    ]
+    of_noun = names.unflatten(0, (len(nouns), len(colours)))[[nouns.index(noun) for _, noun in pairs]]
+    found = torch.einsum("me,mce->mc", coloured, of_noun).argmax(dim=1).tolist()
+    right = [colours[index] == colour for index, (colour, _) in zip(found, pairs, strict=True)]
     return round(100 * float(np.mean(right)), 2)
 
 
-def _scene_regions(seed: int, size: int) -> list[tuple[Tensor, Tensor, Tensor, int]]:
-    """Masked region, mask, unmasked region and label of every object and stuff class in a scene."""
+def _scene_regions(seed: int, size: int) -> list[tuple[Tensor, Tensor, int]]:
+    """Masked region, mask and label of every object and stuff class in a scene."""
     scene = render_scene(seed, "validation", _SCENE_SIZE)
-    segments = [(scene.instance_map == i, thing.class_index) for i, thing in enumerate(scene.objects)]
-    stuff_map = np.where(scene.instance_map < 0, scene.label_map, -1)
-    segments += [(stuff_map == i, i) for i in map(CLASS_NAMES.index, scene.stuff)]
     regions = []
-    for mask, label in segments:
+    for mask, name in segments(scene):
         if mask.sum() >= _SMALLEST_REGION:
-            box = tight_boxes(mask[None])[0]
-            region, inside = cut_region(scene.image, mask, box, size)
-            wide = widen(box, scene.image.shape[:2])
-            context, _ = cut_region(scene.image, np.ones_like(mask), wide, size)
-            regions.append((region, inside, context, label))
+            region, inside = cut_region(scene.image, mask, tight_boxes(mask[None])[0], size)
+            regions.append((region, inside, CLASS_NAMES.index(name)))
     return regions
 
 
-def _normalise(image: np.ndarray, size: int) -> Tensor:
-    whole = np.ones(image.shape[:2], dtype=bool)
-    return cut_region(image, whole, np.array([0, 0, image.shape[1], image.shape[0]]), size)[0]
+def _to_pixels(crops: Sequence[Crop], size: int) -> Tensor:
+    images = [torch.from_numpy(crop.image) for crop in crops]
+    return normalise(torch.stack(images)) if images else torch.empty(0, 3, size, size)

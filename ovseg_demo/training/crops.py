@@ -20,6 +20,7 @@ from ovseg_demo.sticker_world import (
     COLOURS,
     NOUNS,
     STUFF,
+    Crop,
     object_caption,
     render_crop,
     render_scene,
@@ -99,7 +100,7 @@ def draw_record(record: np.void, number: int) -> None:
     else:
         crop = render_crop(number, "pretraining", STORED_SIZE)
         image, caption, thing = crop.image, crop.caption, crop.object
-        label = thing.class_index if thing else _stuff_named(caption)
+        label = class_of_crop(crop)
         colour = COLOURS.index(thing.colour) if thing and thing.colour else -1
         stuff = CLASS_NAMES.index(thing.stuff_under) - len(NOUNS) if thing else -1
     record["image"] = cv2.resize(image, (STORED_SIZE, STORED_SIZE), interpolation=cv2.INTER_AREA)
@@ -122,9 +123,11 @@ def augment(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
     return vary_tone(resized, rng)
 
 
-def _stuff_named(caption: str) -> int:
-    """The stuff class that a caption of stuff alone is about: the longest of all stuff names in it."""
-    named = [(name, stuff.name) for stuff in STUFF for name in stuff.names if name in caption]
+def class_of_crop(crop: Crop) -> int:
+    """Index of the class that a crop shows; of stuff alone, the longest of all stuff names in the caption."""
+    if crop.object:
+        return crop.object.class_index
+    named = [(name, stuff.name) for stuff in STUFF for name in stuff.names if name in crop.caption]
     return CLASS_NAMES.index(max(named, key=lambda pair: len(pair[0]))[1])
 
 

@@ -32,11 +32,15 @@ def train(options: TrainOptions) -> Path:
 
 def label_pairs(image: str, scene: Scene) -> list[MaskNounPair]:
     """A pair for every object and every stuff class of a scene that is large enough to see."""
-    segments = [(scene.instance_map == i, thing.noun) for i, thing in enumerate(scene.objects)]
-    stuff_map = np.where(scene.instance_map < 0, scene.label_map, -1)
-    segments += [(stuff_map == CLASS_NAMES.index(name), name) for name in scene.stuff]
     return [
         MaskNounPair.from_mask(image, noun, 1.0, mask)
-        for mask, noun in segments
+        for mask, noun in segments(scene)
         if mask.sum() >= _SMALLEST_AREA
     ]
+
+
+def segments(scene: Scene) -> list[tuple[np.ndarray, str]]:
+    """The bool mask (H, W) and the class name of every object and every stuff class of a scene."""
+    objects = [(scene.instance_map == i, thing.noun) for i, thing in enumerate(scene.objects)]
+    stuff_map = np.where(scene.instance_map < 0, scene.label_map, -1)
+    return objects + [(stuff_map == CLASS_NAMES.index(name), name) for name in scene.stuff]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovseg_demo.errors import ModelError
+from ovseg_demo.proposals.maskformer_config import MaskFormerConfig, ResNetConfig, SwinConfig
 from ovseg_demo.proposals.sam_building import SamConfig
 from ovseg_demo.training.loop import LoopSettings
 
@@ -44,6 +45,7 @@ class ClipPretraining:
         all_patches_from: where in the schedule (0 to 1) that last part begins.
         token_loss_weight: of the auxiliary loss that predicts the caption's tokens from the image feature.
         validation_scenes: whose regions are named for the figures.
+        validation_crops: unmasked, named for the figures.
         crops_per_unseen_pair: of a colour and a noun, for the figures.
     """
 
@@ -56,6 +58,7 @@ class ClipPretraining:
     all_patches_from: float = 0.8
     token_loss_weight: float = 0.5
     validation_scenes: int = 100
+    validation_crops: int = 1000
     crops_per_unseen_pair: int = 4
 
 
@@ -85,6 +88,50 @@ class SamTraining:
 
 
 @dataclass(frozen=True)
+class PictureSizes:
+    """What MaskFormer is shown in training, in pixels.
+
+    Attributes:
+        shortest: the shorter side is resized to at least this many …
+        longest: … and at most this many.
+        crop: (width, height) of the part that is shown, multiples of 32; smaller pictures are padded.
+    """
+
+    shortest: int
+    longest: int
+    crop: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class MaskFormerTraining:
+    """Step 2 on the way to MaskFormer proposals.
+
+    Attributes:
+        size: architecture; the width of the class embeddings becomes CLIP's.
+        loop: schedule and batch.
+        learning_rate: at the peak.
+        weight_decay: of matrices.
+        pictures: sizes in training.
+        min_size: of the shorter side when masks are proposed.
+        max_size: of the longer side then.
+        mask_threshold: then.
+        pixel_weight: of the auxiliary loss that names pixels from the mask features; 0 leaves it out.
+        validation_pictures: on which the figures are taken.
+    """
+
+    size: MaskFormerConfig
+    loop: LoopSettings
+    learning_rate: float
+    weight_decay: float
+    pictures: PictureSizes
+    min_size: int
+    max_size: int
+    mask_threshold: float = 0.5
+    pixel_weight: float = 0.0
+    validation_pictures: int = 40
+
+
+@dataclass(frozen=True)
 class ClipFinetuning:
     """Step 5.
 
@@ -95,6 +142,7 @@ class ClipFinetuning:
         unmasked_share: of a batch's regions, shown with their surroundings.
         keep_regions: keep the cut regions on disk; see :class:`ovseg_demo.training.pair_regions.PairRegions`.
         validation_scenes: whose regions are named for the figures.
+        validation_crops: unmasked, named for the figures.
         label_scenes: that ``train label-pairs`` takes its pairs from.
     """
 
@@ -104,6 +152,7 @@ class ClipFinetuning:
     unmasked_share: float = 0.0
     keep_regions: bool = True
     validation_scenes: int = 100
+    validation_crops: int = 1000
     label_scenes: int = 5000
 
 
@@ -117,6 +166,7 @@ class MaskPromptTuning:
         depth: layers in whose input they stand.
         keep_regions: as in step 5.
         validation_scenes: whose regions are named for the figures.
+        validation_crops: unmasked, named for the figures.
     """
 
     loop: LoopSettings
@@ -124,6 +174,7 @@ class MaskPromptTuning:
     depth: int = 3
     keep_regions: bool = True
     validation_scenes: int = 100
+    validation_crops: int = 1000
 
 
 @dataclass(frozen=True)
@@ -131,6 +182,7 @@ class Preset:
     """All steps of the pipeline at one size; ``None`` for those that it takes published weights for."""
 
     clip: ClipPretraining | None = None
+    maskformer: MaskFormerTraining | None = None
     finetuning: ClipFinetuning | None = None
     mask_prompts: MaskPromptTuning | None = None
     sam: SamTraining | None = None
@@ -145,7 +197,30 @@ PRESETS = {
             weight_decay=0.05,
             pictures=64,
             validation_scenes=2,
-            crops_per_unseen_pair=1,
+            validation_crops=20,
+            crops_per_unseen_pair=0,
+        ),
+        maskformer=MaskFormerTraining(
+            size=MaskFormerConfig(
+                ResNetConfig((8, 8, 16), (1, 1, 1, 1), (8, 8, 16, 16), (32, 32, 64, 64)),
+                embedding_width=32,
+                pixel_decoder_width=32,
+                mask_width=32,
+                hidden_width=32,
+                feedforward_width=64,
+                decoder_layers=2,
+                queries=12,
+                mask_embed_widths=(32, 32),
+                class_embed_widths=(32,),
+            ),
+            loop=LoopSettings(steps=4, batch_size=2, warmup_steps=1, log_every=2),
+            learning_rate=1e-3,
+            weight_decay=0.05,
+            pictures=PictureSizes(96, 128, (128, 96)),
+            min_size=96,
+            max_size=384,
+            pixel_weight=1.0,
+            validation_pictures=2,
         ),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=6, batch_size=16, warmup_steps=1, log_every=2),
@@ -153,6 +228,7 @@ PRESETS = {
             weight_decay=0.05,
             unmasked_share=0.25,
             validation_scenes=2,
+            validation_crops=20,
             label_scenes=6,
         ),
         mask_prompts=MaskPromptTuning(
@@ -160,9 +236,33 @@ PRESETS = {
             learning_rate=0.01,
             depth=2,
             validation_scenes=2,
+            validation_crops=20,
         ),
     ),
     "coco": Preset(  # OVSEG.md, section 10; 442,117 pairs, 5 epochs of batches of 4 × 32
+        maskformer=MaskFormerTraining(
+            size=MaskFormerConfig(
+                SwinConfig(128, (2, 2, 18, 2), (4, 8, 16, 32), (12, 12, 12, 12)), embedding_width=768
+            ),
+            loop=LoopSettings(
+                steps=120_000,
+                batch_size=32,
+                warmup_steps=1500,
+                schedule="poly",
+                betas=(0.9, 0.999),
+                epsilon=1e-8,
+                clip_norm=0.01,
+                workers=8,
+                evaluate_every=5000,
+            ),
+            learning_rate=6e-5,
+            weight_decay=0.01,
+            pictures=PictureSizes(320, 1280, (640, 640)),
+            min_size=640,
+            max_size=2560,
+            mask_threshold=0.4,
+            validation_pictures=500,
+        ),
         finetuning=ClipFinetuning(
             loop=LoopSettings(
                 steps=17_270,
@@ -196,6 +296,28 @@ PRESETS = {
             learning_rate=1e-3,
             weight_decay=0.05,
             pictures=200_000,
+        ),
+        maskformer=MaskFormerTraining(
+            size=MaskFormerConfig(
+                ResNetConfig((16, 16, 32), (2, 2, 3, 2), (32, 64, 128, 128), (64, 128, 256, 512)),
+                embedding_width=128,
+                pixel_decoder_width=96,
+                mask_width=96,
+                hidden_width=128,
+                feedforward_width=512,
+                queries=40,
+                mask_embed_widths=(128, 128),
+                class_embed_widths=(128,),
+            ),
+            loop=LoopSettings(
+                steps=20_000, batch_size=8, warmup_steps=100, schedule="poly", workers=1, evaluate_every=500
+            ),
+            learning_rate=1e-3,
+            weight_decay=0.05,
+            pictures=PictureSizes(224, 320, (320, 256)),
+            min_size=240,
+            max_size=960,
+            pixel_weight=1.0,
         ),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=1500, batch_size=256, warmup_steps=100, workers=1, evaluate_every=250),

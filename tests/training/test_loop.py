@@ -83,7 +83,9 @@ def test_the_loss_falls_and_the_log_tells_it(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, workers):
-    settings = LoopSettings(steps=12, batch_size=8, warmup_steps=3, log_every=2, save_minutes=0, workers=workers)
+    settings = LoopSettings(
+        steps=12, batch_size=8, warmup_steps=3, log_every=2, save_minutes=0, workers=workers
+    )
     whole, parts = SumTask(), SumTask(stop_before=8)
     run_training(whole, settings, tmp_path / "whole", RUNTIME)
     with pytest.raises(KeyboardInterrupt):
@@ -125,13 +127,11 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         run_training(SumTask(width=5), SETTINGS, tmp_path, RUNTIME)
 
 
-@given(
-    first=st.integers(0, 5), more=st.integers(0, 5), share=st.integers(1, 4), processes=st.integers(1, 3)
-)
+@given(first=st.integers(0, 5), more=st.integers(0, 5), share=st.integers(1, 4), processes=st.integers(1, 3))
 def test_processes_share_each_step_between_them(first, more, share, processes):
     batch = share * processes
     parts = [list(StepBatchSampler(first, first + more, batch, i, processes)) for i in range(processes)]
-    steps = [sum(step, []) for step in zip(*parts, strict=True)]
+    steps = [[index for part in step for index in part] for step in zip(*parts, strict=True)]
     assert steps == [list(range(s * batch, (s + 1) * batch)) for s in range(first, first + more)]
 
 

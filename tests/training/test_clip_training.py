@@ -1,0 +1,162 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_demo.checkpoints import read_checkpoint
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.devices import Runtime
+from ovseg_demo.errors import CheckpointError, DatasetError, ModelError
+from ovseg_demo.sticker_world import CLASS_NAMES, COLOURS, NOUNS
+from ovseg_demo.training import clip_finetuning, clip_pretraining, label_pairs, mask_prompts
+from ovseg_demo.training.clip_weights import grid_positions
+from ovseg_demo.training.crops import CaptionedCrops
+from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.presets import find_settings
+
+ROOT = Path(__file__).parents[2]
+MASK_EMBEDDING = "visual.mask_embedding"
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory) -> TrainOptions:
+    return TrainOptions(preset="toy", out=tmp_path_factory.mktemp("runs"), device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def clip_file(options) -> Path:
+    return clip_pretraining.train(options)
+
+
+@pytest.fixture(scope="module")
+def pairs(options) -> Path:
+    return label_pairs.train(options)
+
+
+@pytest.fixture(scope="module")
+def finetuned_file(options, clip_file, pairs) -> Path:
+    return clip_finetuning.train(replace(options, pairs=pairs))
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(path).clip()
+
+
+def losses(weights: Path) -> list[float]:
+    lines = (weights.parent / "log.jsonl").read_text().splitlines()
+    return [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
+
+
+def changed(before: Path, after: Path) -> set[str]:
+    old, new = read(before), read(after)
+    return {name for name in new if name not in old or not torch.equal(old[name], new[name])}
+
+
+def test_pre_training_learns(clip_file):
+    first, *_, last = losses(clip_file)
+    assert last < first
+
+
+def test_the_file_is_a_classifier(clip_file):
+    clip = MaskAdaptedClip.from_tensors(read(clip_file), runtime=Runtime.resolve("cpu", "float32"))
+    embeddings = clip.embed_names(["cat", "a word that no caption had"], "vild")
+    assert not clip.has_mask_prompts
+    assert clip.input_size == find_settings("toy", "clip").size.image_size
+    assert np.linalg.norm(embeddings, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_training_can_start_from_a_published_file(options, clip_file, tmp_path):
+    again = clip_pretraining.train(replace(options, out=tmp_path, init=clip_file, steps=1))
+    drift = max(
+        (read(again)[name].float() - tensor.float()).abs().max() for name, tensor in read(clip_file).items()
+    )
+    assert 0 < drift < 2 * find_settings("toy", "clip").learning_rate
+
+
+def test_fine_tuning_leaves_the_text_tower(clip_file, finetuned_file):
+    names = changed(clip_file, finetuned_file)
+    assert names
+    assert all(name.startswith("visual.") for name in names)
+
+
+def test_only_mask_prompts_change(options, finetuned_file, pairs):
+    prompted = mask_prompts.train(replace(options, pairs=pairs))
+    assert changed(finetuned_file, prompted) == {MASK_EMBEDDING}
+    assert read(prompted)[MASK_EMBEDDING].abs().max() > 0
+    clip = MaskAdaptedClip.from_tensors(read(prompted), runtime=Runtime.resolve("cpu", "float32"))
+    assert clip.has_mask_prompts
+
+
+def test_the_unmasked_control_never_sees_a_mask(options, clip_file, pairs, tmp_path):
+    """Blanking the masked regions on disk changes nothing."""
+    settings = find_settings("toy", "finetuning")
+    task = clip_finetuning.FinetuningTask(settings, clip_file, pairs, seed=0, unmasked_share=1.0)
+    batch = task.collate([task.dataset()[i] for i in range(4)])
+    loss, _ = task(batch)
+    blind, _ = task(batch | {"masked": torch.zeros_like(batch["masked"])})
+    mixed, _ = clip_finetuning.FinetuningTask(settings, clip_file, pairs, seed=0, unmasked_share=0.5)(batch)
+    assert loss.item() == blind.item() != mixed.item()
+
+
+def test_two_processes_train_what_one_does(options, clip_file, pairs, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    mask_prompts.train(replace(options, pairs=pairs, init=clip_file, out=one, steps=3))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        "-m",
+        "ovseg_demo",
+    ]
+    command += ["train", "mask-prompts", "--preset=toy", "--device=cpu", "--precision=float32", "--steps=3"]
+    command += [f"--pairs={pairs}", f"--init={clip_file}", f"--out={two}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=240, capture_output=True)
+    prompts = [read(out / "mask-prompts" / "weights.pt")[MASK_EMBEDDING].float() for out in (one, two)]
+    assert prompts[0].abs().max() > 0.01
+    assert torch.allclose(*prompts, atol=2e-3)
+
+
+def test_missing_parts_are_named(options, clip_file, tmp_path):
+    with pytest.raises(CheckpointError, match=r"weights\.pt"):
+        clip_finetuning.train(replace(options, out=tmp_path))
+    with pytest.raises(DatasetError, match="train pairs"):
+        clip_finetuning.train(replace(options, out=tmp_path, init=clip_file))
+    with pytest.raises(ModelError, match="published weights"):
+        clip_pretraining.train(replace(options, preset="coco"))
+
+
+def test_pictures_kept_on_disk_are_those_drawn(tmp_path):
+    first, again = (CaptionedCrops(tmp_path / "a.bin", 6, 32, seed=1) for _ in range(2))
+    other = CaptionedCrops(tmp_path / "b.bin", 6, 32, seed=1)
+    order = [11, 3, 0, 7]  # of the second pass, then of the first
+    drawn, kept, elsewhere = ([crops[i] for i in order] for crops in (first, again, other))
+    for samples in zip(drawn, kept, elsewhere, strict=True):
+        assert len({sample.image.tobytes() for sample in samples}) == 1
+        assert len({sample.caption for sample in samples}) == 1
+
+
+def test_captions_tell_what_their_labels_say(tmp_path):
+    crops = CaptionedCrops(tmp_path / "a.bin", 60, 32, seed=0)
+    for sample in (crops[i] for i in range(60)):
+        if sample.said_colour >= 0:
+            assert sample.said_colour == sample.colour
+            assert COLOURS[sample.colour] in sample.caption
+        if 0 <= sample.label < len(NOUNS):
+            assert any(name in sample.caption for name in NOUNS[sample.label].names)
+        assert sample.label < len(CLASS_NAMES)
+        assert sample.image.shape == (32, 32, 3)
+
+
+def test_positions_tell_every_patch_from_every_other():
+    positions = grid_positions(4, 64)
+    assert positions.shape == (16, 64)
+    assert torch.cdist(positions, positions).add(torch.eye(16)).min() > 0.1

@@ -1,0 +1,123 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+
+from ovseg_demo.classification.regions import cut_region
+from ovseg_demo.errors import DatasetError
+from ovseg_demo.proposals import tight_boxes
+from ovseg_demo.sticker_world import CLASS_NAMES, render_scene
+from ovseg_demo.training.label_pairs import label_pairs
+from ovseg_demo.training.pair_regions import PairRegions, widen
+from ovseg_demo.training.pairs_format import (
+    FolderImages,
+    MaskNounPair,
+    StickerWorldImages,
+    append_pairs,
+    open_source,
+    read_pairs,
+    write_source,
+)
+from ovseg_demo.training.pixels import normalise
+
+SIZE = 32
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pairs of one image file."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    write_source(tmp_path / "pairs", FolderImages(".."))
+    masks = np.zeros((2, 40, 60), bool)
+    masks[0, 5:20, 10:40] = masks[1, 30:, 50:] = True
+    masks[0, 10:12, 15:30] = False
+    nouns = ("red car", "dog")
+    pairs = [MaskNounPair.from_mask("a.png", *pair) for pair in zip(nouns, (0.5, 1.0), masks, strict=True)]
+    append_pairs(tmp_path / "pairs", pairs)
+    return tmp_path / "pairs", image, masks
+
+
+@settings(deadline=None)
+@given(mask=arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=20)), noun=st.text(min_size=1))
+def test_pairs_survive_the_disk(tmp_path_factory, mask, noun):
+    folder = tmp_path_factory.mktemp("pairs")
+    pair = MaskNounPair.from_mask("7", noun, 0.25, mask)
+    append_pairs(folder, [pair])
+    (read,) = read_pairs(folder)
+    assert read == pair
+    assert np.array_equal(read.decode_mask(), mask)
+
+
+@pytest.mark.parametrize("source", [StickerWorldImages("segmentation", (64, 48)), FolderImages("/somewhere")])
+def test_sources_survive_the_disk(tmp_path, source):
+    write_source(tmp_path, source)
+    opened = open_source(tmp_path)
+    assert json.dumps(opened.describe()) == json.dumps(source.describe())
+    assert type(opened) is type(source)
+
+
+@pytest.mark.parametrize("read", [read_pairs, open_source])
+def test_a_folder_without_pairs_is_named(tmp_path, read):
+    with pytest.raises(DatasetError, match=f"{tmp_path.name} holds no mask-noun pairs"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_regions_are_what_the_classifier_cuts(folder, keep):
+    path, image, masks = folder
+    regions = PairRegions(path, SIZE, seed=0, keep=keep)
+    assert regions.nouns == ["dog", "red car"]
+    for index, mask in enumerate(masks):
+        expected, inside = cut_region(image, mask, tight_boxes(mask[None])[0], SIZE)
+        expected = expected.clamp(normalised(0), normalised(255))  # bytes hold no overshoot
+        sample = regions[index]
+        either_way = [np.ascontiguousarray(sample.masked), np.ascontiguousarray(sample.masked[:, ::-1])]
+        errors = [(normalise(tensor(view))[0] - expected).abs().max().item() for view in either_way]
+        assert min(errors) < 0.5 / 255 / 0.26 + 1e-4  # rounding to bytes
+        mask_views = [sample.mask, sample.mask[:, ::-1]]
+        assert np.array_equal(mask_views[int(np.argmin(errors))], inside[0].bool().numpy())
+        assert regions.nouns[sample.noun] == ("red car", "dog")[index]
+
+
+def test_the_stream_is_endless_and_the_same_every_time(folder):
+    path, *_ = folder
+    first, second = (PairRegions(path, SIZE, seed=3, keep=keep) for keep in (True, False))
+    for index in (0, 1, 5, 17, 5):
+        assert all(map(np.array_equal, vars(first[index]).values(), vars(second[index]).values()))
+
+
+def test_new_pairs_get_regions_of_their_own(folder):
+    path, _, masks = folder
+    before = PairRegions(path, SIZE, seed=0, keep=True)[0]
+    (path / "pairs.jsonl").unlink()
+    append_pairs(path, [MaskNounPair.from_mask("a.png", "cat", 1.0, masks[1])])
+    after = PairRegions(path, SIZE, seed=0, keep=True)[0]
+    assert not np.array_equal(before.mask, after.mask)
+
+
+def test_a_widened_box_stays_in_the_image():
+    assert widen(np.array([0, 10, 40, 30]), (31, 100)).tolist() == [0, 8, 44, 31]
+
+
+def test_label_pairs_are_the_scenes_segments():
+    scene = render_scene(3, "segmentation", (320, 240))
+    pairs = label_pairs("3", scene)
+    for pair in pairs:
+        mask = pair.decode_mask()
+        assert np.all(scene.label_map[mask] == CLASS_NAMES.index(pair.noun))
+    covered = sum(pair.decode_mask().sum() for pair in pairs)
+    assert covered > 0.9 * scene.label_map.size
+
+
+def tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image)[None]
+
+
+def normalised(value: int) -> torch.Tensor:
+    return normalise(tensor(np.full((1, 1, 3), value, np.uint8)))[0]
