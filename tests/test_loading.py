@@ -8,9 +8,10 @@ from ovseg_demo.caching import ByteCache
 from ovseg_demo.errors import CheckpointError, DeviceError, ModelError
 from ovseg_demo.models import OVSEG_SWIN_B
 from ovseg_demo.segmenter import Caches
+from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 from tests.tiny.clip import tiny_clip_tensors
 from tests.tiny.maskformer import tiny_maskformer_tensors
-from tests.tiny.sam import TINY_SAM_THRESHOLDS, tiny_sam
+from tests.tiny.sam import TINY_SAM_THRESHOLDS
 
 MASKFORMER = {"min_size": 64, "max_size": 128}
 SAM = {**TINY_SAM_THRESHOLDS, "long_side": None}
@@ -20,9 +21,8 @@ SAM = {**TINY_SAM_THRESHOLDS, "long_side": None}
 def folder(tmp_path_factory):
     """Tiny weights in the published formats; the OVSeg file has a catalogue model's file name."""
     folder = tmp_path_factory.mktemp("weights")
-    clip = {f"clip_adapter.clip_model.{name}": tensor for name, tensor in tiny_clip_tensors().items()}
-    torch.save({"model": tiny_maskformer_tensors() | clip}, folder / OVSEG_SWIN_B.name)
-    torch.save(tiny_sam().state_dict(), folder / "sam.pth")
+    save_tiny_ovseg(folder / OVSEG_SWIN_B.name)
+    save_tiny_sam(folder / "sam.pth")
     clip = tiny_clip_tensors(seed=1, mask_prompt_depth=0)
     torch.save(
         {"state_dict": {f"module.{name}": tensor for name, tensor in clip.items()}}, folder / "clip.pth"
