@@ -2,6 +2,7 @@
 # PYTHON is the interpreter that makes .venv (3.11 or newer): make PYTHON=python3.12 test
 
 PYTHON ?= python3
+WORDS ?= dog, cat, tree, car, house, sky, grass, water
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -15,7 +16,7 @@ help:
 	@echo "make format  put style and formatting right, as far as that can be done by itself"
 
 demo: $(READY)
-	$(PY) -m ovseg_demo segment examples --classes "$(CLASSES)" --output out
+	$(PY) -m ovseg_demo segment examples --classes "$(WORDS)" --output out
 
 test: $(READY)
 	$(PY) -m pytest
@@ -31,5 +32,5 @@ format: $(READY)
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --requirement requirements-dev.txt
+	$(PY) -m pip install --requirement requirements-dev.txt
 	@touch $@
