@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "segment": Command("ovseg_demo.commands.segment", "segment pictures into classes that you name"),
         "models": Command("ovseg_demo.commands.models", "list the models, their licences and what is there"),
         "download": Command("ovseg_demo.commands.download", "download the weights of a model"),
+        "evaluate": Command("ovseg_demo.evaluation.cli", "measure a model on a benchmark"),
         "train": Command("ovseg_demo.training.cli", "train a model by the paper's recipe"),
     }
 )

@@ -58,6 +58,7 @@ def load_segmenter(
     quick_gelu: bool | None = None,
     sam_options: Mapping[str, Any] | None = None,
     maskformer_options: Mapping[str, Any] | None = None,
+    benchmark: str | None = None,
     caches: Caches | None = None,
 ) -> Segmenter:
     """Make a segmenter of a catalogue model, of weights files, or of a model with some files replaced.
@@ -79,6 +80,7 @@ def load_segmenter(
             an unknown one. (The published demo named Segment Anything's masks with ``False``.)
         sam_options: arguments of :class:`SamProposalGenerator` that override the model's settings.
         maskformer_options: arguments of :class:`MaskFormerProposalGenerator` that do.
+        benchmark: take MaskFormer's settings for evaluation, and the λ for the data set of this name.
         caches: to be shared with other segmenters.
 
     Raises:
@@ -100,7 +102,8 @@ def load_segmenter(
             files["sam"], runtime, recipe.sam.generator_options() | dict(sam_options or {})
         )
     if "ovseg" in files:
-        options = recipe.maskformer.generator_options() | dict(maskformer_options or {})
+        options = recipe.maskformer.generator_options(evaluation=benchmark is not None)
+        options |= maskformer_options or {}
         generators["maskformer"] = _share_maskformer(files["ovseg"], runtime, options)
     if detectron2 is not None:
         generators["detectron2"] = _share_detectron2(*detectron2, runtime)
@@ -112,7 +115,7 @@ def load_segmenter(
         _share_clip(files["unadapted"], runtime, quick_gelu) if "unadapted" in files else None,
         unavailable={name: recipe.lacking[role] for name, role in _ROLES.items()},
         templates=recipe.templates,
-        ensemble_weight=recipe.maskformer.ensemble_weight,
+        ensemble_weight=recipe.maskformer.ensemble_weight_for(benchmark),
         caches=caches,
     )
 

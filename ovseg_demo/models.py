@@ -54,8 +54,8 @@ class MaskFormerSettings:
         threshold = self.evaluation_mask_threshold if evaluation else self.mask_threshold
         return {"min_size": self.min_size, "max_size": self.max_size, "mask_threshold": threshold}
 
-    def ensemble_weight_for(self, dataset: str) -> float:
-        """λ for a data set's name, such as "pascal-voc-20"."""
+    def ensemble_weight_for(self, dataset: str | None) -> float:
+        """λ for a data set's name, such as "pascal-voc-20", or for pictures of no data set."""
         return self.ensemble_weights.get(dataset, self.ensemble_weight)
 
 

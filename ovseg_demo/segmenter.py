@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 import weakref
@@ -102,6 +103,22 @@ class Segmenter:
     def classifiers(self) -> tuple[str, ...]:
         """Names of the classifiers that can be asked for, the default first."""
         return tuple(self._classifiers)
+
+    @property
+    def templates(self) -> str:
+        """The prompt templates that are used where none are asked for."""
+        return self._templates
+
+    def fingerprint(self, *, generator: str | None = None, classifier: str = CLASSIFIERS[0]) -> str:
+        """Tells the weights and settings behind a result from all others, in other processes too.
+
+        Raises:
+            ModelError: there is no such generator or classifier.
+        """
+        masks = self._find("proposal generator", self._generators, generator or self.generators[0])
+        clip = self._find("classifier", self._classifiers, classifier)
+        parts = masks.key, masks.get().settings, clip.get().fingerprint, classifier
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def propose(
         self, image: ImageSource, *, generator: str | None = None, progress: ProgressCallback = silent

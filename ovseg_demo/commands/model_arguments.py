@@ -30,13 +30,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", choices=("auto", *PRECISIONS))
 
 
-def load_chosen(given: Mapping[str, Any]) -> Segmenter:
+def load_chosen(given: Mapping[str, Any], **options: Any) -> Segmenter:
     """The segmenter that the arguments (as a mapping) ask for.
+
+    Args:
+        given: the arguments.
+        options: more of :func:`load_segmenter`.
 
     Raises:
         OvsegError: there is no such model, file or device; the message tells the remedy.
     """
-    return load_segmenter(given.get("model"), **chosen(given, _OPTIONS))
+    return load_segmenter(given.get("model"), **chosen(given, _OPTIONS), **options)
 
 
 def chosen(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Mean intersection over union, from one confusion matrix over a whole data set (OVSEG.md, section 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+IGNORED = -1
+"""Label of pixels that do not count."""
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_count: int) -> np.ndarray:
+    """Count pixels by their true and their predicted class; matrices of several images may be added.
+
+    Args:
+        labels: int (H, W), true classes; :data:`IGNORED` where nobody knows.
+        predicted: int (H, W), -1 where no class was found, which is wrong for whatever is there.
+        class_count: K.
+
+    Returns:
+        int64 (K, K + 1): rows are true classes, columns predicted ones, the last one unlabelled pixels.
+    """
+    judged = labels != IGNORED
+    truth = labels[judged].astype(np.int64)
+    guess = predicted[judged].astype(np.int64) % (class_count + 1)  # -1 → K
+    counts = np.bincount(truth * (class_count + 1) + guess, minlength=class_count * (class_count + 1))
+    return counts.reshape(class_count, class_count + 1)
+
+
+def class_iou(confusion: np.ndarray) -> np.ndarray:
+    """IoU of each class: float64 (K,) in [0, 1], NaN for classes that are neither there nor found."""
+    found = confusion[:, :-1]
+    intersection = found.diagonal()
+    union = confusion.sum(axis=1) + found.sum(axis=0) - intersection
+    return np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0)
+
+
+def mean_iou(iou: np.ndarray, classes: Sequence[int] | None = None) -> float:
+    """Mean over those of the classes (or of all) that are there or were found; NaN if none is."""
+    chosen = iou if classes is None else iou[list(classes)]
+    known = chosen[~np.isnan(chosen)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def harmonic_mean(first: float, second: float) -> float:
+    """Such as hIoU, of base and novel classes (OVSEG.md, section 12); 0 where both are."""
+    return 2 * first * second / (first + second) if first + second else 0.0

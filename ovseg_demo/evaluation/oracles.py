@@ -1,0 +1,68 @@
+"""What perfect masks or a perfect classifier would give: the paper's bottleneck (OVSEG.md, section 1)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ovseg_demo.classification.arrangement import Arrangement, label_cells
+from ovseg_demo.classification.resampling import resize_nearest
+from ovseg_demo.classification.score_maps import ScoreMap, SoftMasks
+from ovseg_demo.evaluation.datasets import LabelledImage
+from ovseg_demo.evaluation.metrics import IGNORED
+from ovseg_demo.proposals import Proposals
+
+ORACLE = "oracle"
+"""Name of the generator of perfect masks."""
+
+
+def oracle_proposals(sample: LabelledImage) -> Proposals:
+    """One perfect mask for each segment, in their order."""
+    count = len(sample.segment_classes)
+    masks = sample.segments == np.arange(count)[:, None, None]
+    return Proposals.from_masks(masks, np.ones(count), sample.image, sample.labels.shape, ORACLE)
+
+
+def segment_overlaps(proposals: Proposals, arrangement: Arrangement, sample: LabelledImage) -> np.ndarray:
+    """IoU of each proposal with each segment: float32 (N, S); pixels that do not count are left out.
+
+    Segments are brought to the proposals' working size.
+    """
+    count = len(sample.segment_classes)
+    segments = resize_nearest(sample.segments, proposals.working_size)
+    judged = segments != IGNORED
+    pairs = arrangement.cells[judged].astype(np.int64) * count + segments[judged]
+    pixels = np.bincount(pairs, minlength=len(arrangement) * count).reshape(len(arrangement), count)
+    members = arrangement.unpack(slice(None)).T.astype(np.float32)  # (N, cells)
+    intersections = members @ pixels.astype(np.float32)  # (N, S); exact up to 2²⁴ pixels
+    mask_areas = intersections.sum(axis=1, keepdims=True)
+    return intersections / np.maximum(mask_areas + pixels.sum(axis=0) - intersections, 1)
+
+
+def label_by_oracle(
+    proposals: Proposals, sample: LabelledImage, class_count: int, *, soft: bool
+) -> np.ndarray:
+    """A label map of the proposals, named by a perfect classifier: int32 (H, W), -1 where unlabelled.
+
+    Each mask gets the class of the segment with which it has the highest IoU, and that IoU as its
+    probability, so that where masks overlap the better one wins.
+
+    Args:
+        proposals: N masks.
+        sample: the truth.
+        class_count: K.
+        soft: sum MaskFormer's soft masks (the evaluation rule) rather than hard ones (granularity 0).
+    """
+    arrangement = Arrangement.of(proposals)
+    overlaps = segment_overlaps(proposals, arrangement, sample)
+    probabilities = np.zeros((len(proposals), class_count), dtype=np.float32)
+    if overlaps.size:
+        classes = sample.segment_classes[overlaps.argmax(axis=1)]
+        probabilities[np.arange(len(proposals)), classes] = overlaps.max(axis=1)
+    size = sample.labels.shape
+    if not soft:
+        resampling = "nearest" if proposals.queries is None else "bilinear"
+        return label_cells(arrangement, probabilities, class_count, size, resampling).labels
+    of_queries = np.zeros((len(proposals.queries.mask_logits), class_count), dtype=np.float32)
+    of_queries[proposals.queries.kept] = probabilities
+    masks = SoftMasks(proposals.queries, proposals.working_size)
+    return ScoreMap(masks, of_queries, class_count, size, "bilinear").label().labels
