@@ -1,4 +1,4 @@
-"""Segment Anything's image encoder in bounded memory: attention a few query rows at a time.
+"""Segment Anything's image encoder in bounded memory: on a CPU, attention a few query rows at a time.
 
 The plain encoder holds all heads' attention maps at once, 800 MB of float32 a block at published size, and
 spends more time on having that memory zeroed by the kernel than on arithmetic.
@@ -39,7 +39,8 @@ def encode_image(encoder: ImageEncoderViT, pixels: Tensor, after_block: Callable
     """
     x = encoder.patch_embed(pixels) + encoder.pos_embed  # (1, g, g, width)
     for block in encoder.blocks:
-        x = _run_block(block, x)
+        # An accelerator has the memory, and would lose more by starting many small kernels.
+        x = _run_block(block, x) if x.device.type == "cpu" else block(x)
         after_block()
     return encoder.neck(x.permute(0, 3, 1, 2))
 
@@ -70,7 +71,7 @@ def _attend(attention: Attention, x: Tensor) -> Tensor:
     towards_columns = get_rel_pos(width, width, attention.rel_pos_w)  # (w, w, d)
     out = torch.empty(batch, height, width, heads, channels // heads, dtype=x.dtype, device=x.device)
     for head in range(heads):
-        q, k, v = qkv[:, :, :, head].unbind(2)  # (B, h·w, d)
+        q, k, v = (part.contiguous() for part in qkv[:, :, :, head].unbind(2))  # (B, h·w, d)
         for top in range(0, height, rows_at_once):
             rows = slice(top, min(top + rows_at_once, height))
             some_q = q.view(batch, height, width, -1)[:, rows]

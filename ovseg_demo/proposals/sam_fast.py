@@ -22,7 +22,11 @@ from ovseg_demo.proposals.sam_decoder import PointDecoder
 from ovseg_demo.proposals.sam_encoder import encode_image
 from ovseg_demo.proposals.sam_masks import FoundMasks, MaskCollector, MaskFilters, MaskGeometry
 
-POINTS_PER_BATCH = {"cpu": 4, "cuda": 64, "mps": 16}
+PIXELS_PER_BATCH = {"cpu": 2**14, "cuda": 2**18, "mps": 2**16}
+"""Cells of the image embedding, over all prompts that pass the decoder together.
+
+At published size these are 4 prompts on a CPU, whose caches hold no more, and 64 on a GPU.
+"""
 
 
 class FastMaskGenerator:
@@ -41,8 +45,10 @@ class FastMaskGenerator:
         self._device = runtime.device
         self._filters = filters
         self._points_per_side = points_per_side
-        self._points_per_batch = points_per_batch or POINTS_PER_BATCH[runtime.device.type]
         self._embed_prompts = sam.prompt_encoder
+        self._grid_size = sam.prompt_encoder.image_embedding_size[0]
+        pixels_per_batch = PIXELS_PER_BATCH[runtime.device.type]
+        self._points_per_batch = points_per_batch or max(1, pixels_per_batch // self._grid_size**2)
         self._sam = assemble_sam(sam.state_dict(), runtime.device, runtime.dtype)
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
         with torch.inference_mode():
@@ -63,7 +69,10 @@ class FastMaskGenerator:
             for prompt in wanted.any(dim=1).nonzero()[:, 0].tolist():
                 chosen = wanted[prompt].nonzero()[:, 0]
                 logits = self._decoder.masks(decoded, prompt, chosen, geometry.cells)
-                collector.add(logits, decoded.quality[prompt, chosen])
+                for mask, quality in zip(
+                    logits.cpu().numpy(), decoded.quality[prompt, chosen].tolist(), strict=True
+                ):
+                    collector.add(mask, quality)
             done += len(batch)
             progress(PROPOSING, done, total)
         return collector.without_duplicates()
@@ -74,7 +83,7 @@ class FastMaskGenerator:
             image_size=image_size,
             resized_size=self._resize.get_preprocess_shape(*image_size, encoder.img_size),
             input_size=encoder.img_size,
-            grid_size=self._sam.prompt_encoder.image_embedding_size[0],
+            grid_size=self._grid_size,
         )
 
     def _embed_points(self, image_size: tuple[int, int]) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms
 
@@ -40,15 +40,15 @@ class MaskGeometry:
         rows, columns = (min(self.grid_size, -(-side // patch) + 1) for side in self.resized_size)
         return rows, columns
 
-    def upsample(self, logits: Tensor) -> Tensor:
-        """Resize logits (n, 4 · rows, 4 · columns) of :attr:`cells` to the picture: (n, height, width).
+    def upsample(self, logits: np.ndarray) -> np.ndarray:
+        """Resize float32 logits (4 · rows, 4 · columns) over :attr:`cells` to the picture: (height, width).
 
         As segment-anything does: to the network's input, cropped, and then to the picture.
         """
         patch = self.input_size // self.grid_size
         height, width = self.resized_size
-        logits = _resize(logits, (logits.shape[1] // 4 * patch, logits.shape[2] // 4 * patch))
-        return _resize(logits[:, :height, :width], self.image_size)
+        logits = _resize(logits, (logits.shape[0] // 4 * patch, logits.shape[1] // 4 * patch))
+        return _resize(logits[:height, :width], self.image_size)
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ class MaskFilters:
         """Which masks (bool, as ``quality``) have a predicted IoU above the threshold."""
         return quality > (self.pred_iou_thresh if self.pred_iou_thresh > 0 else -torch.inf)
 
-    def stable(self, logits: Tensor, mask_threshold: float) -> Tensor:
-        """Which masks (bool (n,)) of these logits (n, h, w) change little when their threshold is moved.
+    def is_stable(self, logits: np.ndarray, mask_threshold: float) -> bool:
+        """Whether the mask of these logits (h, w) changes little when their threshold is moved.
 
-        The score is the IoU of the masks under a higher and a lower threshold, of which one contains the
-        other.
+        The score is the IoU of the masks under a higher and a lower threshold; one contains the other.
         """
         if self.stability_score_thresh <= 0:
-            return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
-        certain = (logits > mask_threshold + self.stability_score_offset).flatten(1).sum(1)
-        possible = (logits > mask_threshold - self.stability_score_offset).flatten(1).sum(1)
-        return certain / possible >= self.stability_score_thresh
+            return True
+        certain = np.count_nonzero(logits > mask_threshold + self.stability_score_offset)
+        possible = np.count_nonzero(logits > mask_threshold - self.stability_score_offset)
+        # Compared in single precision, as the stock generator does.
+        return possible > 0 and np.float32(certain / possible) >= np.float32(self.stability_score_thresh)
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,16 @@ class MaskCollector:
         self._boxes: list[np.ndarray] = []
         self._scores: list[float] = []
 
-    def add(self, logits: Tensor, quality: Tensor) -> None:
-        """Look at masks with logits (n, ·, ·) over ``geometry.cells`` and predicted IoU (n,)."""
+    def add(self, logits: np.ndarray, quality: float) -> None:
+        """Look at a mask with float32 logits (·, ·) over ``geometry.cells`` and this predicted IoU."""
         logits = self._geometry.upsample(logits)
-        stable = self._filters.stable(logits, self._mask_threshold)
-        stable &= (logits > self._mask_threshold).flatten(1).any(1)
-        masks = (logits > self._mask_threshold)[stable].cpu().numpy()
-        self._packed_masks.extend(np.packbits(masks, axis=-1))
-        self._boxes.extend(tight_boxes(masks))
-        self._scores.extend(quality[stable].tolist())
+        if not self._filters.is_stable(logits, self._mask_threshold):
+            return
+        mask = logits > self._mask_threshold
+        if mask.any():
+            self._packed_masks.append(np.packbits(mask, axis=-1))
+            self._boxes.append(tight_boxes(mask[None])[0])
+            self._scores.append(quality)
 
     def without_duplicates(self) -> FoundMasks:
         """All masks, best first, after non-maximum suppression of their boxes."""
@@ -133,7 +134,8 @@ class MaskCollector:
         )
 
 
-def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    if logits.shape[1:] == size:
+def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if logits.shape == size:
         return logits  # what bilinear interpolation would return
-    return F.interpolate(logits[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    # OpenCV's arithmetic is torch's (align_corners=False), in a tenth of the time.
+    return cv2.resize(logits, size[::-1], interpolation=cv2.INTER_LINEAR)

@@ -1,0 +1,130 @@
+"""What all benchmarks share: timing in turns, peak memory, the limits of the machine, Markdown tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one run, or the median of several.
+
+    Attributes:
+        wall: by the clock; on a machine that does other work as well, it measures that work too.
+        processor: spent by this process in all its threads, in user and kernel mode.
+    """
+
+    wall: float
+    processor: float
+
+    def over(self, other: Timing) -> str:
+        """How many times as long as the other, by the clock and by processor time."""
+        return f"{self.wall / other.wall:.2f} ({self.processor / other.processor:.2f})"
+
+
+def time_once(function: Callable[[], object]) -> Timing:
+    """Run a function once; work that it left on a GPU is waited for."""
+    wall, processor = time.perf_counter(), time.process_time()
+    function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return Timing(time.perf_counter() - wall, time.process_time() - processor)
+
+
+def alternate(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
+    """Run functions in turns, so that all of them meet the same weather; the median of each.
+
+    The first round warms caches up and is not counted, unless it is the only one.
+    """
+    runs: dict[str, list[Timing]] = {name: [] for name in functions}
+    for _ in range(repeats + 1 if repeats > 1 else 1):
+        for name, function in functions.items():
+            runs[name].append(time_once(function))
+    return {name: _median(timings[1:] or timings) for name, timings in runs.items()}
+
+
+def _median(timings: Sequence[Timing]) -> Timing:
+    return Timing(
+        wall=statistics.median(timing.wall for timing in timings),
+        processor=statistics.median(timing.processor for timing in timings),
+    )
+
+
+def peak_memory(script: str, arguments: Iterable[str]) -> int:
+    """Run a script of this folder in a process of its own and return the peak of its memory in bytes.
+
+    The script must end with :func:`print_peak_memory`.
+    """
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
+    finished = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return int(finished.stdout.split()[-1])
+
+
+def print_peak_memory() -> None:
+    """Print the peak of this process's resident memory in bytes, for :func:`peak_memory`."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak if platform.system() == "Darwin" else peak * 1024)
+
+
+def matrix_rate(dtype: torch.dtype, device: str = "cpu", size: int = 2048) -> float:
+    """Floating-point operations a second in a square matrix product: the limit of the arithmetic."""
+    a = torch.randn(size, size, device=device).to(dtype)
+    return 2 * size**3 / min(time_once(lambda: a @ a).wall for _ in range(4))
+
+
+def memory_rate(device: str = "cpu", size: int = 2**28) -> float:
+    """Bytes a second, read and written, when copying an array that fits no cache."""
+    source = torch.ones(size, dtype=torch.uint8, device=device)
+    target = torch.ones_like(source)
+    return 2 * size / min(time_once(lambda: target.copy_(source)).wall for _ in range(4))
+
+
+def describe_machine() -> str:
+    """Processor, threads, versions and how busy the machine is, in one line."""
+    facts = [
+        _processor_name(),
+        f"{torch.get_num_threads()} of {os.cpu_count()} threads",
+        f"load {os.getloadavg()[0]:.1f}",
+        f"Python {platform.python_version()}",
+        f"torch {torch.__version__}",
+    ]
+    if torch.cuda.is_available():
+        facts.append(torch.cuda.get_device_name())
+    return ", ".join(facts)
+
+
+def describe_limits() -> str:
+    """The measured matrix and memory rates of this machine, in one line."""
+    rates = {name: matrix_rate(getattr(torch, name)) / 1e9 for name in ("float32", "bfloat16")}
+    matrices = ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
+    return f"matrix products {matrices}; memory {memory_rate() / 1e9:.0f} GB/s"
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a Markdown table."""
+    print("| " + " | ".join(headings) + " |")
+    print("|" + " --- |" * len(headings))
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)

@@ -1,0 +1,266 @@
+"""Segment Anything: segment-anything's own mask generator against ours, on the same weights and thresholds.
+
+    python benchmarks/sam.py                 # every figure; the stock generator takes minutes at 1,024 points
+    python benchmarks/sam.py --quick         # 64 points, one round
+    python benchmarks/sam.py --sam FILE      # a checkpoint of your own instead of random weights
+
+Random weights make masks of noise on every point, which is hard on both: many survive the filters, and each
+has tens of thousands of runs for the stock generator to encode. Thresholds are quantiles of its own output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from segment_anything.modeling import Sam
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import harness
+from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.devices import Runtime
+from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.sam import SamConfig, SamProposalGenerator, build_sam, new_sam
+
+VIT_B = SamConfig(
+    image_size=1024,
+    patch_size=16,
+    embed_dim=768,
+    depth=12,
+    num_heads=12,
+    mlp_dim=3072,
+    window_size=14,
+    global_attention=(2, 5, 8, 11),
+)
+SMALL = SamConfig(
+    image_size=256,
+    patch_size=8,
+    embed_dim=192,
+    depth=6,
+    num_heads=6,
+    mlp_dim=768,
+    window_size=8,
+    global_attention=(2, 5),
+    prompt_dim=128,
+    decoder_mlp_dim=512,
+    iou_head_dim=128,
+)
+MASKS_COMPARED = 100
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, a picture, and thresholds under which it proposes a believable number of masks."""
+
+    name: str
+    sam: Sam
+    image: np.ndarray
+    thresholds: dict[str, float]
+
+    def generator(self, kind: str, points_per_side: int) -> SamProposalGenerator:
+        """Make the generator "stock", "float32" or "bfloat16"."""
+        dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
+        return SamProposalGenerator(
+            self.sam,
+            points_per_side=points_per_side,
+            implementation="stock" if kind == "stock" else "fast",
+            runtime=Runtime(torch.device("cpu"), dtype),
+            **self.thresholds,
+        )
+
+
+def make_case(name: str, checkpoint: Path | None, size: tuple[int, int] | None = None) -> Case:
+    """Make the case "vit_b" or "small", of seeded random weights unless a checkpoint is given."""
+    height, width = size or {"vit_b": (768, 1024), "small": (480, 640)}[name]
+    image = random_picture(height, width)
+    if checkpoint:
+        tensors = read_checkpoint(checkpoint, expect=CheckpointKind.SAM).sam()
+        return Case(checkpoint.name, build_sam(tensors), image, {})
+    sam = random_sam({"vit_b": VIT_B, "small": SMALL}[name])
+    title = {"vit_b": "ViT-B size", "small": "small SAM"}[name]
+    return Case(f"{title}, random weights", sam, image, thresholds_of(sam, image))
+
+
+def random_picture(height: int, width: int) -> np.ndarray:
+    """Smooth random colours."""
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def random_sam(config: SamConfig) -> Sam:
+    """A seeded random network in which no weight is zero."""
+    torch.manual_seed(0)
+    sam = new_sam(config)
+    with torch.no_grad():
+        for parameter in sam.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.02)
+    return sam.eval()
+
+
+def thresholds_of(sam: Sam, image: np.ndarray) -> dict[str, float]:
+    """Thresholds under which 40% of a random network's masks pass by predicted IoU."""
+    lenient = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
+    everything = SamProposalGenerator(sam, points_per_side=4, **lenient)(image)
+    return {
+        "pred_iou_thresh": float(np.quantile(everything.scores, 0.6)),
+        "stability_score_offset": 0.01,
+        "stability_score_thresh": 0.5,
+        "box_nms_thresh": 1.0,
+    }
+
+
+def agreement(ours: Proposals, stock: Proposals) -> str:
+    """How well the stock generator's best masks are found among ours."""
+    found = [
+        max(overlaps(mask, ours.packed_masks), default=0.0) for mask in stock.packed_masks[:MASKS_COMPARED]
+    ]
+    if not found:
+        return f"{len(ours)}"
+    return f"{len(ours)}; IoU median {np.median(found):.6f}, least {min(found):.6f}"
+
+
+def overlaps(mask: np.ndarray, others: np.ndarray) -> Iterator[float]:
+    """IoU of a bit-packed mask with each of some others."""
+    for other in others:
+        union = np.bitwise_count(mask | other).sum()
+        yield float(np.bitwise_count(mask & other).sum() / union)
+
+
+def compare_speed(case: Case, points_per_side: int, repeats: int, kinds: list[str]) -> None:
+    """Print how long the stock generator and ours take, and how their masks agree."""
+    results: dict[str, Proposals] = {}
+    runs = {kind: _run(case.generator(kind, points_per_side), case.image, results, kind) for kind in kinds}
+    timings = harness.alternate(runs, repeats)
+    height, width = case.image.shape[:2]
+    print(f"\n{case.name}, {width}×{height}, {points_per_side**2:,} points, median of {repeats}\n")
+    operations = count_operations(runs["float32"])
+    rows = []
+    for kind, timing in timings.items():
+        limit = operations / harness.matrix_rate(torch.bfloat16 if kind == "bfloat16" else torch.float32)
+        rows.append(
+            [
+                kind,
+                f"{timing.wall:.2f} ({timing.processor:.2f})",
+                timings["stock"].over(timing) if "stock" in timings else "–",
+                f"{limit:.2f} s, {limit / timing.wall:.0%}",
+                agreement(results[kind], results["stock"]) if "stock" in timings else len(results[kind]),
+            ]
+        )
+    harness.print_table(
+        [
+            "generator",
+            "s (processor s)",
+            "stock ÷ it",
+            f"{operations / 1e12:.2f} TFLOP take",
+            "masks, and stock masks among them",
+        ],
+        rows,
+    )
+
+
+def count_operations(run: Callable[[], object]) -> int:
+    """Floating-point operations in the matrix products and convolutions of a run."""
+
+    def count_baddbmm(accumulator: torch.Size, a: torch.Size, b: torch.Size, **_: object) -> int:
+        return 2 * a.numel() * b[-1]
+
+    in_place = {torch.ops.aten.baddbmm_: count_baddbmm}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def _run(generator, image: np.ndarray, results: dict[str, Proposals], kind: str) -> Callable[[], None]:
+    def run() -> None:
+        results[kind] = generator(image)
+
+    return run
+
+
+def compare_memory(options: argparse.Namespace, kinds: list[str]) -> None:
+    """Print the peak memory of each generator, each in a process of its own."""
+    arguments = ["--model", options.model, "--threads", str(options.threads), "--points", str(options.points)]
+    if options.sam:
+        arguments += ["--sam", str(options.sam)]
+    peaks = {
+        kind: harness.peak_memory("sam.py", [*arguments, "--only", kind]) for kind in ["nothing", *kinds]
+    }
+    print(f"\nPeak memory, {options.points**2:,} points\n")
+    harness.print_table(
+        ["generator", "MiB", "÷ stock"],
+        [[kind, peak >> 20, f"{peak / peaks['stock']:.2f}"] for kind, peak in peaks.items()],
+    )
+
+
+def measure_growth(case: Case, kind: str, repeats: int) -> None:
+    """Print how the time grows with points and with pixels."""
+    height, width = case.image.shape[:2]
+    variants = {f"{side**2:,} points, {width}×{height}": (case, side) for side in (4, 8, 16)}
+    for scale in (2, 4):
+        size = (height * scale, width * scale)
+        larger = replace(case, image=random_picture(*size))
+        variants[f"64 points, {size[1]}×{size[0]}"] = (larger, 8)
+    runs = {
+        name: _run(case.generator(kind, side), case.image, {}, kind)
+        for name, (case, side) in variants.items()
+    }
+    print(f"\nGrowth, {case.name}, ours in {kind}\n")
+    timings = harness.alternate(runs, repeats)
+    harness.print_table(
+        ["", "s", "processor s"],
+        [[name, f"{t.wall:.2f}", f"{t.processor:.2f}"] for name, t in timings.items()],
+    )
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", choices=["vit_b", "small"], default="vit_b", help="size of the random network"
+    )
+    parser.add_argument("--sam", type=Path, help="a SAM checkpoint, used with the published thresholds")
+    parser.add_argument("--points", type=int, default=32, help="points along each side of the grid")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; the median is reported")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="64 points, one round, no memory")
+    parser.add_argument("--no-stock", action="store_true", help="leave the slow yardstick out")
+    parser.add_argument("--growth", action="store_true", help="how the time grows, instead of the comparison")
+    parser.add_argument("--only", help=argparse.SUPPRESS)  # one run in a process of its own, for its memory
+    options = parser.parse_args()
+    if options.quick:
+        options.points, options.repeats = 8, 1
+    return options
+
+
+def main() -> None:
+    options = parse_options()
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(options.threads)
+    case = make_case(options.model, options.sam)
+    if options.only:
+        if options.only != "nothing":
+            case.generator(options.only, options.points)(case.image)
+        harness.print_peak_memory()
+        return
+    print(harness.describe_machine())
+    print(harness.describe_limits())
+    kinds = ["float32", "bfloat16"] if options.no_stock else ["stock", "float32", "bfloat16"]
+    if options.growth:
+        measure_growth(case, "float32", options.repeats)
+        return
+    compare_speed(case, options.points, options.repeats, kinds)
+    if not options.quick and "stock" in kinds:
+        compare_memory(options, kinds)
+
+
+if __name__ == "__main__":
+    main()
