@@ -151,15 +151,18 @@ class Predictor(nn.Module):
         """Predictions after each decoder layer or the last one, see :meth:`MaskFormerNetwork.forward`."""
         # A hundred queries take no time, so they need not lose precision.
         with torch.autocast(res5.device.type, enabled=False):
-            memory = self.input_proj(res5.float())
-            positions = sine_positions(*memory.shape[1:]).to(memory)
-            query_embed = self.query_embed.weight.expand(len(memory), -1, -1)
-            tokens = memory.flatten(2).transpose(1, 2)  # (B, h5·w5, C)
-            outputs = self.transformer["decoder"](query_embed, tokens, positions)
+            outputs = self.decode(res5.float(), self.query_embed.weight.expand(len(res5), -1, -1))
             if not all_layers:
                 outputs = outputs[-1:]
             mask_features = mask_features.float()
             return [self._predict(queries, mask_features) for queries in outputs]
+
+    def decode(self, res5: Tensor, query_embed: Tensor) -> list[Tensor]:
+        """Let queries (B, Q, C) read the image features (B, C5, h5, w5): their content after each layer."""
+        memory = self.input_proj(res5)
+        positions = sine_positions(*memory.shape[1:]).to(memory)
+        tokens = memory.flatten(2).transpose(1, 2)  # (B, h5·w5, C)
+        return self.transformer["decoder"](query_embed, tokens, positions)
 
     def _predict(self, queries: Tensor, mask_features: Tensor) -> QueryPredictions:
         mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_embed(queries), mask_features)

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 
+from ovseg_demo.allocator import keep_freed_memory
 from ovseg_demo.errors import ModelError
 from ovseg_demo.training.options import TrainOptions
 
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="default 0")
     parser.add_argument("--workers", type=int, help="processes that load samples")
     parser.add_argument("--init", type=Path, help="start from these weights (published file format)")
+    parser.add_argument(
+        "--clip", type=Path, help="CLIP for maskformer and pairs (default: that of `train clip`)"
+    )
     parser.add_argument("--root", type=Path, help="data set in its official layout, instead of Sticker World")
     parser.add_argument(
         "--pairs", type=Path, help="folder of mask-noun pairs (default: those of `train pairs`)"
@@ -64,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the step, or all of them one after the other; returns the exit status."""
+    keep_freed_memory()
     names = {field.name for field in fields(TrainOptions)}
     given = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
     options = TrainOptions(**given)
@@ -79,7 +84,7 @@ def _plan_all(options: TrainOptions) -> list[tuple[str, TrainOptions]]:
         raise ModelError(
             "The preset coco starts from published weights: train its steps one by one, with --init."
         )
-    for option in ("init", "name", "pairs", "steps", "unmasked"):
+    for option in ("clip", "init", "name", "pairs", "steps", "unmasked"):
         if getattr(options, option):
             raise ModelError(
                 f"--{option} belongs to one step; leave it out of `train all`, or train that step."

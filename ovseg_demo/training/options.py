@@ -22,6 +22,8 @@ class TrainOptions:
         seed: of everything random.
         workers: replaces the preset's number of loading processes.
         init: weights in the published format to start from.
+        clip: weights of the CLIP whose names MaskFormer learns and that chooses the pairs; ``None`` means those
+            that ``train clip`` left in ``out``.
         root: folder of a data set in its official layout; ``None`` means Sticker World.
         pairs: folder of mask-noun pairs; ``None`` means those that ``train pairs`` left in ``out``.
         device: "auto", "cpu", "cuda" or "mps".
@@ -38,6 +40,7 @@ class TrainOptions:
     seed: int = 0
     workers: int | None = None
     init: Path | None = None
+    clip: Path | None = None
     root: Path | None = None
     pairs: Path | None = None
     device: str = "auto"

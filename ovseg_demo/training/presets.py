@@ -116,6 +116,8 @@ class MaskFormerTraining:
         max_size: of the longer side then.
         mask_threshold: then.
         pixel_weight: of the auxiliary loss that names pixels from the mask features; 0 leaves it out.
+        class_query_weight: of the auxiliary loss of queries that are told what to find; 0 leaves it out.
+        first_logit_scale: what similarities with class names are multiplied by at first; 100 in the end.
         validation_pictures: on which the figures are taken.
     """
 
@@ -128,6 +130,8 @@ class MaskFormerTraining:
     max_size: int
     mask_threshold: float = 0.5
     pixel_weight: float = 0.0
+    class_query_weight: float = 0.0
+    first_logit_scale: float = 100.0
     validation_pictures: int = 40
 
 
@@ -224,6 +228,8 @@ PRESETS = {
         ),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=6, batch_size=16, warmup_steps=1, log_every=2),
+            class_query_weight=1.0,
+            first_logit_scale=20.0,
             learning_rate=1e-4,
             weight_decay=0.05,
             unmasked_share=0.25,
@@ -301,8 +307,8 @@ PRESETS = {
             size=MaskFormerConfig(
                 ResNetConfig((16, 16, 32), (2, 2, 3, 2), (32, 64, 128, 128), (64, 128, 256, 512)),
                 embedding_width=128,
-                pixel_decoder_width=96,
-                mask_width=96,
+                pixel_decoder_width=64,
+                mask_width=64,
                 hidden_width=128,
                 feedforward_width=512,
                 queries=40,
@@ -312,7 +318,7 @@ PRESETS = {
             loop=LoopSettings(
                 steps=20_000, batch_size=8, warmup_steps=100, schedule="poly", workers=1, evaluate_every=500
             ),
-            learning_rate=1e-3,
+            learning_rate=7e-4,
             weight_decay=0.05,
             pictures=PictureSizes(224, 320, (320, 256)),
             min_size=240,
@@ -328,6 +334,8 @@ PRESETS = {
         mask_prompts=MaskPromptTuning(
             loop=LoopSettings(steps=800, batch_size=256, warmup_steps=50, workers=1, evaluate_every=200),
             learning_rate=0.02,
+            class_query_weight=1.0,
+            first_logit_scale=20.0,
         ),
         sam=SamTraining(
             size=SamConfig(

@@ -1,0 +1,213 @@
+"""Step 2, ``train maskformer``: mask proposals with open-vocabulary class embeddings, on the base classes.
+
+The losses are MaskFormer's, on every decoder layer, with CLIP's text embeddings of the class names as targets
+(OVSEG.md, section 10). A network that starts from nothing gets a third one: a linear layer, thrown away
+afterwards, names single pixels from the mask features, so that these tell things apart before the queries
+know where to look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from typing_extensions import override
+
+from ovseg_demo.checkpoints import Checkpoint, read_checkpoint
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.classification.labeling import LOGIT_SCALE
+from ovseg_demo.devices import Runtime
+from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator
+from ovseg_demo.proposals.maskformer_config import PIXEL_MEAN, PIXEL_STD
+from ovseg_demo.proposals.maskformer_network import MaskFormerNetwork, build_maskformer, published_tensors
+from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training, save_atomically
+from ovseg_demo.training.maskformer_data import LabelledPictures, open_pictures
+from ovseg_demo.training.maskformer_losses import (
+    MaskTargets,
+    QueryOutputs,
+    class_logits,
+    mask_losses,
+    sample_pixels,
+    set_losses,
+)
+from ovseg_demo.training.maskformer_validation import mask_figures
+from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.presets import MaskFormerTraining, find_settings
+
+_PIXELS_PER_PICTURE = 512
+_SCALED_UP_AT = 0.5
+"""Share of the schedule after which similarities have their full scale."""
+
+
+def train(options: TrainOptions) -> Path:
+    """Train; returns the weights file, a full OVSeg checkpoint with the CLIP whose names it learned.
+
+    That CLIP is ``options.clip``, or the one in ``options.init``, or what ``train clip`` left.
+    """
+    preset = find_settings(options.preset, "maskformer")
+    torch.manual_seed(options.seed)
+    init = read_checkpoint(options.init) if options.init else None
+    clip = init
+    if options.clip or not init:
+        clip = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE)
+    task = MaskFormerTask(preset, open_pictures(options.root), clip, options.seed, init)
+    return run_training(task, options.apply_to(preset.loop), options.folder("maskformer"), options.runtime())
+
+
+class MaskFormerTask(TrainingTask):
+    """MaskFormer's losses on labelled pictures."""
+
+    def __init__(
+        self,
+        preset: MaskFormerTraining,
+        pictures: LabelledPictures,
+        clip: Checkpoint,
+        seed: int,
+        init: Checkpoint | None = None,
+    ):
+        super().__init__()
+        self.preset, self.pictures, self.seed = preset, pictures, seed
+        self.clip_tensors = clip.clip()
+        text = embed_class_names(self.clip_tensors, pictures.class_names)
+        self.register_buffer("text_embeddings", torch.from_numpy(text), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
+        if init:
+            network = build_maskformer(init.maskformer())
+        else:
+            network = MaskFormerNetwork(replace(preset.size, embedding_width=text.shape[1]))
+            nn.init.normal_(network.non_object_embedding, std=text.shape[1] ** -0.5)  # as long as the names'
+        self.network = network.to(memory_format=torch.channels_last)
+        for module in network.sem_seg_head.pixel_decoder.modules():
+            if isinstance(module, nn.GroupNorm):
+                module.register_forward_pre_hook(_make_contiguous)
+        self.pixel_head = None
+        if preset.pixel_weight:
+            self.pixel_head = nn.Linear(network.config.mask_width, len(pictures.class_names))
+        self.class_queries = None
+        if preset.class_query_weight:
+            self.class_queries = nn.Linear(text.shape[1], network.config.hidden_width)
+        self.logit_scale = preset.first_logit_scale
+
+    @override
+    def parameter_groups(self) -> list[dict]:
+        return decay_groups(self, self.preset.learning_rate, self.preset.weight_decay)
+
+    @override
+    def dataset(self) -> Dataset:
+        return self.pictures.training(self.preset.pictures, self.seed)
+
+    @override
+    def before_step(self, progress: float) -> None:
+        first = self.preset.first_logit_scale
+        self.logit_scale = min(LOGIT_SCALE, first + (LOGIT_SCALE - first) * progress / _SCALED_UP_AT)
+
+    @override
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        targets = MaskTargets.from_labels(batch["labels"])
+        features = self.network.backbone(self.normalise(batch["image"]))
+        mask_features = self.network.sem_seg_head.pixel_decoder(features)
+        with torch.autocast(mask_features.device.type, enabled=False):
+            res5, mask_features = features[-1].float(), mask_features.float()
+            losses = self.query_losses(res5, mask_features, targets)
+            losses |= self.auxiliary_losses(res5, mask_features, batch["labels"], targets)
+        return sum(losses.values()), {name: loss.detach() for name, loss in losses.items()}
+
+    def query_losses(self, res5: Tensor, mask_features: Tensor, targets: MaskTargets) -> dict[str, Tensor]:
+        """MaskFormer's own losses, over all decoder layers."""
+        predictor = self.network.sem_seg_head.predictor
+        query_embed = predictor.query_embed.weight.expand(len(res5), -1, -1)
+        content = torch.stack(predictor.decode(res5, query_embed))
+        outputs = QueryOutputs(predictor.class_embed(content), predictor.mask_embed(content))
+        logits = class_logits(
+            outputs.class_embeddings,
+            self.text_embeddings,
+            self.network.non_object_embedding,
+            self.logit_scale,
+        )
+        return set_losses(outputs, logits, mask_features, targets)
+
+    def auxiliary_losses(
+        self, res5: Tensor, mask_features: Tensor, labels: Tensor, targets: MaskTargets
+    ) -> dict[str, Tensor]:
+        """What a network that starts from nothing is taught besides."""
+        losses = {}
+        if self.pixel_head is not None:
+            losses["pixels"] = self.preset.pixel_weight * self.name_pixels(mask_features, labels, targets)
+        if self.class_queries is not None:
+            masks = self.find_named_masks(res5, mask_features, targets)
+            losses["named_masks"] = self.preset.class_query_weight * masks
+        return losses
+
+    def find_named_masks(self, res5: Tensor, mask_features: Tensor, targets: MaskTargets) -> Tensor:
+        """Mask losses of queries that are told which class to find, in place of the learned ones.
+
+        They need no matching, so the decoder learns from the first step on what a class's mask is (an idea
+        of DN-DETR, arXiv 2203.01305).
+        """
+        predictor = self.network.sem_seg_head.predictor
+        queries = self.class_queries(self.text_embeddings[targets.classes.clamp(min=0)])
+        content = torch.stack(predictor.decode(res5, queries))
+        present = (targets.classes >= 0).expand(len(content), -1, -1)
+        return sum(mask_losses(predictor.mask_embed(content), present, mask_features, targets).values())
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """The network's input for uint8 RGB images (B, 3, H, W)."""
+        pixels = (images.float() - self.pixel_mean) / self.pixel_std
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+    def name_pixels(self, mask_features: Tensor, labels: Tensor, targets: MaskTargets) -> Tensor:
+        """Cross-entropy of the classes of random pixels, as many of one class as of another."""
+        chosen = sample_pixels(targets, _PIXELS_PER_PICTURE)
+        flat = mask_features.flatten(2).transpose(1, 2)
+        sampled = flat.gather(1, chosen[..., None].expand(-1, -1, flat.shape[2]))
+        wanted = labels.flatten(1).gather(1, chosen)
+        # Without any valid pixel in the batch the sum over none is 0, which a mean is not.
+        entropy = F.cross_entropy(
+            self.pixel_head(sampled).flatten(0, 1).float(), wanted.flatten(), ignore_index=-1, reduction="sum"
+        )
+        return entropy / max(1, int((wanted >= 0).sum()))
+
+    @cached_property
+    def validation_set(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Made when it is first needed."""
+        return self.pictures.validation(self.preset.validation_pictures)
+
+    @override
+    def evaluate(self) -> dict[str, float]:
+        preset = self.preset
+        generator = MaskFormerProposalGenerator(
+            self.network,
+            min_size=preset.min_size,
+            max_size=preset.max_size,
+            mask_threshold=preset.mask_threshold,
+            runtime=Runtime(self.pixel_mean.device),
+        )
+        text = self.text_embeddings.cpu().numpy()
+        return mask_figures(generator, self.validation_set, self.pictures.class_names, text)
+
+    @override
+    def save(self, path: Path) -> None:
+        clip = {f"clip_adapter.clip_model.{name}": tensor for name, tensor in self.clip_tensors.items()}
+        tensors = published_tensors(self.network) | clip
+        half = {
+            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+        }
+        save_atomically({"model": {name: tensor.cpu().contiguous() for name, tensor in half.items()}}, path)
+
+
+def _make_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """On a CPU, group norm's gradient takes thirty times as long with channels last."""
+    return (inputs[0].contiguous(),)
+
+
+def embed_class_names(clip_tensors: dict[str, Tensor], class_names: tuple[str, ...]) -> np.ndarray:
+    """CLIP's text embeddings of class names, with the "vild" templates: float32 (K, D), unit length."""
+    clip = MaskAdaptedClip.from_tensors(clip_tensors, runtime=Runtime(torch.device("cpu")))
+    return clip.embed_names(class_names, "vild")

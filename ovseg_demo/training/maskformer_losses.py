@@ -1,0 +1,216 @@
+"""MaskFormer's losses: queries are matched with the picture's masks one to one, and then held to them.
+
+A target is the mask of one class that is in the picture (semantic segmentation, arXiv 2107.06278). Losses are
+taken at the resolution of the mask features, a quarter of the input's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg_demo.classification.labeling import LOGIT_SCALE
+
+IGNORED = -1
+"""Label of pixels that teach nothing: unlabelled, or padding."""
+
+UNMATCHED = -1
+"""In place of the query of a mask that has none."""
+
+# OVSEG.md, section 10.
+FOCAL_WEIGHT = 20.0
+DICE_WEIGHT = 1.0
+NO_OBJECT_WEIGHT = 0.1
+
+# Of the focal loss (Lin et al. 2017).
+_FOCAL_ALPHA = 0.25
+_FOCAL_GAMMA = 2.0
+
+_MATCHING_STRIDE = 2  # which query is nearest shows on every other row and column
+
+
+@dataclass(frozen=True, eq=False)
+class MaskTargets:
+    """What is in B pictures: up to T classes each, the rest of the rows empty.
+
+    Attributes:
+        classes: int64 (B, T), class of each mask, -1 for empty rows, which come last.
+        masks: float32 (B, T, h, w) of zeros and ones.
+        valid: float32 (B, 1, h, w), 0 on ignored pixels.
+    """
+
+    classes: Tensor
+    masks: Tensor
+    valid: Tensor
+
+    @classmethod
+    def from_labels(cls, labels: Tensor) -> MaskTargets:
+        """Take label maps apart, int64 (B, h, w)."""
+        present = [classes[classes != IGNORED] for classes in (image.unique() for image in labels)]
+        classes = labels.new_full((len(labels), max(1, *map(len, present))), IGNORED)
+        for row, found in zip(classes, present, strict=True):
+            row[: len(found)] = found
+        valid = (labels != IGNORED)[:, None]
+        masks = (labels[:, None] == classes[:, :, None, None]) & valid
+        return cls(classes, masks.float(), valid.float())
+
+    @property
+    def counts(self) -> list[int]:
+        """Number of masks of each picture."""
+        return (self.classes != IGNORED).sum(dim=1).tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class QueryOutputs:
+    """What Q queries say about B pictures after each of L decoder layers.
+
+    Attributes:
+        class_embeddings: (L, B, Q, D), not normalised, in the text embeddings' space.
+        mask_embeddings: (L, B, Q, M); their products with mask features are mask logits.
+    """
+
+    class_embeddings: Tensor
+    mask_embeddings: Tensor
+
+
+def class_logits(
+    class_embeddings: Tensor,
+    text_embeddings: Tensor,
+    non_object_embedding: Tensor,
+    scale: float = LOGIT_SCALE,
+) -> Tensor:
+    """Scaled cosine of queries (…, D) with K class names (K, D) and "no object" (1, D): (…, K + 1)."""
+    alternatives = F.normalize(torch.cat([text_embeddings, non_object_embedding]), dim=-1)
+    return scale * F.normalize(class_embeddings, dim=-1) @ alternatives.T
+
+
+def set_losses(
+    outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets: MaskTargets
+) -> dict[str, Tensor]:
+    """The losses of all decoder layers' queries against the masks that they are matched with.
+
+    Every layer is matched anew. A query without a mask shall say "no object".
+
+    Args:
+        outputs: of the queries.
+        logits: (L, B, Q, K + 1), from :func:`class_logits`.
+        mask_features: (B, M, h, w).
+        targets: what is there.
+
+    Returns:
+        "class" (cross-entropy), "focal" and "dice", each summed over the layers and with its weight.
+    """
+    queries = match(outputs, logits, mask_features, targets)
+    chosen = queries.clamp(min=0)[..., None].expand(-1, -1, -1, outputs.mask_embeddings.shape[3])
+    embeddings = outputs.mask_embeddings.gather(2, chosen)
+    return {
+        "class": classification_loss(logits, queries, targets),
+        **mask_losses(embeddings, queries != UNMATCHED, mask_features, targets),
+    }
+
+
+@torch.no_grad()
+def match(outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets: MaskTargets) -> Tensor:
+    """Give each mask a query of its own so that the losses' sum is least (Hungarian matching).
+
+    Args:
+        outputs: of the queries.
+        logits: (L, B, Q, K + 1), of the classes.
+        mask_features: (B, M, h, w).
+        targets: of which at most Q a picture are matched.
+
+    Returns:
+        int64 (L, B, T), the query of each mask; -1 for empty rows, and for masks that no query is left for.
+    """
+    every = slice(None, None, _MATCHING_STRIDE)
+    masks, valid = targets.masks[..., every, every], targets.valid[..., every, every]
+    features = mask_features[..., every, every].flatten(2)
+    named = targets.classes.clamp(min=0)[:, None].expand(-1, logits.shape[2], -1)
+    queries = torch.full((*logits.shape[:2], targets.classes.shape[1]), UNMATCHED)
+    for layer, (embeddings, layer_logits) in enumerate(zip(outputs.mask_embeddings, logits, strict=True)):
+        costs = _mask_costs((embeddings @ features).flatten(2), masks.flatten(2), valid.flatten(2))
+        costs -= layer_logits.softmax(dim=-1).gather(2, named)
+        for image, (cost, count) in enumerate(zip(costs.cpu().numpy(), targets.counts, strict=True)):
+            query, mask = linear_sum_assignment(cost[:, :count])
+            queries[layer, image, torch.from_numpy(mask)] = torch.from_numpy(query)
+    return queries.to(logits.device)
+
+
+def _mask_costs(mask_logits: Tensor, masks: Tensor, valid: Tensor) -> Tensor:
+    """Focal and dice loss (B, Q, T) of logits (B, Q, P) with each of the masks (B, T, P)."""
+    masks_last = masks.transpose(1, 2)
+    others_last = (valid - masks).transpose(1, 2)
+    probability = mask_logits.sigmoid()
+    log_inverse = F.softplus(mask_logits)  # -log(1 - p)
+    focal_inside = _FOCAL_ALPHA * (1 - probability) ** _FOCAL_GAMMA * (log_inverse - mask_logits)
+    focal_outside = (1 - _FOCAL_ALPHA) * probability**_FOCAL_GAMMA * log_inverse
+    focal = focal_inside @ masks_last + focal_outside @ others_last
+    probability = probability * valid
+    sizes = probability.sum(dim=2)[:, :, None] + masks.sum(dim=2)[:, None]
+    dice = 1 - (2 * probability @ masks_last + 1) / (sizes + 1)
+    pixels = valid.sum(dim=2)[:, :, None].clamp(min=1)
+    return FOCAL_WEIGHT * focal / pixels + DICE_WEIGHT * dice
+
+
+def classification_loss(logits: Tensor, queries: Tensor, targets: MaskTargets) -> Tensor:
+    """Cross-entropy of class logits (L, B, Q, K + 1), in which "no object" weighs 0.1, summed over layers.
+
+    Args:
+        logits: of the classes.
+        queries: int64 (L, B, T), from :func:`match`.
+        targets: the masks' classes.
+    """
+    classes = logits.shape[3] - 1
+    wanted = torch.full(logits.shape[:3], classes, device=logits.device)
+    layer, image, mask = (queries != UNMATCHED).nonzero(as_tuple=True)
+    wanted[layer, image, queries[layer, image, mask]] = targets.classes[image, mask]
+    weights = torch.ones(classes + 1, device=logits.device)
+    weights[-1] = NO_OBJECT_WEIGHT
+    # As many masks are matched in one layer as in another, so the mean over all is that of each.
+    return len(logits) * F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), weights)
+
+
+def mask_losses(
+    embeddings: Tensor, present: Tensor, mask_features: Tensor, targets: MaskTargets
+) -> dict[str, Tensor]:
+    """Weighted "focal" and "dice" loss of mask embeddings, one for each mask, summed over layers.
+
+    Args:
+        embeddings: (L, B, T, M), in the order of the targets' masks.
+        present: bool (L, B, T), whether a mask counts.
+        mask_features: (B, M, h, w).
+        targets: T masks for each picture.
+    """
+    layers = len(embeddings)
+    rows = embeddings.transpose(0, 1).flatten(1, 2)  # (B, L·T, M)
+    logits = (rows @ mask_features.flatten(2)).unflatten(1, (layers, -1))  # (B, L, T, P)
+    wanted, valid = targets.masks.flatten(2)[:, None], targets.valid.flatten(2)[:, None]
+    present = present.transpose(0, 1).float()
+    probability = logits.sigmoid()
+    wrong = torch.where(wanted > 0, 1 - probability, probability)
+    entropy = F.softplus(torch.where(wanted > 0, -logits, logits))
+    alpha = (1 - _FOCAL_ALPHA) + (2 * _FOCAL_ALPHA - 1) * wanted
+    focal = (alpha * valid * entropy * wrong**_FOCAL_GAMMA).sum(dim=3) / valid.sum(dim=3).clamp(min=1)
+    probability = probability * valid
+    overlap, sizes = (probability * wanted).sum(dim=3), probability.sum(dim=3) + wanted.sum(dim=3)
+    dice = 1 - (2 * overlap + 1) / (sizes + 1)
+    masks = present.sum().clamp(min=1) / layers
+    return {
+        "focal": FOCAL_WEIGHT * (focal * present).sum() / masks,
+        "dice": DICE_WEIGHT * (dice * present).sum() / masks,
+    }
+
+
+def sample_pixels(targets: MaskTargets, count: int) -> Tensor:
+    """Random pixels of each picture, as many of one class as of another: int64 (B, count), flat indices.
+
+    Pictures without any valid pixel give any pixels.
+    """
+    masks = targets.masks.flatten(2)
+    shares = (masks / masks.sum(dim=2, keepdim=True).clamp(min=1)).sum(dim=1)
+    shares = shares + (shares.sum(dim=1, keepdim=True) == 0)
+    return shares.multinomial(count, replacement=True)
