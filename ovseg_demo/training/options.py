@@ -22,8 +22,8 @@ class TrainOptions:
         seed: of everything random.
         workers: replaces the preset's number of loading processes.
         init: weights in the published format to start from.
-        clip: weights of the CLIP whose names MaskFormer learns and that chooses the pairs; ``None`` means those
-            that ``train clip`` left in ``out``.
+        clip: weights of the CLIP whose names MaskFormer learns, and which chooses the pairs; ``None`` means
+            the one that ``train clip`` left in ``out``.
         root: folder of a data set in its official layout; ``None`` means Sticker World.
         pairs: folder of mask-noun pairs; ``None`` means those that ``train pairs`` left in ``out``.
         device: "auto", "cpu", "cuda" or "mps".
