@@ -34,6 +34,8 @@ from ovseg_demo.training.presets import ClipFinetuning, find_settings
 LOGIT_SCALE = 100.0
 """What similarities are multiplied by, in the classifier too (OVSEG.md, section 3)."""
 
+_BATCH = 256  # of held-out pairs
+
 
 def train(options: TrainOptions) -> Path:
     """Fine-tune; returns the weights file."""
@@ -56,7 +58,8 @@ class FinetuningTask(TrainingTask):
         self.clip, self.given_prompts = load_clip(init)
         self.clip.requires_grad_(False).visual.requires_grad_(True)
         self.tokenizer = Tokenizer(self.clip.vocab_size, self.clip.context_length)
-        self.regions = PairRegions(pairs, self.clip.visual.image_size[0], seed, preset.keep_regions)
+        size = self.clip.visual.image_size[0]
+        self.regions = PairRegions(pairs, size, seed, preset.keep_regions, preset.held_out_pairs)
 
     @override
     def parameter_groups(self) -> list[dict]:
@@ -85,11 +88,16 @@ class FinetuningTask(TrainingTask):
         images = torch.cat([batch["unmasked"][:unmasked], batch["masked"][unmasked:]])
         return encode_regions(self.clip, None, normalise(images), None)
 
+    def encode_masked(self, regions: Tensor, masks: Tensor) -> Tensor:
+        """Features (B, E) of normalised masked regions, as the classifier makes them."""
+        return encode_regions(self.clip, None, regions, None)
+
     @cached_property
     @torch.no_grad()
     def noun_embeddings(self) -> Tensor:
         """Of the pairs' nouns, with the "vild" templates: float32 (nouns, E); they never change."""
-        return embed_texts(self.clip, self.tokenizer, self.regions.nouns)
+        with torch.autocast(self.clip.logit_scale.device.type, enabled=False):
+            return embed_texts(self.clip, self.tokenizer, self.regions.nouns)
 
     @cached_property
     def validation_set(self) -> ValidationSet:
@@ -99,7 +107,25 @@ class FinetuningTask(TrainingTask):
 
     @override
     def evaluate(self) -> dict[str, float]:
-        return classification_figures(self.clip, self.tokenizer, self.validation_set)
+        figures = {"held_out_pairs": self._held_out_accuracy()}
+        if self.preset.validation_scenes:
+            figures |= classification_figures(
+                self.clip, self.tokenizer, self.validation_set, self.encode_masked
+            )
+        return figures
+
+    def _held_out_accuracy(self) -> float:
+        """Per cent of the held-out pairs whose noun comes first among the nouns of all pairs."""
+        right, device, numbers = 0, self.noun_embeddings.device, self.regions.held_out
+        for start in range(0, len(numbers), _BATCH):
+            batch = collate_regions(
+                [self.regions.plain(number) for number in numbers[start : start + _BATCH]]
+            )
+            masks = batch["masks"][:, None].float().to(device)
+            features = self.encode_masked(normalise(batch["masked"].to(device)), masks)
+            found = (features.float() @ self.noun_embeddings.T).argmax(dim=1).cpu()
+            right += int((found == batch["nouns"]).sum())
+        return round(100 * right / len(numbers), 2)
 
     @override
     def save(self, path: Path) -> None:

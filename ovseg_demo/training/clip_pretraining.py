@@ -29,6 +29,8 @@ from ovseg_demo.training.presets import ClipPretraining, find_settings
 MAX_LOGIT_SCALE = 100.0
 """Of similarities in training, as CLIP was; at test they are always multiplied by 100."""
 
+_SCALE_RATE = 10.0  # times the learning rate, or Adam's steps would never bring a single number to 100
+
 
 def train(options: TrainOptions) -> Path:
     """Pre-train; returns the weights file."""
@@ -54,7 +56,9 @@ class ClipPretrainingTask(TrainingTask):
 
     @override
     def parameter_groups(self) -> list[dict]:
-        return decay_groups(self, self.preset.learning_rate, self.preset.weight_decay)
+        scale, rate = self.clip.logit_scale, self.preset.learning_rate
+        towers = decay_groups(self, rate, self.preset.weight_decay, without=[scale])
+        return [*towers, {"params": [scale], "lr": _SCALE_RATE * rate, "weight_decay": 0.0}]
 
     @override
     def dataset(self) -> Dataset:

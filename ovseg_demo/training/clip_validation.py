@@ -38,8 +38,8 @@ _SCENE_SIZE = (640, 480)
 _SMALLEST_REGION = 24 * 24
 _BATCH = 256
 
-ImageEncoder = Callable[[Tensor, Tensor | None], Tensor]
-"""From regions (B, 3, S, S) and masks (B, 1, S, S) or ``None`` to features (B, E)."""
+ImageEncoder = Callable[[Tensor, Tensor], Tensor]
+"""From regions (B, 3, S, S) and masks (B, 1, S, S) to features (B, E)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +110,14 @@ def classification_figures(
         how often the right colour of an unseen colour-noun pair comes first among the colours for that noun.
     """
 
-    def encode_plain(regions: Tensor, masks: Tensor | None) -> Tensor:
+    def encode_plain(regions: Tensor, masks: Tensor) -> Tensor:
         return encode_regions(model, None, regions, None)
 
+    device = model.logit_scale.device
+
     names = embed_texts(model, tokenizer, CLASS_NAMES)
-    masked = _encode_all(encode or encode_plain, data.masked, data.masks)
-    unmasked = _encode_all(encode_plain, data.unmasked)
+    masked = _encode_all(encode or encode_plain, device, data.masked, data.masks)
+    unmasked = _encode_all(encode_plain, device, data.unmasked, data.unmasked)
     figures = {}
     for kind, features, labels in (
         ("masked", masked, data.masked_labels),
@@ -125,7 +127,7 @@ def classification_figures(
         for group, members in _groups(labels).items():
             figures[f"{kind}_{group}"] = round(100 * right[members].float().mean().item(), 2)
     if data.pairs:
-        coloured = _encode_all(encode_plain, data.coloured)
+        coloured = _encode_all(encode_plain, device, data.coloured, data.coloured)
         figures["unseen_colours"] = _colour_accuracy(model, tokenizer, coloured, data.pairs)
     return figures
 
@@ -140,10 +142,10 @@ def embed_texts(model: CLIP, tokenizer: Tokenizer, names: Sequence[str]) -> Tens
     return F.normalize(unit.mean(dim=1), dim=-1)
 
 
-def _encode_all(encode: ImageEncoder, regions: Tensor, masks: Tensor | None = None) -> Tensor:
-    batches = range(0, len(regions), _BATCH)
-    parts = [(regions[i : i + _BATCH], None if masks is None else masks[i : i + _BATCH]) for i in batches]
-    return F.normalize(torch.cat([encode(*part).float() for part in parts]), dim=-1)
+def _encode_all(encode: ImageEncoder, device: torch.device, regions: Tensor, masks: Tensor) -> Tensor:
+    batches = zip(regions.split(_BATCH), masks.split(_BATCH), strict=True)
+    features = [encode(part.to(device), of_part.to(device)).float() for part, of_part in batches]
+    return F.normalize(torch.cat(features), dim=-1)
 
 
 def _groups(labels: Tensor) -> dict[str, Tensor]:

@@ -149,9 +149,19 @@ class TrainingTask(nn.Module, ABC):
         """Write the weights in the published file format."""
 
 
-def decay_groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two AdamW groups of a module's trainable parameters: matrices decay, vectors and scalars do not."""
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+def decay_groups(
+    module: nn.Module, lr: float, weight_decay: float, without: Sequence[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
+    """Two AdamW groups of a module's trainable parameters: matrices decay, vectors and scalars do not.
+
+    Args:
+        module: whose parameters.
+        lr: learning rate at the schedule's peak.
+        weight_decay: of the matrices.
+        without: parameters that get groups of their own.
+    """
+    others = {id(parameter) for parameter in without}
+    trainable = [p for p in module.parameters() if p.requires_grad and id(p) not in others]
     matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
     vectors = [parameter for parameter in trainable if parameter.ndim < 2]
     groups = [

@@ -14,7 +14,6 @@ from typing_extensions import override
 
 from ovseg_demo.classification.towers import encode_regions
 from ovseg_demo.training.clip_finetuning import FinetuningTask
-from ovseg_demo.training.clip_validation import classification_figures
 from ovseg_demo.training.clip_weights import save_clip
 from ovseg_demo.training.loop import WEIGHTS_FILE, run_training
 from ovseg_demo.training.options import TrainOptions
@@ -53,15 +52,11 @@ class MaskPromptTask(FinetuningTask):
 
     @override
     def encode(self, batch: dict[str, Tensor]) -> Tensor:
-        masks = batch["masks"][:, None].float()
-        return encode_regions(self.clip, self.mask_embedding, normalise(batch["masked"]), masks)
+        return self.encode_masked(normalise(batch["masked"]), batch["masks"][:, None].float())
 
     @override
-    def evaluate(self) -> dict[str, float]:
-        def encode(regions: Tensor, masks: Tensor) -> Tensor:
-            return encode_regions(self.clip, self.mask_embedding, regions, masks)
-
-        return classification_figures(self.clip, self.tokenizer, self.validation_set, encode)
+    def encode_masked(self, regions: Tensor, masks: Tensor) -> Tensor:
+        return encode_regions(self.clip, self.mask_embedding, regions, masks)
 
     @override
     def save(self, path: Path) -> None:

@@ -44,9 +44,10 @@ class PairRegions(Dataset):
 
     Attributes:
         nouns: all nouns of the pairs, sorted.
+        held_out: the numbers of the last pairs, which the stream leaves out; see :meth:`plain`.
     """
 
-    def __init__(self, folder: Path, size: int, seed: int, keep: bool):
+    def __init__(self, folder: Path, size: int, seed: int, keep: bool, held_out: int = 0):
         """Read the folder's pairs.
 
         Args:
@@ -54,25 +55,31 @@ class PairRegions(Dataset):
             size: side of the regions, in pixels.
             seed: of order and tone.
             keep: keep the regions in the folder; they take 6 · size² bytes a pair.
+            held_out: number of pairs that are kept for validation.
         """
         self.folder, self.size, self.seed, self.keep = Path(folder), size, seed, keep
         self.pairs = read_pairs(folder)
+        self.held_out = range(len(self.pairs) - held_out, len(self.pairs))
         self.nouns = sorted({pair.noun for pair in self.pairs})
         self._indices = {noun: index for index, noun in enumerate(self.nouns)}
 
     def __getitem__(self, index: int) -> PairRegion:
-        number = shuffled(self.seed, index, len(self.pairs))
-        record = self._records[number if self.keep else 0]
-        if not (self.keep and record["drawn"]):
-            self._cut(record, self.pairs[number])
+        region = self.plain(shuffled(self.seed, index, self.held_out.start))
         rng = np.random.default_rng([self.seed, index])
-        mask = np.unpackbits(record["mask"], axis=1, count=self.size)
-        pictures = [record["masked"].copy(), record["unmasked"].copy(), mask]  # the record may be used again
+        pictures = [region.masked, region.unmasked, region.mask]
         if rng.random() < 0.5:
             pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
         masked, unmasked, mask = pictures
+        return PairRegion(masked, vary_tone(unmasked, rng), mask, region.noun)
+
+    def plain(self, number: int) -> PairRegion:
+        """The region of pair ``number`` as the classifier would see it."""
+        record = self._records[number if self.keep else 0]
+        if not (self.keep and record["drawn"]):
+            self._cut(record, self.pairs[number])
+        mask = np.unpackbits(record["mask"], axis=1, count=self.size).view(bool)
         noun = self._indices[self.pairs[number].noun]
-        return PairRegion(masked, vary_tone(unmasked, rng), mask.view(bool), noun)
+        return PairRegion(record["masked"].copy(), record["unmasked"].copy(), mask, noun)
 
     @cached_property
     def _records(self) -> np.ndarray:

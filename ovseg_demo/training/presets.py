@@ -145,7 +145,8 @@ class ClipFinetuning:
         weight_decay: of matrices.
         unmasked_share: of a batch's regions, shown with their surroundings.
         keep_regions: keep the cut regions on disk; see :class:`ovseg_demo.training.pair_regions.PairRegions`.
-        validation_scenes: whose regions are named for the figures.
+        held_out_pairs: that are not trained on but named for the figures.
+        validation_scenes: of Sticker World, whose regions are named for the figures too; 0 for other worlds.
         validation_crops: unmasked, named for the figures.
         label_scenes: that ``train label-pairs`` takes its pairs from.
     """
@@ -155,6 +156,7 @@ class ClipFinetuning:
     weight_decay: float
     unmasked_share: float = 0.0
     keep_regions: bool = True
+    held_out_pairs: int = 500
     validation_scenes: int = 100
     validation_crops: int = 1000
     label_scenes: int = 5000
@@ -169,6 +171,7 @@ class MaskPromptTuning:
         learning_rate: at the peak, of the prompts.
         depth: layers in whose input they stand.
         keep_regions: as in step 5.
+        held_out_pairs: as in step 5.
         validation_scenes: whose regions are named for the figures.
         validation_crops: unmasked, named for the figures.
     """
@@ -177,6 +180,7 @@ class MaskPromptTuning:
     learning_rate: float
     depth: int = 3
     keep_regions: bool = True
+    held_out_pairs: int = 500
     validation_scenes: int = 100
     validation_crops: int = 1000
 
@@ -224,15 +228,16 @@ PRESETS = {
             min_size=96,
             max_size=384,
             pixel_weight=1.0,
+            class_query_weight=1.0,
+            first_logit_scale=20.0,
             validation_pictures=2,
         ),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=6, batch_size=16, warmup_steps=1, log_every=2),
-            class_query_weight=1.0,
-            first_logit_scale=20.0,
             learning_rate=1e-4,
             weight_decay=0.05,
             unmasked_share=0.25,
+            held_out_pairs=8,
             validation_scenes=2,
             validation_crops=20,
             label_scenes=6,
@@ -241,6 +246,7 @@ PRESETS = {
             loop=LoopSettings(steps=6, batch_size=16, warmup_steps=1, log_every=2),
             learning_rate=0.01,
             depth=2,
+            held_out_pairs=8,
             validation_scenes=2,
             validation_crops=20,
         ),
@@ -281,6 +287,8 @@ PRESETS = {
             learning_rate=5e-6,
             weight_decay=0.2,
             keep_regions=False,
+            held_out_pairs=2000,
+            validation_scenes=0,
         ),
         mask_prompts=MaskPromptTuning(
             loop=LoopSettings(
@@ -293,6 +301,8 @@ PRESETS = {
             ),
             learning_rate=0.05,
             keep_regions=False,
+            held_out_pairs=2000,
+            validation_scenes=0,
         ),
     ),
     "sticker-world": Preset(
@@ -324,6 +334,8 @@ PRESETS = {
             min_size=240,
             max_size=960,
             pixel_weight=1.0,
+            class_query_weight=1.0,
+            first_logit_scale=20.0,
         ),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=1500, batch_size=256, warmup_steps=100, workers=1, evaluate_every=250),
@@ -334,8 +346,6 @@ PRESETS = {
         mask_prompts=MaskPromptTuning(
             loop=LoopSettings(steps=800, batch_size=256, warmup_steps=50, workers=1, evaluate_every=200),
             learning_rate=0.02,
-            class_query_weight=1.0,
-            first_logit_scale=20.0,
         ),
         sam=SamTraining(
             size=SamConfig(
