@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -63,7 +64,21 @@ class Case:
     name: str
     sam: Sam
     image: np.ndarray
-    thresholds: dict[str, float]
+    has_random_weights: bool
+
+    @cached_property
+    def thresholds(self) -> dict[str, float]:
+        """The published ones for published weights; for random ones, such that 40% pass by predicted IoU."""
+        if not self.has_random_weights:
+            return {}
+        lenient = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
+        everything = SamProposalGenerator(self.sam, points_per_side=4, **lenient)(self.image)
+        return {
+            "pred_iou_thresh": float(np.quantile(everything.scores, 0.6)),
+            "stability_score_offset": 0.01,
+            "stability_score_thresh": 0.5,
+            "box_nms_thresh": 1.0,
+        }
 
     def generator(self, kind: str, points_per_side: int) -> SamProposalGenerator:
         """Make the generator "stock", "float32" or "bfloat16"."""
@@ -83,10 +98,10 @@ def make_case(name: str, checkpoint: Path | None, size: tuple[int, int] | None =
     image = random_picture(height, width)
     if checkpoint:
         tensors = read_checkpoint(checkpoint, expect=CheckpointKind.SAM).sam()
-        return Case(checkpoint.name, build_sam(tensors), image, {})
+        return Case(checkpoint.name, build_sam(tensors), image, has_random_weights=False)
     sam = random_sam({"vit_b": VIT_B, "small": SMALL}[name])
     title = {"vit_b": "ViT-B size", "small": "small SAM"}[name]
-    return Case(f"{title}, random weights", sam, image, thresholds_of(sam, image))
+    return Case(f"{title}, random weights", sam, image, has_random_weights=True)
 
 
 def random_picture(height: int, width: int) -> np.ndarray:
@@ -103,18 +118,6 @@ def random_sam(config: SamConfig) -> Sam:
         for parameter in sam.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
     return sam.eval()
-
-
-def thresholds_of(sam: Sam, image: np.ndarray) -> dict[str, float]:
-    """Thresholds under which 40% of a random network's masks pass by predicted IoU."""
-    lenient = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
-    everything = SamProposalGenerator(sam, points_per_side=4, **lenient)(image)
-    return {
-        "pred_iou_thresh": float(np.quantile(everything.scores, 0.6)),
-        "stability_score_offset": 0.01,
-        "stability_score_thresh": 0.5,
-        "box_nms_thresh": 1.0,
-    }
 
 
 def agreement(ours: Proposals, stock: Proposals) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import astuple
 
 import cv2
@@ -21,6 +23,9 @@ from ovseg_demo.proposals.sam_stock import StockMaskGenerator
 __all__ = ["IMPLEMENTATIONS", "SamConfig", "SamProposalGenerator", "build_sam", "new_sam"]
 
 IMPLEMENTATIONS = {"fast": FastMaskGenerator, "stock": StockMaskGenerator}
+
+LIGHT_LONG_SIDE = 640
+"""Working size where memory is too small for the picture's own."""
 
 
 class SamProposalGenerator:
@@ -132,6 +137,15 @@ class SamProposalGenerator:
             image_size=image.shape[:2],
             generator=self.name,
         )
+
+    def lighter(self) -> Iterator[tuple[str, SamProposalGenerator]]:
+        """Variants that need less and less memory: fewer points at a time, then smaller masks."""
+        variant = copy(self)
+        variant._masks = self._masks.in_batches_of(max(1, self._masks.points_per_batch // 8))
+        yield "fewer points at a time", variant
+        variant = copy(variant)
+        variant._long_side = max(1, self._long_side // 2) if self._long_side else LIGHT_LONG_SIDE
+        yield f"masks of {variant._long_side} pixels", variant
 
 
 def resize_to_long_side(image: np.ndarray, long_side: int) -> np.ndarray:

@@ -7,12 +7,13 @@ made, those that are made are looked at one prompt at a time and kept as bits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy, deepcopy
 
 import numpy as np
 import torch
+from PIL import Image
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import build_point_grid
-from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from ovseg_demo.devices import Runtime
@@ -45,25 +46,25 @@ class FastMaskGenerator:
         self._device = runtime.device
         self._filters = filters
         self._points_per_side = points_per_side
-        self._embed_prompts = sam.prompt_encoder
+        # On the CPU, as coordinates are computed in float64, which not every device has.
+        self._embed_prompts = deepcopy(sam.prompt_encoder).to("cpu", torch.float32)
         self._grid_size = sam.prompt_encoder.image_embedding_size[0]
         pixels_per_batch = PIXELS_PER_BATCH[runtime.device.type]
-        self._points_per_batch = points_per_batch or max(1, pixels_per_batch // self._grid_size**2)
+        self.points_per_batch = points_per_batch or max(1, pixels_per_batch // self._grid_size**2)
         self._sam = assemble_sam(sam.state_dict(), runtime.device, runtime.dtype)
-        self._resize = ResizeLongestSide(sam.image_encoder.img_size)
         with torch.inference_mode():
             self._decoder = PointDecoder(self._sam, runtime.dtype)
 
     def __call__(self, image: np.ndarray, progress: ProgressCallback) -> FoundMasks:
         """Find the masks of an RGB uint8 image (H, W, 3)."""
-        prompts = self._embed_points(image.shape[:2])
+        geometry = MaskGeometry.of_picture(image.shape[:2], self._sam.image_encoder.img_size, self._grid_size)
+        prompts = self._embed_points(geometry)
         done, total = 0, len(prompts)
         progress(PROPOSING, done, total)
-        embedding = self._encode(image, after_block=lambda: progress(PROPOSING, 0, total))
+        embedding = self._encode(image, geometry, after_block=lambda: progress(PROPOSING, 0, total))
         image_side = self._decoder.prepare(embedding)
-        geometry = self._geometry(image.shape[:2])
         collector = MaskCollector(geometry, self._filters, self._sam.mask_threshold)
-        for batch in prompts.split(self._points_per_batch):
+        for batch in prompts.split(self.points_per_batch):
             decoded = self._decoder.decode(batch, image_side)
             wanted = self._filters.good_enough(decoded.quality)  # (B, M)
             for prompt in wanted.any(dim=1).nonzero()[:, 0].tolist():
@@ -77,27 +78,23 @@ class FastMaskGenerator:
             progress(PROPOSING, done, total)
         return collector.without_duplicates()
 
-    def _geometry(self, image_size: tuple[int, int]) -> MaskGeometry:
-        encoder = self._sam.image_encoder
-        return MaskGeometry(
-            image_size=image_size,
-            resized_size=self._resize.get_preprocess_shape(*image_size, encoder.img_size),
-            input_size=encoder.img_size,
-            grid_size=self._grid_size,
-        )
+    def in_batches_of(self, points: int) -> FastMaskGenerator:
+        """The same network with another ``points_per_batch``."""
+        other = copy(self)
+        other.points_per_batch = points
+        return other
 
-    def _embed_points(self, image_size: tuple[int, int]) -> Tensor:
+    def _embed_points(self, geometry: MaskGeometry) -> Tensor:
         """Sparse prompt embeddings (points, 2, C) of the grid: the point, and its padding."""
-        height, width = image_size
-        points = build_point_grid(self._points_per_side) * [width, height]
-        points = self._resize.apply_coords(points, image_size)
+        height, width = geometry.resized_size
+        points = torch.from_numpy(build_point_grid(self._points_per_side) * [width, height])
         labels = torch.ones(len(points), 1)  # all of them lie on the object
-        embeddings, _ = self._embed_prompts(
-            (torch.from_numpy(points)[:, None], labels), boxes=None, masks=None
-        )
+        embeddings, _ = self._embed_prompts((points[:, None], labels), boxes=None, masks=None)
         return embeddings.to(self._device)
 
-    def _encode(self, image: np.ndarray, after_block: Callable[[], None]) -> Tensor:
-        resized = torch.from_numpy(self._resize.apply_image(image)).to(self._device)
+    def _encode(self, image: np.ndarray, geometry: MaskGeometry, after_block: Callable[[], None]) -> Tensor:
+        height, width = geometry.resized_size
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        resized = torch.from_numpy(np.array(resized)).to(self._device)
         pixels = self._sam.preprocess(resized.permute(2, 0, 1))[None]
         return encode_image(self._sam.image_encoder, pixels.to(self.dtype), after_block)

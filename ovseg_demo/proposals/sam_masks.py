@@ -33,6 +33,13 @@ class MaskGeometry:
     input_size: int
     grid_size: int
 
+    @classmethod
+    def of_picture(cls, image_size: tuple[int, int], input_size: int, grid_size: int) -> MaskGeometry:
+        """How a picture of (height, width) is laid into the square, its longer side filling the square's."""
+        scale = input_size / max(image_size)
+        height, width = (max(1, int(side * scale + 0.5)) for side in image_size)
+        return cls(image_size, (height, width), input_size, grid_size)
+
     @property
     def cells(self) -> tuple[int, int]:
         """(rows, columns) of cells under the picture, and one more for interpolation at its border."""

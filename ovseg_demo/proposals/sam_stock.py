@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import torch
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
+from segment_anything.utils.transforms import ResizeLongestSide
 
 from ovseg_demo.devices import Runtime
-from ovseg_demo.errors import DeviceError
+from ovseg_demo.errors import DeviceError, ImageError
 from ovseg_demo.progress import PROPOSING, ProgressCallback
 from ovseg_demo.proposals import tight_boxes
 from ovseg_demo.proposals.sam_building import assemble_sam
@@ -37,10 +40,10 @@ class StockMaskGenerator:
                 'implementation="fast" or device="cpu".'
             )
         self._sam = assemble_sam(sam.state_dict(), runtime.device)
+        self.points_per_batch = points_per_batch or POINTS_PER_BATCH
         self._points_per_side = points_per_side
         self._settings = {
             "points_per_side": points_per_side,
-            "points_per_batch": points_per_batch or POINTS_PER_BATCH,
             "pred_iou_thresh": filters.pred_iou_thresh,
             "stability_score_thresh": filters.stability_score_thresh,
             "stability_score_offset": filters.stability_score_offset,
@@ -49,9 +52,17 @@ class StockMaskGenerator:
 
     def __call__(self, image: np.ndarray, progress: ProgressCallback) -> FoundMasks:
         """Find the masks of an RGB uint8 image (H, W, 3)."""
+        height, width = image.shape[:2]
+        if 0 in ResizeLongestSide.get_preprocess_shape(height, width, self._sam.image_encoder.img_size):
+            raise ImageError(
+                f"The stock SAM implementation cannot resize a picture as thin as {width} × {height} pixels; "
+                'choose implementation="fast", or crop the picture.'
+            )
         progress(PROPOSING, 0, self._points_per_side**2)
         # A new one for every image: it keeps the image's embedding in itself.
-        generator = _ReportingGenerator(self._sam, progress, **self._settings)
+        generator = _ReportingGenerator(
+            self._sam, progress, points_per_batch=self.points_per_batch, **self._settings
+        )
         records = [record for record in generator.generate(image) if record["area"]]
         if not records:
             return FoundMasks.none(image.shape[:2])
@@ -61,6 +72,12 @@ class StockMaskGenerator:
             boxes=tight_boxes(masks),
             scores=np.array([record["predicted_iou"] for record in records], dtype=np.float32),
         )
+
+    def in_batches_of(self, points: int) -> StockMaskGenerator:
+        """The same network with another ``points_per_batch``."""
+        other = copy(self)
+        other.points_per_batch = points
+        return other
 
 
 class _ReportingGenerator(SamAutomaticMaskGenerator):

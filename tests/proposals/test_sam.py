@@ -129,6 +129,13 @@ def test_a_uniform_grey_picture_of_one_pixel():
     assert_same(propose(sam, image, "fast"), propose(sam, image, "stock"))
 
 
+def test_a_picture_too_thin_for_the_stock_generator():
+    image = picture(1, 300)
+    assert propose(tiny_sam(), image, "fast", **EVERYTHING).working_size == (1, 300)
+    with pytest.raises(ImageError, match=r"300 × 1.*fast"):
+        propose(tiny_sam(), image, "stock")
+
+
 def test_masks_do_not_depend_on_the_batch():
     sam = tiny_sam()
     image = picture(70, 100)
@@ -216,6 +223,15 @@ def test_bfloat16_proposes_nearly_the_same_masks():
     pairs = half.masks[:, None] & full.masks[None]
     overlaps = pairs.sum((2, 3)) / (half.masks[:, None] | full.masks[None]).sum((2, 3))
     assert np.median(overlaps.max(axis=1)) > 0.9
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("implementation", ["fast", "stock"])
+def test_same_masks_on_a_gpu(implementation):
+    sam = tiny_sam(seed=1)
+    image = picture(70, 100)
+    runtime = Runtime(torch.device("cuda"))
+    assert_same(propose(sam, image, implementation, runtime=runtime), propose(sam, image, "stock"))
 
 
 def test_settings_are_a_cache_key():
