@@ -19,6 +19,7 @@ STEPS = {
     "label-pairs": ("label_pairs", "mask-noun pairs from perfect labels: a control, not part of `all`"),
     "finetune": ("clip_finetuning", "CLIP's image tower on the mask-noun pairs, text tower locked"),
     "mask-prompts": ("mask_prompts", "mask prompts on a frozen CLIP"),
+    "bundle": ("bundle", "put the parts together as files of one model"),
 }
 """Name on the command line → (module with ``train(options)``, what it does)."""
 
@@ -29,6 +30,7 @@ ALL = (
     ("pairs", "pairs", {}),
     ("finetune", "finetune", {}),
     ("mask-prompts", "mask-prompts", {}),
+    ("bundle", "bundle", {}),
     # What docs/results.md compares with: prompts alone, perfect labels, and further training without masks.
     ("mask-prompts", "mask-prompts-only", {"init": "clip/weights.pt"}),
     ("label-pairs", "label-pairs", {}),

@@ -1,0 +1,63 @@
+"""Last step, ``train bundle``: put the trained parts together in the published file formats.
+
+``ovseg.pth`` is a full OVSeg checkpoint (MaskFormer, the fine-tuned CLIP and its mask prompts), ``sam.pth``
+is Segment Anything's, ``clip.pth`` the CLIP before it was adapted. They are the files of the model
+"sticker-world"; copied to ``weights/sticker-world/`` they are what the program ships.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.training.loop import WEIGHTS_FILE, save_atomically
+from ovseg_demo.training.options import TrainOptions
+
+_SHARPENING = 3.0
+"""What mask logits are multiplied by. Their signs, and so the masks, stay; their stability scores, which a
+short training leaves low, rise over the threshold of the automatic mask generator."""
+
+
+def train(options: TrainOptions) -> Path:
+    """Read what the other steps left in ``options.out``; returns the folder with the three files.
+
+    Raises:
+        CheckpointError: a step has left no weights yet.
+    """
+    folder = options.folder("bundle")
+    adapted = read_checkpoint(_weights(options, "mask-prompts")).clip()
+    proposer = read_checkpoint(_weights(options, "maskformer"), CheckpointKind.OVSEG).maskformer()
+    sam = read_checkpoint(_weights(options, "sam"), CheckpointKind.SAM).sam()
+    unadapted = read_checkpoint(_weights(options, "clip"), CheckpointKind.CLIP).clip()
+    save_atomically({"model": _full_checkpoint(proposer, adapted)}, folder / "ovseg.pth")
+    save_atomically(_half(sharpen(sam)), folder / "sam.pth")
+    save_atomically(_half(unadapted), folder / "clip.pth")
+    return folder
+
+
+def sharpen(sam: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Scale a network's mask logits by :data:`_SHARPENING`, in the last layers that make them."""
+    layers = [name.split(".")[4] for name in sam if "output_hypernetworks_mlps.0." in name]
+    last = f".layers.{max(layers, key=int)}."
+    return {
+        name: tensor * _SHARPENING if "output_hypernetworks_mlps" in name and last in name else tensor
+        for name, tensor in sam.items()
+    }
+
+
+def _weights(options: TrainOptions, step: str) -> Path:
+    return options.out / step / WEIGHTS_FILE
+
+
+def _full_checkpoint(proposer: dict[str, Tensor], clip: dict[str, Tensor]) -> dict[str, Tensor]:
+    """MaskFormer's and CLIP's tensors under the names of a full OVSeg file."""
+    proposer = dict(proposer)
+    non_object = {"clip_adapter.non_object_embedding": proposer.pop("non_object_embedding")}
+    adapter = {f"clip_adapter.clip_model.{name}": tensor for name, tensor in clip.items()}
+    return _half(proposer | non_object | adapter)
+
+
+def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
