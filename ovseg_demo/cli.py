@@ -22,7 +22,7 @@ class Command(NamedTuple):
     """A sub-command.
 
     Attributes:
-        module: with ``add_arguments(parser)`` and ``run(arguments) -> exit code``; imported when it is called.
+        module: with ``add_arguments(parser)`` and ``run(arguments) -> exit code``; imported when called.
         summary: one line for the list of commands.
     """
 

@@ -29,11 +29,13 @@ class Runtime:
     def resolve(cls, device: str = "auto", precision: str = "auto") -> Runtime:
         """Turn what a user asked for into what this machine has.
 
-        ``device="auto"`` takes CUDA, then MPS, then the CPU. ``precision="auto"`` takes bfloat16 where the hardware
-        multiplies it faster than float32, float16 on older CUDA cards and on MPS, and float32 elsewhere.
+        ``device="auto"`` takes CUDA, then MPS, then the CPU. ``precision="auto"`` takes bfloat16 where the
+        hardware multiplies it faster than float32, float16 on older CUDA cards and on MPS, and float32
+        elsewhere.
 
         Raises:
-            DeviceError: an unknown name, an absent device, or float16 on a CPU (where it is a thousand times slower).
+            DeviceError: an unknown name, an absent device, or float16 on a CPU (where it is a thousand times
+                slower).
         """
         found = torch.device(_find_device(device))
         return cls(found, _find_dtype(found.type, precision))
@@ -71,7 +73,9 @@ def _find_dtype(device_type: str, precision: str) -> torch.dtype:
     if precision not in PRECISIONS:
         raise DeviceError(f'There is no precision "{precision}"; choose auto, {", ".join(PRECISIONS)}.')
     if device_type == "cpu" and precision == "float16":
-        raise DeviceError("float16 on a CPU is a thousand times slower than float32; use bfloat16 or float32 there.")
+        raise DeviceError(
+            "float16 on a CPU is a thousand times slower than float32; use bfloat16 or float32 there."
+        )
     return PRECISIONS[precision]
 
 

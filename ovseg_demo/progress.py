@@ -5,7 +5,8 @@ from collections.abc import Callable
 ProgressCallback = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)``: ``stage`` is a constant below, ``0 <= done <= total``.
 
-It may raise :class:`ovseg_demo.errors.Cancelled`; the step then stops at once and leaves nothing half-done behind.
+It may raise :class:`ovseg_demo.errors.Cancelled`; the step then stops at once and leaves nothing half-done
+behind.
 """
 
 PROPOSING = "Proposing masks"

@@ -43,7 +43,7 @@ def test_each_package_has_its_reason_and_licence(requirement):
     [("ovseg_demo", PROGRAM), ("tests", [*ALL, Requirement("packaging"), Requirement("pyyaml")])],
 )
 def test_whatever_is_imported_is_required(folder, requirements):
-    """Pytest brings packaging along, and whoever has detectron2, with which alone it is needed, has PyYAML."""
+    """Pytest brings packaging along; PyYAML is needed only with detectron2, which brings it."""
     declared = {canonicalize_name(requirement.name) for requirement in requirements}
     imported = {module for file in (ROOT / folder).rglob("*.py") for module in top_level_imports(file)}
     foreign = imported - set(sys.stdlib_module_names) - OPTIONAL - {"ovseg_demo", "tests"}
