@@ -111,10 +111,17 @@ class SharedNetwork(Generic[T]):
     Args:
         load: makes it; called at most once, unless it raises.
         key: tells its weights from others; part of cache keys.
+        on_cpu: its twin on the CPU, for what the memory of a GPU is too small for.
+
+    Attributes:
+        key, on_cpu: as above.
     """
 
-    def __init__(self, load: Callable[[], T], key: Hashable | None = None):
+    def __init__(
+        self, load: Callable[[], T], key: Hashable | None = None, on_cpu: SharedNetwork[T] | None = None
+    ):
         self.key = key if key is not None else object()
+        self.on_cpu = on_cpu
         self._load: Callable[[], T] | None = load
         self._network: T | None = None
         self._loading = threading.Lock()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ovseg_demo.caching import SharedNetwork
 from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
@@ -26,6 +26,11 @@ from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator, build_m
 from ovseg_demo.proposals.sam import SamProposalGenerator, build_sam
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.weights_files import WeightsFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
 
 DEFAULT_MODEL = "sticker-world"
 DEFAULT_TEMPLATES = "vild"
@@ -180,21 +185,38 @@ def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:
     )
 
 
+def _share(
+    read: Callable[[], Mapping[str, Tensor]],
+    build: Callable[[Mapping[str, Tensor], Runtime], T],
+    runtime: Runtime,
+    file: _File | None = None,
+) -> SharedNetwork[T]:
+    """A network of weights that are read at once, and its twin on the CPU, for which they are read again.
+
+    The network is known by its file and runtime; without a file, by the runtime alone.
+    """
+    tensors = read()
+    key = runtime if file is None else (file.identity, runtime)
+    on_cpu = None
+    if runtime.device.type != "cpu":
+        on_cpu = SharedNetwork(lambda: build(read(), Runtime.resolve("cpu")), key)
+    return SharedNetwork(lambda: build(tensors, runtime), key, on_cpu)
+
+
 def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> SharedNetwork[ProposalGenerator]:
-    tensors = read_checkpoint(file.path, CheckpointKind.SAM).sam()
-    return SharedNetwork(
-        lambda: SamProposalGenerator(build_sam(tensors), runtime=runtime, **options), (file.identity, runtime)
-    )
+    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> SamProposalGenerator:
+        return SamProposalGenerator(build_sam(tensors), runtime=runtime, **options)
+
+    return _share(lambda: read_checkpoint(file.path, CheckpointKind.SAM).sam(), build, runtime, file)
 
 
 def _share_maskformer(
     file: _File, runtime: Runtime, options: Mapping[str, Any]
 ) -> SharedNetwork[ProposalGenerator]:
-    tensors = read_checkpoint(file.path, CheckpointKind.OVSEG).maskformer()
-    return SharedNetwork(
-        lambda: MaskFormerProposalGenerator(build_maskformer(tensors), runtime=runtime, **options),
-        (file.identity, runtime),
-    )
+    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskFormerProposalGenerator:
+        return MaskFormerProposalGenerator(build_maskformer(tensors), runtime=runtime, **options)
+
+    return _share(lambda: read_checkpoint(file.path, CheckpointKind.OVSEG).maskformer(), build, runtime, file)
 
 
 def _share_detectron2(config: Any, weights: str | Path, runtime: Runtime) -> SharedNetwork[ProposalGenerator]:
@@ -204,8 +226,10 @@ def _share_detectron2(config: Any, weights: str | Path, runtime: Runtime) -> Sha
 
 
 def _share_clip(file: _File, runtime: Runtime, quick_gelu: bool | None) -> SharedNetwork[MaskAdaptedClip]:
-    tensors = read_checkpoint(file.path, CheckpointKind.CLIP).clip()
     activation = file.quick_gelu if quick_gelu is None else quick_gelu
-    return SharedNetwork(
-        lambda: MaskAdaptedClip.from_tensors(tensors, runtime=runtime, quick_gelu=activation), runtime
-    )
+
+    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskAdaptedClip:
+        return MaskAdaptedClip.from_tensors(tensors, runtime=runtime, quick_gelu=activation)
+
+    # Known by its fingerprint besides: the same CLIP in two files shares what was computed with it.
+    return _share(lambda: read_checkpoint(file.path, CheckpointKind.CLIP).clip(), build, runtime)

@@ -83,6 +83,7 @@ class Segmentation:
             share of all scores there, those of other classes and of distractors included. 0 without pixels.
         score_map: what the label map was read off.
         steps: on the way to the result.
+        notes: what was lowered on the way, as a GPU's memory was too small: a phrase for each step.
     """
 
     image: np.ndarray
@@ -95,6 +96,7 @@ class Segmentation:
     scores: np.ndarray
     score_map: ScoreMap
     steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -104,6 +106,7 @@ class Segmentation:
         proposals: Proposals,
         drawing: Drawing,
         steps: Sequence[Step] = (),
+        notes: Sequence[str] = (),
     ) -> Segmentation:
         """Put a result together from what was drawn."""
         class_count = len(vocabulary.classes)
@@ -119,6 +122,7 @@ class Segmentation:
             scores=scores,
             score_map=drawing.score_map,
             steps=tuple(steps),
+            notes=tuple(notes),
         )
 
     @property

@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from ovseg_demo.classification.clip import MaskAdaptedClip
 from ovseg_demo.classification.drawing import Drawing, draw_by_granularity, draw_softly
 from ovseg_demo.classification.labeling import check_granularity, class_probabilities
 from ovseg_demo.errors import ImageError, ModelError, VocabularyError
+from ovseg_demo.fallbacks import compute
 from ovseg_demo.images import ImageSource, load_image
 from ovseg_demo.progress import (
     DRAWING,
@@ -109,6 +110,11 @@ class Segmenter:
         """The prompt templates that are used where none are asked for."""
         return self._templates
 
+    @property
+    def ensemble_weight(self) -> float:
+        """CLIP's share λ in the rule "soft" where none is asked for."""
+        return self._ensemble_weight
+
     def fingerprint(self, *, generator: str | None = None, classifier: str = CLASSIFIERS[0]) -> str:
         """Tells the weights and settings behind a result from all others, in other processes too.
 
@@ -184,10 +190,12 @@ class Segmenter:
             proposals = steps.take(PROPOSING, lambda: self._propose(pixels, generator, progress))
         _check_size(pixels, proposals)
         uses_prompts = classifier == CLASSIFIERS[0]
+        steps.note(PROPOSING, proposals.lowered)
         regions = steps.take(
-            READING_REGIONS, lambda: self._embed_regions(clip, proposals, uses_prompts, progress)
+            READING_REGIONS,
+            lambda: self._embed_regions(clip, proposals, uses_prompts, progress, steps.note),
         )
-        names = steps.take(ENCODING_NAMES, lambda: self._embed_names(clip, vocabulary, progress))
+        names = steps.take(ENCODING_NAMES, lambda: self._embed_names(clip, vocabulary, progress, steps.note))
 
         def draw() -> tuple[Drawing, bool]:
             of_regions = class_probabilities(regions, names, vocabulary)
@@ -199,7 +207,7 @@ class Segmenter:
             return draw_by_granularity(proposals, cells, of_regions, class_count, granularity), False
 
         drawing = steps.take(DRAWING, draw)
-        return Segmentation.of(pixels, vocabulary, proposals, drawing, steps.taken)
+        return Segmentation.of(pixels, vocabulary, proposals, drawing, steps.taken, steps.notes)
 
     def _read_vocabulary(
         self,
@@ -221,8 +229,9 @@ class Segmenter:
         network = self._find("proposal generator", self._generators, generator)
 
         def make() -> Proposals:
-            with network.use(progress) as propose:
-                return propose(image.copy(), progress=progress)  # the caller may write into his own
+            pixels = image.copy()  # the caller may write into his own
+            found, lowered = compute(network, lambda propose: propose(pixels, progress=progress), progress)
+            return replace(found, lowered=lowered) if lowered else found
 
         key = "proposals", content_key(image), network.key, network.get().settings
         proposals, was_cached = self._caches.pictures.get_or_make(key, make, progress)
@@ -236,19 +245,30 @@ class Segmenter:
         proposals: Proposals,
         uses_prompts: bool,
         progress: ProgressCallback,
+        note: Callable[[str, str], None],
     ) -> tuple[np.ndarray, bool]:
         clip = network.get()
         mask_prompts = uses_prompts and clip.has_mask_prompts
 
         def make() -> np.ndarray:
-            with network.use(progress, part="regions"):
-                return clip.embed_regions(proposals, mask_prompts=mask_prompts, progress=progress)
+            embeddings, lowered = compute(
+                network,
+                lambda clip: clip.embed_regions(proposals, mask_prompts=mask_prompts, progress=progress),
+                progress,
+                part="regions",
+            )
+            note(READING_REGIONS, lowered)
+            return embeddings
 
         key = "regions", self._key_of(proposals), network.key, clip.fingerprint, mask_prompts
         return self._caches.pictures.get_or_make(key, make, progress)
 
     def _embed_names(
-        self, network: SharedNetwork[MaskAdaptedClip], vocabulary: Vocabulary, progress: ProgressCallback
+        self,
+        network: SharedNetwork[MaskAdaptedClip],
+        vocabulary: Vocabulary,
+        progress: ProgressCallback,
+        note: Callable[[str, str], None],
     ) -> tuple[np.ndarray, bool]:
         key = network.key, network.get().fingerprint, vocabulary.templates
         names = vocabulary.all_names
@@ -256,16 +276,20 @@ class Segmenter:
         def look_up() -> dict[str, np.ndarray | None]:
             return {name: self._caches.names.get((*key, name)) for name in names}
 
+        def complete(clip: MaskAdaptedClip) -> dict[str, np.ndarray]:
+            embeddings = look_up()  # others may have added some meanwhile
+            missing = [name for name, embedding in embeddings.items() if embedding is None]
+            added = clip.embed_names(missing, vocabulary.templates, progress=progress)
+            for name, embedding in zip(missing, added, strict=True):
+                embeddings[name] = embedding.copy()  # a view would keep all the others in memory
+                self._caches.names.put((*key, name), embeddings[name])
+            return embeddings
+
         embeddings = look_up()
         was_cached = all(embedding is not None for embedding in embeddings.values())
         if not was_cached:
-            with network.use(progress, part="names") as clip:
-                embeddings = look_up()  # others may have added some meanwhile
-                missing = [name for name, embedding in embeddings.items() if embedding is None]
-                added = clip.embed_names(missing, vocabulary.templates, progress=progress)
-                for name, embedding in zip(missing, added, strict=True):
-                    embeddings[name] = embedding.copy()  # a view would keep all the others in memory
-                    self._caches.names.put((*key, name), embeddings[name])
+            embeddings, lowered = compute(network, complete, progress, part="names")
+            note(ENCODING_NAMES, lowered)
         return np.stack([embeddings[name] for name in names]), was_cached
 
     def _arrange(self, proposals: Proposals) -> Arrangement:
@@ -290,10 +314,16 @@ class Segmenter:
 
 
 class _Steps:
-    """Does steps, and notes how long each took and whether its result was cached."""
+    """Does steps, and notes how long each took, if its result was cached, and what was lowered."""
 
     def __init__(self) -> None:
         self.taken: list[Step] = []
+        self.notes: list[str] = []
+
+    def note(self, stage: str, lowered: str) -> None:
+        """Note what was lowered, if anything."""
+        if lowered:
+            self.notes.append(f"{stage}: {lowered}, as the GPU's memory was too small")
 
     def take(self, stage: str, work: Callable[[], tuple[T, bool]]) -> T:
         start = time.perf_counter()

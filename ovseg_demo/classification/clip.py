@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -93,6 +94,13 @@ class MaskAdaptedClip:
     def input_size(self) -> int:
         """Side of the square regions it reads, in pixels."""
         return self._model.visual.image_size[0]
+
+    def lighter(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
+        """Variants that need less and less memory and share the network, and what is lowered in each."""
+        for lowered, tokens in (("smaller batches", self._tokens_per_batch // 8), ("one at a time", 1)):
+            variant = copy(self)
+            variant._tokens_per_batch = tokens
+            yield lowered, variant
 
     @torch.inference_mode()
     def embed_regions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,10 +38,12 @@ class Proposals:
         packed_masks: uint8 (N, h, ceil(w / 8)), ``np.packbits`` along the last axis.
         boxes: int32 (N, 4), tight boxes xyxy with exclusive end, in working pixels.
         scores: float32 (N,), the generator's own quality estimate, higher is better.
-        working_image: uint8 RGB (h, w, 3), the image resized to the working resolution; regions are cropped from it.
+        working_image: uint8 RGB (h, w, 3), the image resized to the working resolution; regions are cropped
+            from it.
         image_size: (height, width) of the image that was given.
         generator: name of the generator: "sam", "maskformer" or "detectron2".
         queries: MaskFormer's soft masks and class embeddings; ``None`` for other generators.
+        lowered: what was lowered as memory was too small, such as "masks of 640 pixels"; else empty.
     """
 
     packed_masks: np.ndarray
@@ -50,6 +53,7 @@ class Proposals:
     image_size: tuple[int, int]
     generator: str
     queries: MaskQueries | None = None
+    lowered: str = ""
 
     @classmethod
     def from_masks(
@@ -69,7 +73,8 @@ class Proposals:
         masks = np.asarray(masks, dtype=bool)
         if masks.ndim != 3 or masks.shape[1:] != working_image.shape[:2] or len(masks) != len(scores):
             raise ValueError(
-                f"masks {masks.shape}, scores {np.shape(scores)} and working image {working_image.shape} disagree"
+                f"masks {masks.shape}, scores {np.shape(scores)} and working image {working_image.shape} "
+                "disagree"
             )
         return cls(
             packed_masks=np.packbits(masks, axis=-1),
@@ -113,16 +118,26 @@ class ProposalGenerator(Protocol):
 
     Attributes:
         name: "sam", "maskformer" or "detectron2".
-        settings: hashable; with the image's content and the weights it determines the proposals (a cache key).
+        settings: hashable; with the image's content and the weights it determines the proposals (a cache
+            key).
     """
 
     name: str
 
     @property
-    def settings(self) -> tuple: ...
+    def settings(self) -> tuple:
+        """As above."""
+        ...
 
     def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
         """Propose masks for an RGB uint8 image (H, W, 3)."""
+        ...
+
+    def lighter(self) -> Iterator[tuple[str, ProposalGenerator]]:
+        """Variants that need less and less memory: what is lowered in each, and the variant.
+
+        They share this generator's network.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ class Detectron2ProposalGenerator:
         proposals = Proposals.from_masks(masks[nonempty], scores[nonempty], image, image.shape[:2], self.name)
         progress(PROPOSING, 1, 1)
         return proposals
+
+    def lighter(self) -> Iterator[tuple[str, Detectron2ProposalGenerator]]:
+        """No variants: the config alone decides over sizes."""
+        return iter(())
 
 
 def read_masks(outputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

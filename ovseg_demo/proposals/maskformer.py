@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -116,6 +119,12 @@ class MaskFormerProposalGenerator:
             generator=self.name,
             queries=queries,
         )
+
+    def lighter(self) -> Iterator[tuple[str, MaskFormerProposalGenerator]]:
+        """The variant that needs less memory: it sees the picture at half the size."""
+        variant = copy(self)
+        variant.min_size, variant.max_size = max(1, self.min_size // 2), max(1, self.max_size // 2)
+        yield f"masks of {variant.min_size} pixels", variant
 
     def _binarise(
         self, mask_logits: Tensor, padded_size: tuple[int, int], working_size: tuple[int, int]
