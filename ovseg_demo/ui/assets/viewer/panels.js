@@ -1,0 +1,90 @@
+// The panels beside the map. Names are visitors' words: they only ever become text nodes.
+
+/** An element with a class, attributes and children; strings become text. */
+function make(tag, className, children = [], attributes = {}) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  for (const child of [].concat(children)) node.append(child);
+  return node;
+}
+
+const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
+const fullName = (entry) => [entry.name, ...(entry.synonyms || [])].join(" / ");
+const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+
+/** Fill the legend; `act(index, "hover" | "leave" | "click")` is told what the visitor does with a class. */
+function fillLegend(panel, map, act) {
+  const found = map.classes.filter((entry) => entry.isFound);
+  const missing = map.classes.filter((entry) => !entry.isFound);
+  const widest = Math.max(...found.map((entry) => entry.share), 1e-6);
+  const parts = [make("h3", "", [make("span", "", "Found"), make("small", "", "share"), make("small", "", "score")])];
+  if (!found.length) parts.push(make("p", "hint", "None of these words is in the picture. The best near misses:"));
+  parts.push(...found.map((entry) => legendEntry(entry, entry.share / widest, act)));
+  if (map.unlabelled >= 0.0005) {
+    parts.push(make("div", "entry rest", [make("i", "swatch"), make("span", "name", "unlabelled"), make("span", "share", percent(map.unlabelled))]));
+  }
+  if (missing.length) {
+    parts.push(make("h3", "", [make("span", "", "Not found"), make("small", "", ""), make("small", "", "best score")]));
+    parts.push(...missing.map((entry) => legendEntry(entry, 0, act)));
+  }
+  panel.replaceChildren(...parts);
+}
+
+function legendEntry(entry, length, act) {
+  const row = make("button", entry.isFound ? "entry" : "entry missing", [
+    make("i", "swatch"),
+    make("span", "name", fullName(entry)),
+    make("span", "share", entry.isFound ? percent(entry.share) : ""),
+    make("span", "score", entry.score.toFixed(2)),
+  ], { type: "button", "data-index": entry.index, "aria-pressed": "false", title: fullName(entry) });
+  row.style.setProperty("--color", entry.color);
+  row.style.setProperty("--length", length);
+  if (!entry.isFound) return row;
+  for (const name of ["pointerenter", "focus"]) row.addEventListener(name, () => act(entry.index, "hover"));
+  for (const name of ["pointerleave", "blur"]) row.addEventListener(name, () => act(entry.index, "leave"));
+  row.addEventListener("click", () => act(entry.index, "click"));
+  return row;
+}
+
+const GENERATOR_NAMES = { sam: "Segment Anything", maskformer: "MaskFormer", detectron2: "detectron2" };
+
+/** Tell how many masks were proposed and how many are in use. */
+function fillMasks(panel, masks, map) {
+  const title = make("h3", "", [make("span", "", "Masks")]);
+  const lines = [make("p", "", [make("b", "", count(masks.count, "mask")), ` proposed by ${GENERATOR_NAMES[masks.generator] || masks.generator}, each in a colour of its own, the small above the large.`])];
+  if (map) lines.push(make("p", "", [make("b", "", `${map.kept.length.toLocaleString("en")} in use`), " are bright and edged: at this granularity they decide the map. The others are pale."]));
+  panel.replaceChildren(title, ...lines);
+}
+
+/** Tell why a pixel is labelled as it is: bars of the top classes, and the masks that decided. */
+function fillWhy(panel, why, close) {
+  const closer = make("button", "close", "×", { type: "button", "aria-label": "Close" });
+  closer.addEventListener("click", close);
+  const title = make("h3", "", [make("span", "", "Why?"), closer]);
+  if (!why.classes.length) {
+    panel.replaceChildren(title, make("p", "", "No mask in use covers this pixel, so it has no label. A lower granularity uses more masks."));
+    return;
+  }
+  const bars = why.classes.map((entry) => {
+    const bar = make("div", "bar", [make("span", "name", entry.name), make("i"), make("span", "score", entry.share.toFixed(2))], { title: entry.name });
+    bar.style.setProperty("--color", entry.color || "var(--faint)");
+    bar.style.setProperty("--length", entry.share);
+    if (entry.isDistractor) bar.classList.add("hidden-name");
+    return bar;
+  });
+  const rest = why.others ? [make("p", "hint", `and ${count(why.others, "more word")}`)] : [];
+  panel.replaceChildren(title, make("p", "", verdict(why)), ...bars, ...rest, make("p", "hint", decided(why)));
+}
+
+function verdict(why) {
+  const name = make("b", "", why.name);
+  if (why.isLabelled) return make("span", "", [name, " wins here."]);
+  return make("span", "", ["The hidden word ", name, " wins here, so the pixel stays unlabelled."]);
+}
+
+function decided(why) {
+  const first = why.masks[0];
+  if (why.maskCount === 1) return `One mask lies over this pixel: number ${first.index + 1} of ${why.proposalCount}, outlined.`;
+  return `${count(why.maskCount, "mask")} lie over this pixel. Number ${first.index + 1} of ${why.proposalCount}, outlined, decided with ${Math.round(100 * first.part)} % of the score.`;
+}

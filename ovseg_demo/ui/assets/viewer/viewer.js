@@ -1,0 +1,465 @@
+// The viewer: keeps the newest message of each channel and paints what they say. Gradio gives `element`,
+// `props` (the channels), `watch` and `trigger`; everything here happens in the browser, without the server,
+// but for the events that are triggered by name.
+
+const viewer = element.querySelector(".viewer");
+const find = (selector) => viewer.querySelector(selector);
+const findAll = (selector) => [...viewer.querySelectorAll(selector)];
+const frame = find(".frame");
+const layers = { map: find("canvas.map"), other: find("canvas.other"), marks: find("canvas.marks") };
+
+const options = { opacity: 0.6, labels: true, outlines: true, ...restoreOptions() };
+const state = {
+  picture: null, // the message on the page, and for maps and masks their unpacked labels
+  map: null,
+  other: null,
+  masks: null,
+  why: null,
+  mode: "map",
+  compare: "picture",
+  divider: 0.5,
+  hovered: null, // a class index, from the legend
+  pinned: null,
+  hoveredMask: 0,
+  file: 0,
+};
+
+// ---- messages
+
+const isFilled = (message) => Boolean(message && Object.keys(message).length);
+const seen = {}; // the raw messages, to tell what has changed
+
+function receive() {
+  for (const channel of Object.keys(receivers)) {
+    const text = JSON.stringify(props[channel] ?? {});
+    if (seen[channel] === text) continue;
+    seen[channel] = text;
+    receivers[channel](JSON.parse(text));
+  }
+}
+
+const receivers = {
+  picture(message) {
+    if (state.picture && message.number === state.picture.number && message.file) return;
+    state.picture = message.file ? message : null;
+    forgetMaps();
+    const image = find("img.picture");
+    if (!state.picture) {
+      image.removeAttribute("src");
+    } else {
+      image.src = message.file.url;
+      frame.style.setProperty("--width", message.width);
+      frame.style.setProperty("--height", message.height);
+      if (matchMedia("(max-width: 900px)").matches) element.scrollIntoView({ behavior: "smooth" });
+    }
+    update();
+  },
+  map: (message) => receiveLabels("map", message),
+  other: (message) => receiveLabels("other", message),
+  masks: (message) => receiveLabels("masks", message),
+  why: (message) => receiveLabels("why", message, message.mask),
+  progress(message) {
+    const work = find(".work");
+    work.hidden = !isFilled(message);
+    viewer.classList.toggle("busy", !work.hidden);
+    if (work.hidden) return;
+    find(".work-label").textContent = message.label;
+    const bar = find(".work-bar");
+    bar.classList.toggle("endless", message.fraction < 0);
+    bar.style.width = message.fraction < 0 ? "" : `${100 * message.fraction}%`;
+  },
+  status(message) {
+    find(".status").textContent = message.text || "";
+  },
+  file(message) {
+    if (!message.file || message.number <= state.file) return;
+    state.file = message.number;
+    find(".actions").classList.remove("waiting");
+    make("a", "", "", { href: message.file.url, download: message.name }).click();
+  },
+};
+
+const tickets = {}; // of each channel the newest; unpacking takes a moment, in which something newer may come
+
+/** Unpack and keep labels, unless there is something newer or they belong to another picture. */
+async function receiveLabels(channel, message, packed = message.labels) {
+  const ticket = (tickets[channel] = (tickets[channel] || 0) + 1);
+  const labels = packed ? await readLabels(packed) : null;
+  if (ticket !== tickets[channel]) return;
+  if (isFilled(message)) {
+    if (!state.picture || message.picture !== state.picture.number) return;
+    if (state[channel] && state[channel].number > message.number) return;
+  }
+  state[channel] = isFilled(message) ? { ...message, labels } : null;
+  if (channel === "map") receiveMap();
+  update();
+}
+
+function receiveMap() {
+  const map = state.map;
+  if (map && state.pinned !== null && !map.classes.some((entry) => entry.index === state.pinned && entry.isFound)) state.pinned = null;
+  state.hovered = null;
+  if (!map) {
+    state.why = null;
+    return;
+  }
+  fillLegend(find(".legend"), map, actOnClass);
+  allowComparison(map.noComparison);
+  showLink(map.link);
+  if (state.why) pick(state.why.x, state.why.y); // other words, another reason
+}
+
+function forgetMaps() {
+  Object.assign(state, { map: null, other: null, masks: null, why: null, hovered: null, pinned: null });
+  for (const channel of ["map", "other", "masks", "why"]) delete seen[channel];
+}
+
+// ---- painting
+
+let isDue = false;
+
+/** Repaint before the next frame, once for however many changes. */
+function update() {
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => {
+    isDue = false;
+    paint();
+  });
+}
+
+function paint() {
+  const { picture, map, masks, other } = state;
+  const isComparing = state.mode === "compare" && Boolean(map);
+  const comparesClips = isComparing && state.compare === "clips" && Boolean(other);
+  const showsMasks = Boolean(masks) && (state.mode === "masks" || !map);
+  viewer.dataset.state = !picture ? "empty" : map ? "map" : masks ? "masks" : "picture";
+  viewer.dataset.mode = state.mode;
+  viewer.dataset.map = map ? map.number : "";
+  viewer.dataset.compare = state.compare;
+  if (showsMasks) paintMasks(layers.map);
+  else if (map) paintMap(layers.map, map);
+  if (comparesClips) paintMap(layers.other, other);
+  layers.map.hidden = !(showsMasks || map);
+  layers.other.hidden = !comparesClips;
+  paintMarks();
+  placeDivider(isComparing);
+  showTags(isComparing, comparesClips);
+  placeNames(showsMasks || isComparing ? null : map);
+  showPanels(showsMasks);
+  for (const row of findAll(".legend .entry[data-index]")) {
+    const isPinned = Number(row.dataset.index) === state.pinned;
+    row.setAttribute("aria-pressed", String(isPinned));
+  }
+}
+
+function paintMap(canvas, map) {
+  const focus = state.mode === "map" ? state.hovered ?? state.pinned : null;
+  const size = Math.max(...map.classes.map((entry) => entry.index)) + 2;
+  const fill = new Uint32Array(size), line = new Uint32Array(size), group = new Uint16Array(size);
+  for (const entry of map.classes) {
+    const value = entry.index + 1, isLit = focus === null || focus === entry.index;
+    fill[value] = pixelColor(entry.color, isLit ? options.opacity : 0.12 * options.opacity);
+    line[value] = isLit && (options.outlines || focus !== null) ? pixelColor(entry.color, Math.max(0.9, options.opacity)) : 0;
+    group[value] = isLit ? value : 0;
+  }
+  const drawsLines = options.outlines || focus !== null;
+  paintLabels(canvas, map.labels, { fill, line: drawsLines ? line : null, group, width: lineWidth(map.labels) });
+}
+
+function paintMasks(canvas) {
+  const { masks, map } = state;
+  const size = masks.count + 1;
+  const fill = new Uint32Array(size), line = new Uint32Array(size), group = new Uint16Array(size);
+  const kept = map ? new Set(map.kept) : null;
+  masks.colors.forEach((color, index) => {
+    const isKept = !kept || kept.has(index), isHovered = state.hoveredMask === index + 1;
+    fill[index + 1] = pixelColor(color, isHovered ? 0.85 : isKept ? options.opacity : 0.35 * options.opacity);
+    line[index + 1] = isKept || isHovered ? pixelColor(color, 0.95) : 0;
+    group[index + 1] = isKept || isHovered ? index + 1 : 0;
+  });
+  paintLabels(canvas, masks.labels, { fill, line, group, width: lineWidth(masks.labels) });
+}
+
+/** The outline of the mask that decided, and the pixel that was asked about. */
+function paintMarks() {
+  const { why, picture } = state;
+  const isShown = Boolean(why && picture && why.picture === picture.number && state.mode === "map");
+  layers.marks.hidden = !(isShown && why.labels);
+  if (!layers.marks.hidden) {
+    const width = 1.5 * lineWidth(why.labels);
+    const line = new Uint32Array([0, pixelColor("#101014", 0.95)]);
+    paintLabels(layers.marks, why.labels, { fill: new Uint32Array(2), line, group: new Uint16Array([0, 1]), width });
+  }
+  const pin = find(".pin");
+  pin.hidden = !isShown;
+  if (isShown) {
+    pin.style.left = `${(100 * (why.x + 0.5)) / picture.width}%`;
+    pin.style.top = `${(100 * (why.y + 0.5)) / picture.height}%`;
+  }
+}
+
+/** Canvas pixels of a line that is about 1.5 pixels wide on the page. */
+const lineWidth = (labels) => Math.max(1, Math.round((1.4 * labels.width) / (frame.clientWidth || labels.width)));
+
+/** Write names where the server says that their regions are; names of smaller regions make way. */
+function placeNames(map) {
+  const layer = find(".names");
+  layer.replaceChildren();
+  if (!map || !options.labels) return;
+  const focus = state.hovered ?? state.pinned;
+  const taken = [];
+  for (const entry of map.classes.filter((one) => one.point && (focus === null || one.index === focus))) {
+    const tag = make("span", "", entry.name);
+    tag.style.cssText = `--color: ${entry.color}; --ink: ${entry.ink}`;
+    layer.append(tag);
+    const box = freeBox(entry.point, tag.offsetWidth, tag.offsetHeight, taken);
+    if (!box) {
+      tag.remove();
+      continue;
+    }
+    taken.push(box);
+    tag.style.left = `${box.left}px`;
+    tag.style.top = `${box.top}px`;
+  }
+}
+
+function freeBox([x, y], width, height, taken) {
+  const left = Math.min(Math.max(0, x * frame.clientWidth - width / 2), Math.max(0, frame.clientWidth - width));
+  for (const rows of [0, -1, 1, -2, 2]) {
+    const top = Math.min(Math.max(0, y * frame.clientHeight - height / 2 + rows * height), Math.max(0, frame.clientHeight - height));
+    const box = { left, top, right: left + width, bottom: top + height };
+    if (!taken.some((one) => one.left < box.right && box.left < one.right && one.top < box.bottom && box.top < one.bottom)) return box;
+  }
+  return null;
+}
+
+function placeDivider(isComparing) {
+  const divider = find(".divider"), at = 100 * state.divider;
+  divider.hidden = !isComparing;
+  divider.style.left = `${at}%`;
+  divider.setAttribute("aria-valuenow", String(Math.round(at)));
+  layers.map.style.clipPath = isComparing ? `inset(0 0 0 ${at}%)` : "";
+  layers.other.style.clipPath = isComparing ? `inset(0 ${100 - at}% 0 0)` : "";
+}
+
+const CLASSIFIER_NAMES = {
+  "mask-adapted": "mask-adapted CLIP",
+  "mask-adapted-no-prompts": "adapted, without mask prompts",
+  "un-adapted": "CLIP as it is",
+};
+
+function showTags(isComparing, comparesClips) {
+  const [left, right] = [find(".side-left"), find(".side-right")];
+  left.hidden = right.hidden = !isComparing;
+  if (!isComparing) return;
+  left.textContent = comparesClips ? CLASSIFIER_NAMES[state.other.classifier] : "picture";
+  right.textContent = comparesClips ? CLASSIFIER_NAMES[state.map.classifier] : "map";
+}
+
+function showPanels(showsMasks) {
+  find(".side").hidden = !(state.map || state.masks);
+  find(".legend").hidden = showsMasks || !state.map;
+  find(".masks-card").hidden = !showsMasks;
+  if (showsMasks) fillMasks(find(".masks-card"), state.masks, state.map);
+  const why = find(".why");
+  why.hidden = !(state.why && state.mode === "map");
+  if (!why.hidden) fillWhy(why, state.why, closeWhy);
+  find(".actions").hidden = !state.map;
+}
+
+// ---- what the visitor does
+
+function actOnClass(index, action) {
+  if (action === "click") state.pinned = state.pinned === index ? null : index;
+  state.hovered = action === "hover" ? index : null;
+  update();
+}
+
+function pick(x, y) {
+  trigger("pick", { x, y });
+}
+
+function closeWhy() {
+  state.why = null;
+  update();
+}
+
+/** Where in the picture a pointer is, as fractions; null outside. */
+function placeOf(event) {
+  const box = frame.getBoundingClientRect();
+  const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
+  return x >= 0 && x < 1 && y >= 0 && y < 1 ? [x, y] : null;
+}
+
+frame.addEventListener("click", (event) => {
+  const place = placeOf(event);
+  if (!place || !state.map || state.mode !== "map") return;
+  pick(Math.floor(place[0] * state.picture.width), Math.floor(place[1] * state.picture.height));
+});
+
+frame.addEventListener("pointermove", (event) => {
+  const place = placeOf(event);
+  if (state.mode === "compare" && event.buttons === 1) moveDivider(place ? place[0] : state.divider);
+  showTip(event, place);
+});
+frame.addEventListener("pointerdown", (event) => {
+  const place = placeOf(event);
+  if (state.mode !== "compare" || !place) return;
+  frame.setPointerCapture(event.pointerId);
+  moveDivider(place[0]);
+});
+frame.addEventListener("pointerleave", () => showTip(null, null));
+find(".divider").addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  moveDivider(state.divider + step);
+});
+
+function moveDivider(at) {
+  state.divider = Math.min(1, Math.max(0, at));
+  placeDivider(Boolean(state.map));
+}
+
+/** Name what is under the pointer, and point it out in the legend. */
+function showTip(event, place) {
+  const tip = find(".tip");
+  const map = state.mode === "compare" && state.compare === "clips" && state.other && place && place[0] < state.divider ? state.other : state.map;
+  const isOnPicture = state.mode === "compare" && state.compare === "picture" && place && place[0] < state.divider;
+  const label = place && map && !isOnPicture && state.mode !== "masks" ? labelAt(map.labels, ...place) : 0;
+  for (const row of findAll(".legend .entry.pointed")) row.classList.remove("pointed");
+  hoverMask(place && state.masks && (state.mode === "masks" || !state.map) ? labelAt(state.masks.labels, ...place) : 0);
+  tip.hidden = !label;
+  if (!label) return;
+  const entry = map.classes.find((one) => one.index === label - 1);
+  tip.replaceChildren(make("i", "swatch"), make("b", "", entry.name), make("span", "", `${percent(entry.share)} · ${entry.score.toFixed(2)}`));
+  tip.style.setProperty("--color", entry.color);
+  const box = find(".stage").getBoundingClientRect();
+  const left = Math.min(event.clientX - box.left + 14, box.width - tip.offsetWidth - 4);
+  const top = event.clientY - box.top + 18 + tip.offsetHeight > box.height ? event.clientY - box.top - tip.offsetHeight - 10 : event.clientY - box.top + 18;
+  tip.style.transform = `translate(${Math.max(4, left)}px, ${top}px)`;
+  const row = find(`.legend .entry[data-index="${entry.index}"]`);
+  if (row) row.classList.add("pointed");
+}
+
+function hoverMask(label) {
+  if (state.hoveredMask === label) return;
+  state.hoveredMask = label;
+  update();
+}
+
+function choose(attribute, value) {
+  for (const button of findAll(`[data-${attribute}][role=tab]`)) {
+    button.setAttribute("aria-selected", String(button.dataset[attribute] === value));
+  }
+  state[attribute] = value;
+  tellComparison();
+  update();
+}
+
+/** Offer to compare classifiers, or tell why that is impossible. */
+function allowComparison(obstacle) {
+  const button = find("[data-compare=clips]");
+  button.disabled = Boolean(obstacle);
+  button.title = obstacle || "The same masks, named by CLIP as it is and by mask-adapted CLIP";
+  if (obstacle && state.compare === "clips") choose("compare", "picture");
+}
+
+/** The other classifier's map is made when somebody wants to see it, and kept up to date while they do. */
+function tellComparison() {
+  const wants = state.mode === "compare" && state.compare === "clips";
+  if (wants === state.wantsOther) return;
+  state.wantsOther = wants;
+  trigger("compare", { on: wants });
+}
+
+for (const attribute of ["mode", "compare"]) {
+  for (const button of findAll(`.viewer-bar [data-${attribute}]`)) {
+    button.addEventListener("click", () => choose(attribute, button.dataset[attribute]));
+  }
+}
+
+for (const input of findAll("[data-option]")) {
+  const name = input.dataset.option, isCheck = input.type === "checkbox";
+  if (isCheck) input.checked = options[name];
+  else input.value = options[name];
+  input.addEventListener("input", () => {
+    options[name] = isCheck ? input.checked : Number(input.value);
+    saveOptions();
+    update();
+  });
+}
+
+find(".cancel").addEventListener("click", () => {
+  find(".work-label").textContent = "Stopping …";
+  trigger("cancel");
+});
+
+for (const button of findAll("[data-file]")) {
+  button.addEventListener("click", () => {
+    find(".actions").classList.add("waiting");
+    setTimeout(() => find(".actions").classList.remove("waiting"), 20000);
+    trigger("save", { kind: button.dataset.file, ...options });
+  });
+}
+
+find(".copy-link").addEventListener("click", async (event) => {
+  const button = event.currentTarget;
+  showLink(state.map && state.map.link, true);
+  try {
+    await navigator.clipboard.writeText(location.href);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "In the address bar"; // where the page is not served securely, there is no clipboard
+  }
+  setTimeout(() => (button.textContent = "Link"), 2500);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  state.pinned = null;
+  closeWhy();
+});
+
+// ---- live edits: whatever carries the class "live" updates the map as it changes
+
+let edit = null;
+document.addEventListener("input", (event) => {
+  if (!event.target.closest(".live")) return;
+  clearTimeout(edit);
+  edit = setTimeout(() => trigger("edit"), 80);
+});
+
+// ---- the address bar, and what this browser remembers
+
+let link = null;
+
+/** Let the address restore words and settings; browsers forbid doing so at typing speed. */
+function showLink(query, atOnce = false) {
+  if (!query) return;
+  clearTimeout(link);
+  link = setTimeout(() => history.replaceState(history.state, "", location.pathname + query + location.hash), atOnce ? 0 : 800);
+  if (atOnce) history.replaceState(history.state, "", location.pathname + query + location.hash);
+}
+
+function restoreOptions() {
+  try {
+    return JSON.parse(localStorage.getItem("ovseg-view")) || {};
+  } catch {
+    return {};
+  }
+}
+
+function saveOptions() {
+  try {
+    localStorage.setItem("ovseg-view", JSON.stringify(options));
+  } catch {
+    // Private windows may forbid it; then nothing is remembered.
+  }
+}
+
+new ResizeObserver(update).observe(frame);
+watch(Object.keys(props), receive);
+receive();
+paint();

@@ -1,0 +1,89 @@
+"""Long work in a thread of its own, and what it reports, as an iterator."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ovseg_demo.errors import Cancelled
+from ovseg_demo.ui.session import Run
+
+T = TypeVar("T")
+
+_PERIOD = 0.12  # seconds between two reports of progress: smooth to look at, cheap to send
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is: ``done`` of ``total``, as :data:`ovseg_demo.progress.ProgressCallback` gets it."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class Background(Generic[T]):
+    """Does work in a thread. Iterating gives its results and, between them, its newest progress.
+
+    The iterator ends when the work does or when the run is not wanted any more; then the work stops at its
+    next report of progress. An error of the work is raised from the iterator.
+
+    Args:
+        run: says whether the work is still wanted.
+        work: gets this object, and calls :meth:`report` and :meth:`show`.
+    """
+
+    def __init__(self, run: Run, work: Callable[[Background[T]], None]):
+        self.stages: set[str] = set()
+        self._run = run
+        self._work = work
+        self._news: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._progress: Progress | None = None
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """The progress callback for the work; raises :class:`Cancelled` when it is not wanted any more."""
+        self._run.check()
+        self.stages.add(stage)
+        self._progress = Progress(stage, done, total)
+
+    def show(self, result: T) -> None:
+        """Hand a result out."""
+        self._run.check()
+        self._news.put(result)
+
+    def __iter__(self) -> Iterator[T | Progress]:
+        threading.Thread(target=self._do, daemon=True).start()
+        told = None
+        while self._run.is_wanted:
+            try:
+                news = self._news.get(timeout=_PERIOD)
+            except queue.Empty:
+                if self._progress is not told:
+                    told = self._progress
+                    yield told
+                continue
+            if isinstance(news, _End):
+                if news.error is not None:
+                    raise news.error
+                return
+            yield news
+
+    def _do(self) -> None:
+        try:
+            self._work(self)
+        except Cancelled:
+            self._news.put(_End())
+        except BaseException as error:
+            self._news.put(_End(error))
+        else:
+            self._news.put(_End())
+
+
+@dataclass(frozen=True)
+class _End:
+    """The last of the news."""
+
+    error: BaseException | None = None

@@ -1,0 +1,93 @@
+"""The page's own components: HTML that a script of ours brings to life, and Gradio's picture input, tamed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from ovseg_demo.errors import ImageError
+from ovseg_demo.ui.assets import read_assets
+from ovseg_demo.ui.guide import CHANNELS
+
+
+class Panel(gr.HTML):
+    """HTML with a script, which talks with the server through the value, the channels and the triggers.
+
+    Attributes:
+        html: an asset, or a piece of HTML.
+        scripts: assets, which run one after the other in one scope.
+        channels: props that the server sets and the script watches.
+        triggers: events that the script raises.
+    """
+
+    html: ClassVar[str] = ""
+    scripts: ClassVar[tuple[str, ...]] = ()
+    channels: ClassVar[tuple[str, ...]] = ()
+    triggers: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **options: Any):
+        fixed = {
+            "html_template": read_assets(self.html) if self.html.endswith(".html") else self.html,
+            "js_on_load": read_assets(*self.scripts),
+            "apply_default_css": False,
+        }
+        super().__init__(**{channel: {} for channel in self.channels} | options | fixed)
+
+    def __getattr__(self, name: str) -> Any:
+        """Gradio takes every word in quotes in a script for an event; only ours are."""
+        if name not in self.triggers:
+            raise AttributeError(f'"{type(self).__name__}" has no attribute "{name}"')
+        return super().__getattr__(name)
+
+
+class Viewer(Panel):
+    """The picture, its map, legend, and all that can be done with them."""
+
+    html = "viewer/viewer.html"
+    scripts = ("viewer/labels.js", "viewer/panels.js", "viewer/viewer.js")
+    channels = CHANNELS
+    triggers = ("pick", "compare", "cancel", "save", "edit")
+
+
+class Chips(Panel):
+    """What was understood of the words."""
+
+    html = '<div class="chips" role="status" aria-live="polite"></div>'
+    scripts = ("chips.js",)
+
+
+class Pills(Panel):
+    """Texts to choose from."""
+
+    html = '<div class="pills"></div>'
+    scripts = ("pills.js",)
+    triggers = ("choose",)
+
+
+class Gallery(Panel):
+    """Examples to choose from."""
+
+    html = '<div class="gallery" role="group" aria-label="Examples"></div>'
+    scripts = ("gallery.js",)
+    triggers = ("choose",)
+
+
+class PictureInput(gr.Image):
+    """Hands on the file that was uploaded, untouched, for :func:`ovseg_demo.images.load_image` to read.
+
+    Gradio's own decoding turns no picture upright, cuts 16-bit pixels to white, and reads any format.
+    """
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """The path of the file, which Gradio has found to be among the uploads."""
+        if payload is None:
+            return None
+        if not payload.path:
+            raise ImageError("The picture came without a file; upload it.")
+        return payload.path
+
+    def get_block_name(self) -> str:
+        """What the browser draws it with."""
+        return "image"

@@ -1,0 +1,92 @@
+"""The examples: pictures with words that suit them, from a manifest.
+
+A manifest is a JSON list of entries: "image" (a file beside it), "title", "classes" (the words), "generator"
+and "granularity". Photographs also have "credit" (who made it, and its licence) and ``"kind": "photograph"``;
+all others are scenes of Sticker World, which the bundled model knows, and tell the "seed" of each.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+STICKERS, PHOTOGRAPH = "stickers", "photograph"
+
+_THUMBNAIL = (240, 180)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture with words that suit it.
+
+    Attributes:
+        path: of the picture.
+        title: two or three words.
+        words: class names, as one would type them.
+        generator: of the proposals.
+        granularity: from 0 to 1.
+        kind: :data:`STICKERS` or :data:`PHOTOGRAPH`.
+        credit: who made the picture, and its licence.
+    """
+
+    path: Path
+    title: str
+    words: str
+    generator: str = "sam"
+    granularity: float = 0.8
+    kind: str = STICKERS
+    credit: str = ""
+
+
+def load_examples(folder: Path = EXAMPLES) -> tuple[Example, ...]:
+    """The examples of a folder, in the order of its ``manifest.json``; none where there is no such file."""
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return ()
+    return tuple(
+        Example(
+            path=folder / entry["image"],
+            title=entry["title"],
+            words=entry["classes"],
+            generator=entry["generator"],
+            granularity=float(entry["granularity"]),
+            kind=entry.get("kind", STICKERS),
+            credit=entry.get("credit", ""),
+        )
+        for entry in json.loads(manifest.read_text(encoding="utf-8"))
+    )
+
+
+def examples_for(examples: Sequence[Example], knows_photographs: bool) -> list[Example]:
+    """Those that suit a model: photographs, or scenes of Sticker World if it knows only those."""
+    kind = PHOTOGRAPH if knows_photographs else STICKERS
+    return [example for example in examples if example.kind == kind]
+
+
+def gallery_value(examples: Sequence[Example]) -> list[dict[str, Any]]:
+    """What the gallery shows: titles, words, credits and small pictures."""
+    return [
+        {
+            "title": example.title,
+            "words": example.words,
+            "credit": example.credit,
+            "thumbnail": _thumbnail(example.path),
+        }
+        for example in examples
+    ]
+
+
+def _thumbnail(path: Path) -> str:
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        ImageOps.fit(picture.convert("RGB"), _THUMBNAIL).save(buffer, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

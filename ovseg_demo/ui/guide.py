@@ -1,0 +1,280 @@
+"""Leads a visitor from a picture and words to a map: every step of the page, without a word of Gradio.
+
+Each step gives *updates*: messages (:mod:`.messages`) by the channel of the page that they are for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ovseg_demo.downloads import download_model
+from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
+from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
+from ovseg_demo.segmentation import Segmentation, Step
+from ovseg_demo.segmenter import CLASSIFIERS
+from ovseg_demo.ui import exports, messages, wording
+from ovseg_demo.ui.background import Background, Progress
+from ovseg_demo.ui.messages import EMPTY, Message
+from ovseg_demo.ui.offers import Offer, Offers
+from ovseg_demo.ui.pictures import Picture, Pictures, display_jpeg
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import Run, Session, Shown
+from ovseg_demo.ui.settings import PageSettings
+
+Updates = dict[str, Message]
+
+CHANNELS = ("picture", "masks", "map", "other", "why", "progress", "status", "file")
+"""What the viewer listens to; "chips" goes elsewhere."""
+
+_UNADAPTED = CLASSIFIERS[2]
+_PLACEHOLDER = "object"  # regions can be read before there are words, but the engine wants one
+
+
+class Guide:
+    """What visitors can do. It remembers nothing of them: that is in their :class:`Session`.
+
+    Args:
+        offers: the models.
+        settings: limits and permissions.
+        publish: keeps bytes under a file name, and gives Gradio's record of that file.
+    """
+
+    def __init__(self, offers: Offers, settings: PageSettings, publish: Callable[[bytes, str], Message]):
+        self._offers = offers
+        self._settings = settings
+        self._publish = publish
+        self._pictures = Pictures(settings)
+
+    # ---- what takes long
+
+    def look(self, session: Session, path: str | None, request: Request) -> Iterator[Updates]:
+        """Take a picture in, propose its masks, read them, and draw the map if there are words.
+
+        The newest words count, also those that come while the work goes on.
+
+        Raises:
+            OvsegError: the picture, the words or the settings cannot be used.
+        """
+        yield self._understand(session, request)
+        if not path:
+            raise OvsegError("There is no picture yet; choose an example, or upload, paste or take one.")
+        run = session.begin("look", path, request.look)
+        if run is not None:
+            yield from self._work(session, run, lambda work: self._look(work, session, run, path, request))
+            yield from self._catch_up(session, run)
+
+    def compare(self, session: Session, is_on: bool) -> Iterator[Updates]:
+        """Show, or cease to show, the map of the other classifier on the same masks.
+
+        Raises:
+            OvsegError: there is no other classifier.
+        """
+        session.compares = False
+        shown = session.shown
+        if not is_on or shown is None:
+            return
+        obstacle = self._no_comparison(shown.request)
+        if obstacle:
+            raise ModelError(obstacle)
+        run = session.begin("compare", shown.picture.number, shown.request.look)
+        if run is not None:
+            session.compares = True
+            yield from self._work(session, run, lambda work: work.show(self._other(shown, work.report)))
+            yield from self._catch_up(session, run)
+
+    def fetch(self, session: Session, model: str) -> Iterator[Updates]:
+        """Download a model.
+
+        Raises:
+            OvsegError: the operator does not allow it, or it cannot be had.
+        """
+        offer = self._offers.find(model)
+        if offer.spec is None or not self._settings.allow_downloads:
+            raise ModelError("Models cannot be downloaded from this page; ask its operator.")
+        run = session.begin("fetch", offer.name)
+        if run is not None:
+            yield from self._work(session, run, lambda work: download_model(offer.spec, progress=work.report))
+            self._offers.forget(offer.name)
+
+    # ---- what takes milliseconds
+
+    def edit(self, session: Session, request: Request) -> Updates:
+        """Answer to changed words or a moved slider: with a new map, once the first look is done."""
+        number = session.next_number()
+        try:
+            updates = self._understand(session, request)
+        except VocabularyError as error:
+            return {"chips": messages.problem_message(number, str(error))}
+        look = (session.picture and session.picture.number, request.look)
+        if not session.has_looked(look) or session.is_running("look"):
+            return updates
+        if not request.has_words:
+            session.hide()
+            return updates | {"map": EMPTY, "other": EMPTY, "why": EMPTY, "status": {"text": ""}}
+        return updates | self._maps(session, Shown(number, session.picture, request))
+
+    def explain(self, session: Session, x: int, y: int) -> Updates:
+        """Why a pixel of the map is labelled as it is."""
+        shown = session.shown
+        if shown is None or not (0 <= x < shown.picture.width and 0 <= y < shown.picture.height):
+            return {"why": EMPTY}
+        segmentation = self._segment(shown.picture, shown.request)
+        explanation = segmentation.explain(x, y)
+        why = messages.why_message(shown.picture, session.next_number(), segmentation, explanation)
+        return {"why": why}
+
+    def export(self, session: Session, kind: str, view: exports.View) -> Updates:
+        """A file of the map on the page.
+
+        Raises:
+            OvsegError: there is no map, or no such kind of file.
+        """
+        shown = session.shown
+        if shown is None:
+            raise OvsegError("There is no map yet; choose a picture and name some classes first.")
+        segmentation = self._segment(shown.picture, shown.request)
+        content, name = exports.export(kind, segmentation, shown.picture.path, shown.request, view)
+        return {"file": {"number": session.next_number(), "name": name, "file": self._publish(content, name)}}
+
+    def clear(self, session: Session) -> Updates:
+        """Forget the visitor's picture."""
+        session.clear()
+        number = session.next_number()
+        updates = {channel: EMPTY for channel in CHANNELS if channel != "file"}
+        return updates | {"chips": messages.problem_message(number, ""), "picture": {"number": number}}
+
+    # ---- their parts
+
+    def _understand(self, session: Session, request: Request) -> Updates:
+        """Note the newest wishes, and echo the words."""
+        request.check()
+        session.wanted = request
+        number = session.next_number()
+        if not request.has_words:
+            return {"chips": messages.problem_message(number, "")}
+        return {"chips": messages.chips_message(number, request.vocabulary(self._settings.max_names))}
+
+    def _look(
+        self, work: Background[Updates], session: Session, run: Run, path: str, request: Request
+    ) -> None:
+        picture = self._take(session, run, path)
+        pixels = self._pictures.pixels(picture)
+        url = self._publish(display_jpeg(pixels), "picture.jpg")
+        work.show({"picture": messages.picture_message(picture, url)})
+        work.report(wording.LOADING, 0, 1)
+        segmenter = self._offers.segmenter(self._present(request.model).name)
+        start = time.perf_counter()
+        proposals = segmenter.propose(pixels, generator=request.generator or None, progress=work.report)
+        proposing = Step(PROPOSING, time.perf_counter() - start, PROPOSING not in work.stages)
+        work.show({"masks": messages.masks_message(picture, session.next_number(), proposals)})
+        newest = session.wanted
+        if newest.has_words and newest.look == request.look:
+            shown = Shown(session.next_number(), picture, newest)
+            work.show(self._maps(session, shown, work.report, proposing))
+        else:
+            self._segment(picture, replace(request, words=_PLACEHOLDER), work.report)
+        session.note_look((picture.number, request.look), run)
+
+    def _take(self, session: Session, run: Run, path: str) -> Picture:
+        """The session's picture, if it is this one; else this one, which becomes the session's."""
+        picture = session.picture
+        if picture is None or picture.path != path:
+            picture = self._pictures.open(path, session.next_number())
+            session.take(picture, run)
+        return picture
+
+    def _maps(
+        self,
+        session: Session,
+        shown: Shown,
+        progress: ProgressCallback = silent,
+        proposing: Step | None = None,
+    ) -> Updates:
+        """The map of a request, and the other one where both are compared."""
+        segmentation = self._segment(shown.picture, shown.request, progress)
+        session.show(shown)
+        found = messages.found_names(segmentation)
+        updates = {
+            "map": messages.map_message(shown, segmentation)
+            | {"noComparison": self._no_comparison(shown.request)},
+            "chips": messages.chips_message(shown.number, segmentation.vocabulary, found),
+            "status": {"text": wording.status_line(segmentation, proposing)},
+        }
+        return updates | self._other(shown, progress) if session.compares else updates
+
+    def _other(self, shown: Shown, progress: ProgressCallback) -> Updates:
+        request = _other_classifier(shown.request)
+        segmentation = self._segment(shown.picture, request, progress)
+        return {"other": messages.map_message(replace(shown, request=request), segmentation)}
+
+    def _segment(
+        self, picture: Picture, request: Request, progress: ProgressCallback = silent
+    ) -> Segmentation:
+        segmenter = self._offers.segmenter(request.model)
+        return segmenter.segment(self._pictures.pixels(picture), **request.arguments(), progress=progress)
+
+    def _work(
+        self, session: Session, run: Run, work: Callable[[Background[Updates]], object]
+    ) -> Iterator[Updates]:
+        """Do something long: its updates, its progress between them, and at the end a page without it."""
+        error, is_idle, was_cancelled = None, True, False
+        try:
+            for news in Background(run, work):
+                if isinstance(news, Progress):
+                    yield {"progress": _progress(news, session.wanted.generator)}
+                else:
+                    yield news
+        except Exception as raised:
+            error = raised
+        finally:
+            was_cancelled = not run.is_wanted
+            is_idle = session.finish(run)
+        if is_idle:
+            yield {"progress": EMPTY} | ({"status": {"text": "Cancelled."}} if was_cancelled else {})
+        if error is not None:
+            raise error
+
+    def _catch_up(self, session: Session, run: Run) -> Iterator[Updates]:
+        """Answer to what was typed while a run came to its end."""
+        wanted, shown = session.wanted, session.shown
+        if run.is_done and wanted.has_words and (shown is None or shown.request != wanted):
+            yield self.edit(session, wanted)
+
+    def _present(self, model: str) -> Offer:
+        offer = self._offers.find(model)
+        if offer.is_present:
+            return offer
+        if self._settings.allow_downloads:
+            raise ModelError(f'The model "{offer.title}" is not here yet; download it under Advanced.')
+        raise ModelError(
+            f'The model "{offer.title}" is not on this server; its operator can get it with '
+            f'"python -m ovseg_demo download {offer.name}".'
+        )
+
+    def _no_comparison(self, request: Request) -> str:
+        """Why the other classifier's map cannot be shown; empty if it can."""
+        other = _other_classifier(request).classifier
+        if other in self._offers.segmenter(request.model).classifiers:
+            return ""
+        offer = self._offers.find(request.model)
+        if offer.spec is not None and "unadapted" in offer.spec.parts:
+            return (
+                "The un-adapted CLIP is not here yet; get it with "
+                f'"python -m ovseg_demo download {offer.name} --all" and start the page again.'
+            )
+        return f'The model "{offer.title}" has no un-adapted CLIP to compare with.'
+
+
+def _other_classifier(request: Request) -> Request:
+    """The same request to the un-adapted CLIP; or, if it is already, to the adapted one."""
+    is_adapted = request.classifier != _UNADAPTED
+    return replace(request, classifier=_UNADAPTED if is_adapted else CLASSIFIERS[0])
+
+
+def _progress(progress: Progress, generator: str) -> Message:
+    return {
+        "label": wording.progress_label(progress, generator),
+        "fraction": wording.progress_fraction(progress),
+    }

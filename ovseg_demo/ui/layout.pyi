@@ -1,0 +1,228 @@
+"""The components of the page and where they stand. What they do is in :mod:`.events`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+
+from ovseg_demo.segmenter import CLASSIFIERS
+from ovseg_demo.ui.assets import read_assets
+from ovseg_demo.ui.components import Chips, Gallery, Panel, PictureInput, Pills, Viewer
+from ovseg_demo.ui.examples import Example, examples_for, gallery_value
+from ovseg_demo.ui.offers import Offer, Offers
+from ovseg_demo.ui.request import DISTRACTORS, TEMPLATE_CHOICES, Request
+from ovseg_demo.ui.session import Session
+from ovseg_demo.ui.settings import PageSettings
+from ovseg_demo.ui.wording import format_size
+
+GENERATOR_TITLES = {"sam": "Segment Anything", "maskformer": "MaskFormer", "detectron2": "detectron2"}
+
+_CLASSIFIER_TITLES = ("Mask-adapted CLIP", "Mask-adapted, without mask prompts", "Un-adapted CLIP")
+_DISTRACTOR_TITLES = ("None", "“others”", "COCO-Stuff’s 171 classes", "Own words")
+_TEMPLATE_TITLES = ("The model’s own", "ViLD’s 14 sentences", "“a photo of …”")
+
+
+_STORAGE_KEY = _STORAGE_SECRET = (
+    "ovseg-demo"  # fixed: a restart of the server must not lose what browsers keep
+)
+
+from gradio.events import Dependency
+
+class Header(Panel):
+    """Name, promise, and the switch between light and dark."""
+
+    html = "header.html"
+    scripts = ("header.js",)
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that events need."""
+
+    session: gr.State
+    saved: gr.BrowserState
+    picture: PictureInput
+    words: gr.Textbox
+    submit: gr.Button
+    clear: gr.Button
+    chips: Chips
+    recent: Pills
+    viewer: Viewer
+    gallery: Gallery
+    generator: gr.Radio
+    granularity: gr.Slider
+    model: gr.Dropdown
+    model_facts: gr.HTML
+    fetch: gr.Button
+    classifier: gr.Radio
+    distractors: gr.Radio
+    own: gr.Textbox
+    templates: gr.Radio
+    licence: gr.HTML
+
+    @property
+    def request(self) -> list[gr.components.Component]:
+        """Those that make a :class:`Request`, in its order."""
+        return [
+            self.words,
+            self.generator,
+            self.granularity,
+            self.model,
+            self.classifier,
+            self.distractors,
+            self.own,
+            self.templates,
+        ]
+
+
+def lay_out(offers: Offers, settings: PageSettings, examples: Sequence[Example]) -> Parts:
+    """Put all components on the page that is being made."""
+    parts: dict[str, gr.components.Component] = {
+        "session": gr.State(Session),
+        "saved": gr.BrowserState({}, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
+    }
+    default = Request()
+    Header(elem_id="header", padding=False)
+    with gr.Row(elem_id="page"):
+        with gr.Column(elem_id="controls", scale=0, min_width=300):
+            parts["picture"] = PictureInput(
+                label="Picture",
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "webcam", "clipboard"],
+                buttons=[],
+                height=230,
+                elem_id="picture",
+            )
+            with gr.Column(elem_id="settings"):
+                parts["generator"] = gr.Radio(
+                    generator_choices(offers.default),
+                    value=offers.default.generators[0],
+                    label="Proposal generator",
+                    elem_id="generator",
+                )
+                parts["granularity"] = gr.Slider(
+                    0,
+                    1,
+                    value=default.granularity,
+                    step=0.05,
+                    label="Granularity of masks from 0 (most coarse) to 1 (most precise)",
+                    buttons=[],
+                    elem_id="granularity",
+                    elem_classes=["live"],
+                )
+                with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                    parts |= _advanced(offers, settings, default)
+        with gr.Column(elem_id="main", scale=1, min_width=300):
+            with gr.Row(elem_id="ask"):
+                parts["words"] = gr.Textbox(
+                    placeholder="Type class names, separated by commas: frog, red truck, road …",
+                    show_label=False,
+                    label="Class names",
+                    container=False,
+                    lines=1,
+                    max_lines=4,
+                    elem_id="words",
+                    elem_classes=["live"],
+                    html_attributes=gr.InputHTMLAttributes(
+                        autocomplete="off", spellcheck=False, enterkeyhint="go"
+                    ),
+                )
+                parts["submit"] = gr.Button("Submit", variant="primary", elem_id="submit", min_width=110)
+                parts["clear"] = gr.Button("Clear", elem_id="clear", min_width=70)
+            parts["chips"] = Chips(elem_id="chips", padding=False)
+            parts["viewer"] = Viewer(elem_id="viewer", padding=False)
+            parts["gallery"] = Gallery(
+                gallery_value(examples_for(examples, not offers.default.is_bundled)),
+                elem_id="gallery",
+                padding=False,
+            )
+            parts["recent"] = Pills(elem_id="recent", padding=False)
+    gr.HTML(
+        html_template=read_assets("how_it_works.html"),
+        js_on_load=None,
+        apply_default_css=False,
+        elem_id="how",
+        padding=False,
+    )
+    parts["licence"] = gr.HTML(licence_line(offers.default), elem_id="licence", padding=False)
+    return Parts(**parts)
+
+
+def _advanced(offers: Offers, settings: PageSettings, default: Request) -> dict[str, gr.components.Component]:
+    several = len(list(offers)) > 1
+    return {
+        "model": gr.Dropdown(
+            [(offer.title, offer.name) for offer in offers],
+            value=offers.default.name,
+            label="Model",
+            visible=several,
+            filterable=False,
+            elem_id="model",
+        ),
+        "model_facts": gr.HTML(model_facts(offers.default), elem_id="model-facts", padding=False),
+        "fetch": gr.Button(
+            "Download", size="sm", visible=is_fetchable(offers.default, settings), elem_id="fetch"
+        ),
+        "classifier": gr.Radio(
+            list(zip(_CLASSIFIER_TITLES, CLASSIFIERS, strict=True)),
+            value=default.classifier,
+            label="Classifier of the masks",
+            elem_id="classifier",
+        ),
+        "distractors": gr.Radio(
+            list(zip(_DISTRACTOR_TITLES, DISTRACTORS, strict=True)),
+            value=default.distractors,
+            label="Hidden distractors",
+            info="Words that compete for masks and are never drawn",
+            elem_id="distractors",
+            elem_classes=["live"],
+        ),
+        "own": gr.Textbox(
+            label="Own distractors",
+            placeholder="wall, floor, sky",
+            visible=False,
+            elem_id="own",
+            elem_classes=["live"],
+        ),
+        "templates": gr.Radio(
+            list(zip(_TEMPLATE_TITLES, TEMPLATE_CHOICES, strict=True)),
+            value=default.templates,
+            label="Prompt templates",
+            elem_id="templates",
+            elem_classes=["live"],
+        ),
+    }
+
+
+def generator_choices(offer: Offer) -> list[tuple[str, str]]:
+    """The proposal generators of a model, for a menu."""
+    return [(GENERATOR_TITLES[name], name) for name in offer.generators]
+
+
+def model_facts(offer: Offer) -> str:
+    """What there is to know of a model, as HTML."""
+    facts = [escape(offer.description)]
+    if offer.spec is not None:
+        state = "ready" if offer.is_present else "not downloaded"
+        facts.append(f"{format_size(offer.spec.size)} · {escape(offer.licence)} · <b>{state}</b>")
+    return "<p>" + "<br>".join(facts) + "</p>"
+
+
+def licence_line(offer: Offer) -> str:
+    """Whose the weights are, as HTML, for the foot of the page."""
+    licence = f"its weights: {escape(offer.licence)}" if offer.licence else "its weights: ask who gave them"
+    return f"<p>Model on this page: <b>{escape(offer.title)}</b>, {licence}. This program: Apache-2.0.</p>"
+
+
+def is_fetchable(offer: Offer, settings: PageSettings) -> bool:
+    """Whether the page offers to download a model."""
+    return settings.allow_downloads and not offer.is_present

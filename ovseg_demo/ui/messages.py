@@ -1,0 +1,197 @@
+"""What the server tells the browser: small JSON, from which the browser paints everything itself.
+
+A label map travels as its bytes, deflated: exact, some kilobytes, and read by the browser without a detour
+over colours. Every message names the picture that it is about, and carries a number that grows: the browser
+drops what is late.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ovseg_demo.overlay import label_points
+from ovseg_demo.palette import class_colors, distinct_colors, hex_color, text_color
+from ovseg_demo.proposals import Proposals
+from ovseg_demo.segmentation import PixelExplanation, Segmentation
+from ovseg_demo.ui.pictures import DISPLAY_SIDE, Picture
+from ovseg_demo.ui.session import Shown
+from ovseg_demo.vocabulary import Vocabulary
+
+Message = dict[str, Any]
+
+EMPTY: Mapping[str, Any] = {}
+"""Clears what a channel showed."""
+
+_TOP_CLASSES = 6
+_SHOWN_MASKS = 4
+
+
+def picture_message(picture: Picture, url: Mapping[str, Any]) -> Message:
+    """The picture to lay the map over; ``url`` is Gradio's record of a file, which becomes an address."""
+    return {"number": picture.number, "file": url, "width": picture.width, "height": picture.height}
+
+
+def map_message(shown: Shown, segmentation: Segmentation) -> Message:
+    """A label map with its legend, and a link to what it was made from."""
+    return {
+        "number": shown.number,
+        "picture": shown.picture.number,
+        "classifier": shown.request.classifier,
+        "link": shown.request.link(),
+        "labels": pack_labels(segmentation.label_map),
+        "classes": _legend(segmentation),
+        "kept": np.flatnonzero(segmentation.kept).tolist(),
+        "unlabelled": float(np.mean(segmentation.label_map < 0)),
+    }
+
+
+def masks_message(picture: Picture, number: int, proposals: Proposals) -> Message:
+    """All proposals, the small above the large, each in a colour of its own."""
+    return {
+        "number": number,
+        "picture": picture.number,
+        "labels": pack_labels(topmost_masks(proposals)),
+        "colors": [hex_color(color) for color in distinct_colors(len(proposals))],
+        "count": len(proposals),
+        "generator": proposals.generator,
+    }
+
+
+def why_message(
+    picture: Picture, number: int, segmentation: Segmentation, explanation: PixelExplanation
+) -> Message:
+    """Why a pixel is labelled as it is."""
+    colors = class_colors(segmentation.class_names)
+    color_of = {name: hex_color(color) for name, color in zip(segmentation.class_names, colors, strict=True)}
+    return {
+        "number": number,
+        "picture": picture.number,
+        "x": explanation.x,
+        "y": explanation.y,
+        "name": explanation.name,
+        "isLabelled": explanation.label >= 0,
+        "classes": [
+            {
+                "name": share.name,
+                "share": share.share,
+                "isDistractor": share.is_distractor,
+                "color": None if share.is_distractor else color_of[share.name],
+            }
+            for share in explanation.classes[:_TOP_CLASSES]
+        ],
+        "others": max(0, len(explanation.classes) - _TOP_CLASSES),
+        "masks": [
+            {"index": int(index), "part": float(part)}
+            for index, part in zip(
+                explanation.masks[:_SHOWN_MASKS], _parts(explanation.contributions), strict=False
+            )
+        ],
+        "maskCount": len(explanation.masks),
+        "proposalCount": len(segmentation.proposals),
+        "mask": None if explanation.mask is None else pack_labels(explanation.mask.astype(np.int32) - 1),
+    }
+
+
+def chips_message(number: int, vocabulary: Vocabulary, found: Mapping[str, bool] | None = None) -> Message:
+    """What was understood: each class in its colour, and the hidden distractors.
+
+    Args:
+        number: of the message.
+        vocabulary: as it was read.
+        found: for each class name, whether it is in the map; ``None`` before there is one.
+    """
+    colors = class_colors(vocabulary.class_names)
+    return {
+        "number": number,
+        "chips": [
+            {
+                "name": entry.name,
+                "synonyms": list(entry.synonyms),
+                "isFound": None if found is None else found[entry.name],
+                **_color(color),
+            }
+            for entry, color in zip(vocabulary.classes, colors, strict=True)
+        ],
+        "hidden": list(vocabulary.distractors),
+        "problem": "",
+    }
+
+
+def problem_message(number: int, problem: str) -> Message:
+    """Why the words cannot be used."""
+    return {"number": number, "chips": [], "hidden": [], "problem": problem}
+
+
+def found_names(segmentation: Segmentation) -> dict[str, bool]:
+    """For each class name, whether it has a pixel."""
+    return dict(zip(segmentation.class_names, (segmentation.areas > 0).tolist(), strict=True))
+
+
+def topmost_masks(proposals: Proposals) -> np.ndarray:
+    """For each working pixel the smallest mask over it, or −1: int32 (h, w)."""
+    areas = np.bitwise_count(proposals.packed_masks).sum(axis=(1, 2), dtype=np.int64)
+    topmost = np.full(proposals.working_size, -1, np.int32)
+    for index in np.argsort(-areas, kind="stable"):
+        topmost[proposals.unpack(index)] = index
+    return topmost
+
+
+def pack_labels(labels: np.ndarray) -> Message:
+    """Labels, from −1, as deflated bytes in base64: 0 is −1, and so on; 16 bits each where 8 are too few.
+
+    A map larger than :data:`DISPLAY_SIDE` is thinned to that.
+    """
+    height, width = labels.shape
+    scale = min(1, DISPLAY_SIDE / max(height, width))
+    if scale < 1:
+        rows, columns = (_thinned(side, round(side * scale)) for side in (height, width))
+        labels = labels[rows[:, None], columns]
+    bits = 8 if labels.max(initial=0) < 255 else 16
+    values = np.ascontiguousarray(labels + 1, dtype="<u1" if bits == 8 else "<u2")
+    return {
+        "width": labels.shape[1],
+        "height": labels.shape[0],
+        "bits": bits,
+        "data": base64.b64encode(zlib.compress(values, level=4)).decode("ascii"),
+    }
+
+
+def _thinned(side: int, target: int) -> np.ndarray:
+    """The rows or columns to keep: those nearest to the middles of the new pixels."""
+    return ((np.arange(target) + 0.5) * side / target).astype(np.int64)
+
+
+def _legend(segmentation: Segmentation) -> list[Message]:
+    height, width = segmentation.label_map.shape
+    points = label_points(segmentation.label_map)
+    entries = []
+    for entry in segmentation.legend():
+        point = points.get(entry.index)
+        entries.append(
+            {
+                "index": entry.index,
+                "name": entry.name,
+                "synonyms": list(segmentation.vocabulary.classes[entry.index].synonyms),
+                "share": entry.share,
+                "score": entry.score,
+                "isFound": entry.is_found,
+                "point": None if point is None else [point[0] / width, point[1] / height],
+                **_color(entry.color),
+            }
+        )
+    return entries
+
+
+def _color(color: Sequence[int]) -> dict[str, str]:
+    red, green, blue = (int(channel) for channel in color)
+    return {"color": hex_color(color), "ink": hex_color(text_color((red, green, blue)))}
+
+
+def _parts(contributions: np.ndarray) -> np.ndarray:
+    """Each mask's share of the winner's score."""
+    return contributions / contributions.sum() if len(contributions) else contributions

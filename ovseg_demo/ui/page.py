@@ -1,0 +1,53 @@
+"""The page as a whole: components, where they stand, and what connects them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+
+from ovseg_demo.ui.events import connect
+from ovseg_demo.ui.examples import Example, load_examples
+from ovseg_demo.ui.guide import Guide
+from ovseg_demo.ui.layout import lay_out
+from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.settings import PageSettings
+from ovseg_demo.ui.steps import Steps
+
+TITLE = "OVSeg Demo"
+
+_CLEAN_EVERY, _KEEP_FILES = 600, 3600  # seconds
+
+
+def create_demo(
+    offers: Offers, settings: PageSettings | None = None, examples: Sequence[Example] | None = None
+) -> gr.Blocks:
+    """Make the page; :func:`ovseg_demo.ui.server.launch` opens it.
+
+    Args:
+        offers: the models that visitors can choose.
+        settings: limits and permissions; by default those for a public server.
+        examples: by default those in ``examples/``.
+    """
+    settings = settings or PageSettings()
+    examples = load_examples() if examples is None else tuple(examples)
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(_CLEAN_EVERY, _KEEP_FILES)
+    ) as demo:
+        parts = lay_out(offers, settings, examples)
+        guide = Guide(offers, settings, _publisher(parts.viewer.GRADIO_CACHE))
+        connect(demo, parts, Steps(parts, guide, offers, settings, examples), settings)
+    return demo
+
+
+def _publisher(folder: str):
+    """What stores bytes where Gradio serves files from, and deletes them later."""
+
+    def publish(content: bytes, name: str) -> dict[str, Any]:
+        path = save_bytes_to_cache(content, name, folder)
+        return {"path": str(Path(path)), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+    return publish

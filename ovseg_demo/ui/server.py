@@ -1,0 +1,74 @@
+"""Open the page to the world, or to this machine alone, with defaults that are safe in public."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ovseg_demo.ui.assets import ASSETS, read_assets
+from ovseg_demo.ui.theme import make_theme
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where the page is served, and to how many.
+
+    Attributes:
+        host: address to listen on; "0.0.0.0" is the whole network.
+        port: to listen on; ``None`` takes the first free one from 7860.
+        share: make a public address through Gradio's tunnel.
+        auth: user names and passwords; ``None`` lets everybody in.
+        root_path: where a proxy in front puts the page.
+        max_upload: the largest file that may be uploaded.
+        queue_size: so many events wait at most; further ones are told that the server is busy.
+        sessions: so many visitors are remembered at once.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    share: bool = False
+    auth: tuple[tuple[str, str], ...] | None = None
+    root_path: str | None = None
+    max_upload: str = "20mb"
+    queue_size: int = 64
+    sessions: int = 500
+
+
+def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: Any) -> tuple[Any, str, str]:
+    """Serve a page that :func:`ovseg_demo.ui.create_demo` made.
+
+    Direct calls that would pass by the queue are refused, and nothing of what visitors do is recorded.
+
+    Args:
+        demo: the page.
+        settings: by default for this machine alone.
+        options: of Gradio's ``launch``, which win over the settings, such as ``prevent_thread_lock=True``.
+
+    Returns:
+        What Gradio's ``launch`` returns: the app, its local and its public address.
+    """
+    settings = settings or ServerSettings()
+    demo.queue(api_open=False, max_size=settings.queue_size)
+    chosen = {
+        "server_name": settings.host,
+        "server_port": settings.port,
+        "share": settings.share,
+        "auth": list(settings.auth) if settings.auth else None,
+        "root_path": settings.root_path,
+        "max_file_size": settings.max_upload,
+        "state_session_capacity": settings.sessions,
+        "theme": make_theme(),
+        "css": read_assets("page.css", "viewer/viewer.css"),
+        "head": read_assets("head.html"),
+        "favicon_path": str(ASSETS / "icon.svg"),
+        "footer_links": [],
+        "show_error": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "allowed_paths": [],
+    }
+    return demo.launch(**chosen | options)

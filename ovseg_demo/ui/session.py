@@ -1,0 +1,151 @@
+"""What the page remembers of one visitor; visitors share nothing of it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from ovseg_demo.errors import Cancelled
+from ovseg_demo.ui.pictures import Picture
+from ovseg_demo.ui.request import Request
+
+
+@dataclass(eq=False)
+class Run:
+    """One piece of long work for a visitor; while it is the session's newest, it goes on.
+
+    Attributes:
+        key: what is worked on; asking for the same again joins in. Its first entry is the kind of work.
+        is_wanted: false as soon as the visitor has cancelled it or asked for something else.
+        is_done: whether it came to its end.
+    """
+
+    key: tuple
+    is_wanted: bool = True
+    is_done: bool = False
+
+    def check(self) -> None:
+        """Raise :class:`Cancelled` when the run is not wanted any more."""
+        if not self.is_wanted:
+            raise Cancelled("The run was cancelled.")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The map on the page: the number of its message, and what it was made from."""
+
+    number: int
+    picture: Picture
+    request: Request
+
+
+class Session:
+    """A visitor's picture, wishes and running work. Several events may use it at once.
+
+    Attributes:
+        wanted: the newest words and settings.
+        compares: whether the other classifier's map is shown too.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = Request()
+        self.compares = False
+        self._picture: Picture | None = None
+        self._looked: tuple | None = None
+        self._shown: Shown | None = None
+        self._run: Run | None = None
+        self._number = 0
+        self._lock = threading.RLock()
+
+    def __deepcopy__(self, memo: dict) -> Session:
+        """Gradio copies the first value of a state for each visitor; this was made for one already."""
+        return self
+
+    @property
+    def picture(self) -> Picture | None:
+        """The one on the page."""
+        return self._picture
+
+    @property
+    def shown(self) -> Shown | None:
+        """The map on the page, if there is one."""
+        return self._shown
+
+    def next_number(self) -> int:
+        """A number higher than all before: what comes later is newer, and the browser keeps the newest."""
+        with self._lock:
+            self._number += 1
+            return self._number
+
+    # ---- runs
+
+    def begin(self, *key: object) -> Run | None:
+        """Start a run and end the one before; ``None`` if just this is under way already."""
+        with self._lock:
+            if self._run is not None:
+                if self._run.key == key:
+                    return None
+                self._run.is_wanted = False
+            self._run = Run(key)
+            return self._run
+
+    def finish(self, run: Run) -> bool:
+        """Note that a run is over: at its end, if it is wanted still.
+
+        Returns:
+            Whether nothing runs now; not so if another run has taken its place.
+        """
+        with self._lock:
+            run.is_done = run.is_wanted
+            run.is_wanted = False
+            if self._run is run:
+                self._run = None
+            return self._run is None
+
+    def cancel(self) -> None:
+        """End the run that is under way, if any."""
+        with self._lock:
+            if self._run is not None:
+                self._run.is_wanted = False
+                self._run = None
+
+    def is_running(self, kind: str) -> bool:
+        """Whether a run of a kind is under way."""
+        with self._lock:
+            return self._run is not None and self._run.key[0] == kind
+
+    # ---- what is on the page
+
+    def take(self, picture: Picture, run: Run) -> None:
+        """Put another picture on the page, with no map yet; a run that is not wanted any more may not."""
+        with self._lock:
+            run.check()
+            self._picture, self._looked, self._shown, self.compares = picture, None, None, False
+
+    def note_look(self, look: tuple, run: Run) -> None:
+        """Remember that the first look at the picture is done."""
+        with self._lock:
+            run.check()
+            self._looked = look
+
+    def has_looked(self, look: tuple) -> bool:
+        """Whether only milliseconds are missing to a map of the picture."""
+        return self._picture is not None and self._looked == look
+
+    def show(self, shown: Shown) -> None:
+        """Note what the map was made from, unless there is a newer one or another picture."""
+        with self._lock:
+            is_newer = self._shown is None or self._shown.number < shown.number
+            if is_newer and self._picture is shown.picture:
+                self._shown = shown
+
+    def hide(self) -> None:
+        """Note that there is no map any more."""
+        with self._lock:
+            self._shown = None
+
+    def clear(self) -> None:
+        """Forget the picture and end what runs."""
+        with self._lock:
+            self.cancel()
+            self._picture, self._looked, self._shown, self.compares = None, None, None, False

@@ -1,0 +1,257 @@
+"""What each event of the page does: values of components in, updates of components out.
+
+The work itself is the :class:`Guide`'s; here its messages are handed to Gradio.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, fields, replace
+from functools import wraps
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+
+from ovseg_demo.errors import ModelError, OvsegError
+from ovseg_demo.ui.examples import Example, examples_for, gallery_value
+from ovseg_demo.ui.exports import View
+from ovseg_demo.ui.guide import Guide, Updates
+from ovseg_demo.ui.layout import Parts, generator_choices, is_fetchable, licence_line, model_facts
+from ovseg_demo.ui.offers import Offer, Offers
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import Session
+from ovseg_demo.ui.settings import PageSettings
+
+MAX_RECENT = 6
+"""So many word lists are remembered in the browser."""
+
+Outputs = dict[Any, Any]
+
+
+def told(step: Callable) -> Callable:
+    """Show the errors that visitors can mend as they are; the toast reads HTML, so they are escaped."""
+
+    def to_tell(error: OvsegError) -> gr.Error:
+        return gr.Error(escape(str(error)), title="That did not work", print_exception=False)
+
+    @wraps(step)
+    def answer(*arguments: Any) -> Any:
+        try:
+            return step(*arguments)
+        except OvsegError as error:
+            raise to_tell(error) from None
+
+    @wraps(step)
+    def answer_in_turns(*arguments: Any) -> Iterator[Any]:
+        try:
+            yield from step(*arguments)
+        except OvsegError as error:
+            raise to_tell(error) from None
+
+    return answer_in_turns if inspect.isgeneratorfunction(step) else answer
+
+
+class Steps:
+    """The functions behind the events.
+
+    Args:
+        parts: the components.
+        guide: does the work.
+        offers: the models.
+        settings: limits and permissions.
+        examples: of all kinds.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        guide: Guide,
+        offers: Offers,
+        settings: PageSettings,
+        examples: Sequence[Example],
+    ):
+        self._parts = parts
+        self._guide = guide
+        self._offers = offers
+        self._settings = settings
+        self._examples = examples
+
+    # ---- the picture and its map
+
+    @told
+    def look(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
+        """Submit: a first look, or if that was done, a new map."""
+        for updates in self._guide.look(session, path, _request(values)):
+            yield self._outputs(updates)
+
+    @told
+    def look_again(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
+        """A setting has changed that a first look depends on; without a picture there is nothing to do."""
+        if path:
+            for updates in self._guide.look(session, path, _request(values)):
+                yield self._outputs(updates)
+        else:
+            yield self._outputs(self._guide.edit(session, _request(values)))
+
+    @told
+    def choose(
+        self, event: gr.EventData, session: Session, path: str | None, *values: Any
+    ) -> Iterator[Outputs]:
+        """An example: fill everything in, and look."""
+        asked = _request(values)
+        offer = self._offers.find(asked.model)
+        example = self._example(event, offer)
+        generator = example.generator if example.generator in offer.generators else offer.generators[0]
+        request = replace(asked, words=example.words, generator=generator, granularity=example.granularity)
+        picture = save_file_to_cache(example.path, cache_dir=self._parts.picture.GRADIO_CACHE)
+        yield {
+            self._parts.picture: picture,
+            self._parts.words: request.words,
+            self._parts.generator: request.generator,
+            self._parts.granularity: request.granularity,
+        }
+        for updates in self._guide.look(session, picture, request):
+            yield self._outputs(updates)
+
+    @told
+    def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
+        """Both classifiers, side by side, or no longer."""
+        for updates in self._guide.compare(session, _data(event).get("on") is True):
+            yield self._outputs(updates)
+
+    @told
+    def edit(self, session: Session, *values: Any) -> Outputs:
+        """Other words, another granularity."""
+        return self._outputs(self._guide.edit(session, _request(values)))
+
+    @told
+    def explain(self, event: gr.EventData, session: Session) -> Outputs:
+        """Why is this pixel what it is?"""
+        x, y = _data(event).get("x"), _data(event).get("y")
+        is_pixel = isinstance(x, int) and isinstance(y, int)
+        return self._outputs(self._guide.explain(session, x, y) if is_pixel else {})
+
+    @told
+    def save(self, event: gr.EventData, session: Session) -> Outputs:
+        """A file to take away."""
+        data = _data(event)
+        return self._outputs(self._guide.export(session, str(data.get("kind")), View.read(data)))
+
+    def cancel(self, session: Session) -> None:
+        """Stop what is under way."""
+        session.cancel()
+
+    def clear(self, session: Session) -> Outputs:
+        """Begin anew."""
+        outputs = self._outputs(self._guide.clear(session))
+        return outputs | {self._parts.picture: None, self._parts.words: ""}
+
+    # ---- models
+
+    @told
+    def fetch(self, session: Session, model: str) -> Iterator[Outputs]:
+        """Download a model, and say so."""
+        for updates in self._guide.fetch(session, model):
+            yield self._outputs(updates)
+        offer = self._offers.find(model)
+        yield {
+            self._parts.model_facts: model_facts(offer),
+            self._parts.fetch: gr.update(visible=is_fetchable(offer, self._settings)),
+        }
+
+    @told
+    def describe(self, model: str, generator: str) -> Outputs:
+        """Another model: other generators, other examples, another licence."""
+        offer = self._offers.find(model)
+        examples = examples_for(self._examples, not offer.is_bundled)
+        return {
+            self._parts.generator: gr.update(
+                choices=generator_choices(offer),
+                value=generator if generator in offer.generators else offer.generators[0],
+            ),
+            self._parts.model_facts: model_facts(offer),
+            self._parts.fetch: gr.update(visible=is_fetchable(offer, self._settings)),
+            self._parts.gallery: gallery_value(examples),
+            self._parts.licence: licence_line(offer),
+        }
+
+    # ---- what the browser remembers
+
+    @told
+    def remember(self, saved: Mapping[str, Any], *values: Any) -> Outputs:
+        """Keep settings, and the words as the newest of the recent ones."""
+        request = _request(values)
+        recent = [words for words in _recent(saved) if words != request.words]
+        if request.has_words:
+            recent = [request.words, *recent][:MAX_RECENT]
+        return {
+            self._parts.saved: {"recent": recent, "settings": request.save()},
+            self._parts.recent: recent,
+        }
+
+    def recall(self, event: gr.EventData, saved: Mapping[str, Any]) -> Any:
+        """One of the recent word lists again."""
+        recent, index = _recent(saved), _data(event).get("index")
+        return recent[index] if isinstance(index, int) and 0 <= index < len(recent) else gr.skip()
+
+    def restore(self, http: gr.Request, session: Session, saved: Mapping[str, Any]) -> Outputs:
+        """What a link says, or else what this browser remembers."""
+        linked = dict(http.query_params)
+        settings = saved.get("settings") if isinstance(saved, dict) else None
+        request = Request.restore(linked if "words" in linked else settings or {})
+        offer = self._offer_of(request)
+        generator = request.generator if request.generator in offer.generators else offer.generators[0]
+        request = replace(request, model=offer.name, generator=generator)
+        components = self._parts.request
+        values = astuple(request)
+        return {
+            **dict(zip(components, values, strict=True)),
+            self._parts.generator: gr.update(choices=generator_choices(offer), value=generator),
+            self._parts.recent: _recent(saved),
+            **self._outputs(self._guide.edit(session, request)),
+        }
+
+    # ---- their parts
+
+    def _outputs(self, updates: Updates) -> Outputs:
+        """Updates of components: the chips' message is a value, all others are channels of the viewer."""
+        channels = {name: message for name, message in updates.items() if name != "chips"}
+        outputs: Outputs = {self._parts.viewer: gr.update(**channels)} if channels else {}
+        if "chips" in updates:
+            outputs[self._parts.chips] = updates["chips"]
+        return outputs or {self._parts.chips: gr.skip()}
+
+    def _example(self, event: gr.EventData, offer: Offer) -> Example:
+        examples = examples_for(self._examples, not offer.is_bundled)
+        index = _data(event).get("index")
+        if not (isinstance(index, int) and 0 <= index < len(examples)):
+            raise OvsegError("There is no such example; reload the page.")
+        return examples[index]
+
+    def _offer_of(self, request: Request) -> Offer:
+        try:
+            offer = self._offers.find(request.model)
+        except ModelError:
+            return self._offers.default
+        return offer if offer.is_present else self._offers.default
+
+
+def _request(values: Sequence[Any]) -> Request:
+    """The values of :attr:`Parts.request`; an empty component counts as untouched."""
+    given = {
+        field.name: value for field, value in zip(fields(Request), values, strict=True) if value is not None
+    }
+    return Request(**given)
+
+
+def _data(event: gr.EventData) -> Mapping[str, Any]:
+    """What our script sent along; the browser may send what it likes."""
+    return event._data if isinstance(event._data, dict) else {}
+
+
+def _recent(saved: Any) -> list[str]:
+    recent = saved.get("recent") if isinstance(saved, dict) else None
+    return [words for words in recent if isinstance(words, str)][:MAX_RECENT] if recent else []

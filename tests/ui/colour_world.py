@@ -1,0 +1,120 @@
+"""A world of flat colours, and a model that knows it: milliseconds to run, and every map can be foretold.
+
+A mask is a region of one colour; its name is whichever word names the nearest colour ("red", "sky blue" …).
+Words that name no colour fit nothing. The un-adapted classifier takes red for blue.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageColor
+
+from ovseg_demo.caching import SharedNetwork
+from ovseg_demo.progress import ENCODING_NAMES, PROPOSING, READING_REGIONS, ProgressCallback, silent
+from ovseg_demo.proposals import Proposals
+from ovseg_demo.segmenter import Segmenter
+
+SLOW_COLOUR = (250, 0, 250)
+"""A picture whose first pixel has this colour takes :data:`SLOW_STEPS` steps of :data:`SLOW_STEP` seconds."""
+SLOW_STEPS, SLOW_STEP = 200, 0.05
+
+SKY, MEADOW, HOUSE, SUN = (135, 206, 235), (0, 128, 0), (255, 0, 0), (255, 255, 0)
+
+
+def landscape(width: int = 320, height: int = 240) -> np.ndarray:
+    """A sky blue sky, a green meadow, a red house and a yellow sun."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[:] = SKY
+    picture[height // 2 :] = MEADOW
+    picture[height // 3 : 3 * height // 4, width // 5 : 2 * width // 5] = HOUSE
+    cv2.circle(picture, (3 * width // 4, height // 5), height // 8, SUN, -1)
+    return picture
+
+
+def stripes(*colours: tuple[int, int, int], width: int = 320, height: int = 240) -> np.ndarray:
+    """Upright stripes of equal width."""
+    columns = np.arange(width) * len(colours) // width
+    return np.repeat(np.array(colours, np.uint8)[columns][None], height, axis=0)
+
+
+def save_picture(path: Path, pixels: np.ndarray) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def colour_segmenter() -> Segmenter:
+    """A segmenter of this world, with both generators (MaskFormer's merges what touches) and classifiers."""
+    return Segmenter(
+        {
+            "sam": SharedNetwork(lambda: _Generator("sam")),
+            "maskformer": SharedNetwork(lambda: _Generator("maskformer")),
+        },
+        SharedNetwork(lambda: _Classifier("adapted", [0, 1, 2])),
+        SharedNetwork(lambda: _Classifier("un-adapted", [2, 1, 0])),
+    )
+
+
+class _Generator:
+    """SAM: every connected region of a colour; MaskFormer: everything of a colour."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.settings = (name,)
+
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+        is_slow = tuple(image[0, 0]) == SLOW_COLOUR
+        steps = SLOW_STEPS if is_slow else 2
+        for step in range(steps + 1):
+            progress(PROPOSING, step, steps)
+            time.sleep(SLOW_STEP if is_slow else 0)
+        colours = np.unique(image.reshape(-1, 3), axis=0)
+        masks = [mask for colour in colours for mask in self._masks((image == colour).all(axis=2))]
+        return Proposals.from_masks(np.array(masks), np.ones(len(masks)), image, image.shape[:2], self.name)
+
+    def _masks(self, of_colour: np.ndarray) -> list[np.ndarray]:
+        if self.name == "maskformer":
+            return [of_colour]
+        count, regions = cv2.connectedComponents(of_colour.view(np.uint8), connectivity=4)
+        return [regions == index for index in range(1, count)]
+
+
+class _Classifier:
+    """Colours as directions: the nearest has the highest cosine. ``order`` of the channels it sees."""
+
+    has_mask_prompts = True
+
+    def __init__(self, fingerprint: str, order: list[int]):
+        self.fingerprint = fingerprint
+        self._order = order
+
+    def embed_regions(
+        self, proposals: Proposals, *, mask_prompts: bool = True, progress: ProgressCallback = silent
+    ) -> np.ndarray:
+        embeddings = []
+        for index in range(len(proposals)):
+            progress(READING_REGIONS, index, len(proposals))
+            pixels = proposals.working_image[proposals.unpack(index)]
+            embeddings.append(_direction(pixels.mean(axis=0)[self._order]))
+        return np.stack(embeddings)
+
+    def embed_names(
+        self, names: list[str], templates: str, *, progress: ProgressCallback = silent
+    ) -> np.ndarray:
+        progress(ENCODING_NAMES, 0, len(names))
+        return np.stack([_name_direction(name) for name in names])
+
+
+def _direction(colour: np.ndarray) -> np.ndarray:
+    vector = np.append(np.asarray(colour) / 127.5 - 1, 0.0)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _name_direction(name: str) -> np.ndarray:
+    try:
+        return _direction(ImageColor.getrgb(name.lower().replace(" ", ""))[:3])
+    except ValueError:
+        return np.array([0, 0, 0, 1], np.float32)

@@ -1,0 +1,345 @@
+"""From a picture and words to a map, step by step, without a browser."""
+
+import base64
+import threading
+import zlib
+
+import numpy as np
+import pytest
+
+from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
+from ovseg_demo.export import decode_label_map
+from ovseg_demo.ui.exports import View
+from ovseg_demo.ui.guide import Guide
+from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import Session
+from ovseg_demo.ui.settings import PageSettings
+from tests.ui.colour_world import SLOW_COLOUR, colour_segmenter, landscape, save_picture, stripes
+
+WORDS = Request(words="red / crimson, green, skyblue, yellow, unicorn")
+
+
+@pytest.fixture
+def published():
+    return {}
+
+
+@pytest.fixture
+def guide(published):
+    def publish(content, name):
+        published[name] = content
+        return {"path": name}
+
+    return Guide(Offers.of_segmenter(colour_segmenter()), PageSettings(max_side=400, max_names=20), publish)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return str(save_picture(tmp_path / "Land scape.png", landscape()))
+
+
+@pytest.fixture
+def slow_picture(tmp_path):
+    return str(save_picture(tmp_path / "slow.png", stripes(SLOW_COLOUR, (255, 0, 0))))
+
+
+def collect(updates) -> dict:
+    """The newest message of each channel."""
+    newest = {}
+    for update in updates:
+        newest |= update
+    return newest
+
+
+def labels(message: dict) -> np.ndarray:
+    """What the browser unpacks: label + 1 of each pixel."""
+    packed = message["labels"]
+    values = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), f"<u{packed['bits'] // 8}")
+    return values.reshape(packed["height"], packed["width"])
+
+
+def found(message: dict) -> list[str]:
+    return [entry["name"] for entry in message["classes"] if entry["isFound"]]
+
+
+def look(guide, picture, request=WORDS) -> tuple[Session, dict]:
+    session = Session()
+    return session, collect(guide.look(session, picture, request))
+
+
+# ---- a first look
+
+
+def test_a_look_shows_picture_masks_and_map_in_turn(guide, picture, published):
+    session = Session()
+    updates = list(guide.look(session, picture, WORDS))
+    order = [channel for update in updates for channel in update if channel in ("picture", "masks", "map")]
+    assert order == ["picture", "masks", "map"]
+    assert updates[-1] == {"progress": {}}
+    newest = collect(updates)
+    assert newest["picture"]["width"], newest["picture"]["height"] == (320, 240)
+    assert newest["masks"]["count"] == 4
+    assert "4 masks" in newest["status"]["text"]
+    assert published["picture.jpg"].startswith(b"\xff\xd8")
+
+
+def test_the_map_is_exact_and_its_legend_sorted_by_area(guide, picture):
+    _, newest = look(guide, picture)
+    shown = newest["map"]
+    assert found(shown) == ["green", "skyblue", "red", "yellow"]
+    by_name = {entry["name"]: entry for entry in shown["classes"]}
+    assert by_name["red"]["synonyms"] == ["crimson"]
+    pixels = landscape()
+    for name, colour in (("red", (255, 0, 0)), ("yellow", (255, 255, 0))):
+        np.testing.assert_array_equal(
+            labels(shown) == by_name[name]["index"] + 1, (pixels == colour).all(axis=2)
+        )
+        assert by_name[name]["share"] == pytest.approx(np.mean((pixels == colour).all(axis=2)))
+    assert not by_name["unicorn"]["isFound"]
+    assert by_name["unicorn"]["score"] < 0.1
+
+
+def test_names_are_chips_in_the_colours_of_the_map(guide, picture):
+    _, newest = look(guide, picture)
+    of_map = {entry["name"]: entry["color"] for entry in newest["map"]["classes"]}
+    chips = newest["chips"]["chips"]
+    assert {chip["name"]: chip["color"] for chip in chips} == of_map
+    assert {chip["name"]: chip["isFound"] for chip in chips}["unicorn"] is False
+
+
+def test_a_lone_word_competes_with_a_hidden_one(guide, picture):
+    _, newest = look(guide, picture, Request(words="red"))
+    assert newest["chips"]["hidden"] == ["others"]
+
+
+def test_without_words_the_masks_are_read_so_that_words_answer_at_once(guide, picture):
+    session, newest = look(guide, picture, Request())
+    assert "map" not in newest
+    assert newest["masks"]["count"] == 4
+    assert found(guide.edit(session, WORDS)["map"])
+
+
+def test_without_a_picture_the_remedy_is_told(guide):
+    with pytest.raises(OvsegError, match="choose an example"):
+        list(guide.look(Session(), None, WORDS))
+
+
+def test_a_file_that_is_no_picture_leaves_the_page_tidy(guide, tmp_path, picture):
+    session, _ = look(guide, picture)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    updates = []
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        for update in guide.look(session, str(broken), WORDS):
+            updates.append(update)
+    assert updates[-1] == {"progress": {}}
+    assert session.shown is not None, "the map before it stays"
+    assert found(guide.edit(session, WORDS)["map"])
+
+
+def test_large_pictures_are_scaled_down(guide, tmp_path):
+    path = save_picture(tmp_path / "large.png", landscape(800, 600))
+    _, newest = look(guide, str(path))
+    assert (newest["picture"]["width"], newest["picture"]["height"]) == (400, 300)
+    assert labels(newest["map"]).shape == (300, 400)
+
+
+# ---- edits
+
+
+def test_other_words_and_another_granularity_change_the_map_at_once(guide, picture):
+    session, first = look(guide, picture)
+    fewer = guide.edit(session, Request(words="red, green"))
+    assert found(fewer["map"]) == ["green", "red"]
+    assert fewer["map"]["number"] > first["map"]["number"]
+    assert "from the cache" in fewer["status"]["text"]
+    coarse = guide.edit(session, Request(words="red, green", granularity=0))
+    assert len(coarse["map"]["kept"]) == 4, "all masks take part"
+    assert "words=red%2C+green&granularity=0" in coarse["map"]["link"]
+
+
+def test_an_edit_before_the_first_look_only_echoes_the_words(guide):
+    updates = guide.edit(Session(), WORDS)
+    assert set(updates) == {"chips"}
+
+
+def test_bad_words_are_told_beside_the_box_and_keep_the_map(guide, picture):
+    session, _ = look(guide, picture)
+    updates = guide.edit(session, Request(words=f"red, {'x' * 101}"))
+    assert set(updates) == {"chips"}
+    assert "use at most 100" in updates["chips"]["problem"]
+    assert session.shown.request == WORDS
+
+
+def test_no_words_no_map(guide, picture):
+    session, _ = look(guide, picture)
+    assert guide.edit(session, Request(words=" , "))["map"] == {}
+    assert session.shown is None
+
+
+def test_the_operators_limit_on_words_holds(guide, picture):
+    many = Request(words=",".join(f"word {number}" for number in range(21)))
+    with pytest.raises(VocabularyError, match="use at most 20 here"):
+        list(guide.look(Session(), picture, many))
+
+
+def test_distractors_compete_and_are_not_drawn(guide, picture):
+    session, _ = look(guide, picture)
+    request = Request(words="red, green", distractors="own", own="skyblue; yellow", granularity=0)
+    updates = guide.edit(session, request)
+    assert updates["chips"]["hidden"] == ["skyblue", "yellow"]
+    assert updates["map"]["unlabelled"] > 0.3
+    assert len(guide.edit(session, Request(words="red", distractors="coco-stuff"))["chips"]["hidden"]) == 171
+
+
+# ---- runs
+
+
+def test_a_cancelled_look_ends_and_says_so(guide, slow_picture):
+    session = Session()
+    updates = guide.look(session, slow_picture, WORDS)
+    while "progress" not in (update := next(updates)):
+        pass
+    assert update["progress"]["label"].startswith(("Proposing masks", "Loading"))
+    session.cancel()
+    assert collect(updates) == {"progress": {}, "status": {"text": "Cancelled."}}
+    assert session.shown is None
+
+
+def test_a_newer_picture_ends_the_look_at_the_older_one(guide, slow_picture, picture):
+    session = Session()
+    older = guide.look(session, slow_picture, WORDS)
+    while "picture" not in next(older):
+        pass
+    newer = collect(guide.look(session, picture, WORDS))
+    assert found(newer["map"])
+    assert "map" not in collect(older)
+    assert session.shown.picture.number == newer["picture"]["number"]
+
+
+def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(guide, slow_picture):
+    session = Session()
+    updates = guide.look(session, slow_picture, Request(words="green"))
+    while "progress" not in next(updates):
+        pass
+    assert set(collect(guide.look(session, slow_picture, Request(words="red")))) == {"chips"}
+    guide.edit(session, Request(words="red, magenta"))
+    assert found(collect(updates)["map"]) == ["red", "magenta"]
+
+
+def test_a_visitor_who_leaves_stops_the_work(guide, slow_picture):
+    session = Session()
+    updates = guide.look(session, slow_picture, WORDS)
+    while "progress" not in next(updates):
+        pass
+    updates.close()
+    assert not session.is_running("look")
+
+
+def test_two_visitors_share_nothing(guide, tmp_path, picture):
+    other = save_picture(tmp_path / "other.png", stripes((0, 0, 255), (255, 0, 0)))
+    results = {}
+
+    def visit(name, path, words):
+        session, newest = look(guide, str(path), Request(words=words))
+        results[name] = found(newest["map"]), session.shown.request.words
+
+    visitors = [
+        threading.Thread(target=visit, args=("one", picture, "green, yellow, red, skyblue")),
+        threading.Thread(target=visit, args=("two", other, "blue, red")),
+    ]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert results["one"] == (["green", "skyblue", "red", "yellow"], "green, yellow, red, skyblue")
+    assert results["two"] == (["blue", "red"], "blue, red")
+
+
+# ---- questions about a map
+
+
+def test_a_pixel_tells_why(guide, picture):
+    session, _ = look(guide, picture)
+    why = guide.explain(session, 80, 100)["why"]
+    assert why["name"] == "red"
+    assert why["classes"][0]["share"] > 0.9
+    assert why["maskCount"] == 1
+    mask = labels({"labels": why["mask"]})
+    np.testing.assert_array_equal(mask == 1, (landscape() == (255, 0, 0)).all(axis=2))
+
+
+def test_pixels_that_are_not_there_tell_nothing(guide, picture):
+    session, _ = look(guide, picture)
+    assert guide.explain(session, 320, 0) == {"why": {}}
+    assert guide.explain(Session(), 0, 0) == {"why": {}}
+
+
+def test_classifiers_are_compared_on_the_same_masks_and_kept_in_step(guide, picture):
+    session, _ = look(guide, picture, Request(words="red, blue"))
+    other = collect(guide.compare(session, True))["other"]
+    assert found(other) == ["red", "blue"] or found(other) == ["blue", "red"]
+    index = {entry["name"]: entry["index"] for entry in other["classes"]}
+    assert labels(other)[100, 80] == index["blue"] + 1, "the un-adapted one takes red for blue"
+    assert "other" in guide.edit(session, Request(words="red, blue, yellow"))
+    assert list(guide.compare(session, False)) == []
+    assert "other" not in guide.edit(session, Request(words="red, blue"))
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("overlay", "land-scape-overlay.png"),
+        ("label-map", "land-scape-label-map.png"),
+        ("coco", "land-scape-coco.json"),
+        ("masks", "land-scape-masks.zip"),
+    ],
+)
+def test_files_carry_the_map_on_the_page(guide, picture, published, kind, name):
+    session, newest = look(guide, picture)
+    message = guide.export(session, kind, View())["file"]
+    assert message["name"] == name
+    assert published[name]
+    if kind == "label-map":
+        label_map, _ = decode_label_map(published[name])
+        np.testing.assert_array_equal(label_map + 1, labels(newest["map"]))
+
+
+def test_files_need_a_map_and_a_known_kind(guide, picture):
+    with pytest.raises(OvsegError, match="no map yet"):
+        guide.export(Session(), "overlay", View())
+    session, _ = look(guide, picture)
+    with pytest.raises(OvsegError, match='no file "virus"'):
+        guide.export(session, "virus", View())
+
+
+def test_what_the_browser_says_of_the_view_is_not_trusted():
+    assert View.read({"opacity": 0.3, "labels": False, "outlines": True}) == View(0.3, False, True)
+    assert View.read({"opacity": "<script>", "labels": "yes"}) == View(labels=True)
+    assert View.read({"opacity": float("nan")}) == View()
+
+
+# ---- settings that are not there
+
+
+def test_unknown_settings_are_refused_by_name(guide, picture):
+    for request in (Request(generator="magic"), Request(classifier="magic"), Request(model="magic")):
+        with pytest.raises(ModelError, match="magic"):
+            list(guide.look(Session(), picture, request))
+
+
+def test_downloads_must_be_allowed(guide):
+    with pytest.raises(ModelError, match="ask its operator"):
+        list(guide.fetch(Session(), ""))
+
+
+def test_clear_forgets(guide, picture):
+    session, _ = look(guide, picture)
+    updates = guide.clear(session)
+    assert updates["map"] == {}
+    assert session.picture is None
+    assert session.shown is None
