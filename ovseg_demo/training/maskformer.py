@@ -39,6 +39,7 @@ from ovseg_demo.training.maskformer_losses import (
 from ovseg_demo.training.maskformer_validation import mask_figures
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.presets import MaskFormerTraining, find_settings
+from ovseg_demo.training.sam import pair_loss
 
 _PIXELS_PER_PICTURE = 512
 _SCALED_UP_AT = 0.5
@@ -143,6 +144,8 @@ class MaskFormerTask(TrainingTask):
         if self.class_queries is not None:
             masks = self.find_named_masks(res5, mask_features, targets)
             losses["named_masks"] = self.preset.class_query_weight * masks
+        if self.preset.pair_weight:
+            losses["pairs"] = self.preset.pair_weight * pair_loss(mask_features, labels)
         return losses
 
     def find_named_masks(self, res5: Tensor, mask_features: Tensor, targets: MaskTargets) -> Tensor:

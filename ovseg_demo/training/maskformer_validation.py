@@ -66,7 +66,7 @@ def best_ious(proposals: Proposals, labels: np.ndarray) -> dict[int, float]:
         labels: int (H, W), at the image's own size; it is sampled at the masks' resolution.
     """
     sampled = labels[np.ix_(*_centres(labels.shape, proposals.working_size))]
-    masks = proposals.masks.reshape(len(proposals), -1).astype(np.float32)
+    masks = proposals.masks.reshape(len(proposals), sampled.size).astype(np.float32)
     areas = masks.sum(axis=1)
     found = {}
     for label in np.unique(sampled[sampled != IGNORED]):

@@ -116,6 +116,7 @@ class MaskFormerTraining:
         max_size: of the longer side then.
         mask_threshold: then.
         pixel_weight: of the auxiliary loss that names pixels from the mask features; 0 leaves it out.
+        pair_weight: of the auxiliary loss on pairs of pixels, by which those of one mask attract; 0 leaves it out.
         class_query_weight: of the auxiliary loss of queries that are told what to find; 0 leaves it out.
         first_logit_scale: what similarities with class names are multiplied by at first; 100 in the end.
         validation_pictures: on which the figures are taken.
@@ -130,9 +131,29 @@ class MaskFormerTraining:
     max_size: int
     mask_threshold: float = 0.5
     pixel_weight: float = 0.0
+    pair_weight: float = 0.0
     class_query_weight: float = 0.0
     first_logit_scale: float = 100.0
     validation_pictures: int = 40
+
+
+@dataclass(frozen=True)
+class PairMining:
+    """Step 4; the proposals are made with step 2's sizes.
+
+    Attributes:
+        images: that are looked at, if there are as many.
+        captions_per_image: that are read.
+        least_score: probability, among the contrast, under which a match is left out; 0 keeps all.
+        contrast_captions: whose nouns are counted for the contrast.
+        contrast_nouns: the most frequent ones that are taken.
+    """
+
+    images: int
+    captions_per_image: int = 1
+    least_score: float = 0.0
+    contrast_captions: int = 1000
+    contrast_nouns: int = 500
 
 
 @dataclass(frozen=True)
@@ -191,6 +212,7 @@ class Preset:
 
     clip: ClipPretraining | None = None
     maskformer: MaskFormerTraining | None = None
+    pairs: PairMining | None = None
     finetuning: ClipFinetuning | None = None
     mask_prompts: MaskPromptTuning | None = None
     sam: SamTraining | None = None
@@ -232,6 +254,7 @@ PRESETS = {
             first_logit_scale=20.0,
             validation_pictures=2,
         ),
+        pairs=PairMining(images=12, contrast_captions=12),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=6, batch_size=16, warmup_steps=1, log_every=2),
             learning_rate=1e-4,
@@ -275,6 +298,7 @@ PRESETS = {
             mask_threshold=0.4,
             validation_pictures=500,
         ),
+        pairs=PairMining(images=118_287, contrast_captions=10_000),
         finetuning=ClipFinetuning(
             loop=LoopSettings(
                 steps=17_270,
@@ -337,6 +361,7 @@ PRESETS = {
             class_query_weight=1.0,
             first_logit_scale=20.0,
         ),
+        pairs=PairMining(images=6000, least_score=0.1),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=1500, batch_size=256, warmup_steps=100, workers=1, evaluate_every=250),
             learning_rate=2e-4,

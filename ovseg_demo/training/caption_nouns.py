@@ -1,0 +1,149 @@
+"""Noun phrases of English captions, by rules on words: "two red cars by a brick wall" → red car, brick wall.
+
+A small chunker in place of a tagger and its download: a caption is cut at function words and verbs, and the
+last words of each piece are the phrase.
+
+- A colour stays with its noun ("red car"), for a pair can teach both. Sizes and judgements go ("a large …").
+- A noun behind a number or "several" becomes singular, for each of the things is one.
+- "A cup of coffee" is one thing, "a group of people" is people, and "the top of a table" is a table.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+COLOURS = _words("""
+    red orange yellow green blue purple pink brown black white grey gray beige tan golden silver
+    turquoise violet maroon
+""")
+
+_ARTICLES = _words("a an the this that these those his her its their my your our another each every")
+_NUMBERS = _words("""
+    two three four five six seven eight nine ten eleven twelve several many multiple few various
+    numerous both
+""")
+_CUTS = _words("""
+    one and or but with without in on at by near beside besides next to from into onto over under
+    underneath above below behind before after between among around through across along against inside
+    outside toward towards of for as while who whom whose which what where when than then there here it
+    he she they them him i you we not no up down out off away together very so too all some any other
+    others about during until upon within like is are was were be been being am has have had having do
+    does did can could will would may might must should sits sit sat stands stand stood lies lie lays
+    lay rides ride holds hold held walks walk runs run flies flew plays looks look wears wear eats eat
+    drinks hangs hang hung shows shown swings throws throw drives carries carry goes go gets get takes
+    take makes make made rests jumps jump sleeps poses leans cuts pulls reads talks waits uses seen worn
+    driven ridden thrown taken seems appears contains features includes overlooks prepares enjoys hits
+    left right
+""")
+_PLAIN_ADJECTIVES = _words("""
+    small large big little tiny huge giant tall short long old new young older younger beautiful pretty
+    nice cute lovely empty full dark bright clean dirty bare open closed wide narrow different same
+    single whole main wet dry lone colorful colourful medium
+""")
+_ING_NOUNS = _words("""
+    building ceiling string king ring wing painting clothing evening railing topping dressing awning
+    swing spring sling pudding icing frosting lightning earring crossing parking
+""")
+_ED_NOUNS = _words("bed sled shed seed weed reed moped")
+_IRREGULAR = {
+    "mice": "mouse", "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot",
+    "teeth": "tooth", "geese": "goose", "knives": "knife", "wolves": "wolf", "leaves": "leaf",
+    "loaves": "loaf", "scarves": "scarf", "shelves": "shelf", "halves": "half", "volcanoes": "volcano",
+    "tomatoes": "tomato", "potatoes": "potato", "cookies": "cookie", "movies": "movie", "ties": "tie",
+    "pies": "pie", "axes": "axe", "horses": "horse", "houses": "house", "vases": "vase", "roses": "rose",
+    "cheeses": "cheese", "shoes": "shoe", "canoes": "canoe", "toes": "toe",
+    "taxis": "taxi", "kiwis": "kiwi", "chillis": "chilli", "skis": "ski",
+}  # fmt: skip
+_SAME_IN_PLURAL = _words("sheep deer fish cattle dice scissors trousers jeans luggage bus")
+
+_MEASURES = _words(
+    "group bunch pair couple lot row pile number herd flock crowd set stack line variety kind type"
+)
+_PARTS = _words("top side front back middle edge end corner rest part bottom center centre view")
+_CONTAINERS = _words("cup glass mug bottle bowl plate box loaf slice piece bag can jar pot basket vase sheet")
+_FRAME = re.compile(
+    r"^(?:there (?:is|are) |this is |here is )?(?:an? |the |some )?(?:blurry |black and white )*"
+    r"(?:close-up|closeup|photo|photograph|picture|image|view|scene|shot) (?:of|with|showing) "
+)
+_TRAILER = re.compile(r"\b(?:in the (?:scene|picture|photo|image)|seen from close by)\b")
+_WORD = re.compile(r"[a-z][a-z'’-]*|[^\sa-z]+")
+_MOST_WORDS = 3
+
+
+def find_nouns(caption: str) -> tuple[str, ...]:
+    """The noun phrases of a caption in lower case, each once, in their order."""
+    text = _TRAILER.sub(",", _FRAME.sub("", caption.lower().strip()))
+    phrases = (_phrase(words, counted) for words, counted in _pieces(_WORD.findall(text)))
+    return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
+
+
+def without_colour(noun: str) -> str:
+    """The noun without the colours before it; "orange" alone stays what it is."""
+    *before, last = noun.split()
+    return " ".join([*(word for word in before if word not in COLOURS), last])
+
+
+def singular(noun: str) -> str:
+    """The singular of an English plural, by the usual endings."""
+    if noun in _SAME_IN_PLURAL:
+        return noun
+    if noun in _IRREGULAR:
+        return _IRREGULAR[noun]
+    if noun.endswith("ies") and len(noun) > 4:
+        return noun[:-3] + "y"
+    if noun.endswith(("ches", "shes", "xes", "sses", "uses")):
+        return noun[:-2]
+    if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
+        return noun[:-1]
+    return noun
+
+
+def _pieces(words: list[str]) -> list[tuple[list[str], bool]]:
+    """Runs of words between cuts, and whether a number stood before each."""
+    pieces: list[tuple[list[str], bool]] = [([], False)]
+    for word in words:
+        piece = pieces[-1][0]
+        head = singular(piece[-1]) if piece else ""
+        if word == "of" and head in _MEASURES | _PARTS:
+            pieces[-1] = ([word for word in piece if word in COLOURS], False)
+        elif word == "of" and head in _CONTAINERS:
+            piece.append(word)
+        elif word in _NUMBERS:
+            pieces.append(([], True))
+        elif word in _ARTICLES and piece and piece[-1] == "of":
+            continue
+        elif word in _CUTS or word in _ARTICLES or not word[0].isalpha() or _ends(piece, word):
+            pieces.append(([], False))
+        else:
+            piece.append(word)
+    return pieces
+
+
+def _phrase(words: list[str], counted: bool) -> str:
+    """The phrase that a piece ends in, or nothing."""
+    words = [word for word in words if word not in _PLAIN_ADJECTIVES]
+    while words and (_is_verb(words[-1]) or words[-1] == "of"):
+        words.pop()
+    if not words or (all(word in COLOURS for word in words) and words != ["orange"]):
+        return ""
+    head = words.index("of") if "of" in words else len(words)
+    if counted:
+        words[head - 1] = singular(words[head - 1])
+    first = max(0, head - _MOST_WORDS)
+    return " ".join([*(word for word in words[:first] if word in COLOURS), *words[first:]])
+
+
+def _ends(piece: list[str], word: str) -> bool:
+    """Whether a participle follows a noun ("man riding"); before one it is a modifier ("red racing car")."""
+    return _is_verb(word) and any(before not in COLOURS for before in piece)
+
+
+def _is_verb(word: str) -> bool:
+    """Whether it looks like a participle."""
+    by_ending = word.endswith("ing") and word not in _ING_NOUNS and len(word) > 4
+    return by_ending or (word.endswith("ed") and word not in _ED_NOUNS and len(word) > 4)

@@ -1,0 +1,121 @@
+"""Images with captions, for ``train pairs``: Sticker World, and COCO Captions in its official folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ovseg_demo.errors import DatasetError
+from ovseg_demo.evaluation.datasets import find_folder
+from ovseg_demo.sticker_world import render_scene
+from ovseg_demo.training.pairs_format import FolderImages, ImageSource, StickerWorldImages
+
+_CAPTIONS_FILE = "annotations/captions_train2017.json"
+_IMAGE_FOLDERS = ("images", ".")
+_PART = "train2017"
+_CAPTION_SCENE_SIZE = (320, 240)
+"""Scenes of which only the words are wanted are drawn small."""
+
+
+class CaptionedImage(NamedTuple):
+    """One image.
+
+    Attributes:
+        name: what the source calls it.
+        image: uint8 RGB (H, W, 3).
+        captions: in plain English.
+    """
+
+    name: str
+    image: np.ndarray
+    captions: tuple[str, ...]
+
+
+class CaptionedImages(Protocol):
+    """Where images and captions come from.
+
+    Attributes:
+        source: what the pairs' folder says about them.
+    """
+
+    source: ImageSource
+
+    def read(self, first: int, stop: int) -> Iterator[CaptionedImage]:
+        """The images number ``first`` to ``stop`` (exclusive), or to the last one."""
+
+    def sample_captions(self, count: int) -> list[str]:
+        """About that many captions, for an idea of the words that occur."""
+
+
+@dataclass(frozen=True)
+class CaptionedScenes:
+    """Scenes of the "segmentation" split, which hold base nouns only."""
+
+    source: StickerWorldImages = StickerWorldImages()  # noqa: RUF009 (frozen)
+
+    def read(self, first: int, stop: int) -> Iterator[CaptionedImage]:
+        """See :class:`CaptionedImages`; there is no last scene."""
+        for seed in range(first, stop):
+            scene = render_scene(seed, self.source.split, self.source.size)
+            yield CaptionedImage(str(seed), scene.image, (scene.caption,))
+
+    def sample_captions(self, count: int) -> list[str]:
+        """See :class:`CaptionedImages`."""
+        return [render_scene(seed, self.source.split, _CAPTION_SCENE_SIZE).caption for seed in range(count)]
+
+
+@dataclass(frozen=True)
+class CocoCaptions:
+    """COCO Captions, its training part.
+
+    Attributes:
+        root: folder with ``annotations/captions_train2017.json`` and ``images/train2017`` or ``train2017``.
+        captions_per_image: the first that many of the five.
+    """
+
+    root: Path
+    captions_per_image: int = 1
+
+    @cached_property
+    def source(self) -> FolderImages:
+        """The folder of the images."""
+        return FolderImages((find_folder(self.root, _IMAGE_FOLDERS, _PART) / _PART).resolve())
+
+    def read(self, first: int, stop: int) -> Iterator[CaptionedImage]:
+        """See :class:`CaptionedImages`."""
+        for name, captions in self._entries[first:stop]:
+            yield CaptionedImage(name, self.source.load(name), captions)
+
+    def sample_captions(self, count: int) -> list[str]:
+        """See :class:`CaptionedImages`."""
+        return [caption for _, captions in self._entries[:count] for caption in captions]
+
+    @cached_property
+    def _entries(self) -> list[tuple[str, tuple[str, ...]]]:
+        """File names and captions, in the order of the image ids."""
+        path = self.root / _CAPTIONS_FILE
+        if not path.is_file():
+            raise DatasetError(f'"{path}" is missing; unpack COCO Captions, and name its folder with --root.')
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            names = {image["id"]: image["file_name"] for image in content["images"]}
+            captions: dict[int, list[str]] = {number: [] for number in sorted(names)}
+            for annotation in sorted(content["annotations"], key=lambda entry: entry["id"]):
+                captions[annotation["image_id"]].append(annotation["caption"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f'"{path}" is no file of COCO Captions ({error!r}); unpack it again.'
+            ) from error
+        few = self.captions_per_image
+        return [(names[number], tuple(found[:few])) for number, found in captions.items() if found]
+
+
+def open_captioned_images(root: Path | None, captions_per_image: int) -> CaptionedImages:
+    """COCO Captions in a folder, or Sticker World if there is none."""
+    return CaptionedScenes() if root is None else CocoCaptions(Path(root), captions_per_image)

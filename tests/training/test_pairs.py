@@ -1,0 +1,218 @@
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_demo.errors import CheckpointError, DatasetError
+from ovseg_demo.proposals import Proposals
+from ovseg_demo.sticker_world import NOVEL_CLASSES, render_scene
+from ovseg_demo.training import pairs
+from ovseg_demo.training.caption_nouns import find_nouns
+from ovseg_demo.training.captioned_images import CaptionedImage, CaptionedScenes, CocoCaptions
+from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.pairs import PairMiner, collect_pairs, common_nouns, mask_at_image_size
+from ovseg_demo.training.pairs_format import PAIRS_FILE, open_source, read_pairs
+from ovseg_demo.training.presets import PairMining
+from tests.tiny.checkpoints import save_tiny_ovseg
+from tests.training.coco_folder import make_coco_folder
+
+SHADES = {"cat": 50, "red cat": 60, "dog": 100, "grass": 150, "sky": 200}
+
+
+class Quarters:
+    """Proposes the four quarters of an image."""
+
+    def __call__(self, image: np.ndarray) -> Proposals:
+        height, width = image.shape[:2]
+        masks = np.zeros((4, height // 2, width // 2), dtype=bool)
+        for mask, (y, x) in zip(masks, np.ndindex(2, 2), strict=True):
+            mask[y * height // 4 : (y + 1) * height // 4, x * width // 4 : (x + 1) * width // 4] = True
+        return Proposals.from_masks(masks, np.ones(4), image[::2, ::2], (height, width), "maskformer")
+
+
+class NoProposals(Quarters):
+    def __call__(self, image: np.ndarray) -> Proposals:
+        found = super().__call__(image)
+        return replace(
+            found, packed_masks=found.packed_masks[:0], boxes=found.boxes[:0], scores=found.scores[:0]
+        )
+
+
+@dataclass
+class ShadeClip:
+    """Knows a name by a shade of grey; cosines fall with the distance between shades."""
+
+    calls: int = 0
+
+    def embed_names(self, names, templates) -> np.ndarray:
+        return self._embed([SHADES.get(name, 0) for name in names])
+
+    def embed_regions(self, proposals, *, mask_prompts) -> np.ndarray:
+        assert not mask_prompts
+        self.calls += 1
+        image = proposals.working_image[..., 0]
+        return self._embed([image[mask].mean() for mask in proposals.masks])
+
+    @staticmethod
+    def _embed(shades) -> np.ndarray:
+        angles = np.array(shades, dtype=np.float32)[:, None] / 100
+        return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def picture(*shades: int) -> np.ndarray:
+    quarters = np.array(shades, dtype=np.uint8).reshape(2, 2)
+    return quarters.repeat(20, axis=0).repeat(30, axis=1)[..., None].repeat(3, axis=2)
+
+
+@pytest.fixture
+def miner() -> PairMiner:
+    return PairMiner(Quarters(), ShadeClip(), contrast=("cat", "dog", "grass", "sky"), least_score=0.5)
+
+
+def mine(miner: PairMiner, image: np.ndarray, *captions: str) -> dict[str, tuple[int, int]]:
+    """Where the top left corner of each noun's mask is."""
+    found = miner.mine(CaptionedImage("7", image, captions))
+    corners = {pair.noun: np.argwhere(pair.decode_mask())[0] for pair in found}
+    return {noun: tuple(corner.tolist()) for noun, corner in corners.items()}
+
+
+def test_each_noun_gets_its_best_region(miner):
+    image = picture(200, 50, 100, 150)
+    found = mine(miner, image, "a cat and a dog on grass", "a dog under the sky")
+    assert found == {"cat": (0, 30), "dog": (20, 0), "grass": (20, 30), "sky": (0, 0)}
+
+
+def test_masks_have_the_images_own_size(miner):
+    pair, *_ = miner.mine(CaptionedImage("7", picture(50, 200, 200, 200), ("a cat",)))
+    expected = np.zeros((40, 60), dtype=bool)
+    expected[:20, :30] = True
+    assert np.array_equal(pair.decode_mask(), expected)
+    assert pair.image == "7" and 0.5 <= pair.score <= 1
+
+
+def test_what_clip_does_not_recognise_is_left_out(miner):
+    image = picture(200, 200, 150, 150)
+    assert mine(miner, image, "a dog on grass") == {"grass": (20, 0)}
+    miner.least_score = 0.0
+    assert set(mine(miner, image, "a dog on grass")) == {"dog", "grass"}
+
+
+def test_two_nouns_do_not_share_a_mask(miner):
+    image = picture(52, 200, 200, 200)
+    assert set(mine(miner, image, "a cat and a red cat")) == {"cat"}
+    assert set(mine(miner, picture(59, 200, 200, 200), "a cat and a red cat")) == {"red cat"}
+
+
+def test_nothing_is_asked_of_clip_without_nouns_or_proposals(miner):
+    assert mine(miner, picture(0, 0, 0, 0), "there it is") == {}
+    miner.generator = NoProposals()
+    assert mine(miner, picture(0, 0, 0, 0), "a cat") == {}
+    assert miner.clip.calls == 0
+
+
+@dataclass(frozen=True)
+class Pictures(CaptionedScenes):
+    """Endless pictures of a cat on grass."""
+
+    def read(self, first, stop):
+        return (
+            CaptionedImage(str(i), picture(50, 150, 150, 150), ("a cat on grass",))
+            for i in range(first, stop)
+        )
+
+
+def test_an_interrupted_run_goes_on(miner, tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "_IMAGES_PER_SAVE", 4)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    collect_pairs(miner, Pictures(), 10, whole)
+    collect_pairs(miner, Pictures(), 4, parts)
+    with (parts / PAIRS_FILE).open("a") as file:
+        file.write('{"image": "4", "noun": "half a li')
+    collect_pairs(miner, Pictures(), 10, parts)
+    assert (parts / PAIRS_FILE).read_text() == (whole / PAIRS_FILE).read_text()
+    assert [pair.image for pair in read_pairs(parts)] == [str(i) for i in range(10) for _ in range(2)]
+    calls = miner.clip.calls
+    collect_pairs(miner, Pictures(), 10, parts)
+    assert miner.clip.calls == calls
+
+
+def test_another_source_is_refused_in_the_same_folder(miner, tmp_path):
+    collect_pairs(miner, Pictures(), 2, tmp_path / "pairs")
+    coco = CocoCaptions(make_coco_folder(tmp_path / "coco"))
+    with pytest.raises(CheckpointError, match="pairs of other images"):
+        collect_pairs(miner, coco, 2, tmp_path / "pairs")
+
+
+def test_coco_is_read_in_the_order_of_its_ids_to_its_end(miner, tmp_path):
+    images = CocoCaptions(make_coco_folder(tmp_path / "coco"), captions_per_image=2)
+    entries = list(images.read(0, 50))
+    assert [entry.name for entry in entries] == ["000000000000.jpg", "000000000001.jpg", "000000000002.jpg"]
+    assert entries[1].captions == (
+        "Two dogs sitting on the grass.",
+        "There is a cat near: Two dogs sitting on the grass.",
+    )
+    assert entries[1].image.shape == (80, 96, 3)
+    miner.least_score = 0.0
+    collect_pairs(miner, images, 1000, tmp_path / "pairs")
+    found = read_pairs(tmp_path / "pairs")
+    assert {pair.noun for pair in found if pair.image == "000000000001.jpg"} == {"dog", "grass", "cat"}
+    assert open_source(tmp_path / "pairs").load("000000000001.jpg").shape == (80, 96, 3)
+
+
+def test_the_contrast_is_what_captions_speak_of_most(tmp_path):
+    images = CocoCaptions(make_coco_folder(tmp_path))
+    preset = PairMining(images=3, contrast_captions=3, contrast_nouns=100)
+    assert set(common_nouns(images, preset)) == {
+        "man", "bicycle", "road", "dog", "grass", "cup of coffee", "wooden table",
+    }  # fmt: skip
+    assert common_nouns(images, replace(preset, contrast_nouns=2)) == ("bicycle", "cup of coffee")
+
+
+def test_a_missing_captions_file_is_named(tmp_path):
+    (tmp_path / "images" / "train2017").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"captions_train2017\.json"):
+        CocoCaptions(tmp_path).sample_captions(1)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "captions_train2017.json").write_text('{"images": []}')
+    with pytest.raises(DatasetError, match="no file of COCO Captions"):
+        CocoCaptions(tmp_path).sample_captions(1)
+
+
+def test_scenes_are_those_of_the_segmentation_split():
+    scenes = list(CaptionedScenes().read(3, 6))
+    assert [scene.name for scene in scenes] == ["3", "4", "5"]
+    scene = render_scene(4, "segmentation", (640, 480))
+    assert np.array_equal(scenes[1].image, scene.image) and scenes[1].captions == (scene.caption,)
+    nouns = {noun for caption in CaptionedScenes().sample_captions(15) for noun in find_nouns(caption)}
+    assert not nouns & set(NOVEL_CLASSES)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth")
+
+
+def test_the_step_runs_on_published_weights(weights, tmp_path):
+    options = TrainOptions(
+        preset="toy", out=tmp_path, init=weights, clip=weights, steps=3, device="cpu", precision="float32"
+    )
+    folder = pairs.train(options)
+    found = read_pairs(folder)
+    assert {pair.image for pair in found} <= {"0", "1", "2"} and len(found) >= 3
+    for pair in found:
+        image = open_source(folder).load(pair.image)
+        assert pair.decode_mask().shape == image.shape[:2] == (480, 640)
+    entry = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    assert entry["images"] == 3
+
+
+def test_masks_grow_smoothly_to_the_images_size():
+    masks = torch.ones(1, 12, 16).tril()[:, :, :].numpy().astype(bool)
+    image = np.zeros((12, 16, 3), dtype=np.uint8)
+    proposals = Proposals.from_masks(masks, np.ones(1), image, (48, 64), "maskformer")
+    grown = mask_at_image_size(proposals, 0)
+    assert grown.shape == (48, 64)
+    assert grown.mean() == pytest.approx(masks.mean(), abs=0.02)
