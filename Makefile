@@ -7,13 +7,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format
+.PHONY: help demo test lint format results
 
 help:
 	@echo "make demo    segment the example pictures into out/"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and formatting"
 	@echo "make format  put style and formatting right, as far as that can be done by itself"
+	@echo "make results measure the bundled model and write docs/results.md"
 
 demo: $(READY)
 	$(PY) -m ovseg_demo segment examples --classes "$(WORDS)" --output out
@@ -28,6 +29,9 @@ lint: $(READY)
 format: $(READY)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+results: $(READY)
+	$(PY) -m ovseg_demo.evaluation.results
 
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'

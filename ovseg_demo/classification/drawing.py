@@ -78,12 +78,19 @@ def draw_softly(
         trained_classes: which of the K classes MaskFormer was trained on, where that matters (SimSeg).
 
     Raises:
-        ModelError: the masks are hard, λ is out of range, or ``trained_classes`` does not have K entries.
+        ModelError: the masks are hard, they belong to another text tower, λ is out of range, or
+            ``trained_classes`` does not have K entries.
     """
     class_count = len(vocabulary.classes)
     if proposals.queries is None:
         raise ModelError(
             f'The rule "soft" needs soft masks, those of "maskformer"; "{proposals.generator}" has hard ones.'
+        )
+    widths = proposals.queries.class_embeddings.shape[1], text_embeddings.shape[1]
+    if widths[0] != widths[1]:
+        raise ModelError(
+            f"This MaskFormer names its masks in {widths[0]} dimensions, this CLIP in {widths[1]}; "
+            'for the rule "soft" take the CLIP that it was trained with.'
         )
     if not 0 <= ensemble_weight <= 1:
         raise ModelError(f"The ensemble weight {ensemble_weight} is outside the range from 0 to 1.")

@@ -1,0 +1,66 @@
+"""Does a model know a colour on a noun that it never saw in it? Crops of Sticker World's unseen pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ovseg_demo.progress import ProgressCallback, silent
+from ovseg_demo.proposals import Proposals
+from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
+from ovseg_demo.sticker_world import COLOURS, UNSEEN_PAIRS, Crop, render_crop
+from ovseg_demo.vocabulary import ClassName, Vocabulary
+
+CHOICES = tuple(colour for colour in COLOURS if any(colour == seen for seen, _ in UNSEEN_PAIRS))
+"""The eight colours between which a model must choose."""
+
+CROP_SIZE = 96
+LOOKING_AT_COLOURS = "Colours"
+"""Stage name."""
+
+
+def colour_accuracy(
+    segmenter: Segmenter,
+    classifier: str = CLASSIFIERS[0],
+    *,
+    crops_per_pair: int = 4,
+    first_seed: int = 0,
+    progress: ProgressCallback = silent,
+) -> float:
+    """How often the right one of "red mushroom", "blue mushroom", … comes first, in per cent.
+
+    Each crop's object is cut out by its perfect mask.
+
+    Args:
+        segmenter: the model.
+        classifier: one of its classifiers.
+        crops_per_pair: of each colour-noun pair that is in no training split.
+        first_seed: of the crops, which are of the validation split.
+        progress: told after each pair.
+    """
+    pairs = sorted(UNSEEN_PAIRS)
+    right: list[bool] = []
+    for number, (colour, noun) in enumerate(pairs):
+        progress(LOOKING_AT_COLOURS, number, len(pairs))
+        classes = tuple(ClassName(f"{choice} {noun}") for choice in CHOICES)
+        vocabulary = Vocabulary(classes, templates=segmenter.templates)
+        seed = first_seed + number * crops_per_pair
+        for crop in _crops(range(seed, seed + crops_per_pair), noun, colour):
+            found = segmenter.segment(
+                crop.image, vocabulary, proposals=_as_proposal(crop), granularity=0, classifier=classifier
+            )
+            right.append(CHOICES[found.probabilities[0].argmax()] == colour)
+    progress(LOOKING_AT_COLOURS, len(pairs), len(pairs))
+    return 100 * float(np.mean(right))
+
+
+def _crops(seeds: range, noun: str, colour: str) -> Iterator[Crop]:
+    for seed in seeds:
+        crop = render_crop(seed, "validation", CROP_SIZE, noun=noun, colour=colour)
+        if crop.mask.any():  # else a neighbour hides all of it
+            yield crop
+
+
+def _as_proposal(crop: Crop) -> Proposals:
+    return Proposals.from_masks(crop.mask[None], np.ones(1), crop.image, crop.image.shape[:2], "oracle")
