@@ -2,7 +2,8 @@
 # PYTHON is the interpreter that makes .venv (3.11 or newer): make PYTHON=python3.12 test
 
 PYTHON ?= python3
-WORDS ?= dog, cat, tree, car, house, sky, grass, water
+PICTURES ?= examples
+WORDS ?= penguin, snowman, castle, shark, duck, bus, snake, ladder, sky, grass, water, sand
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -10,14 +11,14 @@ READY := $(VENV)/.ready
 .PHONY: help demo test lint format results
 
 help:
-	@echo "make demo    segment the example pictures into out/"
+	@echo "make demo    segment the example pictures into out/ (others: PICTURES=… WORDS=\"a, b\")"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and formatting"
 	@echo "make format  put style and formatting right, as far as that can be done by itself"
 	@echo "make results measure the bundled model and write docs/results.md"
 
 demo: $(READY)
-	$(PY) -m ovseg_demo segment examples --classes "$(WORDS)" --output out
+	$(PY) -m ovseg_demo segment $(PICTURES) --classes "$(WORDS)" --output out
 
 test: $(READY)
 	$(PY) -m pytest
