@@ -193,7 +193,8 @@ class MaskFormerTask(TrainingTask):
             runtime=Runtime(self.pixel_mean.device),
         )
         text = self.text_embeddings.cpu().numpy()
-        return mask_figures(generator, self.validation_set, self.pictures.class_names, text)
+        with torch.autocast(self.pixel_mean.device.type, enabled=False):  # as it will propose
+            return mask_figures(generator, self.validation_set, self.pictures.class_names, text)
 
     @override
     def save(self, path: Path) -> None:

@@ -1,12 +1,10 @@
 """Step 2, ``train sam``: a small Segment Anything from point prompts (Kirillov et al. 2023), class-agnostic.
 
-Three things make a small vision transformer learn this from nothing in hours on a small machine:
+Two things make a small vision transformer learn this from nothing in hours on a small machine:
 
 * attention from tokens to pixels starts with equal query and key projections, so that a point finds its own
   place in the picture from the first step on (they share one positional encoding);
 * an auxiliary loss asks of pairs of pixels of the upscaled image embedding: is this one region?
-* the forward pass is the one that proposes masks (:class:`~ovseg_demo.proposals.sam_decoder.PointDecoder`),
-  which shares between prompts what can be shared.
 
 The head that predicts IoU learns on all masks from the start, and the loss drives logits apart, since the
 automatic mask generator drops masks of low predicted IoU or stability.
@@ -25,7 +23,6 @@ from torch.utils.data import Dataset, default_collate
 
 from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam_building import SamConfig, new_sam, read_config
-from ovseg_demo.proposals.sam_decoder import PointDecoder
 from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training, save_atomically
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.presets import SamTraining, find_preset
@@ -95,14 +92,16 @@ class SamTask(TrainingTask):
 
     def decode(self, embedding: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Mask logits (P, M, G, G) and predicted IoU (P, M) of one image's points (P, 2), in float32."""
-        device = points.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         labels = torch.ones(len(points), 1, device=points.device)
-        with torch.autocast(device, enabled=False):
-            decoder = PointDecoder(self.sam, dtype)
-            prompts, _ = self.sam.prompt_encoder((points[:, None], labels), boxes=None, masks=None)
-            decoded = decoder.decode(prompts, decoder.prepare(embedding[None]))
-            return decoder.all_masks(decoded), decoded.quality
+        sparse, dense = self.sam.prompt_encoder((points[:, None], labels), boxes=None, masks=None)
+        logits, quality = self.sam.mask_decoder(
+            image_embeddings=embedding[None],
+            image_pe=self.sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+        return logits.float(), quality.float()
 
     def upscale(self, embeddings: Tensor) -> Tensor:
         """The image embedding at the masks' resolution, (B, C / 8, G, G), before any prompt."""
