@@ -42,6 +42,13 @@ class Panel(gr.HTML):
         return super().__getattr__(name)
 
 
+class Header(Panel):
+    """Name, promise, and the switch between light and dark."""
+
+    html = "header.html"
+    scripts = ("header.js",)
+
+
 class Viewer(Panel):
     """The picture, its map, legend, and all that can be done with them."""
 

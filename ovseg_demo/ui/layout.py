@@ -10,7 +10,7 @@ import gradio as gr
 
 from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui.assets import read_assets
-from ovseg_demo.ui.components import Chips, Gallery, Panel, PictureInput, Pills, Viewer
+from ovseg_demo.ui.components import Chips, Gallery, Header, PictureInput, Pills, Viewer
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.offers import Offer, Offers
 from ovseg_demo.ui.request import DISTRACTORS, TEMPLATE_CHOICES, Request
@@ -25,16 +25,8 @@ _DISTRACTOR_TITLES = ("None", "“others”", "COCO-Stuff’s 171 classes", "Own
 _TEMPLATE_TITLES = ("The model’s own", "ViLD’s 14 sentences", "“a photo of …”")
 
 
-_STORAGE_KEY = _STORAGE_SECRET = (
-    "ovseg-demo"  # fixed: a restart of the server must not lose what browsers keep
-)
-
-
-class Header(Panel):
-    """Name, promise, and the switch between light and dark."""
-
-    html = "header.html"
-    scripts = ("header.js",)
+# Fixed, as a restart of the server must not lose what browsers keep.
+_STORAGE_KEY = _STORAGE_SECRET = "ovseg-demo"
 
 
 @dataclass(frozen=True)

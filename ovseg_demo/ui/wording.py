@@ -44,7 +44,7 @@ def status_line(segmentation: Segmentation, proposing: Step | None = None) -> st
     words = _count(len(segmentation.vocabulary.all_names), "word")
     parts.append(f"{words}{_took(steps[ENCODING_NAMES])}")
     parts.append(f"map drawn{_took(steps[DRAWING])}")
-    return " · ".join(parts)
+    return " · ".join([*parts, *segmentation.notes])
 
 
 def format_seconds(seconds: float) -> str:
