@@ -171,9 +171,17 @@ def _names_in_json(path: Path) -> dict[int, str]:
 def _names_in_index(path: Path) -> dict[int, str]:
     try:
         index = loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=["index"])["index"]
-        return {number: str(name) for number, name in enumerate(index.objectnames, start=1)}
+        names = {number: str(name) for number, name in enumerate(index.objectnames, start=1)}
     except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise DatasetError(f'"{path}" is no index of ADE20K ({error}); unpack it again.') from error
+    classes = load_vocabulary("ade20k-847").classes
+    missing = sorted(entry.name for entry in set(classes) - {split_synonyms(name) for name in names.values()})
+    if missing:
+        raise DatasetError(
+            f'"{path}" does not know {len(missing)} of the 847 classes, such as "{missing[0]}"; '
+            "use the release of 2021, whose images bring their names."
+        )
+    return names
 
 
 def _stems(folder: Path, pattern: str) -> tuple[str, ...]:

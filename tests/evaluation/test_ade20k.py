@@ -104,18 +104,39 @@ def test_847_classes_of_the_release_of_2021_are_named_by_each_images_json(tmp_pa
     check_full(dataset)
 
 
-def test_847_classes_of_the_release_of_2016_are_named_by_the_index(tmp_path, numbers):
+def save_index(folder, class_names):
+    """An index of 3,148 names, in which the numbers of this file's classes are right."""
+    free = [number for number in range(1, 3149) if number not in NUMBERS.values()]
+    others = [name for name in class_names if name not in NUMBERS]
+    numbered = dict(zip(free, others, strict=False)) | {number: name for name, number in NUMBERS.items()}
+    names = np.array([numbered.get(number, "-") for number in range(1, 3149)], dtype=object)
+    savemat(
+        folder / "index_ade20k.mat", {"index": {"objectnames": names, "filename": np.array(["x"], object)}}
+    )
+
+
+@pytest.fixture
+def release_of_2016(tmp_path, numbers):
     release = tmp_path / "ADE20K_2016_07_26"
     scene = release / "images/validation/s/street"
     save_image(scene / "ADE_val_00000001.jpg")
     save_labels(scene / "ADE_val_00000001_seg.png", encode(numbers))
-    names = np.full(3148, "-", dtype=object)
-    for name, number in NUMBERS.items():
-        names[number - 1] = name
-    savemat(
-        release / "index_ade20k.mat", {"index": {"objectnames": names, "filename": np.array(["x"], object)}}
-    )
-    check_full(open_dataset("ade20k-847", tmp_path))
+    return release
+
+
+ALL_NAMES = [", ".join(entry.names) for entry in load_vocabulary("ade20k-847").classes]
+
+
+def test_847_classes_of_the_release_of_2016_are_named_by_the_index(release_of_2016):
+    save_index(release_of_2016, ALL_NAMES)
+    check_full(open_dataset("ade20k-847", release_of_2016.parent))
+
+
+def test_an_index_that_lacks_classes_is_an_error(release_of_2016):
+    save_index(release_of_2016, ALL_NAMES[:5])
+    dataset = open_dataset("ade20k-847", release_of_2016)
+    with pytest.raises(DatasetError, match=r'does not know 842 of the 847 classes, such as "\w'):
+        dataset.load(dataset.keys[0])
 
 
 def test_a_single_object_and_a_carelessly_written_name_are_understood(tmp_path):
