@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-from PIL.Image import DecompressionBombWarning
-
+from ovseg_demo.commands.parser import USER_ERROR, Parser
 from ovseg_demo.errors import OvsegError
 
-SUCCESS, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: all went well; some pictures failed; the request cannot be carried out; Ctrl-C."""
+SUCCESS, SOME_FAILED, INTERRUPTED = 0, 1, 130
+"""Exit codes besides ``USER_ERROR``: all went well; some pictures failed; Ctrl-C."""
 
 
 class Command(NamedTuple):
@@ -58,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DecompressionBombWarning)  # our own limit is lower, and an error
+            warnings.filterwarnings(
+                "ignore", module=r"PIL\."
+            )  # what is wrong with a picture, we say ourselves
             return module.run(arguments)
     except OvsegError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -68,16 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells what is wrong in one sentence, without the list of all options."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f'error: {message}; "{self.prog} --help" tells more.\n')
-
-
-def _make_parser(chosen: str | None, module: object) -> argparse.ArgumentParser:
+def _make_parser(chosen: str | None, module: object) -> Parser:
     """A parser of all commands, in which only the chosen one knows its arguments."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m ovseg_demo",
         description="Open-vocabulary semantic segmentation: name the classes, get the map.",
         allow_abbrev=False,

@@ -12,6 +12,7 @@ from PIL import Image
 from ovseg_demo.cli import COMMANDS, main
 from ovseg_demo.export import decode_label_map
 from ovseg_demo.models import CATALOGUE
+from tests.test_images import png_header
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 
 FILES = ["label_map.png", "overlay.png", "segmentation.json"]
@@ -121,6 +122,13 @@ def test_bad_files_are_named_at_the_end_and_the_others_are_done(ovseg, pictures,
     assert 'The folder "empty" holds no pictures' in end
     assert "Traceback" not in end
     assert str(tmp_path) not in end
+
+
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+def test_a_picture_of_too_many_pixels_is_named_without_a_warning(ovseg, tmp_path, capsys):
+    (tmp_path / "huge.png").write_bytes(png_header(10_000, 10_000))
+    assert segment(ovseg, tmp_path / "out", tmp_path / "huge.png") == 1
+    assert '"huge.png" has more than 50 million pixels (10000×10000)' in capsys.readouterr().err
 
 
 def test_nothing_is_loaded_when_no_picture_is_meant(tmp_path, capsys):

@@ -334,6 +334,7 @@ def test_cut_off_files_are_refused(tmp_path, picture_format):
         load_image(path)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @given(st.data())
 def test_damaged_files_give_a_picture_or_a_clear_error(data):
     """Whatever bytes are changed or cut, nothing but ImageError comes out."""
