@@ -56,9 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", module=r"PIL\."
-            )  # what is wrong with a picture, we say ourselves
+            # What is wrong with a picture, we say ourselves.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             return module.run(arguments)
     except OvsegError as error:
         print(f"error: {error}", file=sys.stderr)
