@@ -1,8 +1,8 @@
 """Last step, ``train bundle``: put the trained parts together in the published file formats.
 
-``ovseg.pth`` is a full OVSeg checkpoint (MaskFormer, the fine-tuned CLIP and its mask prompts), ``sam.pth``
-is Segment Anything's, ``clip.pth`` the CLIP before it was adapted. They are the files of the model
-"sticker-world"; copied to ``weights/sticker-world/`` they are what the program ships.
+``sticker_world_ovseg.pth`` is a full OVSeg checkpoint (MaskFormer, the fine-tuned CLIP and its mask prompts),
+``sticker_world_sam.pth`` is Segment Anything's, ``sticker_world_clip.pth`` the CLIP before it was adapted.
+Copied to ``weights/sticker-world/`` they are the model "sticker-world" that the program ships.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def train(options: TrainOptions) -> Path:
     proposer = read_checkpoint(_weights(options, "maskformer"), CheckpointKind.OVSEG).maskformer()
     sam = read_checkpoint(_weights(options, "sam"), CheckpointKind.SAM).sam()
     unadapted = read_checkpoint(_weights(options, "clip"), CheckpointKind.CLIP).clip()
-    save_atomically({"model": _full_checkpoint(proposer, adapted)}, folder / "ovseg.pth")
-    save_atomically(_half(sharpen(sam)), folder / "sam.pth")
-    save_atomically(_half(unadapted), folder / "clip.pth")
+    save_atomically({"model": _full_checkpoint(proposer, adapted)}, folder / "sticker_world_ovseg.pth")
+    save_atomically(_half(sharpen(sam)), folder / "sticker_world_sam.pth")
+    save_atomically(_half(unadapted), folder / "sticker_world_clip.pth")
     return folder
 
 
