@@ -116,8 +116,7 @@ class MaskFormerTraining:
         max_size: of the longer side then.
         mask_threshold: then.
         pixel_weight: of the auxiliary loss that names pixels from the mask features; 0 leaves it out.
-        pair_weight: of the auxiliary loss on pairs of pixels, by which those of one mask attract; 0 leaves it out.
-        class_query_weight: of the auxiliary loss of queries that are told what to find; 0 leaves it out.
+        pair_weight: of the auxiliary loss by which pixels of one mask attract each other; 0 leaves it out.
         first_logit_scale: what similarities with class names are multiplied by at first; 100 in the end.
         validation_pictures: on which the figures are taken.
     """
@@ -132,7 +131,6 @@ class MaskFormerTraining:
     mask_threshold: float = 0.5
     pixel_weight: float = 0.0
     pair_weight: float = 0.0
-    class_query_weight: float = 0.0
     first_logit_scale: float = 100.0
     validation_pictures: int = 40
 
@@ -250,7 +248,7 @@ PRESETS = {
             min_size=96,
             max_size=384,
             pixel_weight=1.0,
-            class_query_weight=1.0,
+            pair_weight=1.0,
             first_logit_scale=20.0,
             validation_pictures=2,
         ),
@@ -354,12 +352,13 @@ PRESETS = {
             ),
             learning_rate=7e-4,
             weight_decay=0.05,
-            pictures=PictureSizes(224, 320, (320, 256)),
-            min_size=240,
-            max_size=960,
-            pixel_weight=1.0,
-            class_query_weight=1.0,
-            first_logit_scale=20.0,
+            pictures=PictureSizes(224, 416, (320, 256)),
+            min_size=320,
+            max_size=1280,
+            mask_threshold=0.4,
+            pixel_weight=4.0,
+            pair_weight=2.0,
+            first_logit_scale=10.0,
         ),
         pairs=PairMining(images=6000, least_score=0.1),
         finetuning=ClipFinetuning(
