@@ -36,6 +36,10 @@ class MissingDependencyError(OvsegError):
     """An optional package is absent; the message names the command that installs it."""
 
 
+class ServerError(OvsegError):
+    """The page cannot be served as it was asked for."""
+
+
 class DatasetError(OvsegError):
     """A data set's folder lacks files, or holds labels outside its vocabulary."""
 

@@ -48,6 +48,18 @@ class Panel(gr.HTML):
         from gradio.components.base import Component
 
 
+class Header(Panel):
+    """Name, promise, and the switch between light and dark."""
+
+    html = "header.html"
+    scripts = ("header.js",)
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
 class Viewer(Panel):
     """The picture, its map, legend, and all that can be done with them."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ovseg_demo.caching import SharedNetwork
 from ovseg_demo.errors import ModelError
@@ -37,6 +37,10 @@ class Offer:
     generators: tuple[str, ...]
     licence: str = ""
     spec: ModelSpec | None = None
+
+    def suitable(self, generator: str) -> str:
+        """A generator if the model has it, else the model's default."""
+        return generator if generator in self.generators else self.generators[0]
 
     @property
     def is_present(self) -> bool:
@@ -90,6 +94,21 @@ class Offers:
         ordered = [offers.pop(default), *offers.values()]
         caches = Caches()
         return cls(ordered, lambda name: load(name, caches=caches))
+
+    def prefer(self, generator: str) -> Offers:
+        """The same menu with another default generator of the default model.
+
+        Raises:
+            ModelError: the model has no such generator.
+        """
+        if generator not in self.default.generators:
+            raise ModelError(
+                f'The model "{self.default.name}" has no generator "{generator}"; '
+                f"choose one of {', '.join(self.default.generators)}."
+            )
+        others = [name for name in self.default.generators if name != generator]
+        first = replace(self.default, generators=(generator, *others))
+        return Offers([first, *list(self)[1:]], self._load)
 
     def __iter__(self) -> Iterator[Offer]:
         return iter(self._offers.values())

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
+from ovseg_demo.ui.api import API_NAME, offer_api
 from ovseg_demo.ui.events import connect
 from ovseg_demo.ui.examples import Example, load_examples
 from ovseg_demo.ui.guide import Guide
@@ -38,9 +39,19 @@ def create_demo(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(_CLEAN_EVERY, _KEEP_FILES)
     ) as demo:
         parts = lay_out(offers, settings, examples)
-        guide = Guide(offers, settings, _publisher(parts.viewer.GRADIO_CACHE))
+        publish = _publisher(parts.viewer.GRADIO_CACHE)
+        guide = Guide(offers, settings, publish)
         connect(demo, parts, Steps(parts, guide, offers, settings, examples), settings)
+        offer_api(offers, settings, publish)
+    _close_to_programs(demo)
     return demo
+
+
+def _close_to_programs(demo: gr.Blocks) -> None:
+    """Make all events private but the endpoint's, also those that Gradio adds (a visitor's first state)."""
+    for event in demo.fns.values():
+        if event.api_name != API_NAME:
+            event.api_visibility = "private"
 
 
 def _publisher(folder: str):

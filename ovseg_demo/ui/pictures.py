@@ -41,8 +41,7 @@ class Pictures:
     """Loads pictures as :class:`PageSettings` allows; safe to use from many threads."""
 
     def __init__(self, settings: PageSettings):
-        self._max_pixels = settings.max_pixels
-        self._max_side = settings.max_side
+        self._settings = settings
         self._cache = ByteCache(settings.kept_pictures)
 
     def open(self, path: str, number: int) -> Picture:
@@ -69,12 +68,25 @@ class Pictures:
         return self._load(picture.path)[0]
 
     def _load(self, path: str) -> tuple[np.ndarray, tuple[int, int] | None]:
-        pixels, original_size = load_image(path, max_pixels=self._max_pixels), None
-        if max(pixels.shape) > self._max_side:
-            original_size = pixels.shape[1], pixels.shape[0]
-            pixels = resize_longer_side(pixels, self._max_side)
+        pixels, original_size = read_picture(path, self._settings)
         self._cache.put(path, pixels)
         return pixels, original_size
+
+
+def read_picture(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """The pixels of a visitor's file, uint8 RGB (height, width, 3), scaled down to the limit.
+
+    Returns:
+        The pixels, and the (width, height) before they were scaled down, if they were.
+
+    Raises:
+        ImageError: the picture cannot be used.
+    """
+    pixels = load_image(path, max_pixels=settings.max_pixels)
+    if max(pixels.shape) <= settings.max_side:
+        return pixels, None
+    original_size = pixels.shape[1], pixels.shape[0]
+    return resize_longer_side(pixels, settings.max_side), original_size
 
 
 def display_jpeg(pixels: np.ndarray) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
 
+from ovseg_demo.errors import MissingDependencyError, ServerError
 from ovseg_demo.ui.assets import ASSETS, read_assets
 from ovseg_demo.ui.theme import make_theme
 
@@ -24,6 +26,7 @@ class ServerSettings:
         max_upload: the largest file that may be uploaded.
         queue_size: so many events wait at most; further ones are told that the server is busy.
         sessions: so many visitors are remembered at once.
+        mcp: serve language models over MCP, too; needs an optional package.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +37,7 @@ class ServerSettings:
     max_upload: str = "20mb"
     queue_size: int = 64
     sessions: int = 500
+    mcp: bool = False
 
 
 def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: Any) -> tuple[Any, str, str]:
@@ -48,8 +52,17 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
 
     Returns:
         What Gradio's ``launch`` returns: the app, its local and its public address.
+
+    Raises:
+        MissingDependencyError: MCP is wanted, and its package is not there.
+        ServerError: the port is taken, or MCP does not start.
     """
     settings = settings or ServerSettings()
+    if settings.mcp and find_spec("mcp") is None:
+        raise MissingDependencyError(
+            'MCP needs a package that is not there; run "pip install -r requirements-mcp.txt", '
+            'or start without "--mcp".'
+        )
     demo.queue(api_open=False, max_size=settings.queue_size)
     chosen = {
         "server_name": settings.host,
@@ -63,12 +76,38 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
         "css": read_assets("page.css", "viewer/viewer.css"),
         "head": read_assets("head.html"),
         "favicon_path": str(ASSETS / "icon.svg"),
-        "footer_links": [],
+        "footer_links": ["api"],
         "show_error": False,
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
         "pwa": False,
+        "mcp_server": settings.mcp,
         "allowed_paths": [],
     }
-    return demo.launch(**chosen | options)
+    try:
+        served = demo.launch(**chosen | options)
+    except OSError as error:  # of Gradio, whose remedy names its own variables
+        where = f"{settings.host}:{settings.port or 'any port from 7860'}"
+        raise ServerError(
+            f'The page cannot be opened at {where}; choose others with "--host" and "--port".'
+        ) from error
+    if demo.mcp_error:
+        demo.close()
+        raise ServerError(f'MCP does not start ({demo.mcp_error}); start without "--mcp".')
+    return served
+
+
+def serve(demo: gr.Blocks, settings: ServerSettings) -> None:
+    """Serve a page until the process is told to stop; its address is printed.
+
+    Raises:
+        OvsegError: as :func:`launch`.
+    """
+    _, local_address, public_address = launch(demo, settings, prevent_thread_lock=True, quiet=True)
+    for address in filter(None, (local_address, public_address)):
+        print(f"The page is open at {address}", flush=True)
+    try:
+        demo.block_thread()
+    finally:
+        demo.close(verbose=False)

@@ -1,0 +1,110 @@
+"""The endpoint for programs: plain inputs, plain outputs. docs/api.md tells how to call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from ovseg_demo.errors import ImageError
+from ovseg_demo.export import encode_label_map, segmentation_record
+from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.ui.components import PictureInput
+from ovseg_demo.ui.messages import Message
+from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.pictures import read_picture
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.settings import PageSettings
+from ovseg_demo.ui.steps import told
+
+API_NAME = "segment"
+
+DESCRIPTION = (
+    "Find things in a picture by their names. The label map is a PNG of the picture's size in which 0 is "
+    "unlabelled, 1 the first class, and so on. The record is a COCO data set of one image: the categories "
+    "tell each class's area, share of the picture and score, the annotations hold a run-length mask of each "
+    "that was found."
+)
+
+
+class Api:
+    """What the endpoint does. It remembers nothing of its callers.
+
+    Args:
+        offers: the models; the default one is used.
+        settings: limits, the same as on the page.
+        publish: keeps bytes under a file name, and gives Gradio's record of that file.
+    """
+
+    def __init__(self, offers: Offers, settings: PageSettings, publish: Callable[[bytes, str], Message]):
+        self._offers = offers
+        self._settings = settings
+        self._publish = publish
+
+    @told
+    def segment(
+        self, picture: str | None, words: str, generator: str = "", granularity: float = 0.8
+    ) -> tuple[str, dict[str, Any]]:
+        """Segment a picture into classes.
+
+        Args:
+            picture: a file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
+            words: class names, separated by commas; a slash joins synonyms: "frog, cup / mug".
+            generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.
+            granularity: of the masks, from 0 (most coarse) to 1 (most precise).
+        """
+        if not picture:
+            raise ImageError("There is no picture; send one as the first argument.")
+        request = Request(words=words or "", generator=generator or "", granularity=granularity)
+        request.check()
+        request.vocabulary(self._settings.max_names)  # holds the words against the limits
+        pixels, _ = read_picture(picture, self._settings)
+        segmentation = self._offers.segmenter("").segment(pixels, **request.arguments())
+        label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
+        return self._publish(label_map, "label_map.png")["path"], _record(segmentation, request, self._offers)
+
+
+def offer_api(offers: Offers, settings: PageSettings, publish: Callable[[bytes, str], Message]) -> None:
+    """Add the endpoint to the page that is being made; its components are not to be seen.
+
+    It queues with the page's first looks, which take as long.
+    """
+    api = Api(offers, settings, publish)
+    generators = offers.default.generators
+    with gr.Column(visible=False):
+        inputs = [
+            PictureInput(label="Picture", type="filepath", image_mode=None),
+            gr.Textbox(label="Class names"),
+            gr.Radio(generators, value=generators[0], label="Proposal generator"),
+            gr.Slider(0, 1, value=Request().granularity, label="Granularity"),
+        ]
+        outputs = [gr.File(label="Label map"), gr.JSON(label="Record")]
+        gr.Button("Segment").click(
+            api.segment,
+            inputs,
+            outputs,
+            api_name=API_NAME,
+            api_description=DESCRIPTION,
+            api_visibility="public",
+            concurrency_id="look",
+            concurrency_limit=settings.looks_at_once,
+        )
+
+
+def _record(segmentation: Segmentation, request: Request, offers: Offers) -> dict[str, Any]:
+    return segmentation_record(
+        segmentation.label_map,
+        segmentation.class_names,
+        segmentation.scores,
+        segmentation.best_scores,
+        synonyms=[entry.synonyms for entry in segmentation.vocabulary.classes],
+        settings={
+            "model": offers.default.name,
+            "generator": segmentation.proposals.generator,
+            "granularity": request.granularity,
+            "masks": len(segmentation.proposals),
+            "kept_masks": int(segmentation.kept.sum()),
+            "notes": list(segmentation.notes),
+        },
+    )

@@ -1,0 +1,190 @@
+"""What an operator can choose at the start: arguments, or environment variables of the same names."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from ovseg_demo.commands.model_arguments import add_model_arguments, chosen
+from ovseg_demo.commands.parser import Parser
+from ovseg_demo.segmenter import GENERATORS
+from ovseg_demo.ui.server import ServerSettings
+from ovseg_demo.ui.settings import PageSettings
+
+PREFIX = "OVSEG_"
+
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+_WEIGHTS = ("ovseg", "sam", "clip", "unadapted", "detectron2")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+@dataclass(frozen=True)
+class AppOptions:
+    """How the page is to be started.
+
+    Attributes:
+        model: of the catalogue, the one that is chosen at first; ``None`` takes the bundled one.
+        weights: files to use rather than a model of the catalogue, by the names of ``load_segmenter``.
+        runtime: device and precision, by the names of ``load_segmenter``; what is missing is automatic.
+        generator: of proposals, the one that is chosen at first; ``None`` takes the model's first.
+        preload: load the model and look at all examples before the page opens.
+        page: limits and permissions.
+        server: where the page is served, and to how many.
+    """
+
+    model: str | None = None
+    weights: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    runtime: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    generator: str | None = None
+    preload: bool = False
+    page: PageSettings = field(default_factory=PageSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
+
+
+def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> AppOptions:
+    """Read the arguments after the program's name; those that are missing there, from the environment.
+
+    An argument ``--max-image-size`` is the variable ``OVSEG_MAX_IMAGE_SIZE``. On a server that Gradio's own
+    variable ``GRADIO_SERVER_NAME`` opens, as on a Hugging Face Space, that is the default of ``--host``.
+
+    Raises:
+        SystemExit: help was asked for, or an option cannot be used; a sentence on stderr tells why.
+    """
+    parser = _make_parser(environment.get("GRADIO_SERVER_NAME", ServerSettings.host))
+    given = vars(parser.parse_args([*_from_environment(parser, environment), *argv]))
+    is_local = given["host"] in _LOCAL_HOSTS and not given["share"]
+    downloads = given["allow_downloads"]
+    return AppOptions(
+        model=given.get("model"),
+        weights=chosen(given, _WEIGHTS),
+        runtime=chosen(given, ("device", "precision")),
+        generator=given["generator"],
+        preload=given["preload"],
+        page=PageSettings(
+            max_side=given["max_image_size"],
+            allow_downloads=is_local if downloads is None else downloads,
+            looks_at_once=given["concurrency"],
+        ),
+        server=ServerSettings(
+            host=given["host"],
+            port=given["port"],
+            share=given["share"],
+            auth=tuple(given["auth"]) or None,
+            root_path=given["root_path"],
+            mcp=given["mcp"],
+        ),
+    )
+
+
+def _make_parser(default_host: str) -> Parser:
+    parser = Parser(
+        prog="python app.py",
+        description="Opens the page: type class names, see the map.",
+        epilog=f"Each option is an environment variable, too: --port is {PREFIX}PORT, --preload is "
+        f"{PREFIX}PRELOAD=1, several of --auth are separated by commas. The command line wins.",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    start = parser.add_argument_group("page")
+    start.add_argument("--generator", choices=GENERATORS, help="of masks, the one that is chosen at first")
+    start.add_argument(
+        "--preload",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="look at all examples before the page opens, so that the first click is answered at once",
+    )
+    start.add_argument(
+        "--max-image-size",
+        type=_number(64, 8192),
+        default=PageSettings.max_side,
+        metavar="PIXELS",
+        help="larger pictures are scaled down until their longer side has so many (%(default)s)",
+    )
+    start.add_argument(
+        "--allow-downloads",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="let visitors download models to this machine (by default if it serves itself alone)",
+    )
+    server = parser.add_argument_group("server")
+    server.add_argument(
+        "--host", default=default_host, help="0.0.0.0 opens the page to the network (%(default)s)"
+    )
+    server.add_argument("--port", type=_number(1, 65535), help="by default the first free one from 7860")
+    server.add_argument(
+        "--share",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="make a public address through Gradio's tunnel",
+    )
+    server.add_argument(
+        "--auth",
+        action="append",
+        type=_read_login,
+        default=[],
+        metavar="USER:PASSWORD",
+        help="let only such users in; may be repeated (the variable keeps it out of the list of processes)",
+    )
+    server.add_argument("--root-path", metavar="PATH", help="where a proxy in front puts the page")
+    server.add_argument(
+        "--concurrency",
+        type=_number(1, 64),
+        default=PageSettings.looks_at_once,
+        metavar="N",
+        help="so many new pictures are worked on at once, others wait (%(default)s)",
+    )
+    server.add_argument(
+        "--mcp",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="serve language models over MCP, too (needs requirements-mcp.txt)",
+    )
+    return parser
+
+
+def _number(least: int, most: int):
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f'"{text}" is no whole number from {least} to {most}')
+        return int(text)
+
+    return read
+
+
+def _read_login(text: str) -> tuple[str, str]:
+    user, _, password = text.partition(":")
+    if not user or not password:
+        raise argparse.ArgumentTypeError("a login is USER:PASSWORD, neither of them empty")
+    return user, password
+
+
+def _from_environment(parser: Parser, environment: Mapping[str, str]) -> Iterator[str]:
+    """The command line that says the same as the variables."""
+    for action in parser._actions:
+        text = environment.get(f"{PREFIX}{action.dest.upper()}")
+        if text is None or action.dest == "help":
+            continue
+        option = action.option_strings[0]
+        if isinstance(action, argparse.BooleanOptionalAction):
+            yield option if _read_switch(parser, action.dest, text) else f"--no-{option[2:]}"
+        elif text:
+            for value in _split(action, text):
+                yield from (option, *value) if action.nargs else (f"{option}={value}",)
+
+
+def _split(action: argparse.Action, text: str) -> list[Any]:
+    if action.nargs:
+        return [shlex.split(text)]
+    return text.split(",") if isinstance(action.default, list) else [text]
+
+
+def _read_switch(parser: Parser, name: str, text: str) -> bool:
+    if text.lower() in _YES:
+        return True
+    if text.lower() not in _NO:
+        parser.error(f'{PREFIX}{name.upper()} is "{text}"; give 1 or 0')
+    return False

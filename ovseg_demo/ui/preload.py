@@ -1,0 +1,37 @@
+"""Look at the examples before anybody does: on stage, the first click is answered at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from ovseg_demo.ui.examples import Example, examples_for
+from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.pictures import read_picture
+from ovseg_demo.ui.settings import PageSettings
+from ovseg_demo.ui.wording import format_seconds
+
+
+def preload(offers: Offers, settings: PageSettings, examples: Sequence[Example]) -> Iterator[str]:
+    """Load the default model and segment the examples that suit it, so that the caches know them.
+
+    Yields:
+        A line for each that is done.
+
+    Raises:
+        OvsegError: the model cannot be loaded, or an example not be used.
+    """
+    offer = offers.default
+    segmenter = offers.segmenter(offer.name)
+    suitable = examples_for(examples, not offer.is_bundled)
+    for number, example in enumerate(suitable, start=1):
+        start = time.perf_counter()
+        pixels, _ = read_picture(str(example.path), settings)
+        segmenter.segment(
+            pixels,
+            example.words,
+            generator=offer.suitable(example.generator),
+            granularity=example.granularity,
+        )
+        took = format_seconds(time.perf_counter() - start)
+        yield f"Preloaded {number} of {len(suitable)}: {example.title} ({took})"

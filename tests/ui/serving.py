@@ -1,0 +1,37 @@
+"""A real server with the model of flat colours, and what visitors do to it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from gradio_client import Client
+
+from ovseg_demo.segmenter import Segmenter
+from ovseg_demo.ui import PageSettings, create_demo
+from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.server import ServerSettings, launch
+from tests.ui.colour_world import colour_segmenter
+
+
+@dataclass(frozen=True)
+class Server:
+    """An open page, and the segmenter behind it."""
+
+    url: str
+    segmenter: Segmenter
+
+    def client(self, **options) -> Client:
+        return Client(self.url, verbose=False, analytics_enabled=False, **options)
+
+
+@contextmanager
+def serve_page(server: ServerSettings | None = None, **settings):
+    """Open the page on a free port of this machine, and close it."""
+    segmenter = colour_segmenter()
+    demo = create_demo(Offers.of_segmenter(segmenter), replace(PageSettings(), **settings), examples=())
+    _, url, _ = launch(demo, server, prevent_thread_lock=True, quiet=True)
+    try:
+        yield Server(url.rstrip("/"), segmenter)
+    finally:
+        demo.close(verbose=False)

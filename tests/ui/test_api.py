@@ -1,0 +1,131 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image, ImageColor
+from pycocotools import mask as coco
+from pycocotools.coco import COCO
+
+from ovseg_demo.export import decode_label_map
+from tests.ui.colour_world import landscape, save_picture, stripes
+from tests.ui.serving import serve_page
+
+WORDS = "sky blue, green / lime, red, purple"
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return save_picture(tmp_path / "picture.png", landscape())
+
+
+def call(client, picture, *arguments, **named):
+    return client.predict(handle_file(str(picture)), *arguments, api_name="/segment", **named)
+
+
+def test_it_is_the_only_public_endpoint(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)
+    assert list(endpoints["named_endpoints"]) == ["/segment"]
+    assert not endpoints["unnamed_endpoints"]
+    parameters = endpoints["named_endpoints"]["/segment"]["parameters"]
+    assert [parameter["parameter_name"] for parameter in parameters] == [
+        "picture",
+        "words",
+        "generator",
+        "granularity",
+    ]
+    assert "label map" in endpoints["named_endpoints"]["/segment"]["description"]
+
+
+@pytest.mark.parametrize("generator", ["sam", "maskformer"])
+def test_label_map_and_record_are_those_of_the_segmenter(server, client, picture, generator):
+    path, record = call(client, picture, WORDS, generator, 0.3)
+    expected = server.segmenter.segment(picture, WORDS, generator=generator, granularity=0.3)
+    label_map, names = decode_label_map(path)
+    np.testing.assert_array_equal(label_map, expected.label_map)
+    assert names == ("sky blue", "green", "red", "purple")
+    assert Image.open(path).mode == "P", "indexed, with its palette"
+    categories = record["categories"]
+    assert [category["area"] for category in categories] == expected.areas.tolist()
+    found = [category for category in categories if category["found"]]
+    assert [category["name"] for category in found] == ["sky blue", "green", "red"]
+    for category in found:
+        assert category["score"] == pytest.approx(float(expected.scores[category["id"] - 1]))
+    assert categories[1]["synonyms"] == ["lime"]
+    settings = record["info"]["settings"]
+    assert (settings["generator"], settings["granularity"], settings["notes"]) == (generator, 0.3, [])
+
+
+def test_pycocotools_reads_the_record(client, picture):
+    path, record = call(client, picture, WORDS, granularity=0)
+    dataset = COCO()
+    dataset.dataset = record
+    dataset.createIndex()
+    label_map, _ = decode_label_map(path)
+    assert len(dataset.anns) == 3
+    for annotation in dataset.anns.values():
+        mask = coco.decode(annotation["segmentation"]).astype(bool)
+        np.testing.assert_array_equal(mask, label_map == annotation["category_id"] - 1)
+
+
+def test_picture_and_words_are_enough(client, picture):
+    _, record = call(client, picture, "red")
+    assert record["info"]["settings"]["generator"] == "sam"
+    assert record["info"]["settings"]["granularity"] == 0.8
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "sentence"),
+    [
+        (", ;", {}, "No class name was given"),
+        (", ".join(f"thing {i}" for i in range(1001)), {}, "1,001 classes were given; use at most 1,000"),
+        (", ".join(f"thing {i}" for i in range(301)), {}, "301 names were given; use at most 300 here"),
+        ("x" * 101, {}, "has 101 characters; use at most 100"),
+        ("red," * 6000, {}, "The list of words is too long"),
+        ("red", {"generator": "detectron2"}, "detectron2"),
+        ("red", {"granularity": 1.5}, "1.5"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_sentence(client, picture, words, named, sentence):
+    with pytest.raises((AppError, ValueError), match=sentence):
+        call(client, picture, words, **named)
+
+
+def test_a_picture_is_needed(client):
+    with pytest.raises(AppError, match="There is no picture"):
+        client.predict(None, "red", api_name="/segment")
+
+
+def test_two_visitors_at_once_get_their_own_results(server, tmp_path):
+    """Each with a client, a picture and words of their own, several times."""
+    names = ["red", "green", "blue", "yellow", "cyan", "magenta"]
+    colours = [ImageColor.getrgb(name) for name in names]
+    requests = [
+        (
+            save_picture(tmp_path / f"{i}.png", stripes(colours[i], colours[i - 1], width=60 + i)),
+            f"{names[i - 1]}, {names[i]}, black",
+        )
+        for i in range(6)
+    ]
+
+    def ask(visitor):
+        client = server.client()
+        return [call(client, *request, granularity=0.2) for request in requests[visitor::2]]
+
+    with ThreadPoolExecutor(2) as visitors:
+        answers = list(visitors.map(ask, (0, 1)))
+    for visitor, results in enumerate(answers):
+        for i, (path, record) in zip(range(visitor, 6, 2), results, strict=True):
+            label_map, _ = decode_label_map(path)
+            assert label_map.shape == (240, 60 + i)
+            assert (label_map[0, 0], label_map[0, -1]) == (1, 0), "this picture's stripes in these words"
+            assert [entry["name"] for entry in record["categories"]] == requests[i][1].split(", ")
+
+
+def test_large_pictures_are_scaled_down(tmp_path):
+    picture = save_picture(tmp_path / "large.png", landscape(300, 150))
+    with serve_page(max_side=100) as small:
+        path, record = call(small.client(), picture, "red, green")
+    assert (record["images"][0]["width"], record["images"][0]["height"]) == (100, 50)
+    assert Image.open(path).size == (100, 50)

@@ -1,0 +1,189 @@
+"""What visitors must not be able to do, tried on a real server."""
+
+import io
+import threading
+import time
+from html import escape
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError, AuthenticationError
+from PIL import Image
+
+import ovseg_demo.ui.page
+from ovseg_demo.errors import MissingDependencyError, ServerError
+from ovseg_demo.ui import server as server_module
+from ovseg_demo.ui.server import ServerSettings
+from tests.ui.colour_world import landscape, save_picture
+from tests.ui.serving import serve_page
+
+HTML = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return save_picture(tmp_path / "picture.png", landscape())
+
+
+def segment(client, picture, words="red, green"):
+    return client.predict(handle_file(str(picture)), words, api_name="/segment")
+
+
+@pytest.mark.parametrize("route", ["run", "api"])
+def test_the_direct_route_past_the_queue_is_closed(server, route):
+    payload = {"data": [None, "red", "sam", 0.8]}
+    assert httpx.post(f"{server.url}/gradio_api/{route}/segment", json=payload).status_code == 404
+
+
+def test_private_events_cannot_be_called_by_name(server, client):
+    names = {dependency["api_name"] for dependency in client.config["dependencies"]}
+    assert {"look", "edit", "save"} <= names, "the page has more events than the endpoint"
+    for name in names - {"segment"}:
+        with pytest.raises(ValueError, match="Cannot find a function"):
+            client.predict(api_name=f"/{name}")
+
+
+def test_uploads_over_20_megabytes_are_refused(server):
+    def upload(megabytes):
+        file = io.BytesIO(bytes(megabytes * 2**20))
+        return httpx.post(f"{server.url}/gradio_api/upload", files={"files": ("large.png", file)})
+
+    assert upload(21).status_code == 413
+    assert upload(1).status_code == 200
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(server, client, tmp_path):
+    bomb = tmp_path / "bomb.png"
+    Image.new("1", (20_000, 20_000)).save(bomb)
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(AppError, match="more than 50 million pixels"):
+        segment(client, bomb)
+
+
+@pytest.mark.parametrize("content", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"", b"GIF89a"])
+def test_what_is_no_picture_is_refused(client, tmp_path, content):
+    file = tmp_path / "picture.png"
+    file.write_bytes(content)
+    with pytest.raises(AppError, match="picture"):
+        segment(client, file)
+
+
+@pytest.mark.parametrize("route", ["monitoring", "monitoring/summary", "monitoring/anything"])
+def test_monitoring_is_closed(server, route):
+    answer = httpx.get(f"{server.url}/{route}")
+    assert answer.status_code in (403, 404) or "not enabled" in answer.text
+    assert "total_requests" not in answer.text
+
+
+def test_nothing_is_recorded_and_nothing_is_sent_home(server):
+    config = httpx.get(f"{server.url}/config").json()
+    assert config["analytics_enabled"] is False
+    assert config["run_history"] is False
+    assert config["show_error"] is False
+    assert config["space_id"] is None
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", str(Path(ovseg_demo.ui.page.__file__)), "../../app.py"])
+def test_files_of_the_server_are_not_served(server, path):
+    answer = httpx.get(f"{server.url}/gradio_api/file={path}")
+    assert answer.status_code in (403, 404)
+
+
+def test_files_of_the_server_cannot_be_segmented(server, picture):
+    """A path that was never uploaded, such as another visitor's or the server's own."""
+    foreign = {"path": str(picture), "meta": {"_type": "gradio.FileData"}}
+    route = f"{server.url}/gradio_api/call/segment"
+    event = httpx.post(route, json={"data": [foreign, "red", "sam", 0.8]}).json()["event_id"]
+    answer = httpx.get(f"{route}/{event}").text
+    assert "event: error" in answer
+    assert "label_map" not in answer
+
+
+def test_html_in_a_class_name_is_harmless(client, picture):
+    path, record = segment(client, picture, f"red, {HTML}")
+    assert record["categories"][1]["name"] == HTML, "JSON, which no browser takes for HTML"
+    assert "<" not in Path(path).name
+    with pytest.raises(AppError) as refused:
+        segment(client, picture, HTML + "x" * 100)
+    assert escape(HTML) in str(refused.value), "a message becomes HTML on the page"
+    assert HTML not in str(refused.value)
+
+
+def test_the_queue_is_bounded(picture):
+    """One works, one waits, the third is told that the server is busy."""
+    may_go_on, has_begun = threading.Event(), threading.Event()
+    with serve_page(ServerSettings(queue_size=1), looks_at_once=1) as server:
+        real = server.segmenter.segment
+
+        def slow(*arguments, **options):
+            has_begun.set()
+            assert may_go_on.wait(60)
+            return real(*arguments, **options)
+
+        server.segmenter.segment = slow
+        client = server.client()
+        jobs = [client.submit(handle_file(str(picture)), "red", api_name="/segment")]
+        assert has_begun.wait(30)
+        jobs.append(client.submit(handle_file(str(picture)), "red", api_name="/segment"))
+        wait_until(lambda: jobs[1].status().queue_size == 1)
+        with pytest.raises(Exception, match="Queue is full"):
+            client.predict(handle_file(str(picture)), "red", api_name="/segment")
+        may_go_on.set()
+        assert all(job.result(timeout=60) for job in jobs)
+
+
+def test_temporary_files_are_deleted(monkeypatch, tmp_path, picture):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setattr(ovseg_demo.ui.page, "_CLEAN_EVERY", 1)
+    monkeypatch.setattr(ovseg_demo.ui.page, "_KEEP_FILES", 1)
+
+    folder, seen = tmp_path / "gradio", set()
+
+    def is_empty():
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        seen.update(path.name for path in files)
+        return not files
+
+    with serve_page() as server:
+        client = server.client()
+        job = client.submit(handle_file(str(picture)), "red, green", api_name="/segment")
+        wait_until(lambda: not is_empty() and "label_map.png" in seen)
+        assert job.result(timeout=30)
+        wait_until(is_empty)
+    assert seen == {"picture.png", "label_map.png"}
+
+
+def test_a_login_keeps_others_out(picture):
+    with serve_page(ServerSettings(auth=(("ann", "secret"),))) as server:
+        assert httpx.get(f"{server.url}/config").status_code == 401
+        assert httpx.get(f"{server.url}/gradio_api/app_id").status_code == 200, "the health check's route"
+        with pytest.raises((AuthenticationError, ValueError), match="Could not login"):
+            server.client(auth=("ann", "wrong"))
+        assert segment(server.client(auth=("ann", "secret")), picture)
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence(server):
+    port = int(server.url.rpartition(":")[2])
+    with (
+        pytest.raises(ServerError, match=f"cannot be opened at 127.0.0.1:{port}; choose others"),
+        serve_page(ServerSettings(port=port)),
+    ):
+        pass
+
+
+def test_mcp_without_its_package_tells_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(server_module, "find_spec", lambda name: None)
+    with (
+        pytest.raises(MissingDependencyError, match=r"pip install -r requirements-mcp\.txt"),
+        serve_page(ServerSettings(mcp=True)),
+    ):
+        pass
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.1)
