@@ -31,7 +31,8 @@ def connect(demo: gr.Blocks, parts: Parts, steps: Steps, settings: PageSettings)
     parts.picture.input(steps.look, asked, shown, **long)
     choices = [parts.generator.input, parts.classifier.input, parts.model.input]
     gr.on(choices, steps.look_again, asked, shown, **long)
-    parts.gallery.choose(steps.choose, asked, [*shown, parts.picture, *parts.request], **long)
+    parts.gallery.choose(steps.look_at_example, [session, *parts.request], shown, **long)
+    parts.gallery.choose(steps.fill_in, parts.request, [parts.picture, *parts.request], **instant)
     parts.viewer.compare(steps.compare, [session], shown, **long)
     parts.fetch.click(steps.fetch, [session, parts.model], [*shown, parts.model_facts, parts.fetch], **long)
 

@@ -97,22 +97,24 @@ class Steps:
             yield self._outputs(self._guide.edit(session, _request(values)))
 
     @told
-    def choose(
-        self, event: gr.EventData, session: Session, path: str | None, *values: Any
-    ) -> Iterator[Outputs]:
-        """An example: fill everything in, and look."""
-        asked = _request(values)
-        offer = self._offers.find(asked.model)
-        example = self._example(event, offer)
-        generator = example.generator if example.generator in offer.generators else offer.generators[0]
-        request = replace(asked, words=example.words, generator=generator, granularity=example.granularity)
-        picture = save_file_to_cache(example.path, cache_dir=self._parts.picture.GRADIO_CACHE)
-        yield {
+    def fill_in(self, event: gr.EventData, *values: Any) -> Outputs:
+        """An example: its picture, words and settings in place of the visitor's."""
+        picture, request = self._chosen(event, values)
+        return {
             self._parts.picture: picture,
             self._parts.words: request.words,
             self._parts.generator: request.generator,
             self._parts.granularity: request.granularity,
         }
+
+    @told
+    def look_at_example(self, event: gr.EventData, session: Session, *values: Any) -> Iterator[Outputs]:
+        """Meanwhile, look at it.
+
+        One step for both would be natural. But where a generator sets a picture and then leaves it as it is,
+        Gradio sends the difference of the two, and the browser garbles the picture's record with it.
+        """
+        picture, request = self._chosen(event, values)
         for updates in self._guide.look(session, picture, request):
             yield self._outputs(updates)
 
@@ -170,7 +172,7 @@ class Steps:
         return {
             self._parts.generator: gr.update(
                 choices=generator_choices(offer),
-                value=generator if generator in offer.generators else offer.generators[0],
+                value=offer.suitable(generator),
             ),
             self._parts.model_facts: model_facts(offer),
             self._parts.fetch: gr.update(visible=is_fetchable(offer, self._settings)),
@@ -198,19 +200,19 @@ class Steps:
         return recent[index] if isinstance(index, int) and 0 <= index < len(recent) else gr.skip()
 
     def restore(self, http: gr.Request, session: Session, saved: Mapping[str, Any]) -> Outputs:
-        """What a link says, or else what this browser remembers."""
+        """What a link says, or else what this browser remembers; who has begun to type is left alone."""
         linked = dict(http.query_params)
         settings = saved.get("settings") if isinstance(saved, dict) else None
         request = Request.restore(linked if "words" in linked else settings or {})
+        outputs: Outputs = {self._parts.recent: _recent(saved)}
+        if request == Request():
+            return outputs
         offer = self._offer_of(request)
-        generator = request.generator if request.generator in offer.generators else offer.generators[0]
-        request = replace(request, model=offer.name, generator=generator)
-        components = self._parts.request
-        values = astuple(request)
+        request = replace(request, model=offer.name, generator=offer.suitable(request.generator))
         return {
-            **dict(zip(components, values, strict=True)),
-            self._parts.generator: gr.update(choices=generator_choices(offer), value=generator),
-            self._parts.recent: _recent(saved),
+            **outputs,
+            **dict(zip(self._parts.request, astuple(request), strict=True)),
+            self._parts.generator: gr.update(choices=generator_choices(offer), value=request.generator),
             **self._outputs(self._guide.edit(session, request)),
         }
 
@@ -224,12 +226,22 @@ class Steps:
             outputs[self._parts.chips] = updates["chips"]
         return outputs or {self._parts.chips: gr.skip()}
 
-    def _example(self, event: gr.EventData, offer: Offer) -> Example:
+    def _chosen(self, event: gr.EventData, values: Sequence[Any]) -> tuple[str, Request]:
+        """The example that was clicked: its picture where Gradio serves files from, and its request."""
+        asked = _request(values)
+        offer = self._offers.find(asked.model)
         examples = examples_for(self._examples, not offer.is_bundled)
         index = _data(event).get("index")
         if not (isinstance(index, int) and 0 <= index < len(examples)):
             raise OvsegError("There is no such example; reload the page.")
-        return examples[index]
+        example = examples[index]
+        request = replace(
+            asked,
+            words=example.words,
+            generator=offer.suitable(example.generator),
+            granularity=example.granularity,
+        )
+        return save_file_to_cache(example.path, cache_dir=self._parts.picture.GRADIO_CACHE), request
 
     def _offer_of(self, request: Request) -> Offer:
         try:

@@ -1,0 +1,433 @@
+"""The page as visitors meet it: a real server, a real browser, and a model whose maps can be foretold."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from ovseg_demo.export import decode_label_map
+from tests.ui.colour_world import HOUSE, landscape
+
+WORDS = "#words textarea"
+
+BRIGHTNESS = """() => getComputedStyle(document.querySelector('.viewer')).backgroundColor.match(/[0-9]+/g)
+    .slice(0, 3).reduce((sum, channel) => sum + Number(channel), 0)"""
+
+
+def choose(page, title: str) -> None:
+    """Click an example, and wait for its map."""
+    before = page.locator(".viewer").get_attribute("data-map") or ""
+    card = page.locator(".gallery .card", has_text=title)
+    words = card.locator("span").text_content()
+    card.click()
+    wait_for_map(page, before)
+    wait_for_words(page, words)
+
+
+def wait_for_map(page, before: str = "") -> None:
+    page.wait_for_function(
+        "before => ![before, ''].includes(document.querySelector('.viewer').dataset.map)",
+        arg=before,
+    )
+    page.locator(".work").wait_for(state="hidden")
+
+
+def type_words(page, words: str) -> None:
+    """Replace the words as a visitor would, key by key, and wait for the map to follow."""
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.locator(WORDS).press("Control+a")
+    page.keyboard.type(words)
+    wait_for_map(page, before)
+    wait_for_legend(page, [word.strip() for word in words.split(",")])
+
+
+def wait_for_words(page, words: str) -> None:
+    page.wait_for_function(
+        "([box, words]) => document.querySelector(box).value === words", arg=[WORDS, words]
+    )
+
+
+def wait_for_legend(page, names: list[str]) -> None:
+    """Wait until just these names are in the legend, found or not."""
+    page.wait_for_function(
+        """names => {
+            const entries = [...document.querySelectorAll('.legend .entry[data-index] .name')];
+            const shown = entries.map(entry => entry.textContent);
+            return shown.length === names.length && names.every(name => shown.includes(name));
+        }""",
+        arg=names,
+    )
+
+
+def legend(page, selector: str = ".entry[data-index]:not(.missing)") -> list[str]:
+    return page.locator(f".legend {selector} .name").all_text_contents()
+
+
+def painted(page, x: float, y: float) -> list[int]:
+    """What the map's canvas shows at a place: red, green, blue and opacity."""
+    return page.evaluate(
+        """([x, y]) => {
+            const canvas = document.querySelector('canvas.map');
+            const place = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
+            return [...canvas.getContext('2d').getImageData(...place, 1, 1).data];
+        }""",
+        [x, y],
+    )
+
+
+def click_picture(page, x: float, y: float) -> None:
+    box = page.locator(".frame").bounding_box()
+    page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def upload(page, path: str | Path) -> None:
+    page.locator("#picture input[type=file]").set_input_files(str(path))
+
+
+# ---- the way to a map
+
+
+def test_the_page_opens_with_examples_and_advice(open_page):
+    page = open_page()
+    assert page.title() == "OVSeg Demo"
+    assert page.locator(".gallery .card").count() == 3
+    assert page.locator(".empty").is_visible()
+    assert not page.locator("#classifier").is_visible(), "Advanced is closed at first"
+
+
+def test_an_example_is_one_click(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    wait_for_words(page, "red, green, sky blue, yellow, unicorn")
+    assert legend(page) == ["green", "sky blue", "red", "yellow"]
+    assert legend(page, ".entry.missing") == ["unicorn"]
+    assert page.locator(".chips .chip").count() == 5
+    assert "4 masks" in page.locator(".status").text_content()
+    assert page.locator(".names span").count() == 4
+
+
+def test_own_picture_own_words_enter(open_page, pictures):
+    page = open_page()
+    page.locator(WORDS).fill("white, blue")
+    upload(page, pictures["stripes"])
+    wait_for_map(page)
+    page.locator(WORDS).press("Control+a")
+    page.keyboard.type("red / scarlet; white, white")
+    page.keyboard.press("Enter")
+    wait_for_legend(page, ["red / scarlet", "white"])
+    page.locator(".pills button", has_text="red / scarlet; white, white").wait_for()
+
+
+def test_the_map_follows_the_typing_without_a_progress_bar(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    page.evaluate(
+        """() => {
+            const work = document.querySelector('.work');
+            window.progressShown = false;
+            const look = () => { window.progressShown ||= !work.hidden; };
+            new MutationObserver(look).observe(work, { attributes: true });
+        }"""
+    )
+    type_words(page, "red, purple, sky blue")
+    assert set(legend(page)) <= {"red", "purple", "sky blue"}
+    assert not page.evaluate("window.progressShown")
+
+
+def test_the_slider_changes_the_masks_in_use(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    type_words(page, "red, green")
+    for key, kept in (("Home", "4 in use"), ("End", "2 in use")):
+        before = page.locator(".viewer").get_attribute("data-map")
+        page.locator("#granularity input[type=range]").press(key)
+        wait_for_map(page, before)
+        page.locator(".status", has_text=kept).wait_for()
+
+
+def test_another_generator_looks_again(open_page):
+    page = open_page()
+    choose(page, "Stripes")
+    page.locator("#generator input[value=maskformer]:checked").wait_for(state="attached")
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.locator("#generator label", has_text="Segment Anything").click()
+    wait_for_map(page, before)
+    page.locator("[data-mode=masks]").click()
+    assert "Segment Anything" in page.locator(".masks-card").text_content()
+
+
+def test_advanced_settings_reach_the_map(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    type_words(page, "red, green")
+    page.locator("#advanced button").first.click()
+    page.locator("#distractors label", has_text="Own words").click()
+    page.locator("#own textarea").fill("sky blue, yellow")
+    page.locator(".hidden-chip", has_text="sky blue, yellow").wait_for()
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.locator("#classifier label", has_text="Un-adapted").click()
+    wait_for_map(page, before)
+    page.locator("#granularity input[type=range]").press("Home")
+    page.locator(".legend .rest").wait_for()
+
+
+# ---- what can be done with a map
+
+
+def test_legend_entries_highlight_their_class(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    house, meadow = (0.3, 0.5), (0.6, 0.9)
+    opacity = painted(page, *meadow)[3]
+    entry = page.locator(".legend .entry", has_text="red")
+    entry.hover()
+    page.wait_for_function("() => document.querySelectorAll('.names span').length === 1")
+    assert painted(page, *meadow)[3] < opacity / 4 < painted(page, *house)[3]
+    entry.click()
+    page.mouse.move(5, 5)
+    assert entry.get_attribute("aria-pressed") == "true"
+    assert painted(page, *meadow)[3] < opacity / 4, "a click keeps the highlight"
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => document.querySelectorAll('.names span').length === 4")
+    assert painted(page, *meadow)[3] == opacity
+
+
+def test_the_pointer_names_what_is_under_it(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    box = page.locator(".frame").bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    assert "red" in page.locator(".tip").text_content()
+    assert page.locator(".legend .entry.pointed .name").text_content() == "red"
+
+
+def test_a_click_on_the_picture_tells_why(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    click_picture(page, 0.3, 0.5)
+    why = page.locator(".why")
+    why.locator("b", has_text="red").wait_for()
+    assert why.locator(".bar .name").first.text_content() == "red"
+    assert "One mask lies over this pixel" in why.text_content()
+    assert page.locator("canvas.marks").is_visible(), "the mask is outlined"
+    why.locator(".close").click()
+    why.wait_for(state="hidden")
+
+
+def test_picture_and_map_and_both_classifiers_are_compared(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    type_words(page, "red, blue")
+    page.locator("[data-mode=compare]").click()
+    assert page.locator("canvas.map").evaluate("n => n.style.clipPath").endswith("50%)")
+    page.locator(".frame .divider").press("ArrowLeft")
+    assert page.locator(".frame .divider").get_attribute("aria-valuenow") == "48"
+    page.locator("[data-compare=clips]").click()
+    page.locator("canvas.other").wait_for()
+    page.locator(".side-left", has_text="CLIP as it is").wait_for()
+    colours = page.evaluate(
+        """() => ['other', 'map'].map(name => {
+            const canvas = document.querySelector('canvas.' + name);
+            const place = [0.3 * canvas.width, 0.5 * canvas.height];
+            return [...canvas.getContext('2d').getImageData(...place, 1, 1).data];
+        })"""
+    )
+    assert colours[0] != colours[1], "the un-adapted classifier takes the red house for blue"
+
+
+@pytest.mark.parametrize("kind", ["overlay", "label-map", "coco", "masks"])
+def test_downloads_open_and_hold_the_map(open_page, kind, tmp_path):
+    page = open_page()
+    choose(page, "Landscape")
+    with page.expect_download() as download:
+        page.locator(f"[data-file={kind}]").click()
+    content = Path(download.value.path()).read_bytes()
+    assert download.value.suggested_filename.startswith("landscape-")
+    house = (landscape() == HOUSE).all(axis=2)
+    if kind == "overlay":
+        overlay = Image.open(io.BytesIO(content))
+        assert overlay.format == "PNG"
+        assert max(overlay.size) >= 1600
+    elif kind == "label-map":
+        label_map, names = decode_label_map(content)
+        np.testing.assert_array_equal(label_map == names.index("red"), house)
+    elif kind == "coco":
+        path = tmp_path / "coco.json"
+        path.write_bytes(content)
+        coco = COCO(path)
+        (annotation,) = coco.loadAnns(coco.getAnnIds(catIds=coco.getCatIds(catNms=["red"])))
+        np.testing.assert_array_equal(coco.annToMask(annotation), house)
+        assert json.loads(content)["info"]["settings"]["words"].startswith("red, green")
+    else:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        (name,) = (name for name in archive.namelist() if "red" in name)
+        np.testing.assert_array_equal(np.asarray(Image.open(archive.open(name))), house)
+
+
+# ---- what can go wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("note.png", b"no picture at all", "no picture that can be read here"),
+        ("cut.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", "damaged or cut off|no picture"),
+    ],
+)
+def test_bad_files_are_told_with_the_remedy_and_cost_nothing(open_page, tmp_path, name, content, advice):
+    page = open_page()
+    choose(page, "Landscape")
+    bad = tmp_path / name
+    bad.write_bytes(content)
+    upload(page, bad)
+    toast = page.locator(".toast-body").first
+    toast.wait_for()
+    assert any(part in toast.text_content() for part in advice.split("|"))
+    assert legend(page), "the map before is still there"
+
+
+def test_tiny_pictures_and_endless_words_are_refused(open_page, tmp_path):
+    page = open_page()
+    tiny = tmp_path / "tiny.png"
+    Image.new("RGB", (4, 4)).save(tiny)
+    upload(page, tiny)
+    page.locator(".toast-body", has_text="at least 8 pixels a side").wait_for()
+    page.locator(WORDS).fill("x" * 101)
+    page.locator(".problem", has_text="use at most 100").wait_for()
+    page.locator("#submit").click()
+    page.locator(".toast-body", has_text="use at most 100").wait_for()
+
+
+def test_submit_without_a_picture_says_what_to_do(open_page):
+    page = open_page()
+    page.locator(WORDS).fill("red")
+    page.locator("#submit").click()
+    page.locator(".toast-body", has_text="choose an example").wait_for()
+
+
+def test_names_are_text_whatever_they_contain(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    nasty = "<img src=x onerror=alert(1)>"
+    page.locator(WORDS).fill(f"{nasty} / red, green, ${{7*7}} {{{{value}}}}")
+    wait_for_legend(page, [f"{nasty} / red", "green", "${7*7} {{value}}"])
+    assert nasty in page.locator(".chips").text_content()
+    click_picture(page, 0.3, 0.5)
+    page.locator(".why b").wait_for()
+    assert page.locator(".why b").text_content() == nasty
+    assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_pictures_from_cameras_are_upright(open_page, tmp_path, orientation):
+    page = open_page()
+    path = tmp_path / "camera.webp"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(landscape()).save(path, lossless=True, exif=exif)
+    page.locator(WORDS).fill("red, green, skyblue")
+    upload(page, path)
+    wait_for_map(page)
+    size = page.locator("img.picture").evaluate("n => [n.naturalWidth, n.naturalHeight]")
+    assert size == ([320, 240] if orientation == 1 else [240, 320])
+
+
+def test_a_long_look_can_be_cancelled(open_page):
+    page = open_page()
+    page.locator(".gallery .card", has_text="Slow").click()
+    page.locator(".work-label", has_text="Proposing masks").wait_for()
+    page.locator(".cancel").click()
+    page.locator(".work").wait_for(state="hidden")
+    assert page.locator(".status").text_content() == "Cancelled."
+    choose(page, "Stripes")
+    assert legend(page) == ["red", "blue"] or legend(page) == ["blue", "red"]
+
+
+def test_another_example_takes_over_from_a_long_look(open_page):
+    page = open_page()
+    page.locator(".gallery .card", has_text="Slow").click()
+    page.locator(".work-label", has_text="Proposing masks").wait_for()
+    choose(page, "Landscape")
+    assert "unicorn" in legend(page, ".entry.missing")
+
+
+def test_clear_begins_anew(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    page.locator("#clear").click()
+    page.locator(".empty").wait_for()
+    wait_for_words(page, "")
+    assert page.locator(".chips .chip").count() == 0
+    choose(page, "Stripes")
+    assert legend(page)
+
+
+# ---- visitors, links, screens
+
+
+def test_visitors_at_once_get_their_own(open_page):
+    one, two = open_page(), open_page()
+    one.locator(".gallery .card", has_text="Landscape").click()
+    two.locator(".gallery .card", has_text="Stripes").click()
+    wait_for_map(one)
+    wait_for_map(two)
+    type_words(two, "white, red")
+    assert legend(one) == ["green", "sky blue", "red", "yellow"]
+    assert set(legend(two)) == {"white", "red"}
+    assert one.locator("img.picture").get_attribute("src") != two.locator("img.picture").get_attribute("src")
+
+
+def test_a_link_restores_words_and_settings(open_page):
+    page = open_page()
+    choose(page, "Stripes")
+    page.locator(".copy-link").click()
+    page.wait_for_function("() => location.search.includes('words=')")
+    query = page.evaluate("location.search")
+    other = open_page(query)
+    other.locator(".chips .chip", has_text="blue").wait_for()
+    wait_for_words(other, "blue, red")
+    other.locator("#generator input[value=maskformer]:checked").wait_for(state="attached")
+    assert other.locator("#granularity input[type=number]").input_value() == "0.5"
+    assert other.locator(".empty").is_visible(), "the picture is not in the link"
+
+
+def test_the_browser_remembers_words_and_settings(open_page):
+    page = open_page()
+    page.locator(WORDS).fill("red, green")
+    page.locator("#generator label", has_text="MaskFormer").click()
+    page.locator(WORDS).press("Enter")
+    page.locator(".pills button", has_text="red, green").wait_for()
+    page = open_page(visitor=page.context)
+    page.locator(".pills button", has_text="red, green").wait_for()
+    page.locator("#generator input[value=maskformer]:checked").wait_for(state="attached")
+    choose(page, "Landscape")
+    page.locator(".pills button", has_text="red, green").click()
+    wait_for_legend(page, ["red", "green"])
+
+
+def test_a_phone_has_room_for_everything(open_page):
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    choose(page, "Landscape")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator(".frame").scroll_into_view_if_needed()
+    box = page.locator(".frame").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    page.locator(".why b", has_text="red").wait_for()
+    for selector in ("#submit", "#words textarea", "#generator", ".actions"):
+        assert page.locator(selector).is_visible()
+
+
+def test_dark_is_dark_and_can_be_switched(open_page):
+    page = open_page(color_scheme="dark")
+    assert page.evaluate(BRIGHTNESS) < 150
+    page.locator(".theme").click()
+    assert page.evaluate(BRIGHTNESS) > 600
+    page = open_page(visitor=page.context)
+    assert page.evaluate(BRIGHTNESS) > 600, "the choice is remembered"
