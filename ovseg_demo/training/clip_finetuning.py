@@ -107,7 +107,9 @@ class FinetuningTask(TrainingTask):
 
     @override
     def evaluate(self) -> dict[str, float]:
-        figures = {"held_out_pairs": self._held_out_accuracy()}
+        figures = {}
+        if self.regions.held_out:
+            figures["held_out_pairs"] = self._held_out_accuracy()
         if self.preset.validation_scenes:
             figures |= classification_figures(
                 self.clip, self.tokenizer, self.validation_set, self.encode_masked

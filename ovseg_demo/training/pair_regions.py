@@ -21,6 +21,8 @@ from ovseg_demo.training.records import open_records, shuffled
 
 _CONTEXT = 0.1  # of a box's side is added around it for an unmasked crop
 
+_HELD_OUT_PART = 20
+
 
 @dataclass(frozen=True)
 class PairRegion:
@@ -55,10 +57,11 @@ class PairRegions(Dataset):
             size: side of the regions, in pixels.
             seed: of order and tone.
             keep: keep the regions in the folder; they take 6 · size² bytes a pair.
-            held_out: number of pairs that are kept for validation.
+            held_out: number of pairs that are kept for validation, at most a twentieth of them.
         """
         self.folder, self.size, self.seed, self.keep = Path(folder), size, seed, keep
         self.pairs = read_pairs(folder)
+        held_out = min(held_out, len(self.pairs) // _HELD_OUT_PART)
         self.held_out = range(len(self.pairs) - held_out, len(self.pairs))
         self.nouns = sorted({pair.noun for pair in self.pairs})
         self._indices = {noun: index for index, noun in enumerate(self.nouns)}
