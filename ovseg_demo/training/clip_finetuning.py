@@ -31,9 +31,6 @@ from ovseg_demo.training.pair_regions import PairRegion, PairRegions, collate_re
 from ovseg_demo.training.pixels import normalise
 from ovseg_demo.training.presets import ClipFinetuning, find_settings
 
-LOGIT_SCALE = 100.0
-"""What similarities are multiplied by, in the classifier too (OVSEG.md, section 3)."""
-
 _BATCH = 256  # of held-out pairs
 
 
@@ -79,7 +76,8 @@ class FinetuningTask(TrainingTask):
             features = gather_features(self.encode(batch))
         nouns = gather_labels(batch["nouns"])
         true = nouns[:, None] == nouns
-        loss = contrastive_loss(features, self.noun_embeddings[nouns], true, LOGIT_SCALE)
+        # At the temperature that pre-training ended with; another would first bend the features to itself.
+        loss = contrastive_loss(features, self.noun_embeddings[nouns], true, self.clip.logit_scale.exp())
         return loss, {}
 
     def encode(self, batch: dict[str, Tensor]) -> Tensor:

@@ -73,8 +73,9 @@ def test_the_file_is_a_classifier(clip_file):
 
 def test_training_can_start_from_a_published_file(options, clip_file, tmp_path):
     again = clip_pretraining.train(replace(options, out=tmp_path, init=clip_file, steps=1))
+    before, after = read(clip_file), read(again)
     drift = max(
-        (read(again)[name].float() - tensor.float()).abs().max() for name, tensor in read(clip_file).items()
+        (after[name].float() - before[name].float()).abs().max() for name in before if before[name].ndim
     )
     assert 0 < drift < 2 * find_settings("toy", "clip").learning_rate
 
