@@ -9,7 +9,14 @@ from types import MappingProxyType
 
 from ovseg_demo.checkpoints import CheckpointKind
 from ovseg_demo.errors import ModelError
-from ovseg_demo.weights_files import GoogleDriveSource, HuggingFaceSource, Source, UrlSource, WeightsFile
+from ovseg_demo.weights_files import (
+    BundledSource,
+    GoogleDriveSource,
+    HuggingFaceSource,
+    Source,
+    UrlSource,
+    WeightsFile,
+)
 
 ROLES = MappingProxyType(
     {
@@ -265,6 +272,18 @@ SIMSEG_ZERO_SHOT = WeightsFile(
     MIT,
 )
 
+# ---- the files that come with the program (docs/results.md tells how they were trained)
+
+
+def _sticker_world(part: str, kind: CheckpointKind, size: int) -> WeightsFile:
+    name = f"sticker_world_{part}.pth"
+    return WeightsFile(name, kind, (BundledSource(f"sticker-world/{name}"),), size, APACHE)
+
+
+STICKER_WORLD_OVSEG = _sticker_world("ovseg", CheckpointKind.OVSEG, 16_414_447)
+STICKER_WORLD_SAM = _sticker_world("sam", CheckpointKind.SAM, 7_795_291)
+STICKER_WORLD_CLIP = _sticker_world("clip", CheckpointKind.CLIP, 8_868_683)
+
 # ---- their settings (OVSEG.md, sections 6 and 12)
 
 _OVSEG_ENSEMBLE = MappingProxyType(
@@ -288,8 +307,27 @@ SIMSEG_SETTINGS = MaskFormerSettings(
     ensemble_weight=0.8,
     ensemble_weights=MappingProxyType({"ade20k-150": 0.5, "ade20k-847": 0.5}),
 )
+STICKER_WORLD_SETTINGS = MaskFormerSettings(
+    min_size=240, max_size=960, mask_threshold=0.5, evaluation_mask_threshold=0.5
+)
+STICKER_WORLD_SAM_SETTINGS = SamSettings(
+    long_side=None,
+    thresholds=MappingProxyType(
+        {"points_per_side": 16, "pred_iou_thresh": 0.35, "stability_score_thresh": 0.5}
+    ),
+)
 
 _MODELS = (
+    ModelSpec(
+        "sticker-world",
+        "Sticker World",
+        "The bundled model, small and quick: it knows drawn scenes of stickers, not photographs.",
+        MappingProxyType(
+            {"ovseg": STICKER_WORLD_OVSEG, "sam": STICKER_WORLD_SAM, "unadapted": STICKER_WORLD_CLIP}
+        ),
+        STICKER_WORLD_SETTINGS,
+        STICKER_WORLD_SAM_SETTINGS,
+    ),
     ModelSpec(
         "ovseg-swinb-vitl14",
         "OVSeg, Swin-B + ViT-L/14",
