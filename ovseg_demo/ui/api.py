@@ -74,7 +74,12 @@ def offer_api(offers: Offers, settings: PageSettings, publish: Callable[[bytes, 
     generators = offers.default.generators
     with gr.Column(visible=False):
         inputs = [
-            PictureInput(label="Picture", type="filepath", image_mode=None),
+            PictureInput(
+                label="Picture",
+                type="filepath",
+                image_mode=None,
+                fetches_addresses=settings.fetch_addresses,
+            ),
             gr.Textbox(label="Class names"),
             gr.Radio(generators, value=generators[0], label="Proposal generator"),
             gr.Slider(0, 1, value=Request().granularity, label="Granularity"),

@@ -67,6 +67,7 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> AppOpti
         page=PageSettings(
             max_side=given["max_image_size"],
             allow_downloads=is_local if downloads is None else downloads,
+            fetch_addresses=given["mcp"],  # that is how language models send pictures
             looks_at_once=given["concurrency"],
         ),
         server=ServerSettings(

@@ -1,0 +1,58 @@
+"""Language models see the endpoint, and nothing else. Runs where requirements-mcp.txt is installed."""
+
+import ast
+import asyncio
+import base64
+
+import httpx
+import pytest
+
+from ovseg_demo.export import decode_label_map
+from ovseg_demo.ui.server import ServerSettings
+from tests.ui.colour_world import landscape, save_picture
+from tests.ui.serving import serve_page
+
+mcp = pytest.importorskip("mcp", reason="MCP is not installed (requirements-mcp.txt)")
+
+
+async def talk(url, conversation):
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async with (
+        streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _),
+        mcp.ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        return await conversation(session)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serve_page(ServerSettings(mcp=True)) as server:
+        yield server
+
+
+def test_the_endpoint_is_the_only_tool(server):
+    async def conversation(session):
+        return (await session.list_tools()).tools
+
+    (tool,) = asyncio.run(talk(server.url, conversation))
+    assert tool.name.endswith("segment")
+    assert set(tool.inputSchema["properties"]) == {"picture", "words", "generator", "granularity"}
+
+
+def test_a_language_model_segments_a_picture(server, tmp_path):
+    picture = save_picture(tmp_path / "house.png", landscape())
+    address = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+    async def conversation(session):
+        (tool,) = (await session.list_tools()).tools
+        arguments = {"picture": address, "words": "red, green", "generator": "sam", "granularity": 0.5}
+        return await session.call_tool(tool.name, arguments)
+
+    answer = asyncio.run(talk(server.url, conversation))
+    assert not answer.isError, answer
+    file, record = ast.literal_eval(answer.content[0].text)
+    assert [entry["name"] for entry in record["categories"]] == ["red", "green"]
+    label_map, _ = decode_label_map(httpx.get(file["url"]).content)
+    assert label_map.shape == (240, 320)
