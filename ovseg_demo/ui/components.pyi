@@ -115,8 +115,23 @@ class Gallery(Panel):
 class PictureInput(gr.Image):
     """Hands on the file that was uploaded, untouched, for :func:`ovseg_demo.images.load_image` to read.
 
-    Gradio's own decoding turns no picture upright, cuts 16-bit pixels to white, and reads any format.
+    Gradio's own decoding turns no picture upright, cuts 16-bit pixels to white, and reads any format. It
+    would also fetch a picture from an address, however large that is; here the operator decides.
+
+    Args:
+        fetches_addresses: whether programs may send a public address rather than a file.
+        options: of ``gradio.Image``.
     """
+
+    def __init__(self, *, fetches_addresses: bool = False, **options: Any):
+        super().__init__(**options)
+        self._fetches_addresses = fetches_addresses
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """Take a file in; called by Gradio before :meth:`preprocess`."""
+        if is_http_url_like(str(url_or_file_path)) and not self._fetches_addresses:
+            raise gr.Error("Send the picture itself; its address is not fetched here.", print_exception=False)
+        return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def preprocess(self, payload: ImageData | None) -> str | None:
         """The path of the file, which Gradio has found to be among the uploads."""
