@@ -82,12 +82,6 @@ def find_nouns(caption: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
 
 
-def without_colour(noun: str) -> str:
-    """The noun without the colours before it; "orange" alone stays what it is."""
-    *before, last = noun.split()
-    return " ".join([*(word for word in before if word not in COLOURS), last])
-
-
 def singular(noun: str) -> str:
     """The singular of an English plural, by the usual endings."""
     if noun in _SAME_IN_PLURAL:

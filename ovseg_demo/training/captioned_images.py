@@ -19,8 +19,6 @@ from ovseg_demo.training.pairs_format import FolderImages, ImageSource, StickerW
 _CAPTIONS_FILE = "annotations/captions_train2017.json"
 _IMAGE_FOLDERS = ("images", ".")
 _PART = "train2017"
-_CAPTION_SCENE_SIZE = (320, 240)
-"""Scenes of which only the words are wanted are drawn small."""
 
 
 class CaptionedImage(NamedTuple):
@@ -49,9 +47,6 @@ class CaptionedImages(Protocol):
     def read(self, first: int, stop: int) -> Iterator[CaptionedImage]:
         """The images number ``first`` to ``stop`` (exclusive), or to the last one."""
 
-    def sample_captions(self, count: int) -> list[str]:
-        """About that many captions, for an idea of the words that occur."""
-
 
 @dataclass(frozen=True)
 class CaptionedScenes:
@@ -64,10 +59,6 @@ class CaptionedScenes:
         for seed in range(first, stop):
             scene = render_scene(seed, self.source.split, self.source.size)
             yield CaptionedImage(str(seed), scene.image, (scene.caption,))
-
-    def sample_captions(self, count: int) -> list[str]:
-        """See :class:`CaptionedImages`."""
-        return [render_scene(seed, self.source.split, _CAPTION_SCENE_SIZE).caption for seed in range(count)]
 
 
 @dataclass(frozen=True)
@@ -91,10 +82,6 @@ class CocoCaptions:
         """See :class:`CaptionedImages`."""
         for name, captions in self._entries[first:stop]:
             yield CaptionedImage(name, self.source.load(name), captions)
-
-    def sample_captions(self, count: int) -> list[str]:
-        """See :class:`CaptionedImages`."""
-        return [caption for _, captions in self._entries[:count] for caption in captions]
 
     @cached_property
     def _entries(self) -> list[tuple[str, tuple[str, ...]]]:

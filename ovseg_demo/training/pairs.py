@@ -1,17 +1,18 @@
 """``train pairs``: mask-noun pairs from captions (OVSeg, arXiv 2210.04150, section 3.2). No label is used.
 
 The nouns of an image's caption are each matched with the mask, among those that MaskFormer proposes, whose
-crop the pre-trained CLIP finds closest. The paper keeps every match. With a least score one is left out if
-CLIP would not name the crop so among many nouns, or if another noun of its caption fits better.
+crop the pre-trained CLIP finds closest. The paper keeps every match. A small CLIP errs more often; for it
+there are three safeguards: masks that the generator is sure of are preferred; a match must stand out, by a
+number of standard deviations, from what its noun has in common with the crops of other images; and it must
+stand out more than that of any other noun of the caption with the same mask.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -19,16 +20,15 @@ import numpy as np
 
 from ovseg_demo.checkpoints import read_checkpoint
 from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.labeling import LOGIT_SCALE
 from ovseg_demo.errors import CheckpointError
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals import ProposalGenerator, Proposals
 from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator, build_maskformer
-from ovseg_demo.training.caption_nouns import find_nouns, without_colour
+from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, CaptionedImages, open_captioned_images
 from ovseg_demo.training.loop import LOG_FILE, WEIGHTS_FILE
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.pairs_format import PAIRS_FILE, MaskNounPair, append_pairs, write_source
-from ovseg_demo.training.presets import PairMining, find_settings
+from ovseg_demo.training.presets import find_settings
 
 PROGRESS_FILE = "progress.json"
 _IMAGES_PER_SAVE = 50
@@ -54,76 +54,59 @@ def train(options: TrainOptions) -> Path:
     )
     clip_tensors = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE).clip()
     images = open_captioned_images(options.root, preset.captions_per_image)
-    miner = PairMiner(
-        generator=generator,
-        clip=MaskAdaptedClip.from_tensors(clip_tensors, runtime=options.runtime()),
-        contrast=common_nouns(images, preset),
-        least_score=preset.least_score,
-    )
+    clip = MaskAdaptedClip.from_tensors(clip_tensors, runtime=options.runtime())
+    background = embed_background(generator, clip, images.read(0, preset.background_images))
+    miner = PairMiner(generator, clip, background, preset.quality_weight, preset.least_score)
     folder = options.folder("pairs")
     collect_pairs(miner, images, options.steps or preset.images, folder)
     return folder
 
 
-def common_nouns(images: CaptionedImages, preset: PairMining) -> tuple[str, ...]:
-    """The most frequent nouns, without colours, of a sample of the captions."""
-    counts: dict[str, int] = {}
-    for caption in images.sample_captions(preset.contrast_captions):
-        for noun in find_nouns(caption):
-            counts[without_colour(noun)] = counts.get(without_colour(noun), 0) + 1
-    return tuple(sorted(counts, key=lambda noun: (-counts[noun], noun))[: preset.contrast_nouns])
+def embed_background(
+    generator: ProposalGenerator, clip: MaskAdaptedClip, images: Iterable[CaptionedImage]
+) -> np.ndarray:
+    """CLIP's embeddings of all proposals of some images: float32 (R, D), what any noun is compared with."""
+    proposals = (generator(captioned.image) for captioned in images)
+    return np.concatenate([clip.embed_regions(found, mask_prompts=False) for found in proposals])
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class PairMiner:
     """Finds the pairs of one image at a time.
 
     Attributes:
         generator: of proposals.
         clip: un-adapted; it reads the masked crops as they are.
-        contrast: nouns without colours, among which CLIP must recognise a crop.
-        least_score: the least probability at which it counts as recognised; 0 keeps every match.
+        background: float32 (R, D), from :func:`embed_background`.
+        quality_weight: of a proposal's own score (0 to 1) beside the cosine of noun and crop.
+        least_score: standard deviations that a match must stand out by; ``None`` keeps every match.
     """
 
-    generator: MaskFormerProposalGenerator
+    generator: ProposalGenerator
     clip: MaskAdaptedClip
-    contrast: tuple[str, ...]
-    least_score: float
+    background: np.ndarray
+    quality_weight: float = 0.0
+    least_score: float | None = None
 
     def mine(self, captioned: CaptionedImage) -> list[MaskNounPair]:
         """The pairs of an image, at most one for each noun of its captions."""
         nouns = tuple(dict.fromkeys(noun for caption in captioned.captions for noun in find_nouns(caption)))
-        if not nouns:
-            return []
-        proposals = self.generator(captioned.image)
+        proposals = self.generator(captioned.image) if nouns else ()
         if not len(proposals):
             return []
-        regions = self.clip.embed_regions(proposals, mask_prompts=False)  # (N, D)
-        similarity = self.clip.embed_names(nouns, _TEMPLATES) @ regions.T  # (nouns, N)
-        pairs = []
-        for index, mask in enumerate(similarity.argmax(axis=1)):
-            score = self._recognise(nouns[index], regions[mask])
-            is_best = similarity[index, mask] >= similarity[:, mask].max()
-            if not self.least_score or (is_best and score >= self.least_score):
-                full = mask_at_image_size(proposals, int(mask))
-                pairs.append(MaskNounPair.from_mask(captioned.name, nouns[index], score, full))
-        return pairs
+        names = self.clip.embed_names(nouns, _TEMPLATES)
+        similarity = names @ self.clip.embed_regions(proposals, mask_prompts=False).T  # (nouns, N)
+        chosen = (similarity + self.quality_weight * proposals.scores).argmax(axis=1)
+        elsewhere = names @ self.background.T
+        scores = (similarity - elsewhere.mean(axis=1, keepdims=True)) / elsewhere.std(axis=1, keepdims=True)
+        return [
+            MaskNounPair.from_mask(captioned.name, noun, of_noun[mask], mask_at_image_size(proposals, mask))
+            for noun, mask, of_noun in zip(nouns, chosen, scores, strict=True)
+            if self._trusts(of_noun[mask], scores[:, mask])
+        ]
 
-    def _recognise(self, noun: str, region: np.ndarray) -> float:
-        """The probability that CLIP gives a noun, apart from its colour, for a region among the contrast."""
-        plain = without_colour(noun)
-        if plain in self.contrast:
-            names, index = self._contrast_embeddings, self.contrast.index(plain)
-        else:
-            own = self.clip.embed_names([plain], _TEMPLATES)
-            names, index = np.concatenate([self._contrast_embeddings, own]), len(self.contrast)
-        logits = LOGIT_SCALE * names @ region
-        weights = np.exp(logits - logits.max())
-        return float(weights[index] / weights.sum())
-
-    @cached_property
-    def _contrast_embeddings(self) -> np.ndarray:
-        return self.clip.embed_names(self.contrast, _TEMPLATES)
+    def _trusts(self, score: float, rivals: np.ndarray) -> bool:
+        return self.least_score is None or score >= max(self.least_score, rivals.max())
 
 
 def mask_at_image_size(proposals: Proposals, index: int) -> np.ndarray:

@@ -142,16 +142,16 @@ class PairMining:
     Attributes:
         images: that are looked at, if there are as many.
         captions_per_image: that are read.
-        least_score: probability, among the contrast, under which a match is left out; 0 keeps all.
-        contrast_captions: whose nouns are counted for the contrast.
-        contrast_nouns: the most frequent ones that are taken.
+        quality_weight: see :class:`ovseg_demo.training.pairs.PairMiner`.
+        least_score: likewise.
+        background_images: whose crops nouns are compared with.
     """
 
     images: int
     captions_per_image: int = 1
-    least_score: float = 0.0
-    contrast_captions: int = 1000
-    contrast_nouns: int = 500
+    quality_weight: float = 0.0
+    least_score: float | None = None
+    background_images: int = 100
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ PRESETS = {
             first_logit_scale=20.0,
             validation_pictures=2,
         ),
-        pairs=PairMining(images=12, contrast_captions=12),
+        pairs=PairMining(images=12, background_images=3),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=6, batch_size=16, warmup_steps=1, log_every=2),
             learning_rate=1e-4,
@@ -296,7 +296,7 @@ PRESETS = {
             mask_threshold=0.4,
             validation_pictures=500,
         ),
-        pairs=PairMining(images=118_287, contrast_captions=10_000),
+        pairs=PairMining(images=118_287),
         finetuning=ClipFinetuning(
             loop=LoopSettings(
                 steps=17_270,
@@ -360,7 +360,7 @@ PRESETS = {
             pair_weight=2.0,
             first_logit_scale=10.0,
         ),
-        pairs=PairMining(images=6000, least_score=0.1),
+        pairs=PairMining(images=6000, quality_weight=0.6, least_score=2.0),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=1500, batch_size=256, warmup_steps=100, workers=1, evaluate_every=250),
             learning_rate=2e-4,

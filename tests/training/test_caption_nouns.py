@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ovseg_demo.sticker_world import NOUNS, render_scene
 from ovseg_demo.sticker_world.captions import describe
-from ovseg_demo.training.caption_nouns import COLOURS, find_nouns, singular, without_colour
+from ovseg_demo.training.caption_nouns import COLOURS, find_nouns, singular
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,6 @@ def test_any_text_gives_distinct_plain_phrases(text):
     nouns = find_nouns(text)
     assert len(set(nouns)) == len(nouns)
     assert all(noun == noun.lower().strip() and noun not in COLOURS - {"orange"} for noun in nouns)
-
-
-def test_colours_go_but_an_orange_stays():
-    assert without_colour("blue racing car") == "racing car"
-    assert without_colour("orange") == "orange"
-    assert without_colour("orange orange") == "orange"
 
 
 @pytest.mark.parametrize(

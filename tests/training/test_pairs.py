@@ -13,9 +13,8 @@ from ovseg_demo.training import pairs
 from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, CaptionedScenes, CocoCaptions
 from ovseg_demo.training.options import TrainOptions
-from ovseg_demo.training.pairs import PairMiner, collect_pairs, common_nouns, mask_at_image_size
+from ovseg_demo.training.pairs import PairMiner, collect_pairs, embed_background, mask_at_image_size
 from ovseg_demo.training.pairs_format import PAIRS_FILE, open_source, read_pairs
-from ovseg_demo.training.presets import PairMining
 from tests.tiny.checkpoints import save_tiny_ovseg
 from tests.training.coco_folder import make_coco_folder
 
@@ -30,7 +29,9 @@ class Quarters:
         masks = np.zeros((4, height // 2, width // 2), dtype=bool)
         for mask, (y, x) in zip(masks, np.ndindex(2, 2), strict=True):
             mask[y * height // 4 : (y + 1) * height // 4, x * width // 4 : (x + 1) * width // 4] = True
-        return Proposals.from_masks(masks, np.ones(4), image[::2, ::2], (height, width), "maskformer")
+        return Proposals.from_masks(
+            masks, np.linspace(0.7, 1, 4), image[::2, ::2], (height, width), "maskformer"
+        )
 
 
 class NoProposals(Quarters):
@@ -48,16 +49,16 @@ class ShadeClip:
     calls: int = 0
 
     def embed_names(self, names, templates) -> np.ndarray:
-        return self._embed([SHADES.get(name, 0) for name in names])
+        return self.embed_shades([SHADES.get(name, 0) for name in names])
 
     def embed_regions(self, proposals, *, mask_prompts) -> np.ndarray:
         assert not mask_prompts
         self.calls += 1
         image = proposals.working_image[..., 0]
-        return self._embed([image[mask].mean() for mask in proposals.masks])
+        return self.embed_shades([image[mask].mean() for mask in proposals.masks])
 
     @staticmethod
-    def _embed(shades) -> np.ndarray:
+    def embed_shades(shades) -> np.ndarray:
         angles = np.array(shades, dtype=np.float32)[:, None] / 100
         return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
 
@@ -69,7 +70,8 @@ def picture(*shades: int) -> np.ndarray:
 
 @pytest.fixture
 def miner() -> PairMiner:
-    return PairMiner(Quarters(), ShadeClip(), contrast=("cat", "dog", "grass", "sky"), least_score=0.5)
+    clip = ShadeClip()
+    return PairMiner(Quarters(), clip, background=clip.embed_shades(range(0, 300, 50)), least_score=0.9)
 
 
 def mine(miner: PairMiner, image: np.ndarray, *captions: str) -> dict[str, tuple[int, int]]:
@@ -90,27 +92,39 @@ def test_masks_have_the_images_own_size(miner):
     expected = np.zeros((40, 60), dtype=bool)
     expected[:20, :30] = True
     assert np.array_equal(pair.decode_mask(), expected)
-    assert pair.image == "7" and 0.5 <= pair.score <= 1
+    assert pair.image == "7" and pair.score >= 0.9
 
 
-def test_what_clip_does_not_recognise_is_left_out(miner):
+def test_a_match_that_does_not_stand_out_is_left_out(miner):
     image = picture(200, 200, 150, 150)
     assert mine(miner, image, "a dog on grass") == {"grass": (20, 0)}
-    miner.least_score = 0.0
-    assert set(mine(miner, image, "a dog on grass")) == {"dog", "grass"}
+    assert set(mine(replace(miner, least_score=None), image, "a dog on grass")) == {"dog", "grass"}
 
 
 def test_two_nouns_do_not_share_a_mask(miner):
-    image = picture(52, 200, 200, 200)
-    assert set(mine(miner, image, "a cat and a red cat")) == {"cat"}
-    assert set(mine(miner, picture(59, 200, 200, 200), "a cat and a red cat")) == {"red cat"}
+    caption = "a cat and a red cat"
+    assert set(mine(miner, picture(52, 200, 200, 200), caption)) == {"cat"}
+    assert set(mine(miner, picture(75, 200, 200, 200), caption)) == {"red cat"}
+    keeps_all = replace(miner, least_score=None)
+    assert set(mine(keeps_all, picture(52, 200, 200, 200), caption)) == {"cat", "red cat"}
+
+
+def test_of_two_alike_masks_the_surer_one_is_taken(miner):
+    image = picture(52, 200, 200, 56)  # the last quarter's mask has the best score
+    assert mine(miner, image, "a cat") == {"cat": (0, 0)}
+    assert mine(replace(miner, quality_weight=0.1), image, "a cat") == {"cat": (20, 30)}
 
 
 def test_nothing_is_asked_of_clip_without_nouns_or_proposals(miner):
     assert mine(miner, picture(0, 0, 0, 0), "there it is") == {}
-    miner.generator = NoProposals()
-    assert mine(miner, picture(0, 0, 0, 0), "a cat") == {}
+    assert mine(replace(miner, generator=NoProposals()), picture(0, 0, 0, 0), "a cat") == {}
     assert miner.clip.calls == 0
+
+
+def test_the_background_is_every_crop_of_its_images(miner):
+    images = [CaptionedImage("0", picture(0, 50, 100, 150), ()), CaptionedImage("1", picture(9, 9, 9, 9), ())]
+    background = embed_background(miner.generator, miner.clip, images)
+    assert background == pytest.approx(miner.clip.embed_shades([0, 50, 100, 150, 9, 9, 9, 9]), abs=1e-6)
 
 
 @dataclass(frozen=True)
@@ -155,30 +169,20 @@ def test_coco_is_read_in_the_order_of_its_ids_to_its_end(miner, tmp_path):
         "There is a cat near: Two dogs sitting on the grass.",
     )
     assert entries[1].image.shape == (80, 96, 3)
-    miner.least_score = 0.0
-    collect_pairs(miner, images, 1000, tmp_path / "pairs")
+    collect_pairs(replace(miner, least_score=None), images, 1000, tmp_path / "pairs")
     found = read_pairs(tmp_path / "pairs")
     assert {pair.noun for pair in found if pair.image == "000000000001.jpg"} == {"dog", "grass", "cat"}
     assert open_source(tmp_path / "pairs").load("000000000001.jpg").shape == (80, 96, 3)
 
 
-def test_the_contrast_is_what_captions_speak_of_most(tmp_path):
-    images = CocoCaptions(make_coco_folder(tmp_path))
-    preset = PairMining(images=3, contrast_captions=3, contrast_nouns=100)
-    assert set(common_nouns(images, preset)) == {
-        "man", "bicycle", "road", "dog", "grass", "cup of coffee", "wooden table",
-    }  # fmt: skip
-    assert common_nouns(images, replace(preset, contrast_nouns=2)) == ("bicycle", "cup of coffee")
-
-
 def test_a_missing_captions_file_is_named(tmp_path):
     (tmp_path / "images" / "train2017").mkdir(parents=True)
     with pytest.raises(DatasetError, match=r"captions_train2017\.json"):
-        CocoCaptions(tmp_path).sample_captions(1)
+        list(CocoCaptions(tmp_path).read(0, 1))
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "captions_train2017.json").write_text('{"images": []}')
     with pytest.raises(DatasetError, match="no file of COCO Captions"):
-        CocoCaptions(tmp_path).sample_captions(1)
+        list(CocoCaptions(tmp_path).read(0, 1))
 
 
 def test_scenes_are_those_of_the_segmentation_split():
@@ -186,8 +190,8 @@ def test_scenes_are_those_of_the_segmentation_split():
     assert [scene.name for scene in scenes] == ["3", "4", "5"]
     scene = render_scene(4, "segmentation", (640, 480))
     assert np.array_equal(scenes[1].image, scene.image) and scenes[1].captions == (scene.caption,)
-    nouns = {noun for caption in CaptionedScenes().sample_captions(15) for noun in find_nouns(caption)}
-    assert not nouns & set(NOVEL_CLASSES)
+    nouns = {noun for found in CaptionedScenes().read(0, 10) for noun in find_nouns(found.captions[0])}
+    assert nouns and not nouns & set(NOVEL_CLASSES)
 
 
 @pytest.fixture(scope="module")
