@@ -115,3 +115,7 @@ class PictureInput(gr.Image):
     def get_block_name(self) -> str:
         """What the browser draws it with."""
         return "image"
+
+    def get_config(self, cls: type | None = None) -> dict[str, Any]:
+        """What the browser is told; Gradio reads off a constructor's arguments what that is."""
+        return super().get_config(gr.Image)

@@ -175,6 +175,7 @@ class Guide:
             work.show(self._maps(session, shown, work.report, proposing))
         else:
             self._segment(picture, replace(request, words=_PLACEHOLDER), work.report)
+            work.show({"status": {"text": wording.ready_line(proposals, proposing)}})
         session.note_look((picture.number, request.look), run)
 
     def _take(self, session: Session, run: Run, path: str) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ovseg_demo.progress import DRAWING, ENCODING_NAMES, PROPOSING, READING_REGIONS, WAITING
+from ovseg_demo.proposals import Proposals
 from ovseg_demo.segmentation import Segmentation, Step
 from ovseg_demo.ui.background import Progress
 
@@ -45,6 +46,11 @@ def status_line(segmentation: Segmentation, proposing: Step | None = None) -> st
     parts.append(f"{words}{_took(steps[ENCODING_NAMES])}")
     parts.append(f"map drawn{_took(steps[DRAWING])}")
     return " · ".join([*parts, *segmentation.notes])
+
+
+def ready_line(proposals: Proposals, proposing: Step) -> str:
+    """What was done while there are no words yet, such as "118 masks in 9.1 s · now type some words"."""
+    return f"{_count(len(proposals), 'mask')}{_took(proposing)} · now type the names of things"
 
 
 def format_seconds(seconds: float) -> str:

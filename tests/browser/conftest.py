@@ -95,7 +95,7 @@ def open_page(browser, address) -> Iterator[Callable]:
     contexts, complaints = [], []
 
     def watch(page) -> None:
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error.stack}"))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         page.on(
             "console",

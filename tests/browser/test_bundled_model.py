@@ -1,0 +1,52 @@
+"""The page as it opens for everybody: the bundled model, its examples, the whole catalogue on the menu."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from ovseg_demo.loading import DEFAULT_MODEL, load_segmenter
+from ovseg_demo.models import CATALOGUE
+from ovseg_demo.ui import PageSettings, create_demo
+from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.server import launch
+from tests.browser.test_page import choose, legend, type_words
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    offers = Offers.of_catalogue(DEFAULT_MODEL, partial(load_segmenter, device="cpu"))
+    demo = create_demo(offers, PageSettings())
+    _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
+    yield url
+    demo.close()
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+def test_an_example_of_sticker_world_gets_its_map(page):
+    choose(page, "Open sea")
+    assert "water" in legend(page)
+    type_words(page, "water, penguin, unicorn")
+    assert "water" in legend(page)
+
+
+def test_missing_models_are_on_the_menu_with_size_and_licence(page):
+    page.locator("#advanced button").first.click()
+    page.locator("#model input").click()
+    assert page.locator("[role=option]").count() == sum(
+        spec.classifies and bool(spec.generators) for spec in CATALOGUE.values()
+    )
+    page.locator("[role=option]", has_text=CATALOGUE["ovseg-r101c-vitb16"].title).click()
+    facts = page.locator("#model-facts", has_text="not downloaded")
+    facts.wait_for()
+    assert "1.2 GB" in facts.text_content()
+    assert "CC-BY-NC 4.0" in facts.text_content()
+    page.locator(".gallery .card", has_text="Espresso").click()
+    page.locator(".toast-body", has_text="python -m ovseg_demo download ovseg-r101c-vitb16").wait_for()
+    assert page.locator("#licence", has_text="CC-BY-NC 4.0").is_visible()

@@ -1,0 +1,84 @@
+"""Words and settings: from controls, links and browsers, none of which is trusted."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovseg_demo.errors import ModelError, VocabularyError
+from ovseg_demo.segmenter import CLASSIFIERS
+from ovseg_demo.ui.request import DISTRACTORS, MAX_CHARACTERS, TEMPLATE_CHOICES, Request
+
+REQUESTS = st.builds(
+    Request,
+    words=st.text(max_size=60),
+    generator=st.sampled_from(["", "sam", "maskformer"]),
+    granularity=st.floats(0, 1),
+    model=st.text(max_size=20),
+    classifier=st.sampled_from(CLASSIFIERS),
+    distractors=st.sampled_from(DISTRACTORS),
+    own=st.text(max_size=60),
+    templates=st.sampled_from(TEMPLATE_CHOICES),
+)
+
+
+@given(REQUESTS)
+def test_a_link_restores_every_request(request_):
+    query = request_.link().removeprefix("?")
+    assert Request.restore(dict(parse_qsl(query, keep_blank_values=True))) == request_
+
+
+@given(REQUESTS)
+def test_what_a_browser_saved_restores_every_request(request_):
+    assert Request.restore(request_.save()) == request_
+
+
+def test_a_link_is_short():
+    assert Request(words="dog, red bench").link() == "?words=dog%2C+red+bench"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*Request.__dataclass_fields__, "other"]), st.text() | st.none() | st.lists(st.text())
+    )
+)
+def test_strange_settings_fall_back_to_the_defaults(saved):
+    Request.restore(saved).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"generator": "magic"}, ModelError),
+        ({"classifier": "magic"}, ModelError),
+        ({"distractors": "magic"}, ModelError),
+        ({"templates": "magic"}, ModelError),
+        ({"granularity": 1.1}, ModelError),
+        ({"granularity": float("nan")}, ModelError),
+        ({"words": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
+        ({"own": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
+    ],
+)
+def test_what_the_browser_sends_is_checked(changes, error):
+    with pytest.raises(error):
+        Request(**changes).check()
+
+
+def test_limits_count_what_was_typed_and_not_coco_stuff():
+    request = Request(words="a, b / c", distractors="own", own="d, e")
+    assert len(request.vocabulary(max_names=5).all_names) == 5
+    with pytest.raises(VocabularyError, match="use at most 4 here"):
+        request.vocabulary(max_names=4)
+    assert len(Request(words="a, b", distractors="coco-stuff").vocabulary(2).all_names) == 173
+
+
+def test_distractors_read_as_words():
+    hidden = Request(words="moon", distractors="coco-stuff").vocabulary(300).distractors
+    assert "building" in hidden
+    assert not [name for name in hidden if name.endswith(("-other", "-stuff"))]
+
+
+def test_only_separators_are_no_words():
+    assert not Request(words=" ,; / \n").has_words
+    assert Request(words=" ,a").has_words

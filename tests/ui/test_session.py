@@ -1,0 +1,88 @@
+"""One visitor's runs and maps: the newest counts."""
+
+import copy
+import threading
+
+import pytest
+
+from ovseg_demo.errors import Cancelled
+from ovseg_demo.ui.pictures import Picture
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import Session, Shown
+
+FIRST, SECOND = Picture(1, "first.png", 4, 4), Picture(2, "second.png", 4, 4)
+
+
+def test_asking_for_the_same_joins_and_for_something_else_replaces():
+    session = Session()
+    run = session.begin("look", "first.png")
+    assert session.begin("look", "first.png") is None
+    assert run.is_wanted
+    newer = session.begin("look", "second.png")
+    assert not run.is_wanted
+    with pytest.raises(Cancelled):
+        run.check()
+    assert not session.finish(run), "the newer run goes on"
+    assert session.finish(newer)
+    assert newer.is_done
+    assert session.begin("look", "second.png") is not None, "what is over can be asked for again"
+
+
+def test_cancelled_runs_are_not_done():
+    session = Session()
+    run = session.begin("look")
+    session.cancel()
+    assert session.finish(run)
+    assert not run.is_done
+
+
+def test_a_run_that_is_not_wanted_changes_nothing():
+    session = Session()
+    run = session.begin("look")
+    session.take(FIRST, run)
+    session.cancel()
+    with pytest.raises(Cancelled):
+        session.take(SECOND, run)
+    with pytest.raises(Cancelled):
+        session.note_look(("look",), run)
+    assert session.picture is FIRST
+
+
+def test_older_maps_and_maps_of_other_pictures_do_not_replace_newer_ones():
+    session = Session()
+    session.take(FIRST, session.begin("look"))
+    newer, older = Shown(5, FIRST, Request(words="b")), Shown(4, FIRST, Request(words="a"))
+    session.show(newer)
+    session.show(older)
+    session.show(Shown(6, SECOND, Request(words="c")))
+    assert session.shown is newer
+
+
+def test_another_picture_starts_without_a_map():
+    session = Session()
+    session.take(FIRST, session.begin("look", 1))
+    session.show(Shown(1, FIRST, Request(words="a")))
+    session.note_look((1,), session.begin("look", 2))
+    assert session.has_looked((1,))
+    session.take(SECOND, session.begin("look", 3))
+    assert session.shown is None
+    assert not session.has_looked((1,))
+
+
+def test_numbers_grow_whoever_asks():
+    session = Session()
+    numbers = []
+    threads = [
+        threading.Thread(target=lambda: numbers.extend(session.next_number() for _ in range(200)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(1, 801))
+
+
+def test_gradio_may_copy_a_session():
+    session = Session()
+    assert copy.deepcopy(session) is session
