@@ -144,6 +144,10 @@ class PictureInput(gr.Image):
     def get_block_name(self) -> str:
         """What the browser draws it with."""
         return "image"
+
+    def get_config(self, cls: type | None = None) -> dict[str, Any]:
+        """What the browser is told; Gradio reads off a constructor's arguments what that is."""
+        return super().get_config(gr.Image)
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
     if TYPE_CHECKING:
