@@ -1,0 +1,208 @@
+"""Many visitors at once: are all served, each with their own result, in how much time and memory?
+
+The page runs in a process of its own, as ``python app.py`` opens it, and visitors call its endpoint through
+Gradio's client over the loopback. Each visitor brings pictures and words that nobody else has: first a new
+picture (a *first look*), then other words and granularities for it (*live edits*), then the next picture.
+Afterwards every map is compared with the one that the engine computes here, by itself.
+
+    python benchmarks/load.py --visitors 16 --seconds 120
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from gradio_client import Client, handle_file
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.harness import ROOT, describe_machine, print_table
+from ovseg_demo.export import decode_label_map
+from ovseg_demo.loading import load_segmenter
+from ovseg_demo.ui.examples import STICKERS, Example, load_examples
+
+EDITS = 4
+"""Live edits after each first look."""
+
+KINDS = FIRST_LOOK, LIVE_EDIT = "first look", "live edit"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One call of a visitor, and what came back.
+
+    ``names`` and ``label_map`` are those of the answer; ``error`` is empty where there was an answer.
+    """
+
+    kind: str
+    picture: Path
+    words: str
+    granularity: float
+    seconds: float
+    names: tuple[str, ...] = ()
+    label_map: np.ndarray | None = None
+    error: str = ""
+
+
+@dataclass
+class Memory:
+    """Resident memory of a process over time, in bytes."""
+
+    samples: list[int] = field(default_factory=list)
+
+    def peaks(self) -> tuple[int, int]:
+        """The highest of the first and of the second half."""
+        middle = max(1, len(self.samples) // 2)
+        return max(self.samples[:middle]), max(self.samples[middle:] or self.samples)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--visitors", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--model", default="sticker-world")
+    options = parser.parse_args()
+    examples = [example for example in load_examples() if example.kind == STICKERS]
+    with tempfile.TemporaryDirectory() as folder, serve(options.model) as (url, process, start):
+        with watch_memory(process.pid) as memory:
+            end = time.monotonic() + options.seconds
+            with ThreadPoolExecutor(options.visitors) as pool:
+                calls = [
+                    pool.submit(visit, url, number, examples[number % len(examples)], Path(folder), end)
+                    for number in range(options.visitors)
+                ]
+                visits = [one for call in calls for one in call.result()]
+        wrong = count_wrong(visits, options.model)
+    report(options, visits, wrong, memory, start)
+
+
+@contextmanager
+def serve(model: str) -> Iterator[tuple[str, subprocess.Popen, float]]:
+    """Run the page: its address, its process, and the seconds until it was open."""
+    start = time.monotonic()
+    command = [sys.executable, "app.py", "--model", model]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            address = re.search(r"http://\S+", line)
+            if address is None:
+                raise SystemExit(f"The page did not open: {line}")
+            yield address[0], process, time.monotonic() - start
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def watch_memory(pid: int) -> Iterator[Memory]:
+    """Note a process's resident memory twice a second."""
+    memory, stopped = Memory(), threading.Event()
+
+    def watch() -> None:
+        while not stopped.wait(0.5):
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            memory.samples.append(pages * os.sysconf("SC_PAGE_SIZE"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield memory
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def visit(url: str, number: int, example: Example, folder: Path, end: float) -> list[Visit]:
+    """A visitor's calls until the time is over; the first is made in any case."""
+    client = Client(url, verbose=False, analytics_enabled=False, download_files=str(folder / f"got-{number}"))
+    random = np.random.default_rng(number)
+    words = [word.strip() for word in example.words.split(",")]
+    visits: list[Visit] = []
+    for round_number in count():
+        picture = make_picture(example, number, round_number, folder)
+        for step in range(1 + EDITS):
+            if visits and time.monotonic() > end:
+                return visits
+            chosen = [*random.permutation(words)[: 2 + step], f"visitor {number}"]
+            kind = LIVE_EDIT if step else FIRST_LOOK
+            visits.append(call(client, kind, picture, ", ".join(chosen), round(random.random(), 2)))
+    return visits
+
+
+def make_picture(example: Example, visitor: int, round_number: int, folder: Path) -> Path:
+    """An example moved sideways: as hard as the example, and no other visitor's."""
+    path = folder / f"{visitor}-{round_number}.png"
+    with Image.open(example.path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    Image.fromarray(np.roll(pixels, 1 + 16 * round_number + visitor, axis=1)).save(path)
+    return path
+
+
+def call(client: Client, kind: str, picture: Path, words: str, granularity: float) -> Visit:
+    start = time.monotonic()
+    try:
+        file, record = client.predict(
+            handle_file(str(picture)), words, granularity=granularity, api_name="/segment"
+        )
+    except Exception as error:  # whatever it is, it is counted and told
+        return Visit(kind, picture, words, granularity, time.monotonic() - start, error=repr(error))
+    seconds = time.monotonic() - start
+    names = tuple(entry["name"] for entry in record["categories"])
+    return Visit(kind, picture, words, granularity, seconds, names, decode_label_map(file)[0])
+
+
+def count_wrong(visits: Sequence[Visit], model: str) -> int:
+    """How many answers are not what the engine says by itself: those of other pictures or words, or false."""
+    segmenter = load_segmenter(model)
+    wrong = 0
+    for one in visits:
+        if one.error:
+            continue
+        expected = segmenter.segment(one.picture, one.words, granularity=one.granularity)
+        is_right = one.names == expected.class_names and np.array_equal(one.label_map, expected.label_map)
+        wrong += not is_right
+    return wrong
+
+
+def report(
+    options: argparse.Namespace, visits: Sequence[Visit], wrong: int, memory: Memory, start: float
+) -> None:
+    first, second = (f"{peak / 2**20:,.0f} MB" for peak in memory.peaks())
+    errors = [one.error for one in visits if one.error]
+    print(f"{describe_machine()}\n")
+    print(
+        f"{options.visitors} visitors for {options.seconds:g} s on {options.model}: {len(visits)} calls, "
+        f"{len(errors)} errors, {wrong} wrong or mixed-up results. The page was open after {start:.1f} s. "
+        f"Peak memory {first} in the first half, {second} in the second.\n"
+    )
+    print_table(
+        ("call", "number", "median", "95th percentile", "longest"),
+        [_row(kind, [one.seconds for one in visits if one.kind == kind and not one.error]) for kind in KINDS],
+    )
+    for error in dict.fromkeys(errors):
+        print(f"\n{error}")
+
+
+def _row(kind: str, seconds: Sequence[float]) -> tuple[str, ...]:
+    if not seconds:
+        return kind, "0", "–", "–", "–"
+    figures = (np.median(seconds), np.percentile(seconds, 95), max(seconds))
+    return kind, str(len(seconds)), *(f"{figure:.2f} s" for figure in figures)
+
+
+if __name__ == "__main__":
+    main()
