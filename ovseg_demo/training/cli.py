@@ -26,7 +26,7 @@ STEPS = {
 ALL = (
     ("clip", "clip", {}),
     ("maskformer", "maskformer", {}),
-    ("sam", "sam", {}),
+    ("sam", "sam", {"clip": "clip/weights.pt"}),
     ("pairs", "pairs", {}),
     ("finetune", "finetune", {}),
     ("mask-prompts", "mask-prompts", {}),
@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="processes that load samples")
     parser.add_argument("--init", type=Path, help="start from these weights (published file format)")
     parser.add_argument(
-        "--clip", type=Path, help="CLIP for maskformer and pairs (default: that of `train clip`)"
+        "--clip",
+        type=Path,
+        help="CLIP for maskformer and pairs (default: that of `train clip`), or for sam to start from",
     )
     parser.add_argument("--root", type=Path, help="data set in its official layout, instead of Sticker World")
     parser.add_argument(

@@ -57,7 +57,14 @@ class ClipPretrainingTask(TrainingTask):
     @override
     def parameter_groups(self) -> list[dict]:
         scale, rate = self.clip.logit_scale, self.preset.learning_rate
-        towers = decay_groups(self, rate, self.preset.weight_decay, without=[scale])
+        towers = decay_groups(
+            self,
+            rate,
+            self.preset.weight_decay,
+            without=[scale],
+            muon_lr=self.preset.muon_learning_rate,
+            muon_without=[self.token_head],
+        )
         return [*towers, {"params": [scale], "lr": _SCALE_RATE * rate, "weight_decay": 0.0}]
 
     @override

@@ -150,17 +150,30 @@ class TrainingTask(nn.Module, ABC):
 
 
 def decay_groups(
-    module: nn.Module, lr: float, weight_decay: float, without: Sequence[nn.Parameter] = ()
+    module: nn.Module,
+    lr: float,
+    weight_decay: float,
+    without: Sequence[nn.Parameter] = (),
+    muon_lr: float | None = None,
+    muon_without: Sequence[nn.Module] = (),
 ) -> list[dict[str, Any]]:
-    """Two AdamW groups of a module's trainable parameters: matrices decay, vectors and scalars do not.
+    """Groups of a module's trainable parameters: matrices decay, vectors and scalars do not.
 
     Args:
         module: whose parameters.
         lr: learning rate at the schedule's peak.
         weight_decay: of the matrices.
         without: parameters that get groups of their own.
+        muon_lr: learning rate of the matrices of linear and attention layers, which then get a group for Muon
+            (steps with all singular values equal; Jordan 2024) and learn from fewer samples; ``None`` leaves
+            them to AdamW.
+        muon_without: layers that stay with AdamW nevertheless, such as heads.
     """
     others = {id(parameter) for parameter in without}
+    if muon_lr is not None:
+        inner = _inner_matrices(module, {id(layer) for layer in muon_without})
+        group = {"params": inner, "lr": muon_lr, "weight_decay": weight_decay, "muon": True}
+        return [*decay_groups(module, lr, weight_decay, [*without, *inner]), group]
     trainable = [p for p in module.parameters() if p.requires_grad and id(p) not in others]
     matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
     vectors = [parameter for parameter in trainable if parameter.ndim < 2]
@@ -169,6 +182,18 @@ def decay_groups(
         {"params": vectors, "lr": lr, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _inner_matrices(module: nn.Module, without: set[int]) -> list[nn.Parameter]:
+    """Trainable weights of linear and attention layers."""
+    found = []
+    for layer in module.modules():
+        if id(layer) in without:
+            continue
+        weight = layer.weight if isinstance(layer, nn.Linear) else getattr(layer, "in_proj_weight", None)
+        if weight is not None and weight.requires_grad:
+            found.append(weight)
+    return found
 
 
 def learning_rate_factor(settings: LoopSettings, step: int, progress: float) -> float:
@@ -218,6 +243,18 @@ class StepBatchSampler(Sampler[list[int]]):
             yield list(range(first, first + self.share))
 
 
+def _make_optimizers(groups: list[dict[str, Any]], settings: LoopSettings) -> list[torch.optim.Optimizer]:
+    """AdamW for most groups, Muon for those that ask for it."""
+    orthogonal = [group for group in groups if group.get("muon")]
+    others = [group for group in groups if not group.get("muon")]
+    optimizers: list[torch.optim.Optimizer] = []
+    if others:
+        optimizers.append(torch.optim.AdamW(others, betas=settings.betas, eps=settings.epsilon, fused=True))
+    if orthogonal:  # with updates as large as AdamW's, so that its learning rates hold
+        optimizers.append(torch.optim.Muon(orthogonal, adjust_lr_fn="match_rms_adamw"))
+    return optimizers
+
+
 class _Loop:
     """One run: what :func:`run_training` keeps track of."""
 
@@ -226,10 +263,10 @@ class _Loop:
         self.accelerator = Accelerator(cpu=runtime.device.type == "cpu")
         self.task = task.to(self.accelerator.device)
         groups = [{**group, "initial_lr": group["lr"]} for group in task.parameter_groups()]
-        self.optimizer = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=True)
+        self.optimizers = _make_optimizers(groups, settings)
         self.step, self.elapsed = 0, 0.0
         self._resume()
-        self.model, self.prepared_optimizer = self.accelerator.prepare(self.task, self.optimizer)
+        self.model, *self.prepared_optimizers = self.accelerator.prepare(self.task, *self.optimizers)
         self.log = _Log(folder / LOG_FILE, self.step, enabled=self.accelerator.is_main_process)
 
     def run(self) -> Path:
@@ -279,7 +316,7 @@ class _Loop:
     def _train_step(self, batch: Any) -> None:
         settings = self.settings
         factor = learning_rate_factor(settings, self.step, self.progress)
-        for group in self.optimizer.param_groups:
+        for group in self._groups():
             group["lr"] = group["initial_lr"] * factor
         torch.manual_seed(_mix(settings.seed, self.step, self.accelerator.process_index))
         self.model.train()
@@ -291,8 +328,9 @@ class _Loop:
             metrics["gradient_norm"] = self.accelerator.clip_grad_norm_(
                 self.model.parameters(), settings.clip_norm
             )
-        self.prepared_optimizer.step()
-        self.prepared_optimizer.zero_grad()
+        for optimizer in self.prepared_optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         self.task.after_step()
         self.step += 1
         self.log.add({"loss": loss.detach(), **metrics})
@@ -300,10 +338,13 @@ class _Loop:
             self.log.write_means(
                 self.step,
                 settings.batch_size,
-                learning_rate=self.optimizer.param_groups[0]["lr"],
+                learning_rate=next(self._groups())["lr"],
                 progress=round(self.progress, 5),
                 minutes=round(self.elapsed / 60, 2),
             )
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        return (group for optimizer in self.optimizers for group in optimizer.param_groups)
 
     def _agree(self, elapsed: float) -> float:
         """All processes go by the main process's clock, or they would end at different steps."""
@@ -326,7 +367,7 @@ class _Loop:
             return
         state = {
             "task": self.task.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "elapsed": self.elapsed,
         }
@@ -339,7 +380,8 @@ class _Loop:
         state = torch.load(path, map_location="cpu", weights_only=True)
         try:
             self.task.load_state_dict(state["task"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{path} belongs to a run with another model; give --out another folder, or remove this one."

@@ -41,8 +41,8 @@ from ovseg_demo.training.maskformer_losses import (
 )
 from ovseg_demo.training.maskformer_validation import mask_figures
 from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.pair_loss import pair_loss
 from ovseg_demo.training.presets import MaskFormerTraining, find_settings
-from ovseg_demo.training.sam import pair_loss
 
 _PIXELS_PER_PICTURE = 512
 _SCALED_UP_AT = 0.7
@@ -132,7 +132,13 @@ class MaskFormerTask(TrainingTask):
             self.network.non_object_embedding,
             self.logit_scale,
         )
-        return set_losses(outputs, logits, mask_features, targets)
+        some = self.choose_pixels(targets)
+        return set_losses(outputs, logits, mask_features.flatten(2)[..., some], targets.at(some))
+
+    def choose_pixels(self, targets: MaskTargets) -> Tensor:
+        """The pixels on which masks are compared, by chance and the same in all pictures of the batch."""
+        order = torch.randperm(targets.masks.shape[2], device=targets.masks.device)
+        return order[: self.preset.mask_pixels]
 
     def auxiliary_losses(
         self, mask_features: Tensor, labels: Tensor, targets: MaskTargets

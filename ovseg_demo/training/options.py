@@ -23,7 +23,7 @@ class TrainOptions:
         workers: replaces the preset's number of loading processes.
         init: weights in the published format to start from.
         clip: weights of the CLIP whose names MaskFormer learns, and which chooses the pairs; ``None`` means
-            the one that ``train clip`` left in ``out``.
+            the one that ``train clip`` left in ``out``. Segment Anything's encoder starts from it, if given.
         root: folder of a data set in its official layout; ``None`` means Sticker World.
         pairs: folder of mask-noun pairs; ``None`` means those that ``train pairs`` left in ``out``.
         device: "auto", "cpu", "cuda" or "mps".

@@ -40,6 +40,7 @@ class ClipPretraining:
         learning_rate: at the peak.
         weight_decay: of matrices.
         pictures: different ones; each is drawn once, kept on disk and seen in many cut-outs and words.
+        muon_learning_rate: of inner matrices; see :func:`ovseg_demo.training.loop.decay_groups`.
         kept_patches: share of an image's patches that the image tower reads, at random (FLIP, Li et al. 2023:
             more pictures a second); it reads all of them in the last part of the schedule.
         all_patches_from: where in the schedule (0 to 1) that last part begins.
@@ -54,6 +55,7 @@ class ClipPretraining:
     learning_rate: float
     weight_decay: float
     pictures: int
+    muon_learning_rate: float | None = None
     kept_patches: float = 0.5
     all_patches_from: float = 0.8
     token_loss_weight: float = 0.5
@@ -71,7 +73,12 @@ class SamTraining:
         loop: schedule and batch.
         learning_rate: at the peak.
         weight_decay: of matrices.
-        prompts: points a picture.
+        muon_learning_rate: of inner matrices; see :func:`ovseg_demo.training.loop.decay_groups`.
+        prompts: points a picture or part.
+        cells: of the image embedding, on which the masks of a prompt are compared.
+        parts: cut from each picture …
+        part_cells: … of so many cells a side …
+        whole_from: … until this share of the schedule, and whole pictures from then on.
         quality_weight: of the loss of the predicted IoU.
         pair_weight: of the auxiliary loss on pairs of pixels.
         validation_scenes: on which the figures are taken.
@@ -82,6 +89,11 @@ class SamTraining:
     learning_rate: float
     weight_decay: float
     prompts: int
+    cells: int
+    parts: int
+    part_cells: int
+    whole_from: float
+    muon_learning_rate: float | None = None
     quality_weight: float = 3.0
     pair_weight: float = 0.5
     validation_scenes: int = 32
@@ -115,6 +127,7 @@ class MaskFormerTraining:
         min_size: of the shorter side when masks are proposed.
         max_size: of the longer side then.
         mask_threshold: then.
+        mask_pixels: on which masks are compared, at a quarter of the resolution; ``None`` means all.
         pixel_weight: of the auxiliary loss that names pixels from the mask features; 0 leaves it out.
         pair_weight: of the auxiliary loss by which pixels of one mask attract each other; 0 leaves it out.
         first_logit_scale: what similarities with class names are multiplied by at first; 100 in the end.
@@ -129,6 +142,7 @@ class MaskFormerTraining:
     min_size: int
     max_size: int
     mask_threshold: float = 0.5
+    mask_pixels: int | None = None
     pixel_weight: float = 0.0
     pair_weight: float = 0.0
     first_logit_scale: float = 100.0
@@ -271,6 +285,31 @@ PRESETS = {
             validation_scenes=2,
             validation_crops=20,
         ),
+        sam=SamTraining(
+            size=SamConfig(
+                image_size=64,
+                patch_size=8,
+                embed_dim=64,
+                depth=2,
+                num_heads=1,
+                mlp_dim=256,
+                window_size=4,
+                global_attention=(1,),
+                prompt_dim=32,
+                decoder_mlp_dim=64,
+                iou_head_dim=32,
+            ),
+            loop=LoopSettings(steps=4, batch_size=2, warmup_steps=1, log_every=2),
+            learning_rate=1e-3,
+            muon_learning_rate=2e-3,
+            weight_decay=0.02,
+            prompts=4,
+            cells=8,
+            parts=2,
+            part_cells=4,
+            whole_from=0.5,
+            validation_scenes=2,
+        ),
     ),
     "coco": Preset(  # OVSEG.md, section 10; 442,117 pairs, 5 epochs of batches of 4 × 32
         maskformer=MaskFormerTraining(
@@ -330,8 +369,9 @@ PRESETS = {
     "sticker-world": Preset(
         clip=ClipPretraining(
             size=ClipSize(),
-            loop=LoopSettings(steps=6000, batch_size=256, warmup_steps=200, workers=2, evaluate_every=500),
+            loop=LoopSettings(steps=6000, batch_size=256, warmup_steps=100, workers=2, evaluate_every=500),
             learning_rate=1e-3,
+            muon_learning_rate=3e-3,
             weight_decay=0.05,
             pictures=200_000,
         ),
@@ -356,6 +396,7 @@ PRESETS = {
             min_size=320,
             max_size=1280,
             mask_threshold=0.4,
+            mask_pixels=1600,
             pixel_weight=4.0,
             pair_weight=2.0,
             first_logit_scale=10.0,
@@ -386,11 +427,16 @@ PRESETS = {
                 iou_head_dim=128,
             ),
             loop=LoopSettings(
-                steps=12_000, batch_size=4, warmup_steps=150, schedule="poly", workers=1, evaluate_every=1000
+                steps=12_000, batch_size=8, warmup_steps=100, schedule="poly", workers=1, evaluate_every=1000
             ),
             learning_rate=1e-3,
+            muon_learning_rate=2e-3,
             weight_decay=0.02,
-            prompts=16,
+            prompts=12,
+            cells=128,
+            parts=2,
+            part_cells=16,
+            whole_from=0.6,
         ),
     ),
 }

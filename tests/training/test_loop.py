@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,43 @@ def test_schedules(schedule, halfway, end):
 def test_only_matrices_decay():
     groups = decay_groups(nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)), lr=0.1, weight_decay=0.2)
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.2), (3, 0.0)]
+
+
+class TwoLayerTask(SumTask):
+    """The same with a hidden layer, which learns by Muon."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1))
+
+    def parameter_groups(self):
+        return decay_groups(self, lr=0.1, weight_decay=0.01, muon_lr=0.2, muon_without=[self.network[1]])
+
+    def evaluate(self):
+        return {"bias": float(self.network[1].bias)}
+
+
+def test_inner_matrices_learn_by_muon_and_everything_else_by_adam(tmp_path):
+    task = TwoLayerTask()
+    *_, muon = task.parameter_groups()
+    assert muon["muon"] and muon["params"] == [task.network[0].weight] and muon["lr"] == 0.2
+    before = [parameter.detach().clone() for parameter in task.parameters()]
+    run_training(task, replace(SETTINGS, steps=1, warmup_steps=0), tmp_path / "once", RUNTIME)
+    inner, *others = [(a - b).detach() for a, b in zip(task.parameters(), before, strict=True)]
+    # Muon: the largest singular value is 0.2 √8 times the rate, up to what Newton's and Schulz's steps leave.
+    assert torch.linalg.svdvals(inner)[0] == pytest.approx(0.2 * 8**0.5 * 0.2, rel=0.4)
+    # Adam: at first every number moves by the rate.
+    assert all(step.abs().mean() == pytest.approx(0.1, rel=0.05) for step in others)
+    run_training(TwoLayerTask(), SETTINGS, tmp_path / "all", RUNTIME)
+    *lines, _ = read_log(tmp_path / "all")
+    assert lines[-1]["loss"] < 0.3 * lines[0]["loss"]
+
+
+def test_a_run_with_muon_goes_on_exactly(tmp_path):
+    run_training(TwoLayerTask(), SETTINGS, tmp_path / "whole", RUNTIME)
+    settings = replace(SETTINGS, save_minutes=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(TwoLayerTask(stop_before=18), settings, tmp_path / "parts", RUNTIME)
+    run_training(TwoLayerTask(), settings, tmp_path / "parts", RUNTIME)
+    whole, parts = (torch.load(tmp_path / name / WEIGHTS_FILE) for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)

@@ -49,7 +49,7 @@ def outputs():
 
 @pytest.fixture
 def mask_features():
-    return torch.randn(2, WIDTH, 8, 12, generator=torch.Generator().manual_seed(1))
+    return torch.randn(2, WIDTH, 8 * 12, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
@@ -78,8 +78,9 @@ def reference_mask_loss(logits, wanted, valid):
 def test_targets_are_one_mask_for_each_class_present(labels, targets):
     assert targets.classes.tolist() == [[0, 3, 5], [4, -1, -1]]
     assert targets.counts == [3, 1]
-    assert torch.equal(targets.masks[0, 2].bool(), labels[0] == 5)
-    assert not targets.masks[0, :, :, 10:].any() and not targets.valid[0, :, :, 10:].any()
+    assert torch.equal(targets.masks[0, 2].bool(), labels[0].flatten() == 5)
+    assert torch.equal(targets.valid[0, 0].bool(), labels[0].flatten() >= 0)
+    assert not (targets.masks[0] * (1 - targets.valid[0])).any()
     assert targets.masks[1, 0].all() and not targets.masks[1, 1:].any()
 
 
@@ -95,12 +96,11 @@ def test_class_logits_are_scaled_cosines_and_ignore_length():
 def test_matching_is_the_cheapest_of_all_assignments(outputs, logits, mask_features, targets):
     queries = match(outputs, logits, mask_features, targets)
     assert (queries[:, 1, 1:] == UNMATCHED).all()
-    coarse = mask_features[..., ::2, ::2]
     for layer in range(LAYERS):
         costs = np.zeros((QUERIES, 3))
         for query, mask in itertools.product(range(QUERIES), range(3)):
-            mask_logits = torch.einsum("c,chw->hw", outputs.mask_embeddings[layer, 0, query], coarse[0])
-            wanted, valid = (x[..., ::2, ::2] for x in (targets.masks[0, mask], targets.valid[0, 0]))
+            mask_logits = outputs.mask_embeddings[layer, 0, query] @ mask_features[0]
+            wanted, valid = targets.masks[0, mask], targets.valid[0, 0]
             probability = logits[layer, 0, query].softmax(dim=0)[targets.classes[0, mask]]
             costs[query, mask] = sum(reference_mask_loss(mask_logits, wanted, valid)) - probability
         best = min(itertools.permutations(range(QUERIES), 3), key=lambda q: costs[q, range(3)].sum())
@@ -120,7 +120,7 @@ def test_mask_losses_are_the_published_ones(outputs, mask_features, targets):
     found = mask_losses(embeddings, present, mask_features, targets)
     sums = np.zeros(2)
     for layer, (image, mask) in itertools.product(range(LAYERS), [(0, 0), (0, 1), (0, 2), (1, 0)]):
-        mask_logits = torch.einsum("c,chw->hw", embeddings[layer, image, mask], mask_features[image])
+        mask_logits = embeddings[layer, image, mask] @ mask_features[image]
         sums += reference_mask_loss(mask_logits, targets.masks[image, mask], targets.valid[image, 0])
     assert [found["focal"].item(), found["dice"].item()] == pytest.approx(list(sums / 4), rel=1e-4)
 
@@ -144,7 +144,7 @@ def test_unmatched_queries_shall_say_no_object(logits, targets):
 
 def test_perfect_predictions_cost_next_to_nothing(targets):
     """Mask features that are the masks themselves, and queries that point at them, in shuffled order."""
-    features = torch.cat([targets.masks, 1 - targets.masks[:, :1] * 0], dim=1)  # (2, 4, 8, 12), the last is 1
+    features = torch.cat([targets.masks, torch.ones(2, 1, 8 * 12)], dim=1)
     embeddings = torch.zeros(1, 2, QUERIES, 4)
     embeddings[..., 3] = -20
     names = torch.zeros(1, 2, QUERIES, CLASSES + 1)
@@ -177,3 +177,11 @@ def test_pixels_are_drawn_as_often_from_small_classes(targets, labels):
     shares = [(chosen[0] == label).float().mean().item() for label in (0, 3, 5)]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.04)
     assert (chosen[1] == 4).all()
+
+
+def test_targets_on_some_pixels_are_those_of_all(targets):
+    some = torch.tensor([90, 3, 40])
+    part = targets.at(some)
+    assert torch.equal(part.classes, targets.classes)
+    assert torch.equal(part.masks, targets.masks[:, :, some])
+    assert torch.equal(part.valid, targets.valid[:, :, some])

@@ -1,4 +1,4 @@
-"""Point prompts and the masks they stand for, from Sticker World's regions; no class is ever seen."""
+"""Scenes and their regions, for what is class-agnostic: no class is ever seen."""
 
 from __future__ import annotations
 
@@ -16,34 +16,26 @@ from ovseg_demo.sticker_world import render_scene
 SCENE_SIZE = (640, 480)
 _ZOOM_SHARE = 0.4
 _SMALLEST_ZOOM = 0.45
-_STUFF_SHARE = 0.3
-_SMALLEST_REGION = 120
-"""Visible pixels, in a scene of 640×480, under which a region is not asked for."""
 
 
-class PromptedScene(TypedDict):
-    """One sample: a picture as the network sees it, and P prompts.
+class RegionScene(TypedDict):
+    """One sample: a picture as the network sees it.
 
     Attributes:
         image: uint8 (3, S, S), RGB, padded with zeros at the bottom and right.
         regions: int64 (G, G), number of the region at each cell of the mask grid; -1 on padding.
-        points: float32 (P, 2), x and y in input pixels.
-        targets: int64 (P,), number of the region that each point stands for.
     """
 
     image: Tensor
     regions: Tensor
-    points: Tensor
-    targets: Tensor
 
 
-class PromptedScenes(Dataset):
+class RegionScenes(Dataset):
     """An endless stream of scenes of one split; ``[i]`` depends on ``i`` and the arguments alone.
 
     Args:
         image_size: side S of the network's square input in pixels.
         mask_size: side G of its low-resolution masks.
-        prompts: P.
         seed: of the stream.
         split: of Sticker World.
         first_seed: scene seeds are counted from here.
@@ -54,18 +46,17 @@ class PromptedScenes(Dataset):
         self,
         image_size: int,
         mask_size: int,
-        prompts: int,
         *,
         seed: int = 0,
         split: str = "segmentation",
         first_seed: int = 0,
         zoom: bool = True,
     ):
-        self.image_size, self.mask_size, self.prompts = image_size, mask_size, prompts
+        self.image_size, self.mask_size = image_size, mask_size
         self.seed, self.split, self.first_seed, self.zoom = seed, split, first_seed, zoom
         self._resize = ResizeLongestSide(image_size)
 
-    def __getitem__(self, index: int) -> PromptedScene:
+    def __getitem__(self, index: int) -> RegionScene:
         rng = np.random.default_rng([self.seed, self.first_seed + index])
         scene = render_scene(self.first_seed + index, split=self.split, size=SCENE_SIZE)
         # Objects are numbered from 0; each stuff class present is one region after them.
@@ -73,12 +64,9 @@ class PromptedScenes(Dataset):
         image = scene.image
         if self.zoom and rng.random() < _ZOOM_SHARE:
             image, regions = _zoom(image, regions, rng)
-        points, targets = _choose_points(regions, len(scene.objects), self.prompts, rng)
-        return self._as_input(image, regions, points, targets)
+        return self._as_input(image, regions)
 
-    def _as_input(
-        self, image: np.ndarray, regions: np.ndarray, points: np.ndarray, targets: np.ndarray
-    ) -> PromptedScene:
+    def _as_input(self, image: np.ndarray, regions: np.ndarray) -> RegionScene:
         resized = self._resize.apply_image(image)
         height, width = resized.shape[:2]
         padded = np.zeros((self.image_size, self.image_size, 3), dtype=np.uint8)
@@ -88,11 +76,9 @@ class PromptedScenes(Dataset):
         grid[:rows, :columns] = cv2.resize(
             regions.astype(np.int32), (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT
         )
-        return PromptedScene(
+        return RegionScene(
             image=torch.from_numpy(padded).permute(2, 0, 1),
             regions=torch.from_numpy(grid),
-            points=torch.from_numpy(self._resize.apply_coords(points, image.shape[:2])).float(),
-            targets=torch.from_numpy(targets),
         )
 
 
@@ -104,22 +90,3 @@ def _zoom(image: np.ndarray, regions: np.ndarray, rng: np.random.Generator) -> t
     left = int(rng.integers(image.shape[1] - width + 1))
     part = np.s_[top : top + height, left : left + width]
     return image[part], regions[part]
-
-
-def _choose_points(
-    regions: np.ndarray, objects: int, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Points (count, 2), x and y, anywhere in randomly chosen regions, and those regions (count,)."""
-    numbers, sizes = np.unique(regions, return_counts=True)
-    large = numbers[sizes >= _SMALLEST_REGION]
-    things, stuff = large[large < objects], large[large >= objects]
-    pixels = {number: np.flatnonzero(regions == number) for number in large}
-    points = np.empty((count, 2))
-    targets = np.empty(count, dtype=np.int64)
-    for prompt in range(count):
-        wants_stuff = rng.random() < _STUFF_SHARE
-        pool = stuff if (wants_stuff and len(stuff)) or not len(things) else things
-        targets[prompt] = rng.choice(pool)
-        y, x = divmod(int(rng.choice(pixels[targets[prompt]])), regions.shape[1])
-        points[prompt] = x + 0.5, y + 0.5
-    return points, targets
