@@ -1,0 +1,44 @@
+"""The whole pipeline at toy size: from nothing to files that the program segments with."""
+
+import pytest
+
+from ovseg_demo import load_segmenter
+from ovseg_demo.cli import main
+from ovseg_demo.sticker_world import render_scene
+from ovseg_demo.training.cli import ALL
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    command = ["train", "all", "--preset=toy", f"--out={folder}", "--device=cpu", "--precision=float32"]
+    assert main(command) == 0
+    return folder
+
+
+def test_each_step_leaves_its_part(runs):
+    assert {path.name for path in runs.iterdir() if path.is_dir()} == {name for _, name, _ in ALL} | {"data"}
+
+
+@pytest.mark.parametrize("generator", ["maskformer", "sam"])
+def test_the_bundle_segments(runs, generator):
+    files = {name: runs / "bundle" / f"sticker_world_{name}.pth" for name in ("ovseg", "sam", "clip")}
+    segmenter = load_segmenter(
+        ovseg=files["ovseg"],
+        sam=files["sam"],
+        unadapted=files["clip"],
+        device="cpu",
+        sam_options={"points_per_side": 4, "pred_iou_thresh": -9.0, "stability_score_thresh": 0.0},
+    )
+    assert set(segmenter.classifiers) == {"mask-adapted", "mask-adapted-no-prompts", "un-adapted"}
+    image = render_scene(900_000, "validation", (160, 120)).image
+    segmentation = segmenter.segment(image, "cat, sky, grass", generator=generator, granularity=0.0)
+    assert segmentation.label_map.shape == (120, 160)
+    assert segmentation.legend()
+
+
+def test_a_second_run_has_nothing_left_to_do(runs, capsys):
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("*/checkpoint.pt")}
+    assert before
+    assert main(["train", "all", "--preset=toy", f"--out={runs}", "--device=cpu", "--precision=float32"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in runs.glob("*/checkpoint.pt")} == before
