@@ -34,7 +34,12 @@ ALL = (
     # What docs/results.md compares with: prompts alone, perfect labels, and further training without masks.
     ("mask-prompts", "mask-prompts-only", {"init": "clip/weights.pt"}),
     ("label-pairs", "label-pairs", {}),
-    ("finetune", "finetune-label-pairs", {"pairs": "label-pairs"}),
+    ("finetune", "finetune-labels", {"pairs": "label-pairs"}),
+    (
+        "mask-prompts",
+        "mask-prompts-labels",
+        {"pairs": "label-pairs", "init": "finetune-labels/weights.pt"},
+    ),
     ("finetune", "finetune-unmasked", {"unmasked": True}),
 )
 """What ``train all`` does, in order: step, sub-folder, and options, whose paths are relative to ``--out``."""

@@ -98,7 +98,14 @@ class MaskFormerTask(TrainingTask):
 
     @override
     def parameter_groups(self) -> list[dict]:
-        return decay_groups(self, self.preset.learning_rate, self.preset.weight_decay)
+        preset = self.preset
+        return decay_groups(
+            self,
+            preset.learning_rate,
+            preset.weight_decay,
+            muon_lr=preset.muon_learning_rate,
+            muon_without=[self.pixel_head] if self.pixel_head is not None else [],
+        )
 
     @override
     def dataset(self) -> Dataset:

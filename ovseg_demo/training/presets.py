@@ -124,6 +124,7 @@ class MaskFormerTraining:
         learning_rate: at the peak.
         weight_decay: of matrices.
         pictures: sizes in training.
+        muon_learning_rate: of inner matrices; see :func:`ovseg_demo.training.loop.decay_groups`.
         min_size: of the shorter side when masks are proposed.
         max_size: of the longer side then.
         mask_threshold: then.
@@ -141,6 +142,7 @@ class MaskFormerTraining:
     pictures: PictureSizes
     min_size: int
     max_size: int
+    muon_learning_rate: float | None = None
     mask_threshold: float = 0.5
     mask_pixels: int | None = None
     pixel_weight: float = 0.0
@@ -395,6 +397,7 @@ PRESETS = {
             pictures=PictureSizes(224, 416, (320, 256)),
             min_size=320,
             max_size=1280,
+            muon_learning_rate=1.5e-3,
             mask_threshold=0.4,
             mask_pixels=1600,
             pixel_weight=4.0,
