@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from ovseg_demo.classification.duplicates import find_originals
 from ovseg_demo.classification.network import MASK_EMBEDDING, build_clip, check_mask_embedding, fingerprint
 from ovseg_demo.classification.prompts import LearnedPrompts
 from ovseg_demo.classification.regions import iterate_regions
@@ -108,6 +109,9 @@ class MaskAdaptedClip:
     ) -> np.ndarray:
         """Embed the region of every proposal: float32 (N, D), unit length.
 
+        Masks that make practically the same crop (:mod:`ovseg_demo.classification.duplicates`) are looked at
+        once and share its embedding.
+
         Args:
             proposals: the masks and the image they belong to.
             mask_prompts: whether to use the mask prompts, where the model has them.
@@ -115,15 +119,16 @@ class MaskAdaptedClip:
         """
         mask_embedding = self._mask_embedding if mask_prompts else None
         batch = max(1, self._tokens_per_batch // len(self._model.visual.positional_embedding))
-        embeddings = np.empty((len(proposals), self._model.visual.output_dim), dtype=np.float32)
+        distinct, place = np.unique(find_originals(proposals), return_inverse=True)
+        embeddings = np.empty((len(distinct), self._model.visual.output_dim), dtype=np.float32)
         done = 0
-        progress(READING_REGIONS, done, len(proposals))
-        for regions, masks in iterate_regions(proposals, self.input_size, batch, self._device):
+        progress(READING_REGIONS, done, len(distinct))
+        for regions, masks in iterate_regions(proposals, self.input_size, batch, self._device, distinct):
             features = encode_regions(self._model, mask_embedding, regions, masks)
             embeddings[done : done + len(features)] = F.normalize(features, dim=-1).cpu().numpy()
             done += len(features)
-            progress(READING_REGIONS, done, len(proposals))
-        return embeddings
+            progress(READING_REGIONS, done, len(distinct))
+        return embeddings[place]
 
     @torch.inference_mode()
     def embed_names(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,19 +17,30 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def iterate_regions(
-    proposals: Proposals, size: int, batch: int, device: torch.device | str = "cpu"
+    proposals: Proposals,
+    size: int,
+    batch: int,
+    device: torch.device | str = "cpu",
+    indices: Sequence[int] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut the regions of all proposals, in order and ``batch`` at a time (the last batch may be smaller).
+    """Cut the regions of proposals, in order and ``batch`` at a time (the last batch may be smaller).
+
+    Args:
+        proposals: the masks and the image they belong to.
+        size: side of the square regions, in pixels.
+        batch: B, regions at a time.
+        device: where they are resized, and stay.
+        indices: which of the proposals; ``None`` means all.
 
     Yields:
         regions: float32 (B, 3, size, size) on ``device``, as :func:`cut_region` makes them.
         masks: float32 (B, 1, size, size) on ``device``.
     """
-    for start in range(0, len(proposals), batch):
-        indices = range(start, min(start + batch, len(proposals)))
+    chosen = range(len(proposals)) if indices is None else indices
+    for start in range(0, len(chosen), batch):
         cut = [
             cut_region(proposals.working_image, proposals.unpack(i), proposals.boxes[i], size, device)
-            for i in indices
+            for i in chosen[start : start + batch]
         ]
         regions, masks = zip(*cut, strict=True)
         yield torch.stack(regions), torch.stack(masks)

@@ -127,6 +127,17 @@ def test_a_region_does_not_depend_on_its_company():
     np.testing.assert_allclose(clip.embed_regions(proposals), np.concatenate(alone), atol=1e-5)
 
 
+def test_practically_equal_masks_are_looked_at_once():
+    clip, proposals = make_clip(), make_proposals(4)
+    masks = np.concatenate([proposals.masks, proposals.masks[::-1]])
+    doubled = Proposals.from_masks(masks, np.ones(8), proposals.working_image, proposals.image_size, "sam")
+    steps = []
+    embeddings = clip.embed_regions(doubled, progress=lambda *step: steps.append(step))
+    np.testing.assert_array_equal(embeddings, embeddings[[0, 1, 2, 3, 3, 2, 1, 0]])
+    np.testing.assert_allclose(embeddings[:4], clip.embed_regions(proposals), atol=1e-5)
+    assert {step[2] for step in steps} == {4}
+
+
 @pytest.mark.parametrize("prompts", [(5, 2), (16, 0), (0, 3)])
 def test_learned_prompts_surround_the_bare_name(prompts):
     tensors = tiny_clip_tensors(vocabulary_size=49408, prompts=prompts)

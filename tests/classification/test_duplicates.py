@@ -1,0 +1,82 @@
+"""Masks that make practically the same crop are looked at once, and none other."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovseg_demo.classification.duplicates import SAME_CROP, find_originals
+from ovseg_demo.proposals import Proposals
+
+SIZE = 100
+
+
+def rectangle(y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def originals(*masks: np.ndarray) -> list[int]:
+    image = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
+    return find_originals(
+        Proposals.from_masks(masks, np.ones(len(masks)), image, (SIZE, SIZE), "sam")
+    ).tolist()
+
+
+def without(mask: np.ndarray, *hole: slice) -> np.ndarray:
+    changed = mask.copy()
+    changed[hole] = False
+    return changed
+
+
+SQUARE = rectangle(10, 10, 90, 90)  # 6,400 pixels: at most 128 may differ
+
+
+def test_equal_masks_have_one_original():
+    assert originals(SQUARE, rectangle(0, 0, 5, 5), SQUARE, SQUARE) == [0, 1, 0, 0]
+
+
+def test_a_slightly_smaller_mask_is_a_copy_and_a_smaller_one_is_not():
+    assert originals(SQUARE, rectangle(10, 10, 89, 90)) == [0, 0]
+    assert originals(SQUARE, rectangle(10, 10, 88, 90)) == [0, 1]
+
+
+def test_masks_that_share_their_box_alone_are_different():
+    few, many = np.s_[40:51, 40:51], np.s_[40:52, 40:51]  # 121 and 132 pixels
+    assert originals(SQUARE, without(SQUARE, *few)) == [0, 0]
+    assert originals(SQUARE, without(SQUARE, *many)) == [0, 1]
+
+
+def test_one_stray_pixel_far_away_makes_another_crop():
+    stray = SQUARE.copy()
+    stray[0, 50] = True
+    assert originals(SQUARE, stray) == [0, 1]
+
+
+def test_likeness_is_not_handed_on():
+    masks = [rectangle(10, 10, bottom, 90) for bottom in (90, 89, 88)]
+    assert originals(*masks) == [0, 0, 2]
+
+
+def test_nothing_has_no_originals():
+    image = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
+    none = Proposals.from_masks(np.zeros((0, SIZE, SIZE), dtype=bool), [], image, (SIZE, SIZE), "sam")
+    assert find_originals(none).shape == (0,)
+
+
+corners = st.tuples(*[st.integers(0, 60)] * 2, *[st.integers(61, SIZE)] * 2)
+
+
+@given(st.lists(corners, min_size=1, max_size=8))
+def test_every_copy_is_as_alike_as_promised_and_originals_are_not(boxes):
+    masks = [rectangle(*box) for box in boxes]
+
+    def iou(first: int, second: int) -> float:
+        return (masks[first] & masks[second]).sum() / (masks[first] | masks[second]).sum()
+
+    found = originals(*masks)
+    for index, original in enumerate(found):
+        assert found[original] == original <= index
+        assert iou(original, index) >= SAME_CROP
+        others = [earlier for earlier in range(index) if found[earlier] == earlier]
+        assert original != index or all(iou(earlier, index) < SAME_CROP for earlier in others)
