@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
+
+if importlib.util.find_spec("spaces"):  # it must come before torch, and is on Spaces only
+    import spaces  # noqa: F401
 
 from ovseg_demo.allocator import keep_freed_memory
 

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = {"detectron2", "mcp"}  # imported in one place, which says how to install it
+OPTIONAL = {"detectron2", "mcp", "spaces"}  # imported where they are, and nowhere needed
 
 
 def read_requirements(name: str) -> list[Requirement]:

@@ -15,6 +15,7 @@ from ovseg_demo.ui.options import AppOptions, read_options
 from ovseg_demo.ui.page import create_demo
 from ovseg_demo.ui.preload import preload
 from ovseg_demo.ui.server import serve
+from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -25,7 +26,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """
     options = read_options(argv, environment)
     try:
-        offers = make_offers(options)
+        offers = make_offers(options, on_lent_gpu=is_zero_gpu(environment))
         examples = load_examples()
         demo = create_demo(offers, options.page, examples)
         if options.preload:
@@ -38,16 +39,24 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     return 0
 
 
-def make_offers(options: AppOptions) -> Offers:
+def make_offers(options: AppOptions, *, on_lent_gpu: bool = False) -> Offers:
     """The models that visitors can choose: those of the catalogue, or one of the operator's own files.
+
+    Args:
+        options: say which.
+        on_lent_gpu: compute on the GPU that a Space is lent; the first model is then looked at at once, for
+            the Space must know before the page opens that a GPU is wanted.
 
     Raises:
         OvsegError: there is no such model, generator, file or device.
     """
+    load = partial(load_segmenter, **options.runtime)
+    if on_lent_gpu:
+        load = lending(load)
     if options.weights:
-        segmenter = load_segmenter(options.model, **options.weights, **options.runtime)
-        offers = Offers.of_segmenter(segmenter)
+        offers = Offers.of_segmenter(load(options.model, **options.weights))
     else:
-        load = partial(load_segmenter, **options.runtime)
         offers = Offers.of_catalogue(options.model or DEFAULT_MODEL, load)
+        if on_lent_gpu:
+            offers.segmenter(offers.default.name)
     return offers.prefer(options.generator) if options.generator else offers

@@ -28,8 +28,7 @@ def connect(demo: gr.Blocks, parts: Parts, steps: Steps, settings: PageSettings)
     asked = [session, parts.picture, *parts.request]
 
     gr.on([parts.submit.click, parts.words.submit], steps.look, asked, shown, **long)
-    parts.picture.input(steps.look, asked, shown, **long)
-    choices = [parts.generator.input, parts.classifier.input, parts.model.input]
+    choices = [parts.picture.input, parts.generator.input, parts.classifier.input, parts.model.input]
     gr.on(choices, steps.look_again, asked, shown, **long)
     parts.gallery.choose(steps.look_at_example, [session, *parts.request], shown, **long)
     parts.gallery.choose(steps.fill_in, parts.request, [parts.picture, *parts.request], **instant)
@@ -42,13 +41,8 @@ def connect(demo: gr.Blocks, parts: Parts, steps: Steps, settings: PageSettings)
     parts.viewer.save(steps.save, [session], shown, **short)
 
     parts.viewer.cancel(steps.cancel, [session], None, **instant)
-    gr.on(
-        [parts.clear.click, parts.picture.clear],
-        steps.clear,
-        [session],
-        [*shown, parts.picture, parts.words],
-        **instant,
-    )
+    parts.clear.click(steps.clear, [session], [*shown, parts.picture, parts.words], **instant)
+    parts.picture.clear(steps.forget, [session], shown, **instant)
     parts.distractors.change(
         lambda choice: gr.update(visible=choice == "own"), parts.distractors, parts.own, **instant
     )

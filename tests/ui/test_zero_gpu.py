@@ -1,0 +1,88 @@
+"""Lent GPUs, with a stand-in for ``spaces`` that does what matters: it pickles what goes in and out."""
+
+import pickle
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ovseg_demo.errors import Cancelled, VocabularyError
+from ovseg_demo.ui.application import make_offers
+from ovseg_demo.ui.options import AppOptions
+from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
+from tests.tiny.checkpoints import save_tiny_ovseg
+from tests.ui.colour_world import colour_segmenter, landscape
+
+
+class Spaces(SimpleNamespace):
+    """Counts decorated functions and lent calls."""
+
+    def GPU(self, duration):  # noqa: N802 (its name there)
+        def decorate(function):
+            self.decorated += 1
+
+            def call(*arguments):
+                self.lent += 1
+                return pickle.loads(pickle.dumps(function(*pickle.loads(pickle.dumps(arguments)))))
+
+            return call
+
+        assert 0 < duration <= 120
+        return decorate
+
+
+@pytest.fixture
+def spaces(monkeypatch):
+    spaces = Spaces(decorated=0, lent=0)
+    monkeypatch.setitem(sys.modules, "spaces", spaces)
+    return spaces
+
+
+def test_hugging_face_tells_such_a_space():
+    assert is_zero_gpu({"SPACES_ZERO_GPU": "true"})
+    assert not is_zero_gpu({})
+
+
+def test_a_lent_segmenter_gives_the_same(spaces):
+    devices = []
+
+    def load(device="auto"):
+        devices.append(device)
+        return colour_segmenter()
+
+    lent, own = lending(load)(), colour_segmenter()
+    assert (lent.generators, lent.classifiers) == (own.generators, own.classifiers)
+    assert lent.templates == own.templates
+    assert (spaces.decorated, spaces.lent, devices) == (1, 0, ["cpu"])
+    picture = landscape()
+    assert len(lent.propose(picture, generator="sam")) == len(own.propose(picture, generator="sam"))
+    found = lent.segment(picture, "red, green", granularity=0.3)
+    np.testing.assert_array_equal(
+        found.label_map, own.segment(picture, "red, green", granularity=0.3).label_map
+    )
+    assert found.explain(0, 239).name == "green"
+    assert (spaces.lent, devices) == (2, ["cpu", "auto"])
+
+
+def test_errors_and_leaving_before_a_call_are_as_ever(spaces):
+    lent = lending(lambda device="auto": colour_segmenter())()
+    with pytest.raises(VocabularyError, match="No class name was given"):
+        lent.segment(landscape(), " , ")
+
+    def leave(stage, done, total):
+        raise Cancelled("The run was cancelled.")
+
+    calls = spaces.lent
+    with pytest.raises(Cancelled):
+        lent.propose(landscape(), progress=leave)
+    assert spaces.lent == calls
+
+
+def test_the_space_knows_before_the_page_opens_that_a_gpu_is_wanted(spaces, tmp_path):
+    ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth")
+    offers = make_offers(AppOptions(weights={"ovseg": ovseg}), on_lent_gpu=True)
+    assert (spaces.decorated, spaces.lent) == (1, 0)
+    assert offers.default.generators == ("maskformer",)
+    assert make_offers(AppOptions(model="sticker-world"), on_lent_gpu=True).default.name == "sticker-world"
+    assert spaces.decorated == 2
