@@ -78,6 +78,9 @@ class Guide:
         obstacle = self._no_comparison(shown.request)
         if obstacle:
             raise ModelError(obstacle)
+        if session.is_running("look"):
+            session.compares = True  # and the look will bring both maps
+            return
         run = session.begin("compare", shown.picture.number, shown.request.look)
         if run is not None:
             session.compares = True
@@ -224,16 +227,16 @@ class Guide:
         try:
             for news in Background(run, work):
                 if isinstance(news, Progress):
-                    yield {"progress": _progress(news, session.wanted.generator)}
+                    yield {"progress": _progress(run, news, session.wanted.generator)}
                 else:
                     yield news
         except Exception as raised:
             error = raised
         finally:
-            was_cancelled = not run.is_wanted
+            was_cancelled = not run.is_wanted and session.is_newest(run)
             is_idle = session.finish(run)
         if is_idle:
-            yield {"progress": EMPTY} | ({"status": {"text": "Cancelled."}} if was_cancelled else {})
+            yield {"progress": EMPTY} | ({"status": {"text": wording.CANCELLED}} if was_cancelled else {})
         if error is not None:
             raise error
 
@@ -274,8 +277,9 @@ def _other_classifier(request: Request) -> Request:
     return replace(request, classifier=_UNADAPTED if is_adapted else CLASSIFIERS[0])
 
 
-def _progress(progress: Progress, generator: str) -> Message:
+def _progress(run: Run, progress: Progress, generator: str) -> Message:
     return {
+        "run": run.number,
         "label": wording.progress_label(progress, generator),
         "fraction": wording.progress_fraction(progress),
     }

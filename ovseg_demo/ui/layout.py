@@ -72,7 +72,7 @@ class Parts:
 def lay_out(offers: Offers, settings: PageSettings, examples: Sequence[Example]) -> Parts:
     """Put all components on the page that is being made."""
     parts: dict[str, gr.components.Component] = {
-        "session": gr.State(Session),
+        "session": gr.State(Session()),
         "saved": gr.BrowserState({}, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
     }
     default = Request()

@@ -48,7 +48,7 @@ def create_demo(
 
 
 def _close_to_programs(demo: gr.Blocks) -> None:
-    """Make all events private but the endpoint's, also those that Gradio adds (a visitor's first state)."""
+    """Make all events private but the endpoint's, also those that Gradio adds."""
     for event in demo.fns.values():
         if event.api_name != API_NAME:
             event.api_visibility = "private"

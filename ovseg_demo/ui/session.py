@@ -15,11 +15,13 @@ class Run:
     """One piece of long work for a visitor; while it is the session's newest, it goes on.
 
     Attributes:
+        number: tells it from the session's others.
         key: what is worked on; asking for the same again joins in. Its first entry is the kind of work.
         is_wanted: false as soon as the visitor has cancelled it or asked for something else.
         is_done: whether it came to its end.
     """
 
+    number: int
     key: tuple
     is_wanted: bool = True
     is_done: bool = False
@@ -58,8 +60,12 @@ class Session:
         self._lock = threading.RLock()
 
     def __deepcopy__(self, memo: dict) -> Session:
-        """Gradio copies the first value of a state for each visitor; this was made for one already."""
-        return self
+        """A new one. Gradio copies a state's first value for each visitor, when they first do something.
+
+        It would also call a function for each. But that is an event like others, which may come after the
+        visitor's first click, and then take the picture from under the work.
+        """
+        return Session()
 
     @property
     def picture(self) -> Picture | None:
@@ -82,11 +88,10 @@ class Session:
     def begin(self, *key: object) -> Run | None:
         """Start a run and end the one before; ``None`` if just this is under way already."""
         with self._lock:
-            if self._run is not None:
-                if self._run.key == key:
-                    return None
-                self._run.is_wanted = False
-            self._run = Run(key)
+            if self._is_busy and self._run.key == key:
+                return None
+            self.cancel()
+            self._run = Run(self.next_number(), key)
             return self._run
 
     def finish(self, run: Run) -> bool:
@@ -98,21 +103,26 @@ class Session:
         with self._lock:
             run.is_done = run.is_wanted
             run.is_wanted = False
-            if self._run is run:
-                self._run = None
-            return self._run is None
+            return not self._is_busy
 
-    def cancel(self) -> None:
-        """End the run that is under way, if any."""
+    def is_newest(self, run: Run) -> bool:
+        """Whether no run has been started since."""
+        return self._run is run
+
+    def cancel(self, number: int | None = None) -> None:
+        """End the run that is under way, if any; with a number, only that run: the wish may come late."""
         with self._lock:
-            if self._run is not None:
+            if self._run is not None and number in (None, self._run.number):
                 self._run.is_wanted = False
-                self._run = None
 
     def is_running(self, kind: str) -> bool:
         """Whether a run of a kind is under way."""
         with self._lock:
-            return self._run is not None and self._run.key[0] == kind
+            return self._is_busy and self._run.key[0] == kind
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._run is not None and self._run.is_wanted
 
     # ---- what is on the page
 

@@ -89,7 +89,7 @@ class Steps:
 
     @told
     def look_again(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
-        """A setting has changed that a first look depends on; without a picture there is nothing to do."""
+        """Another picture or setting that needs a first look; without a picture only the words are read."""
         if path:
             for updates in self._guide.look(session, path, _request(values)):
                 yield self._outputs(updates)
@@ -142,9 +142,14 @@ class Steps:
         data = _data(event)
         return self._outputs(self._guide.export(session, str(data.get("kind")), View.read(data)))
 
-    def cancel(self, session: Session) -> None:
-        """Stop what is under way."""
-        session.cancel()
+    def cancel(self, event: gr.EventData, session: Session) -> None:
+        """Stop what was under way when the button was pressed."""
+        session.cancel(_data(event).get("run"))
+
+    def forget(self, session: Session) -> Outputs:
+        """The picture was taken away; the words stay."""
+        updates = self._guide.clear(session)
+        return self._outputs({channel: updates[channel] for channel in updates.keys() - {"chips"}})
 
     def clear(self, session: Session) -> Outputs:
         """Begin anew."""
@@ -205,7 +210,7 @@ class Steps:
         settings = saved.get("settings") if isinstance(saved, dict) else None
         request = Request.restore(linked if "words" in linked else settings or {})
         outputs: Outputs = {self._parts.recent: _recent(saved)}
-        if request == Request():
+        if request == Request() or session.wanted != Request():
             return outputs
         offer = self._offer_of(request)
         request = replace(request, model=offer.name, generator=offer.suitable(request.generator))

@@ -8,6 +8,7 @@ from ovseg_demo.segmentation import Segmentation, Step
 from ovseg_demo.ui.background import Progress
 
 LOADING = "Loading the model"
+CANCELLED = "Cancelled · Submit looks again"
 
 
 def progress_label(progress: Progress, generator: str) -> str:

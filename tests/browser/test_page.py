@@ -345,7 +345,9 @@ def test_a_long_look_can_be_cancelled(open_page):
     page.locator(".work-label", has_text="Proposing masks").wait_for()
     page.locator(".cancel").click()
     page.locator(".work").wait_for(state="hidden")
-    assert page.locator(".status").text_content() == "Cancelled."
+    page.locator(".status", has_text="Cancelled").wait_for()
+    choose(page, "Landscape")
+    assert "red" in legend(page)
 
 
 def test_another_example_takes_over_from_a_long_look(open_page):
@@ -367,7 +369,48 @@ def test_clear_begins_anew(open_page):
     assert legend(page)
 
 
+def test_the_picture_can_be_taken_away_and_the_words_stay(open_page):
+    page = open_page()
+    choose(page, "Stripes")
+    page.locator("#picture button[aria-label='Remove Image']").click()
+    page.locator(".empty").wait_for()
+    wait_for_words(page, "blue, red")
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_files_over_the_limit_are_refused(open_page, tmp_path):
+    page = open_page()
+    large = tmp_path / "large.png"
+    large.write_bytes(bytes(21 * 2**20))
+    upload(page, large)
+    page.locator(".toast-body", has_text="size").wait_for()
+    assert page.locator(".empty").is_visible()
+
+
 # ---- visitors, links, screens
+
+
+def test_a_visitor_may_be_quicker_than_the_pages_first_events(open_page):
+    page = open_page()
+    page.locator(WORDS).fill("blue")
+    page.locator(WORDS).press("Enter")
+    page.locator(".pills button", has_text="blue").wait_for()
+    visitor, held = page.context, []
+
+    def hold_first_events(route):
+        is_first = route.request.post_data_json["trigger_id"] == 0
+        held.append(route) if is_first else route.continue_()
+
+    visitor.route("**/queue/join?*", hold_first_events)
+    page = open_page(visitor=visitor)
+    choose(page, "Landscape")
+    for route in held:
+        route.continue_()
+    page.locator(".pills button", has_text="blue").wait_for()
+    wait_for_words(page, "red, green, sky blue, yellow, unicorn")
+    type_words(page, "red, purple")
+    choose(page, "Stripes")
+    assert set(legend(page)) == {"blue", "red"}
 
 
 def test_visitors_at_once_get_their_own(open_page):

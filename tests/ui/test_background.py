@@ -19,7 +19,7 @@ def test_results_come_in_order_with_the_newest_progress_between_them():
         told.wait(10)
         background.show("second")
 
-    news = iter(Background(Run(()), work))
+    news = iter(Background(Run(1, ()), work))
     assert next(news) == "first"
     assert next(news) == Progress("Counting", 2, 3)
     told.set()
@@ -27,7 +27,7 @@ def test_results_come_in_order_with_the_newest_progress_between_them():
 
 
 def test_stages_are_remembered():
-    background = Background(Run(()), lambda work: work.report("Counting", 1, 1))
+    background = Background(Run(1, ()), lambda work: work.report("Counting", 1, 1))
     assert list(background) == []
     assert background.stages == {"Counting"}
 
@@ -37,11 +37,11 @@ def test_errors_reach_who_iterates():
         raise ModelError("no such model")
 
     with pytest.raises(ModelError, match="no such model"):
-        list(Background(Run(()), fail))
+        list(Background(Run(1, ()), fail))
 
 
 def test_unwanted_work_stops_at_its_next_report():
-    run, stopped = Run(()), threading.Event()
+    run, stopped = Run(1, ()), threading.Event()
 
     def work(background):
         try:

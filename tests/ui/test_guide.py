@@ -3,18 +3,21 @@
 import base64
 import threading
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export import decode_label_map
+from ovseg_demo.ui import wording
 from ovseg_demo.ui.exports import View
 from ovseg_demo.ui.guide import Guide
 from ovseg_demo.ui.offers import Offers
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
+from tests.ui import colour_world
 from tests.ui.colour_world import SLOW_COLOUR, colour_segmenter, landscape, save_picture, stripes
 
 WORDS = Request(words="red / crimson, green, skyblue, yellow, unicorn")
@@ -202,9 +205,33 @@ def test_a_cancelled_look_ends_and_says_so(guide, slow_picture):
     while "progress" not in (update := next(updates)):
         pass
     assert update["progress"]["label"].startswith(("Proposing masks", "Loading"))
-    session.cancel()
-    assert collect(updates) == {"progress": {}, "status": {"text": "Cancelled."}}
+    session.cancel(update["progress"]["run"])
+    assert collect(updates) == {"progress": {}, "status": {"text": wording.CANCELLED}}
     assert session.shown is None
+
+
+def test_after_a_cancelled_look_another_one_gives_its_map(guide, slow_picture, picture):
+    session = Session()
+    cancelled = guide.look(session, slow_picture, WORDS)
+    while "progress" not in (update := next(cancelled)):
+        pass
+    session.cancel(update["progress"]["run"])
+    again = guide.look(session, picture, WORDS)
+    assert "chips" in next(again)
+    session.cancel(update["progress"]["run"])  # pressed twice, and the second comes late
+    assert found(collect(again)["map"])
+    assert "status" not in collect(cancelled), "its end says nothing about the newer look"
+
+
+def test_comparing_does_not_end_a_look(guide, slow_picture, monkeypatch):
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 20)
+    session, _ = look(guide, slow_picture)
+    updates = guide.look(session, slow_picture, replace(WORDS, generator="maskformer"))
+    while "progress" not in next(updates):
+        pass
+    assert list(guide.compare(session, True)) == []
+    newest = collect(updates)
+    assert newest["map"]["classifier"] != newest["other"]["classifier"]
 
 
 def test_a_newer_picture_ends_the_look_at_the_older_one(guide, slow_picture, picture):

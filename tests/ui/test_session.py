@@ -36,6 +36,15 @@ def test_cancelled_runs_are_not_done():
     assert not run.is_done
 
 
+def test_a_late_cancel_spares_the_next_run():
+    session = Session()
+    older, newer = session.begin("look", "first.png"), session.begin("look", "second.png")
+    session.cancel(older.number)
+    assert newer.is_wanted
+    session.cancel(newer.number)
+    assert not newer.is_wanted
+
+
 def test_a_run_that_is_not_wanted_changes_nothing():
     session = Session()
     run = session.begin("look")
@@ -83,6 +92,9 @@ def test_numbers_grow_whoever_asks():
     assert sorted(numbers) == list(range(1, 801))
 
 
-def test_gradio_may_copy_a_session():
+def test_gradios_copy_is_another_visitors():
     session = Session()
-    assert copy.deepcopy(session) is session
+    session.wanted = Request(words="mine")
+    other = copy.deepcopy(session)
+    assert other is not session
+    assert not other.wanted.has_words

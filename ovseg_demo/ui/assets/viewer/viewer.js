@@ -22,6 +22,7 @@ const state = {
   pinned: null,
   hoveredMask: 0,
   file: 0,
+  run: null, // the work whose progress is shown
 };
 
 // ---- messages
@@ -63,6 +64,7 @@ const receivers = {
     work.hidden = !isFilled(message);
     viewer.classList.toggle("busy", !work.hidden);
     if (work.hidden) return;
+    state.run = message.run;
     find(".work-label").textContent = message.label;
     const bar = find(".work-bar");
     bar.classList.toggle("endless", message.fraction < 0);
@@ -393,7 +395,7 @@ for (const input of findAll("[data-option]")) {
 
 find(".cancel").addEventListener("click", () => {
   find(".work-label").textContent = "Stopping …";
-  trigger("cancel");
+  trigger("cancel", { run: state.run });
 });
 
 for (const button of findAll("[data-file]")) {
