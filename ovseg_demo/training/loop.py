@@ -63,6 +63,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.training.muon import Muon
 
 CHECKPOINT_FILE = "checkpoint.pt"
 WEIGHTS_FILE = "weights.pt"
@@ -156,6 +157,7 @@ def decay_groups(
     without: Sequence[nn.Parameter] = (),
     muon_lr: float | None = None,
     muon_without: Sequence[nn.Module] = (),
+    muon_layers: tuple[type[nn.Module], ...] = (nn.Linear, nn.MultiheadAttention),
 ) -> list[dict[str, Any]]:
     """Groups of a module's trainable parameters: matrices decay, vectors and scalars do not.
 
@@ -164,14 +166,14 @@ def decay_groups(
         lr: learning rate at the schedule's peak.
         weight_decay: of the matrices.
         without: parameters that get groups of their own.
-        muon_lr: learning rate of the matrices of linear and attention layers, which then get a group for Muon
-            (steps with all singular values equal; Jordan 2024) and learn from fewer samples; ``None`` leaves
-            them to AdamW.
+        muon_lr: learning rate of inner layers' matrices, which then get a group for Muon and learn from fewer
+            samples; ``None`` leaves them to AdamW.
         muon_without: layers that stay with AdamW nevertheless, such as heads.
+        muon_layers: what counts as inner layers.
     """
     others = {id(parameter) for parameter in without}
     if muon_lr is not None:
-        inner = _inner_matrices(module, {id(layer) for layer in muon_without})
+        inner = _matrices(module, muon_layers, {id(layer) for layer in muon_without})
         group = {"params": inner, "lr": muon_lr, "weight_decay": weight_decay, "muon": True}
         return [*decay_groups(module, lr, weight_decay, [*without, *inner]), group]
     trainable = [p for p in module.parameters() if p.requires_grad and id(p) not in others]
@@ -184,16 +186,13 @@ def decay_groups(
     return [group for group in groups if group["params"]]
 
 
-def _inner_matrices(module: nn.Module, without: set[int]) -> list[nn.Parameter]:
-    """Trainable weights of linear and attention layers."""
-    found = []
-    for layer in module.modules():
-        if id(layer) in without:
-            continue
-        weight = layer.weight if isinstance(layer, nn.Linear) else getattr(layer, "in_proj_weight", None)
-        if weight is not None and weight.requires_grad:
-            found.append(weight)
-    return found
+def _matrices(module: nn.Module, kinds: tuple[type[nn.Module], ...], without: set[int]) -> list[nn.Parameter]:
+    """Trainable weights of the layers of these kinds."""
+    layers = [layer for layer in module.modules() if isinstance(layer, kinds) and id(layer) not in without]
+    weights = [
+        getattr(layer, "in_proj_weight" if hasattr(layer, "in_proj_weight") else "weight") for layer in layers
+    ]
+    return [weight for weight in weights if weight is not None and weight.requires_grad]
 
 
 def learning_rate_factor(settings: LoopSettings, step: int, progress: float) -> float:
@@ -250,8 +249,8 @@ def _make_optimizers(groups: list[dict[str, Any]], settings: LoopSettings) -> li
     optimizers: list[torch.optim.Optimizer] = []
     if others:
         optimizers.append(torch.optim.AdamW(others, betas=settings.betas, eps=settings.epsilon, fused=True))
-    if orthogonal:  # with updates as large as AdamW's, so that its learning rates hold
-        optimizers.append(torch.optim.Muon(orthogonal, adjust_lr_fn="match_rms_adamw"))
+    if orthogonal:
+        optimizers.append(Muon(orthogonal))
     return optimizers
 
 

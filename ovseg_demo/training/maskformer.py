@@ -105,6 +105,7 @@ class MaskFormerTask(TrainingTask):
             preset.weight_decay,
             muon_lr=preset.muon_learning_rate,
             muon_without=[self.pixel_head] if self.pixel_head is not None else [],
+            muon_layers=(nn.Conv2d, nn.Linear, nn.MultiheadAttention),
         )
 
     @override
