@@ -439,7 +439,7 @@ PRESETS = {
             cells=128,
             parts=2,
             part_cells=16,
-            whole_from=0.6,
+            whole_from=0.8,
         ),
     ),
 }
