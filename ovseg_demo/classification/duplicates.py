@@ -8,13 +8,14 @@ import numpy as np
 
 from ovseg_demo.proposals import Proposals
 
-SAME_CROP = 0.98
+SAME_CROP = 0.99
 """IoU from which two masks, and their boxes, count as the same.
 
-A crop is its box, stretched to a square, without what is outside its mask. At this IoU of the boxes, no edge
-moves by more than 1/49 of the box, about a third of a patch of ViT-L/14 at 224 pixels; at this IoU of the
-masks, one pixel in fifty of their union is seen in one crop and blank in the other. Proposals of different
-things are far below: two masks that share a box, such as a ring and what it encloses, have other pixels.
+A crop is its box, stretched to a square, without what is outside its mask. At this IoU of the boxes no edge
+moves by more than 1/99 of the box, a sixth of a patch of ViT-L/14 at 224 pixels; at this IoU of the masks one
+pixel in a hundred of their union is seen in one crop and blank in the other. With the bundled model and all
+masks of Segment Anything (no NMS, 645 masks of three pictures) 99.5% of the labels stay as they are. 0.98
+leaves 97.8%: a stray pixel can turn a blank patch, which has a learned token, into a seen one.
 """
 
 
