@@ -11,7 +11,9 @@ from ovseg_demo.caching import SharedNetwork
 from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.classification.clip import MaskAdaptedClip
 from ovseg_demo.devices import Runtime
+from ovseg_demo.embedding_files import EmbeddingFiles
 from ovseg_demo.errors import ModelError
+from ovseg_demo.evaluation.vocabularies import shipped_lists
 from ovseg_demo.models import (
     OPTIONAL_ROLES,
     MaskFormerSettings,
@@ -71,7 +73,8 @@ def load_segmenter(
 ) -> Segmenter:
     """Make a segmenter of a catalogue model, of weights files, or of a model with some files replaced.
 
-    Files are opened and recognised at once; a network is built when it is first needed.
+    Files are opened and recognised at once; a network is built when it is first needed. Text embeddings of
+    the class lists that come with the program are kept in :func:`ovseg_demo.embedding_files.cache_folder`.
 
     Args:
         name: of a model in :data:`ovseg_demo.models.CATALOGUE`; :data:`DEFAULT_MODEL` without any file.
@@ -127,6 +130,7 @@ def load_segmenter(
         templates=recipe.templates,
         ensemble_weight=recipe.maskformer.ensemble_weight_for(benchmark),
         caches=caches,
+        embedding_files=EmbeddingFiles(shipped_lists),
     )
 
 

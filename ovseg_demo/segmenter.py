@@ -17,6 +17,7 @@ from ovseg_demo.classification.arrangement import Arrangement
 from ovseg_demo.classification.clip import MaskAdaptedClip
 from ovseg_demo.classification.drawing import Drawing, draw_by_granularity, draw_softly
 from ovseg_demo.classification.labeling import check_granularity, class_probabilities
+from ovseg_demo.embedding_files import EmbeddingFiles
 from ovseg_demo.errors import ImageError, ModelError, VocabularyError
 from ovseg_demo.fallbacks import compute
 from ovseg_demo.images import ImageSource, load_image
@@ -72,6 +73,7 @@ class Segmenter:
         templates: prompt templates to use where none are asked for.
         ensemble_weight: CLIP's share in the rule "soft" where none is asked for.
         caches: to be shared with other segmenters.
+        embedding_files: text embeddings that are kept between runs; ``None`` keeps none.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Segmenter:
         templates: str = "vild",
         ensemble_weight: float = 0.7,
         caches: Caches | None = None,
+        embedding_files: EmbeddingFiles | None = None,
     ):
         networks = zip(CLASSIFIERS, (clip, clip, unadapted_clip), strict=True)
         self._generators = dict(generators)
@@ -92,6 +95,7 @@ class Segmenter:
         self._templates = templates
         self._ensemble_weight = ensemble_weight
         self._caches = caches or Caches()
+        self._embedding_files = embedding_files or EmbeddingFiles(lists=tuple)
         self._keys: weakref.WeakKeyDictionary[Proposals, Hashable] = weakref.WeakKeyDictionary()
         self._keys_lock = threading.Lock()
 
@@ -279,10 +283,17 @@ class Segmenter:
         def complete(clip: MaskAdaptedClip) -> dict[str, np.ndarray]:
             embeddings = look_up()  # others may have added some meanwhile
             missing = [name for name, embedding in embeddings.items() if embedding is None]
-            added = clip.embed_names(missing, vocabulary.templates, progress=progress)
-            for name, embedding in zip(missing, added, strict=True):
-                embeddings[name] = embedding.copy()  # a view would keep all the others in memory
-                self._caches.names.put((*key, name), embeddings[name])
+            text_key = clip.text_key(vocabulary.templates)
+            added = self._embedding_files.read(text_key, names, missing)
+            missing = [name for name in missing if name not in added]
+            encoded = clip.embed_names(missing, vocabulary.templates, progress=progress)
+            # Copies, as a view would keep all the others in memory.
+            added |= {name: row.copy() for name, row in zip(missing, encoded, strict=True)}
+            for name, embedding in added.items():
+                self._caches.names.put((*key, name), embedding)
+            embeddings |= added
+            if missing:
+                self._embedding_files.write(text_key, embeddings)
             return embeddings
 
         embeddings = look_up()

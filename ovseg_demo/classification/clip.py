@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 
 import numpy as np
+import open_clip
 import torch
 from open_clip.model import CLIP
 from torch import Tensor
@@ -43,9 +45,12 @@ class MaskAdaptedClip:
         mask_embedding: Tensor | None,
         prompts: LearnedPrompts | None,
         fingerprint: str,
+        text_fingerprint: str,
         runtime: Runtime,
     ) -> None:
         self.fingerprint = fingerprint
+        self._text_fingerprint = text_fingerprint
+        self._dtype = runtime.dtype
         self._model = model
         self._tokenizer = tokenizer
         self._mask_embedding = mask_embedding
@@ -78,6 +83,10 @@ class MaskAdaptedClip:
             mask_embedding=mask_embedding,
             prompts=LearnedPrompts.from_tensors(tensors, runtime.device),
             fingerprint=fingerprint(tensors, quick_gelu),
+            text_fingerprint=fingerprint(
+                {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")},
+                quick_gelu,
+            ),
             runtime=runtime,
         )
 
@@ -95,6 +104,15 @@ class MaskAdaptedClip:
     def input_size(self) -> int:
         """Side of the square regions it reads, in pixels."""
         return self._model.visual.image_size[0]
+
+    def text_key(self, templates: str) -> str:
+        """A hash of all that :meth:`embed_names` depends on besides the names, in other processes too.
+
+        CLIPs that differ in their image towers alone share it, such as OVSeg's and the one it was made from.
+        """
+        words = TEMPLATES.get(templates, (templates,))
+        parts = self._text_fingerprint, str(self._dtype), open_clip.__version__, words  # the tokenizer's
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def lighter(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
         """Variants that need less and less memory and share the network, and what is lowered in each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ovseg_demo.errors import DatasetError
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 
 _FILE = Path(__file__).with_name("vocabularies.json")
+_SUFFIX = re.compile("-(other|stuff)$")  # of COCO-Stuff's names for "the rest of": no prompt needs it
 
 
 def load_vocabulary(name: str, templates: str = "vild") -> Vocabulary:
@@ -29,6 +31,20 @@ def load_vocabulary(name: str, templates: str = "vild") -> Vocabulary:
     if name not in _load():
         raise DatasetError(f'There is no vocabulary "{name}"; choose one of {", ".join(_load())}.')
     return Vocabulary(tuple(split_synonyms(entry) for entry in _load()[name]), templates=templates)
+
+
+def coco_stuff_distractors() -> tuple[str, ...]:
+    """The names of COCO-Stuff as names to compete with a visitor's own."""
+    return tuple(_SUFFIX.sub("", name) for name in load_vocabulary("coco-stuff-171").all_names)
+
+
+@cache
+def shipped_lists() -> tuple[frozenset[str], ...]:
+    """The names of each list that can be asked for by the list's own name."""
+    return (
+        *(frozenset(load_vocabulary(name).all_names) for name in _load()),
+        frozenset(coco_stuff_distractors()),
+    )
 
 
 def split_synonyms(entry: str) -> ClassName:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import urlencode
 
 from ovseg_demo.classification.labeling import check_granularity
 from ovseg_demo.errors import ModelError, VocabularyError
-from ovseg_demo.evaluation.vocabularies import load_vocabulary
+from ovseg_demo.evaluation.vocabularies import coco_stuff_distractors
 from ovseg_demo.segmenter import CLASSIFIERS, GENERATORS
 from ovseg_demo.vocabulary import OTHERS, TEMPLATES, Vocabulary
 
@@ -24,8 +23,6 @@ TEMPLATE_CHOICES = (MODELS_OWN, *TEMPLATES)
 
 MAX_CHARACTERS = 20_000
 """Of each of the two texts."""
-
-_SUFFIX = re.compile("-(other|stuff)$")  # of COCO-Stuff's names for "the rest of": no prompt needs it
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ class Request:
 
     def _hidden(self) -> str | tuple[str, ...]:
         if self.distractors == "coco-stuff":
-            return tuple(_SUFFIX.sub("", name) for name in load_vocabulary("coco-stuff-171").all_names)
+            return coco_stuff_distractors()
         return {"none": "", "others": OTHERS, "own": self.own}[self.distractors]
 
     @property
