@@ -102,6 +102,13 @@ def test_segment_anything_runs_too_and_no_mask_is_a_result(ovseg, sam, pictures,
     assert record["info"]["settings"]["generator"] == "sam"
 
 
+def test_segment_anything_can_be_told_to_look_at_fewer_points(ovseg, sam, pictures, tmp_path, capsys):
+    options = (pictures / "first.png", "--sam", sam, "--generator", "sam", "--points-per-side")
+    assert segment(ovseg, tmp_path, *options, 4) == 0
+    assert segment(ovseg, tmp_path, *options, 0) == 2
+    assert "points_per_side is 0; it must be at least 1" in capsys.readouterr().err
+
+
 def test_folders_patterns_and_files_are_segmented_once_each(ovseg, pictures, tmp_path):
     output = tmp_path / "out"
     assert segment(ovseg, output, pictures, pictures / "*.png", pictures / "first.png") == 0

@@ -158,3 +158,15 @@ def test_the_public_face_is_complete():
         assert getattr(ovseg_demo, name)
     with pytest.raises(AttributeError, match="segmentor"):
         ovseg_demo.segmentor  # noqa: B018
+
+
+def test_fewer_points_look_for_fewer_masks(folder):
+    files = {"sam": folder / "sam.pth", "clip": folder / "clip.pth"}
+    options = {name: value for name, value in SAM.items() if name != "points_per_side"}
+    few, many = (load(**files, points_per_side=side, sam_options=options) for side in (2, 8))
+    seen = []
+    found = few.propose(picture(), progress=lambda *step: seen.append(step))
+    assert seen[-1][1:] == (4, 4)
+    assert 0 < len(found) < len(many.propose(picture()))
+    with pytest.raises(ModelError, match="points_per_side is 0; it must be at least 1"):
+        load(**files, points_per_side=0).propose(picture())
