@@ -169,4 +169,4 @@ def test_fewer_points_look_for_fewer_masks(folder):
     assert seen[-1][1:] == (4, 4)
     assert 0 < len(found) < len(many.propose(picture()))
     with pytest.raises(ModelError, match="points_per_side is 0; it must be at least 1"):
-        load(**files, points_per_side=0).propose(picture())
+        load(**files, points_per_side=0, sam_options=options).propose(picture())
