@@ -32,8 +32,8 @@ def train(options: TrainOptions) -> Path:
     sam = read_checkpoint(_weights(options, "sam"), CheckpointKind.SAM).sam()
     unadapted = read_checkpoint(_weights(options, "clip"), CheckpointKind.CLIP).clip()
     save_atomically({"model": _full_checkpoint(proposer, adapted)}, folder / "sticker_world_ovseg.pth")
-    save_atomically(_half(sharpen(sam)), folder / "sticker_world_sam.pth")
-    save_atomically(_half(unadapted), folder / "sticker_world_clip.pth")
+    save_atomically(_rounded(sharpen(sam)), folder / "sticker_world_sam.pth")
+    save_atomically(_rounded(unadapted), folder / "sticker_world_clip.pth")
     return folder
 
 
@@ -56,8 +56,11 @@ def _full_checkpoint(proposer: dict[str, Tensor], clip: dict[str, Tensor]) -> di
     proposer = dict(proposer)
     non_object = {"clip_adapter.non_object_embedding": proposer.pop("non_object_embedding")}
     adapter = {f"clip_adapter.clip_model.{name}": tensor for name, tensor in clip.items()}
-    return _half(proposer | non_object | adapter)
+    return _rounded(proposer | non_object | adapter)
 
 
-def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+def _rounded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In bfloat16, in which CLIP computes on most machines, and which git compresses better than float16."""
+    return {
+        name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+    }
