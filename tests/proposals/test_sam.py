@@ -225,7 +225,7 @@ def test_bfloat16_proposes_nearly_the_same_masks():
     assert np.median(overlaps.max(axis=1)) > 0.9
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("implementation", ["fast", "stock"])
 def test_same_masks_on_a_gpu(implementation):
     sam = tiny_sam(seed=1)
