@@ -30,8 +30,9 @@ def connect(demo: gr.Blocks, parts: Parts, steps: Steps, settings: PageSettings)
     gr.on([parts.submit.click, parts.words.submit], steps.look, asked, shown, **long)
     choices = [parts.picture.input, parts.generator.input, parts.classifier.input, parts.model.input]
     gr.on(choices, steps.look_again, asked, shown, **long)
-    parts.gallery.choose(steps.look_at_example, [session, *parts.request], shown, **long)
-    parts.gallery.choose(steps.fill_in, parts.request, [parts.picture, *parts.request], **instant)
+    parts.gallery.choose(steps.fill_in, parts.request, [parts.picture, *parts.request], **instant).success(
+        steps.look, asked, shown, **long
+    )
     parts.viewer.compare(steps.compare, [session], shown, **long)
     parts.fetch.click(steps.fetch, [session, parts.model], [*shown, parts.model_facts, parts.fetch], **long)
 

@@ -98,25 +98,25 @@ class Steps:
 
     @told
     def fill_in(self, event: gr.EventData, *values: Any) -> Outputs:
-        """An example: its picture, words and settings in place of the visitor's."""
-        picture, request = self._chosen(event, values)
-        return {
-            self._parts.picture: picture,
-            self._parts.words: request.words,
-            self._parts.generator: request.generator,
-            self._parts.granularity: request.granularity,
-        }
-
-    @told
-    def look_at_example(self, event: gr.EventData, session: Session, *values: Any) -> Iterator[Outputs]:
-        """Meanwhile, look at it.
+        """An example: its picture, words and settings in place of the visitor's; then it is looked at.
 
         One step for both would be natural. But where a generator sets a picture and then leaves it as it is,
-        Gradio sends the difference of the two, and the browser garbles the picture's record with it.
+        Gradio sends the difference of the two, and the browser garbles the picture's record with it. Nor can
+        both begin with the click: the browser starts the second step of an event when the first is done.
         """
-        picture, request = self._chosen(event, values)
-        for updates in self._guide.look(session, picture, request):
-            yield self._outputs(updates)
+        offer = self._offers.find(_request(values).model)
+        examples = examples_for(self._examples, not offer.is_bundled)
+        index = _data(event).get("index")
+        if not (isinstance(index, int) and 0 <= index < len(examples)):
+            raise OvsegError("There is no such example; reload the page.")
+        example = examples[index]
+        return {
+            # Gradio serves files from its cache alone.
+            self._parts.picture: save_file_to_cache(example.path, cache_dir=self._parts.picture.GRADIO_CACHE),
+            self._parts.words: example.words,
+            self._parts.generator: offer.suitable(example.generator),
+            self._parts.granularity: example.granularity,
+        }
 
     @told
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
@@ -230,23 +230,6 @@ class Steps:
         if "chips" in updates:
             outputs[self._parts.chips] = updates["chips"]
         return outputs or {self._parts.chips: gr.skip()}
-
-    def _chosen(self, event: gr.EventData, values: Sequence[Any]) -> tuple[str, Request]:
-        """The example that was clicked: its picture where Gradio serves files from, and its request."""
-        asked = _request(values)
-        offer = self._offers.find(asked.model)
-        examples = examples_for(self._examples, not offer.is_bundled)
-        index = _data(event).get("index")
-        if not (isinstance(index, int) and 0 <= index < len(examples)):
-            raise OvsegError("There is no such example; reload the page.")
-        example = examples[index]
-        request = replace(
-            asked,
-            words=example.words,
-            generator=offer.suitable(example.generator),
-            granularity=example.granularity,
-        )
-        return save_file_to_cache(example.path, cache_dir=self._parts.picture.GRADIO_CACHE), request
 
     def _offer_of(self, request: Request) -> Offer:
         try:

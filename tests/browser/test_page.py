@@ -343,6 +343,7 @@ def test_a_long_look_can_be_cancelled(open_page):
     page = open_page()
     page.locator(".gallery .card", has_text="Slow").click()
     page.locator(".work-label", has_text="Proposing masks").wait_for()
+    wait_for_words(page, "red, magenta")
     page.locator(".cancel").click()
     page.locator(".work").wait_for(state="hidden")
     page.locator(".status", has_text="Cancelled").wait_for()
@@ -356,6 +357,8 @@ def test_another_example_takes_over_from_a_long_look(open_page):
     page.locator(".work-label", has_text="Proposing masks").wait_for()
     choose(page, "Landscape")
     assert "unicorn" in legend(page, ".entry.missing")
+    page.wait_for_timeout(500)
+    wait_for_words(page, "red, green, sky blue, yellow, unicorn")
 
 
 def test_clear_begins_anew(open_page):

@@ -101,11 +101,14 @@ class _Classifier:
             embeddings.append(_direction(pixels.mean(axis=0)[self._order]))
         return np.stack(embeddings)
 
+    def text_key(self, templates: str) -> str:
+        return f"{self.fingerprint} {templates}"
+
     def embed_names(
         self, names: list[str], templates: str, *, progress: ProgressCallback = silent
     ) -> np.ndarray:
         progress(ENCODING_NAMES, 0, len(names))
-        return np.stack([_name_direction(name) for name in names])
+        return np.array([_name_direction(name) for name in names])
 
 
 def _direction(colour: np.ndarray) -> np.ndarray:
