@@ -2,9 +2,11 @@
 
 import sys
 
+from ovseg_demo.allocator import keep_freed_memory
 from ovseg_demo.cli import main
 
 if __name__ == "__main__":
+    keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(
             errors="replace"

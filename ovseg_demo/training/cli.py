@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 
-from ovseg_demo.allocator import keep_freed_memory
 from ovseg_demo.errors import ModelError
 from ovseg_demo.training.options import TrainOptions
 
@@ -77,7 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the step, or all of them one after the other; returns the exit status."""
-    keep_freed_memory()
     names = {field.name for field in fields(TrainOptions)}
     given = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
     options = TrainOptions(**given)
