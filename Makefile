@@ -8,7 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format results
+.PHONY: help demo test lint format results screenshots
 
 help:
 	@echo "make demo    segment the example pictures into out/ (others: PICTURES=… WORDS=\"a, b\")"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    check style and formatting"
 	@echo "make format  put style and formatting right, as far as that can be done by itself"
 	@echo "make results measure the bundled model and write docs/results.md"
+	@echo "make screenshots take the pictures of the page in docs/images (needs chromium)"
 
 demo: $(READY)
 	$(PY) -m ovseg_demo segment $(PICTURES) --classes "$(WORDS)" --output out
@@ -33,6 +34,9 @@ format: $(READY)
 
 results: $(READY)
 	$(PY) -m ovseg_demo.evaluation.results
+
+screenshots: $(READY)
+	$(PY) scripts/screenshots.py
 
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'

@@ -1,0 +1,155 @@
+"""Pictures of the page, as docs/images/ holds them: open it, drive a browser through it, save what is seen.
+
+    python scripts/screenshots.py [FOLDER]
+
+The page runs on a free port with the bundled model, as ``python app.py`` opens it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+LAPTOP = {"viewport": {"width": 1440, "height": 900}}
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
+COLORS = 224
+PATIENCE = 300_000
+"""Milliseconds for a first look on a busy machine."""
+
+
+def nothing(page: Page) -> None:
+    """Leave the page as the example shows it."""
+
+
+def ask_why(page: Page) -> None:
+    """Click into the middle of the panda."""
+    box = page.locator(".frame").bounding_box()
+    page.mouse.click(box["x"] + 0.53 * box["width"], box["y"] + 0.78 * box["height"])
+    page.locator(".why").wait_for()
+    page.mouse.move(5, 5)
+
+
+def compare(page: Page) -> None:
+    """CLIP as it is on the left, mask-adapted CLIP on the right."""
+    page.locator("[data-mode=compare]").click()
+    page.locator("[data-compare=clips]").click()
+    page.locator("canvas.other").wait_for()
+    page.locator(".work").wait_for(state="hidden")
+
+
+def show_masks(page: Page) -> None:
+    """All proposals."""
+    page.locator("[data-mode=masks]").click()
+    page.locator(".masks-card").wait_for()
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture to take.
+
+    Attributes:
+        name: of its file.
+        example: whose card is clicked.
+        act: what is done then.
+        screen: of the browser.
+    """
+
+    name: str
+    example: str
+    act: Callable[[Page], None] = nothing
+    screen: dict[str, Any] = field(default_factory=lambda: LAPTOP)
+
+
+SHOTS = (
+    Shot("page", "Desert"),
+    Shot("dark", "Winter night", screen=LAPTOP | {"color_scheme": "dark"}),
+    Shot("phone", "Open sea", screen=PHONE),
+    Shot("why", "Desert", ask_why),
+    Shot("compare", "Desert", compare),
+    Shot("masks", "Desert", show_masks),
+)
+
+
+def main() -> None:
+    """Take all of them into the folder that is named, or docs/images."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    with serve() as address, open_browser() as browser:
+        for shot in SHOTS:
+            path = folder / f"{shot.name}.png"
+            path.write_bytes(compress(take(browser, address, shot)))
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+@contextmanager
+def serve() -> Iterator[str]:
+    """The address of the page, while it is open."""
+    command = [sys.executable, "app.py", "--model", "sticker-world"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            address = re.search(r"http://\S+", line)
+            if address is None:
+                raise SystemExit(f"The page did not open: {line}")
+            yield address[0]
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+def take(browser: Browser, address: str, shot: Shot) -> bytes:
+    """A screenshot, as PNG."""
+    context = browser.new_context(**shot.screen, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.goto(address)
+    page.locator(".gallery .card", has_text=shot.example).click()
+    page.locator('.viewer[data-state="map"]').wait_for()
+    page.locator(".work").wait_for(state="hidden")
+    shot.act(page)
+    page.evaluate("document.activeElement.blur()")
+    page.wait_for_timeout(1000)  # of Gradio's and the viewer's transitions
+    content = page.screenshot()
+    context.close()
+    return content
+
+
+def compress(content: bytes) -> bytes:
+    """The same in few colours, well chosen: as sharp, at a third of the size."""
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(COLORS, kmeans=3)
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
