@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import resource
@@ -11,9 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import cv2
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,16 +48,20 @@ def time_once(function: Callable[[], object]) -> Timing:
     return Timing(time.perf_counter() - wall, time.process_time() - processor)
 
 
-def alternate(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
+def alternate(
+    functions: Mapping[str, Callable[[], object]], repeats: int, *, warm_up: bool = True
+) -> dict[str, Timing]:
     """Run functions in turns, so that all of them meet the same weather; the median of each.
 
-    The first round warms caches up and is not counted, unless it is the only one.
+    With ``warm_up``, a first round is not counted, unless it is the only one. What runs for many seconds does
+    without.
     """
     runs: dict[str, list[Timing]] = {name: [] for name in functions}
-    for _ in range(repeats + 1 if repeats > 1 else 1):
+    uncounted = int(warm_up and repeats > 1)
+    for _ in range(uncounted + repeats):
         for name, function in functions.items():
             runs[name].append(time_once(function))
-    return {name: _median(timings[1:] or timings) for name, timings in runs.items()}
+    return {name: _median(timings[uncounted:]) for name, timings in runs.items()}
 
 
 def _median(timings: Sequence[Timing]) -> Timing:
@@ -111,11 +119,95 @@ def describe_machine() -> str:
     return ", ".join(facts)
 
 
-def describe_limits() -> str:
+def describe_limits(device: str = "cpu") -> str:
     """The measured matrix and memory rates of this machine, in one line."""
-    rates = {name: matrix_rate(getattr(torch, name)) / 1e9 for name in ("float32", "bfloat16")}
-    matrices = ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
-    return f"matrix products {matrices}; memory {memory_rate() / 1e9:.0f} GB/s"
+    rates = {name: matrix_rate(getattr(torch, name), device) / 1e9 for name in ("float32", "bfloat16")}
+    matrices = ", ".join(f"{rate:,.0f} GFLOP/s in {name}" for name, rate in rates.items())
+    return f"matrix products {matrices}; memory {memory_rate(device) / 1e9:,.0f} GB/s"
+
+
+def count_operations(run: Callable[[], object]) -> int:
+    """Floating-point operations in the matrix products and convolutions of a run."""
+
+    def count_baddbmm(accumulator: torch.Size, a: torch.Size, b: torch.Size, **_: object) -> int:
+        return 2 * a.numel() * b[-1]
+
+    in_place = {torch.ops.aten.baddbmm_: count_baddbmm}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to do some units of work.
+
+    Attributes:
+        name: for the table.
+        dtype: that matrices are multiplied in.
+        run: does so many units.
+    """
+
+    name: str
+    dtype: torch.dtype
+    run: Callable[[int], object]
+
+
+def compare(ways: Sequence[Way], unit: str, count: int, bar: float, options: argparse.Namespace) -> None:
+    """Print how long each way takes for a unit, the first way ÷ it, and the limit of its arithmetic.
+
+    Args:
+        ways: the yardstick first.
+        unit: such as "crop".
+        count: units of a run.
+        bar: for the ratio.
+        options: repeats and device.
+    """
+    runs = {way.name: partial(way.run, count) for way in ways}
+    timings = alternate(runs, options.repeats, warm_up=options.device != "cpu")
+    yardstick = timings[ways[0].name]
+    rows = []
+    for way in ways:
+        timing, sample = timings[way.name], min(count, 3)
+        operations = count_operations(partial(way.run, sample)) / sample
+        limit = operations / matrix_rate(way.dtype, options.device)
+        rows.append(
+            [
+                way.name,
+                f"{timing.wall / count:.3f} ({timing.processor / count:.3f})",
+                yardstick.over(timing),
+                f"{operations / 1e9:.0f} GFLOP: {limit:.3f} s, {limit * count / timing.wall:.0%}",
+            ]
+        )
+    print_table(["", f"s a {unit} (processor)", f"published ÷ it; bar {bar:g}", f"limit a {unit}"], rows)
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser for the options that all benchmarks have."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; the median is reported")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--quick", action="store_true", help="small sizes and one round, to see that it runs")
+    return parser
+
+
+def start(title: str, options: argparse.Namespace) -> None:
+    """Set the threads, and print what is measured, where, and the limits of the machine."""
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("There is no CUDA GPU here; leave --device out to measure on the CPU.")
+    if options.quick:
+        options.repeats = 1
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(options.threads)
+    print(f"## {title}\n\n{describe_machine()}\n\n{describe_limits(options.device)}\n")
+
+
+def milliseconds(timing: Timing) -> str:
+    """By the clock, and by processor time."""
+    return f"{1e3 * timing.wall:.1f} ms ({1e3 * timing.processor:.1f})"
 
 
 def _processor_name() -> str:

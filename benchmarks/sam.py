@@ -2,6 +2,7 @@
 
     python benchmarks/sam.py                 # every figure; the stock generator takes minutes at 1,024 points
     python benchmarks/sam.py --quick         # 64 points, one round
+    python benchmarks/sam.py --bundled       # the bundled network on a scene of its world
     python benchmarks/sam.py --sam FILE      # a checkpoint of your own instead of random weights
 
 Random weights make masks of noise on every point, which is hard on both: many survive the filters, and each
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,15 +22,18 @@ import cv2
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
+from benchmarks.cases import random_picture
 from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.devices import Runtime
+from ovseg_demo.images import load_image
+from ovseg_demo.models import find_model
 from ovseg_demo.proposals import Proposals
 from ovseg_demo.proposals.sam import SamConfig, SamProposalGenerator, build_sam, new_sam
+from ovseg_demo.ui.examples import STICKERS, load_examples
 
 VIT_B = SamConfig(
     image_size=1024,
@@ -64,13 +68,14 @@ class Case:
     name: str
     sam: Sam
     image: np.ndarray
-    has_random_weights: bool
+    known_thresholds: Mapping[str, float] | None = None
+    device: str = "cpu"
 
     @cached_property
     def thresholds(self) -> dict[str, float]:
-        """The published ones for published weights; for random ones, such that 40% pass by predicted IoU."""
-        if not self.has_random_weights:
-            return {}
+        """Those known to suit the weights; for random ones, such that 40% pass by predicted IoU."""
+        if self.known_thresholds is not None:
+            return dict(self.known_thresholds)
         lenient = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
         everything = SamProposalGenerator(self.sam, points_per_side=4, **lenient)(self.image)
         return {
@@ -87,27 +92,33 @@ class Case:
             self.sam,
             points_per_side=points_per_side,
             implementation="stock" if kind == "stock" else "fast",
-            runtime=Runtime(torch.device("cpu"), dtype),
+            runtime=Runtime(torch.device(self.device), dtype),
             **self.thresholds,
         )
 
 
-def make_case(name: str, checkpoint: Path | None, size: tuple[int, int] | None = None) -> Case:
+def make_case(
+    name: str, checkpoint: Path | None, size: tuple[int, int] | None = None, device: str = "cpu"
+) -> Case:
     """Make the case "vit_b" or "small", of seeded random weights unless a checkpoint is given."""
     height, width = size or {"vit_b": (768, 1024), "small": (480, 640)}[name]
     image = random_picture(height, width)
     if checkpoint:
         tensors = read_checkpoint(checkpoint, expect=CheckpointKind.SAM).sam()
-        return Case(checkpoint.name, build_sam(tensors), image, has_random_weights=False)
+        return Case(checkpoint.name, build_sam(tensors), image, {}, device)
     sam = random_sam({"vit_b": VIT_B, "small": SMALL}[name])
     title = {"vit_b": "ViT-B size", "small": "small SAM"}[name]
-    return Case(f"{title}, random weights", sam, image, has_random_weights=True)
+    return Case(f"{title}, random weights", sam, image, device=device)
 
 
-def random_picture(height: int, width: int) -> np.ndarray:
-    """Smooth random colours."""
-    coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+def bundled_case(device: str = "cpu") -> Case:
+    """The bundled network with its own thresholds on one of its scenes, 640×480."""
+    spec = find_model("sticker-world")
+    tensors = read_checkpoint(spec.parts["sam"].path(), expect=CheckpointKind.SAM).sam()
+    scene = next(example for example in load_examples() if example.kind == STICKERS)
+    image = cv2.resize(load_image(scene.path), (640, 480), interpolation=cv2.INTER_AREA)
+    thresholds = {name: value for name, value in spec.sam.thresholds.items() if name != "points_per_side"}
+    return Case(f"bundled SAM, {scene.title}", build_sam(tensors), image, thresholds, device)
 
 
 def random_sam(config: SamConfig) -> Sam:
@@ -141,13 +152,15 @@ def compare_speed(case: Case, points_per_side: int, repeats: int, kinds: list[st
     """Print how long the stock generator and ours take, and how their masks agree."""
     results: dict[str, Proposals] = {}
     runs = {kind: _run(case.generator(kind, points_per_side), case.image, results, kind) for kind in kinds}
-    timings = harness.alternate(runs, repeats)
+    timings = harness.alternate(runs, repeats, warm_up=points_per_side < 16)
     height, width = case.image.shape[:2]
     print(f"\n{case.name}, {width}×{height}, {points_per_side**2:,} points, median of {repeats}\n")
-    operations = count_operations(runs["float32"])
+    operations = harness.count_operations(runs["float32"])
     rows = []
     for kind, timing in timings.items():
-        limit = operations / harness.matrix_rate(torch.bfloat16 if kind == "bfloat16" else torch.float32)
+        limit = operations / harness.matrix_rate(
+            torch.bfloat16 if kind == "bfloat16" else torch.float32, case.device
+        )
         rows.append(
             [
                 kind,
@@ -167,18 +180,6 @@ def compare_speed(case: Case, points_per_side: int, repeats: int, kinds: list[st
         ],
         rows,
     )
-
-
-def count_operations(run: Callable[[], object]) -> int:
-    """Floating-point operations in the matrix products and convolutions of a run."""
-
-    def count_baddbmm(accumulator: torch.Size, a: torch.Size, b: torch.Size, **_: object) -> int:
-        return 2 * a.numel() * b[-1]
-
-    in_place = {torch.ops.aten.baddbmm_: count_baddbmm}
-    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
-        run()
-    return counter.get_total_flops()
 
 
 def _run(generator, image: np.ndarray, results: dict[str, Proposals], kind: str) -> Callable[[], None]:
@@ -224,44 +225,44 @@ def measure_growth(case: Case, kind: str, repeats: int) -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = harness.make_parser(__doc__)
     parser.add_argument(
         "--model", choices=["vit_b", "small"], default="vit_b", help="size of the random network"
     )
     parser.add_argument("--sam", type=Path, help="a SAM checkpoint, used with the published thresholds")
+    parser.add_argument("--bundled", action="store_true", help="the bundled network, 256 points, no memory")
     parser.add_argument("--points", type=int, default=32, help="points along each side of the grid")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; the median is reported")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="64 points, one round, no memory")
     parser.add_argument("--no-stock", action="store_true", help="leave the slow yardstick out")
     parser.add_argument("--growth", action="store_true", help="how the time grows, instead of the comparison")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # one run in a process of its own, for its memory
     options = parser.parse_args()
+    if options.bundled:
+        options.points = 16
     if options.quick:
-        options.points, options.repeats = 8, 1
+        options.points = 8
     return options
 
 
 def main() -> None:
     options = parse_options()
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(options.threads)
-    case = make_case(options.model, options.sam)
     if options.only:
+        torch.set_num_threads(options.threads)
+        case = make_case(options.model, options.sam)
         if options.only != "nothing":
             case.generator(options.only, options.points)(case.image)
         harness.print_peak_memory()
         return
-    print(harness.describe_machine())
-    print(harness.describe_limits())
+    harness.start("Segment Anything", options)
+    if options.bundled:
+        case = bundled_case(options.device)
+    else:
+        case = make_case(options.model, options.sam, device=options.device)
     kinds = ["float32", "bfloat16"] if options.no_stock else ["stock", "float32", "bfloat16"]
     if options.growth:
         measure_growth(case, "float32", options.repeats)
         return
     compare_speed(case, options.points, options.repeats, kinds)
-    if not options.quick and "stock" in kinds:
+    if not (options.quick or options.bundled or options.no_stock) and options.device == "cpu":
         compare_memory(options, kinds)
 
 

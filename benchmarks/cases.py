@@ -1,0 +1,96 @@
+"""What several benchmarks measure on: pictures, masks, and networks of published size with random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import open_clip
+import torch
+from open_clip.model import CLIP
+from torch import Tensor
+
+from ovseg_demo.caching import SharedNetwork
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.classification.network import clip_state
+from ovseg_demo.devices import Runtime
+from ovseg_demo.progress import ProgressCallback, silent
+from ovseg_demo.proposals import Proposals, tight_boxes
+from ovseg_demo.segmenter import Segmenter
+
+PROMPT_DEPTH = 3
+"""D, layers of mask prompts in the published models."""
+
+
+def random_picture(height: int, width: int) -> np.ndarray:
+    """Smooth random colours."""
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def random_proposals(
+    count: int, working_size: tuple[int, int], image_size: tuple[int, int] | None = None, kind: str = "sam"
+) -> Proposals:
+    """Masks of one picture, no two alike: rotated ellipses of many sizes and shapes."""
+    height, width = working_size
+    rng = np.random.default_rng(0)
+    packed, boxes = [], []
+    for _ in range(count):  # one at a time, as the peak of memory is measured as well
+        mask = np.zeros((height, width), dtype=np.uint8)
+        centre = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
+        axes = tuple(int(axis) for axis in rng.uniform(0.03, 0.25, 2) * width)
+        cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 1, thickness=-1)
+        packed.append(np.packbits(mask, axis=-1))
+        boxes.append(tight_boxes(mask[None])[0])
+    scores, picture = np.ones(count, dtype=np.float32), random_picture(height, width)
+    return Proposals(np.stack(packed), np.stack(boxes), scores, picture, image_size or working_size, kind)
+
+
+def first(proposals: Proposals, count: int) -> Proposals:
+    """The first of some proposals."""
+    parts = {name: getattr(proposals, name)[:count] for name in ("packed_masks", "boxes", "scores")}
+    return replace(proposals, **parts)
+
+
+def random_clip(
+    name: str = "ViT-L-14", image_layers: int | None = None, text_layers: int | None = None
+) -> dict[str, Tensor]:
+    """A CLIP of published size with seeded random weights and mask prompts, under a checkpoint's names.
+
+    Args:
+        name: of open_clip's configurations.
+        image_layers: blocks of the image tower, where its depth does not matter.
+        text_layers: the same of the text tower.
+    """
+    config = open_clip.get_model_config(name)
+    for tower, layers in (("vision_cfg", image_layers), ("text_cfg", text_layers)):
+        config[tower]["layers"] = layers or config[tower]["layers"]
+    torch.manual_seed(0)
+    model = CLIP(**config, quick_gelu=True)
+    patches, width = model.visual.positional_embedding[1:].shape
+    return clip_state(model, torch.randn(PROMPT_DEPTH, patches, width))
+
+
+@dataclass
+class GivenProposals:
+    """A generator whose masks are there already."""
+
+    proposals: Proposals
+    name: str = "sam"
+    settings: tuple = ()
+
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+        """These, whatever the image."""
+        return self.proposals
+
+
+def shallow_segmenter(proposals: Proposals, device: str = "cpu") -> Segmenter:
+    """A segmenter of ViT-L/14's widths whose towers have one block.
+
+    What follows the towers takes as long as with all their blocks.
+    """
+    clip = MaskAdaptedClip.from_tensors(
+        random_clip(image_layers=1, text_layers=1), runtime=Runtime.resolve(device)
+    )
+    return Segmenter({"sam": SharedNetwork(lambda: GivenProposals(proposals))}, SharedNetwork(lambda: clip))

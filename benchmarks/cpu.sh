@@ -1,0 +1,22 @@
+#!/bin/sh
+# Every figure of docs/performance.md, one after the other: about 25 minutes on two cores that do nothing else.
+#   make benchmarks                      # the figures go to out/benchmarks/cpu.md, too
+#   QUICK=--quick sh benchmarks/cpu.sh   # small sizes, one round: only to see that all of them run
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+mkdir -p out/benchmarks
+measure() {
+  # shellcheck disable=SC2086 # an option or nothing
+  { "$python" "benchmarks/$1.py" ${QUICK:-} $2 || echo "FAILED: $1 $2"; echo; } | tee -a out/benchmarks/cpu.md
+}
+: > out/benchmarks/cpu.md
+measure sam --bundled
+measure labeling ""
+measure live_edit ""
+measure second_question ""
+measure growth ""
+measure words "--classes 10"
+measure regions "--crops 16"
+measure sam ""
+! grep "^FAILED" out/benchmarks/cpu.md

@@ -1,0 +1,105 @@
+"""How the costs grow: pixels × 4, masks × 4, classes × 10, points × 4.
+
+    python benchmarks/growth.py
+
+Networks are the small ones of random weights: what is shown is the growth, not the time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import harness
+from benchmarks.cases import random_clip, random_picture, random_proposals
+from benchmarks.labeling import draw
+from benchmarks.sam import make_case
+from ovseg_demo.classification.arrangement import Arrangement
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.devices import Runtime
+from ovseg_demo.evaluation.vocabularies import load_vocabulary
+
+SIZES = {"480×360": (360, 480), "960×720": (720, 960)}
+
+
+def main() -> None:
+    options = harness.make_parser(__doc__).parse_args()
+    harness.start("Growth", options)
+    rows = []
+    for step, growth, factor, pair in cases(options.device):
+        small, large = harness.alternate(pair, options.repeats).values()
+        rows.append(
+            [
+                step,
+                f"{growth} (× {factor})",
+                f"{1e3 * small.processor:.1f} → {1e3 * large.processor:.1f} ms",
+                f"× {large.processor / small.processor:.1f}",
+            ]
+        )
+    harness.print_table(["step", "what grows", "processor time", "by"], rows)
+
+
+def cases(device: str) -> list[tuple[str, str, int, dict[str, Callable[[], object]]]]:
+    """Each: the step, what grows, by how much, and its two sizes."""
+    few, many = random_proposals(25, SIZES["960×720"]), random_proposals(100, SIZES["960×720"])
+    low, high = (random_proposals(100, size) for size in SIZES.values())
+    clip = MaskAdaptedClip.from_tensors(random_clip("ViT-B-32", 2, 2), runtime=Runtime.resolve(device))
+    sam = make_case("small", None, device=device)
+    larger = random_picture(2 * 480, 2 * 640)
+    coarse, fine = sam.generator("float32", 8), sam.generator("float32", 16)
+    names = np.array(load_vocabulary("ade20k-150").class_names)
+
+    def pair(small: Callable[[], object], large: Callable[[], object]) -> dict[str, Callable[[], object]]:
+        return {"small": small, "large": large}
+
+    return [
+        ("Segment Anything", "64 → 256 points", 4, pair(lambda: coarse(sam.image), lambda: fine(sam.image))),
+        (
+            "Segment Anything",
+            "640×480 → 1280×960",
+            4,
+            pair(lambda: coarse(sam.image), lambda: coarse(larger)),
+        ),
+        (
+            "reading regions",
+            "25 → 100 masks",
+            4,
+            pair(lambda: clip.embed_regions(few), lambda: clip.embed_regions(many)),
+        ),
+        (
+            "reading regions",
+            "480×360 → 960×720",
+            4,
+            pair(lambda: clip.embed_regions(low), lambda: clip.embed_regions(high)),
+        ),
+        (
+            "encoding names",
+            "15 → 150 classes",
+            10,
+            pair(lambda: clip.embed_names(names[:15], "vild"), lambda: clip.embed_names(names, "vild")),
+        ),
+        (
+            "finding cells",
+            "25 → 100 masks",
+            4,
+            pair(lambda: Arrangement.of(few), lambda: Arrangement.of(many)),
+        ),
+        (
+            "finding cells",
+            "480×360 → 960×720",
+            4,
+            pair(lambda: Arrangement.of(low), lambda: Arrangement.of(high)),
+        ),
+        ("drawing", "480×360 → 960×720", 4, pair(draw(low, 20), draw(high, 20))),
+        ("drawing", "25 → 100 masks", 4, pair(draw(few, 20), draw(many, 20))),
+        ("drawing", "20 → 200 classes", 10, pair(draw(many, 20), draw(many, 200))),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Live edits in the browser: from the key press to the new map on the screen.
+
+The real page with the bundled model, in a process of its own, and a headless Chromium that types at its end.
+Each edit completes a name that was not there before; the clock runs in the page: from the ``keydown`` event
+to the first frame after the new map was drawn.
+
+    python benchmarks/live_edit.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import harness
+from benchmarks.load import serve
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.test_page import WORDS, choose
+
+BAR = 300
+NEW_NAMES = (
+    "penguin",
+    "ladder",
+    "castle",
+    "bus",
+    "snake",
+    "shark",
+    "duck",
+    "snowman",
+    "kite",
+    "tent",
+    "boat",
+    "cow",
+)
+
+WATCH = """() => {
+  const viewer = document.querySelector('.viewer');
+  window.edits = [];
+  document.addEventListener('keydown', () => { window.pressed = performance.now(); }, true);
+  new MutationObserver(() => requestAnimationFrame(() =>
+    window.edits.push(performance.now() - window.pressed)
+  )).observe(viewer, { attributes: true, attributeFilter: ['data-map'] });
+}"""
+
+
+def main() -> None:
+    parser = harness.make_parser(__doc__)
+    parser.add_argument("--edits", type=int, default=len(NEW_NAMES))
+    parser.add_argument("--example", default="Open sea", help="title of the picture's card")
+    options = parser.parse_args()
+    if CHROMIUM is None:
+        raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
+    if options.quick:
+        options.edits = 3
+    harness.start("Live edits in the browser, bundled model", options)
+    with serve("sticker-world") as (url, _, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(300_000)
+        page.goto(url)
+        choose(page, options.example)
+        page.evaluate(WATCH)
+        new = [edit(page, name) for name in NEW_NAMES[: options.edits]]
+        known = [edit(page, name) for name in NEW_NAMES[: options.edits]]
+        browser.close()
+    harness.print_table(
+        ["the last key of", "edits", f"median (bar {BAR} ms)", "longest"],
+        [_row("a new name", new), _row("a name that was there before", known)],
+    )
+
+
+def edit(page: Page, name: str) -> float:
+    """Milliseconds until the map has followed the last letter of a name at the end of the words."""
+    box = page.locator(WORDS)
+    box.press("Control+End")
+    words = box.input_value()
+    page.keyboard.insert_text(f", {name[:-1]}")
+    _settle(page)
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.evaluate("window.edits = []")
+    page.keyboard.press(name[-1])
+    page.wait_for_function(
+        "before => document.querySelector('.viewer').dataset.map !== before && window.edits.length > 0",
+        arg=before,
+    )
+    _settle(page)
+    taken = page.evaluate("window.edits[0]")
+    box.fill(words)
+    _settle(page)
+    return taken
+
+
+def _settle(page: Page) -> None:
+    """Wait until no further map has come for a while."""
+    before = None
+    while (now := page.locator(".viewer").get_attribute("data-map")) != before:
+        before = now
+        page.wait_for_timeout(700)
+
+
+def _row(what: str, edits: list[float]) -> list[str]:
+    return [what, str(len(edits)), f"{statistics.median(edits):.0f} ms", f"{max(edits):.0f} ms"]
+
+
+if __name__ == "__main__":
+    main()

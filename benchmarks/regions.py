@@ -1,0 +1,68 @@
+"""Stage 2: the published demo's loop over masked crops against ours, on the same weights of ViT-L/14 size.
+
+python benchmarks/regions.py              # 100 crops: minutes a round
+python benchmarks/regions.py --crops 32   # one batch of the published loop
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import harness, published
+from benchmarks.cases import first, random_clip, random_proposals
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.classification.network import MASK_EMBEDDING, build_clip
+from ovseg_demo.devices import Runtime
+from ovseg_demo.proposals import Proposals
+
+BAR = 3
+
+
+def main() -> None:
+    parser = harness.make_parser(__doc__)
+    parser.add_argument("--clip", choices=("ViT-L-14", "ViT-B-16"), default="ViT-L-14", help="size")
+    parser.add_argument("--crops", type=int, default=100)
+    options = parser.parse_args()
+    if options.quick:
+        options.crops = 4
+    harness.start(f"{options.crops} masked crops, {options.clip}", options)
+
+    proposals = random_proposals(options.crops, (960, 1280))
+    tensors = random_clip(options.clip)
+    plain = build_clip(tensors, device=options.device).requires_grad_(False)
+    prompts = tensors[MASK_EMBEDDING].to(options.device)
+    results: dict[str, np.ndarray] = {}
+
+    def keep(name: str, embed: Callable[[Proposals], np.ndarray]) -> Callable[[int], None]:
+        def run(count: int) -> None:
+            results[name] = embed(first(proposals, count))
+
+        return run
+
+    names = ("published", "ours, float32", "ours, bfloat16")
+    dtypes = (torch.float32, torch.float32, torch.bfloat16)
+    clips = [
+        MaskAdaptedClip.from_tensors(tensors, runtime=Runtime(torch.device(options.device), dtype))
+        for dtype in dtypes[1:]
+    ]
+    embeds = (partial(published.embed_regions, plain, prompts), *(clip.embed_regions for clip in clips))
+    ways = [
+        harness.Way(name, dtype, keep(name, embed))
+        for name, dtype, embed in zip(names, dtypes, embeds, strict=True)
+    ]
+    harness.compare(ways, "crop", options.crops, BAR, options)
+    for name in names[1:]:
+        cosines = (results[names[0]] * results[name]).sum(axis=1)
+        print(f"\nLeast cosine of {name} with the published loop's embeddings: {cosines.min():.6f}")
+
+
+if __name__ == "__main__":
+    main()

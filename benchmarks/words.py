@@ -1,0 +1,117 @@
+"""New words: the published demo's way to text embeddings against ours, on the same weights of ViT-L/14 size.
+
+    python benchmarks/words.py               # 150 classes × 14 templates: minutes a round
+    python benchmarks/words.py --classes 20  # the same ratio in less time
+
+Three tables: new words; ADE20K's 847 classes cold, from disk and from memory; words that are known, on a
+picture that was seen.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import harness, published
+from benchmarks.cases import GivenProposals, random_clip, random_proposals, shallow_segmenter
+from ovseg_demo.caching import SharedNetwork
+from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.classification.network import build_clip
+from ovseg_demo.devices import Runtime
+from ovseg_demo.embedding_files import EmbeddingFiles
+from ovseg_demo.evaluation.vocabularies import load_vocabulary, shipped_lists
+from ovseg_demo.segmenter import Segmenter
+
+BAR, KNOWN_WORDS_BAR = 5, 0.030
+
+
+def main() -> None:
+    parser = harness.make_parser(__doc__)
+    parser.add_argument("--classes", type=int, default=150)
+    parser.add_argument("--vocabulary", default="ade20k-847", help="of the second table")
+    options = parser.parse_args()
+    if options.quick:
+        options.classes, options.vocabulary = 2, "pascal-voc-20"
+    harness.start("New words, ViT-L/14 text tower, 14 templates", options)
+    tensors = random_clip("ViT-L-14")
+    compare_new_words(tensors, options)
+    measure_long_list(tensors, options)
+    measure_known_words(options)
+
+
+def compare_new_words(tensors: dict[str, torch.Tensor], options: Namespace) -> None:
+    names = load_vocabulary("ade20k-150").class_names[: options.classes]
+    plain = build_clip(tensors, device=options.device).requires_grad_(False)
+    ways = [
+        harness.Way("published", torch.float32, lambda count: published.embed_names(plain, names[:count]))
+    ]
+    for dtype in (torch.float32, torch.bfloat16):
+        clip = MaskAdaptedClip.from_tensors(tensors, runtime=Runtime(torch.device(options.device), dtype))
+        ways.append(
+            harness.Way(
+                f"ours, {str(dtype).removeprefix('torch.')}",
+                dtype,
+                lambda count, clip=clip: clip.embed_names(names[:count], "vild"),
+            )
+        )
+    print(f"{len(names)} new classes\n")
+    harness.compare(ways, "class", len(names), BAR, options)
+
+
+def measure_long_list(tensors: dict[str, torch.Tensor], options: Namespace) -> None:
+    vocabulary = load_vocabulary(options.vocabulary)
+    proposals = random_proposals(1, (480, 640))
+    clip = MaskAdaptedClip.from_tensors(tensors, runtime=Runtime.resolve(options.device))
+
+    def segment(segmenter: Segmenter) -> harness.Timing:
+        return harness.time_once(lambda: segmenter.segment(proposals.working_image, vocabulary))
+
+    with tempfile.TemporaryDirectory() as folder:
+
+        def start() -> Segmenter:
+            segmenter = Segmenter(
+                {"sam": SharedNetwork(lambda: GivenProposals(proposals))},
+                SharedNetwork(lambda: clip),
+                embedding_files=EmbeddingFiles(shipped_lists, Path(folder)),
+            )
+            segmenter.segment(proposals.working_image, "one, two")
+            return segmenter
+
+        first = start()
+        cold, known = segment(first), segment(first)
+        from_disk = segment(start())
+    rows = [
+        [way, f"{timing.wall:.3f} ({timing.processor:.3f})"]
+        for way, timing in (("cold", cold), ("from disk, after a new start", from_disk), ("known", known))
+    ]
+    print(f"\n{options.vocabulary}: {len(vocabulary.all_names):,} names, and the map\n")
+    harness.print_table(["words", "s (processor s)"], rows)
+
+
+def measure_known_words(options: Namespace) -> None:
+    proposals = random_proposals(100, (960, 1280))
+    segmenter = shallow_segmenter(proposals, options.device)
+    names = load_vocabulary("ade20k-150").class_names
+    questions = {", ".join(names[start : start + 10]) for start in (0, 10)}
+    runs = {
+        words: (lambda words=words: segmenter.segment(proposals.working_image, words)) for words in questions
+    }
+    timings = harness.alternate(runs, max(options.repeats, 5))
+    slowest = max(timings.values(), key=lambda timing: timing.wall)
+    # The map is read and written once for each pixel: the cell (4 bytes) in, label and share (8 bytes) out.
+    limit = 12 * 960 * 1280 / harness.memory_rate()
+    print("\nOther known words on a seen picture: 100 masks, 10 classes, 1280×960\n")
+    harness.print_table(
+        ["in the server (processor)", "bar", "limit: memory"],
+        [[harness.milliseconds(slowest), f"{1e3 * KNOWN_WORDS_BAR:.0f} ms", f"{1e3 * limit:.1f} ms"]],
+    )
+
+
+if __name__ == "__main__":
+    main()
