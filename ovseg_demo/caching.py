@@ -151,7 +151,7 @@ class SharedNetwork(Generic[T]):
 
 
 @contextmanager
-def hold(lock: threading.Lock, progress: ProgressCallback = silent) -> Iterator[None]:
+def hold(lock: threading.Lock | threading.Semaphore, progress: ProgressCallback = silent) -> Iterator[None]:
     """Hold a lock; while waiting for it, report so, which lets the waiting visitor leave by raising."""
     while not lock.acquire(timeout=_PATIENCE):
         progress(WAITING, 0, 1)

@@ -68,7 +68,7 @@ class Api:
 def offer_api(offers: Offers, settings: PageSettings, publish: Callable[[bytes, str], Message]) -> None:
     """Add the endpoint to the page that is being made; its components are not to be seen.
 
-    It queues with the page's first looks, which take as long.
+    Its calls queue by themselves, apart from the page's first looks.
     """
     api = Api(offers, settings, publish)
     generators = offers.default.generators
@@ -92,7 +92,7 @@ def offer_api(offers: Offers, settings: PageSettings, publish: Callable[[bytes, 
             api_name=API_NAME,
             api_description=DESCRIPTION,
             api_visibility="public",
-            concurrency_id="look",
+            concurrency_id="program",
             concurrency_limit=settings.looks_at_once,
         )
 

@@ -19,7 +19,7 @@ def connect(demo: gr.Blocks, parts: Parts, steps: Steps, settings: PageSettings)
     session, saved = parts.session, parts.saved
     long = _PRIVATE | {
         "concurrency_id": "look",
-        "concurrency_limit": settings.looks_at_once,
+        "concurrency_limit": settings.looks_open,
         "trigger_mode": "multiple",
     }
     short = _PRIVATE | {"concurrency_id": "edit", "concurrency_limit": settings.edits_at_once}

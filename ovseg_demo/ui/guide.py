@@ -5,10 +5,12 @@ Each step gives *updates*: messages (:mod:`.messages`) by the channel of the pag
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from ovseg_demo.caching import hold
 from ovseg_demo.downloads import download_model
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
@@ -46,6 +48,7 @@ class Guide:
         self._settings = settings
         self._publish = publish
         self._pictures = Pictures(settings)
+        self._turns = threading.Semaphore(settings.looks_at_once)
 
     # ---- what takes long
 
@@ -163,9 +166,16 @@ class Guide:
         self, work: Background[Updates], session: Session, run: Run, path: str, request: Request
     ) -> None:
         picture = self._take(session, run, path)
-        pixels = self._pictures.pixels(picture)
-        url = self._publish(display_jpeg(pixels), "picture.jpg")
+        url = self._publish(display_jpeg(self._pictures.pixels(picture)), "picture.jpg")
         work.show({"picture": messages.picture_message(picture, url)})
+        with hold(self._turns, work.report):
+            self._look_at(work, session, picture, request)
+        session.note_look((picture.number, request.look), run)
+
+    def _look_at(
+        self, work: Background[Updates], session: Session, picture: Picture, request: Request
+    ) -> None:
+        pixels = self._pictures.pixels(picture)
         work.report(wording.LOADING, 0, 1)
         segmenter = self._offers.segmenter(self._present(request.model).name)
         start = time.perf_counter()
@@ -179,7 +189,6 @@ class Guide:
         else:
             self._segment(picture, replace(request, words=_PLACEHOLDER), work.report)
             work.show({"status": {"text": wording.ready_line(proposals, proposing)}})
-        session.note_look((picture.number, request.look), run)
 
     def _take(self, session: Session, run: Run, path: str) -> Picture:
         """The session's picture, if it is this one; else this one, which becomes the session's."""

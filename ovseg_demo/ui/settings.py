@@ -17,7 +17,8 @@ class PageSettings:
         max_names: how many names (classes, synonyms and own distractors) a visitor may give.
         allow_downloads: let visitors download missing models to this machine.
         fetch_addresses: let programs send a picture's public address, which is fetched whatever its size.
-        looks_at_once: so many visitors' first looks at pictures run side by side; others wait.
+        looks_at_once: so many visitors' first looks at pictures run side by side; others wait, and see that.
+        looks_open: so many run or wait like that; yet others are not begun, and see nothing of it.
         edits_at_once: the same for what takes only milliseconds.
         kept_pictures: bytes of decoded pictures that stay in memory, all visitors together.
     """
@@ -28,5 +29,6 @@ class PageSettings:
     allow_downloads: bool = False
     fetch_addresses: bool = False
     looks_at_once: int = 2
+    looks_open: int = 24
     edits_at_once: int = 8
     kept_pictures: int = 256 * 2**20

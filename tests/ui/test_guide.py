@@ -10,6 +10,7 @@ import pytest
 
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export import decode_label_map
+from ovseg_demo.progress import WAITING
 from ovseg_demo.ui import wording
 from ovseg_demo.ui.exports import View
 from ovseg_demo.ui.guide import Guide
@@ -243,6 +244,23 @@ def test_a_newer_picture_ends_the_look_at_the_older_one(guide, slow_picture, pic
     assert found(newer["map"])
     assert "map" not in collect(older)
     assert session.shown.picture.number == newer["picture"]["number"]
+
+
+def test_looks_wait_for_their_turn_and_say_so(slow_picture, picture):
+    settings = PageSettings(looks_at_once=1)
+    guide = Guide(Offers.of_segmenter(colour_segmenter()), settings, lambda content, name: {"path": name})
+    first = guide.look(Session(), slow_picture, WORDS)
+    while "progress" not in next(first):
+        pass
+    session = Session()
+    waiting = guide.look(session, picture, replace(WORDS, generator="maskformer"))
+    seen = {}
+    while "progress" not in seen:
+        seen |= next(waiting)
+    assert seen["picture"]["file"], "the picture is shown at once"
+    assert seen["progress"]["label"] == WAITING
+    first.close()
+    assert found(collect(waiting)["map"])
 
 
 def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(guide, slow_picture):
