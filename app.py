@@ -10,12 +10,14 @@ if importlib.util.find_spec("spaces"):  # it must come before torch, and is on S
     import spaces  # noqa: F401
 
 from ovseg_demo.allocator import keep_freed_memory
+from ovseg_demo.threads import respect_quota
 
 
 def main() -> int:
     """Open the page and serve it until the process is told to stop."""
+    respect_quota()
     keep_freed_memory()
-    from ovseg_demo.ui.application import run  # brings torch, which must find the allocator set
+    from ovseg_demo.ui.application import run  # brings torch, which must find both set
 
     return run(sys.argv[1:], os.environ)
 

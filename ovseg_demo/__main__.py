@@ -4,8 +4,10 @@ import sys
 
 from ovseg_demo.allocator import keep_freed_memory
 from ovseg_demo.cli import main
+from ovseg_demo.threads import respect_quota
 
 if __name__ == "__main__":
+    respect_quota()
     keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(
