@@ -8,7 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format results screenshots
+.PHONY: help demo test lint format results screenshots benchmarks
 
 help:
 	@echo "make demo    segment the example pictures into out/ (others: PICTURES=… WORDS=\"a, b\")"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    check style and formatting"
 	@echo "make format  put style and formatting right, as far as that can be done by itself"
 	@echo "make results measure the bundled model and write docs/results.md"
+	@echo "make benchmarks measure all speeds of docs/performance.md; about 25 minutes"
 	@echo "make screenshots take the pictures of the page in docs/images (needs chromium)"
 
 demo: $(READY)
@@ -34,6 +35,9 @@ format: $(READY)
 
 results: $(READY)
 	$(PY) -m ovseg_demo.evaluation.results
+
+benchmarks: $(READY)
+	sh benchmarks/cpu.sh
 
 screenshots: $(READY)
 	$(PY) scripts/screenshots.py
