@@ -11,8 +11,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
@@ -52,7 +50,7 @@ def cases(device: str) -> list[tuple[str, str, int, dict[str, Callable[[], objec
     sam = make_case("small", None, device=device)
     larger = random_picture(2 * 480, 2 * 640)
     coarse, fine = sam.generator("float32", 8), sam.generator("float32", 16)
-    names = np.array(load_vocabulary("ade20k-150").class_names)
+    names = load_vocabulary("ade20k-150").class_names
 
     def pair(small: Callable[[], object], large: Callable[[], object]) -> dict[str, Callable[[], object]]:
         return {"small": small, "large": large}

@@ -1,7 +1,7 @@
 """Many visitors at once: are all served, each with their own result, in how much time and memory?
 
-The page runs in a process of its own, as ``python app.py`` opens it, and visitors call its endpoint through
-Gradio's client over the loopback. Each visitor brings pictures and words that nobody else has: first a new
+The page runs in a process of its own, as ``python app.py`` opens it, and visitors send it what browsers send,
+over the loopback. Each visitor brings pictures and words that nobody else has: first a new
 picture (a *first look*), then other words and granularities for it (*live edits*), then the next picture.
 Afterwards every map is compared with the one that the engine computes here, by itself.
 
@@ -26,15 +26,15 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-from gradio_client import Client, handle_file
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import ROOT, describe_machine, print_table
-from ovseg_demo.export import decode_label_map
+from benchmarks.page_client import PageClient
 from ovseg_demo.loading import load_segmenter
 from ovseg_demo.ui.examples import STICKERS, Example, load_examples
+from ovseg_demo.ui.request import Request
 
 EDITS = 4
 """Live edits after each first look."""
@@ -128,7 +128,7 @@ def watch_memory(pid: int) -> Iterator[Memory]:
 
 def visit(url: str, number: int, example: Example, folder: Path, end: float) -> list[Visit]:
     """A visitor's calls until the time is over; the first is made in any case."""
-    client = Client(url, verbose=False, analytics_enabled=False, download_files=str(folder / f"got-{number}"))
+    client = PageClient(url)
     random = np.random.default_rng(number)
     words = [word.strip() for word in example.words.split(",")]
     visits: list[Visit] = []
@@ -152,17 +152,18 @@ def make_picture(example: Example, visitor: int, round_number: int, folder: Path
     return path
 
 
-def call(client: Client, kind: str, picture: Path, words: str, granularity: float) -> Visit:
+def call(client: PageClient, kind: str, picture: Path, words: str, granularity: float) -> Visit:
+    request = Request(words=words, granularity=granularity)
     start = time.monotonic()
     try:
-        file, record = client.predict(
-            handle_file(str(picture)), words, granularity=granularity, api_name="/segment"
-        )
+        if kind == FIRST_LOOK:
+            names, label_map = client.look(picture, request)
+        else:
+            names, label_map = client.edit(request)
     except Exception as error:  # whatever it is, it is counted and told
         return Visit(kind, picture, words, granularity, time.monotonic() - start, error=repr(error))
     seconds = time.monotonic() - start
-    names = tuple(entry["name"] for entry in record["categories"])
-    return Visit(kind, picture, words, granularity, seconds, names, decode_label_map(file)[0])
+    return Visit(kind, picture, words, granularity, seconds, names, label_map)
 
 
 def count_wrong(visits: Sequence[Visit], model: str) -> int:
