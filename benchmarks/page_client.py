@@ -1,0 +1,103 @@
+"""A visitor of the page without a browser: sends the events that a browser sends, and reads the maps."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import uuid
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from gradio_client.utils import apply_diff
+
+from ovseg_demo.ui.request import Request
+
+Answer = tuple[tuple[str, ...], np.ndarray]
+"""Class names, and the label map: int32 (height, width), from −1."""
+
+_PATIENCE = httpx.Timeout(60, read=None)
+
+
+class PageError(RuntimeError):
+    """The page answered with an error, or without a map."""
+
+
+class PageClient:
+    """One visitor; what they do is done one after the other.
+
+    Args:
+        url: of the page.
+    """
+
+    def __init__(self, url: str):
+        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/", timeout=_PATIENCE)
+        events = self._http.get("config").raise_for_status().json()["dependencies"]
+        self._events = {event["api_name"]: event["id"] for event in events}
+        self._visitor = uuid.uuid4().hex
+
+    def look(self, picture: Path, request: Request) -> Answer:
+        """Upload a picture, and submit it with words."""
+        kind = mimetypes.guess_type(picture)[0] or "application/octet-stream"
+        files = {"files": (picture.name, picture.read_bytes(), kind)}
+        (path,) = self._http.post("gradio_api/upload", files=files).raise_for_status().json()
+        file = {"path": path, "orig_name": picture.name, "meta": {"_type": "gradio.FileData"}}
+        return self._ask("look", [None, file, *_values(request)])
+
+    def edit(self, request: Request) -> Answer:
+        """Other words or another granularity for the same picture."""
+        return self._ask("edit", [None, *_values(request)])
+
+    def _ask(self, event: str, values: list[Any]) -> Answer:
+        join = {"data": values, "fn_index": self._events[event], "session_hash": self._visitor}
+        self._http.post("gradio_api/queue/join", json=join).raise_for_status()
+        newest = None
+        for updates in self._updates():
+            newest = updates.get("map") or newest
+        if newest is None:
+            raise PageError("The page's answer has no map.")
+        return _read_map(newest)
+
+    def _updates(self) -> Iterator[dict[str, Any]]:
+        """What the viewer is told, update by update, until the event has ended."""
+        data: list[Any] = []
+        query = {"session_hash": self._visitor}
+        with self._http.stream("GET", "gradio_api/queue/data", params=query) as stream:
+            for line in filter(None, stream.iter_lines()):
+                message = json.loads(line.removeprefix("data:"))
+                if message["msg"] == "close_stream":
+                    return
+                if message["msg"] not in ("process_generating", "process_completed"):
+                    continue
+                if not message["success"]:
+                    raise PageError(message["output"].get("error") or "The page answered with an error.")
+                values = message["output"].get("data", [])
+                is_change = message["msg"] == "process_generating" and data
+                data = [apply_diff(*pair) for pair in zip(data, values, strict=True)] if is_change else values
+                if data:
+                    yield data[0].get("props", {})
+
+
+def _values(request: Request) -> list[Any]:
+    return [
+        request.words,
+        request.generator or None,
+        request.granularity,
+        request.model or None,
+        request.classifier,
+        request.distractors,
+        request.own,
+        request.templates,
+    ]
+
+
+def _read_map(message: dict[str, Any]) -> Answer:
+    packed = message["labels"]
+    values = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), f"<u{packed['bits'] // 8}")
+    labels = values.reshape(packed["height"], packed["width"]).astype(np.int32) - 1
+    entries = sorted(message["classes"], key=lambda entry: entry["index"])
+    return tuple(entry["name"] for entry in entries), labels
