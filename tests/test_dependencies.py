@@ -46,7 +46,7 @@ def test_whatever_is_imported_is_required(folder, requirements):
     """Pytest brings packaging along; PyYAML is needed only with detectron2, which brings it."""
     declared = {canonicalize_name(requirement.name) for requirement in requirements}
     imported = {module for file in (ROOT / folder).rglob("*.py") for module in top_level_imports(file)}
-    foreign = imported - set(sys.stdlib_module_names) - OPTIONAL - {"ovseg_demo", "tests"}
+    foreign = imported - set(sys.stdlib_module_names) - OPTIONAL - {"ovseg_demo", "tests", "benchmarks"}
     distributions = packages_distributions()
     for module in foreign:
         names = {canonicalize_name(name) for name in distributions[module]}

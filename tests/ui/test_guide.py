@@ -2,12 +2,14 @@
 
 import base64
 import threading
+import time
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import ovseg_demo.ui.guide
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export import decode_label_map
 from ovseg_demo.progress import WAITING
@@ -380,6 +382,24 @@ def test_unknown_settings_are_refused_by_name(guide, picture):
 def test_downloads_must_be_allowed(guide):
     with pytest.raises(ModelError, match="ask its operator"):
         list(guide.fetch(Session(), ""))
+
+
+def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch):
+    fetched = []
+
+    def download(spec, progress):
+        progress("Downloading weights.pth", 5_000_000, 20_000_000)
+        time.sleep(0.3)
+        fetched.append(spec.name)
+
+    monkeypatch.setattr(ovseg_demo.ui.guide, "download_model", download)
+    offers = Offers.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
+    guide = Guide(offers, PageSettings(allow_downloads=True), lambda content, name: {})
+    updates = list(guide.fetch(Session(), "ovseg-r101c-vitb16"))
+    assert updates[0]["progress"]["label"] == "Downloading weights.pth 5 / 20 MB"
+    assert updates[0]["progress"]["fraction"] == 0.25
+    assert updates[-1] == {"progress": {}}
+    assert fetched == ["ovseg-r101c-vitb16"]
 
 
 def test_clear_forgets(guide, picture):
