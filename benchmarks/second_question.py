@@ -41,7 +41,6 @@ def main() -> None:
     harness.start(f"A second question; yardstick: {options.points**2} points, {options.crops} crops", options)
 
     case = make_case("vit_b", None, device=options.device)
-    height, width = case.image.shape[:2]
     with tempfile.TemporaryDirectory() as folder:
         steps = published_steps(case, Path(folder), options)
         timings = {name: harness.time_once(step) for name, step in steps.items()}
@@ -52,11 +51,15 @@ def main() -> None:
     rows = [(name, f"{timing.wall:.2f} ({timing.processor:.2f})") for name, timing in timings.items()]
     total = f"{yardstick.wall:.2f} ({yardstick.processor:.2f})"
     harness.print_table(["the published demo's steps", "s (processor)"], [*rows, ("together", total)])
+    compare(yardstick, case.image.shape[:2], options.device)
 
-    proposals = random_proposals(100, (height, width))
+
+def compare(yardstick: harness.Timing, size: tuple[int, int], device: str) -> None:
+    """Print how long ours take on a picture of this size."""
+    proposals = random_proposals(100, size)
     # The image tower's depth does not matter: the regions were read for the first question.
     tensors = random_clip("ViT-L-14", image_layers=1)
-    clip = MaskAdaptedClip.from_tensors(tensors, runtime=Runtime.resolve(options.device))
+    clip = MaskAdaptedClip.from_tensors(tensors, runtime=Runtime.resolve(device))
     segmenter = Segmenter(
         {"sam": SharedNetwork(lambda: GivenProposals(proposals))}, SharedNetwork(lambda: clip)
     )
