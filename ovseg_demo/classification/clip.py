@@ -12,14 +12,14 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from ovseg_demo.classification.duplicates import find_originals
 from ovseg_demo.classification.network import MASK_EMBEDDING, build_clip, check_mask_embedding, fingerprint
+from ovseg_demo.classification.prefix_tree import grow_trees
 from ovseg_demo.classification.prompts import LearnedPrompts
 from ovseg_demo.classification.regions import iterate_regions
 from ovseg_demo.classification.tokenizer import Tokenizer
-from ovseg_demo.classification.towers import encode_embedded, encode_regions
+from ovseg_demo.classification.towers import encode_regions, encode_tree
 from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import ModelError
 from ovseg_demo.progress import ENCODING_NAMES, READING_REGIONS, ProgressCallback, silent
@@ -29,6 +29,8 @@ from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
 # A CPU gains nothing from larger batches, and reports and stops more often with small ones.
 _TOKENS_PER_BATCH = {"cpu": 1024}
 _TOKENS_PER_BATCH_ELSEWHERE = 32_768
+# More share more, but every token is compared with every other: at 512, attention is a tenth of the work.
+_NODES_PER_TREE = 512
 
 
 class MaskAdaptedClip:
@@ -195,27 +197,16 @@ class MaskAdaptedClip:
     def _encode_texts(
         self, texts: Sequence[Sequence[int]], prompts: LearnedPrompts | None, report: Callable[[int], None]
     ) -> Tensor:
-        """Unit-length features (len(texts), D); texts of similar length share a batch, for little padding."""
+        """Unit-length features (len(texts), D); what texts have in common at their beginning is done once."""
         features = torch.empty(len(texts), self._model.visual.output_dim, device=self._device)
+        table = self._model.token_embedding.weight
         done = 0
         report(done)
-        for batch in self._batches_by_length([len(ids) for ids in texts]):
-            ids = torch.tensor([i for index in batch for i in texts[index]], device=self._device)
-            rows = self._model.token_embedding(ids).split([len(texts[index]) for index in batch])
-            if prompts is not None:
-                rows = [prompts.insert(row) for row in rows]
-            ends = torch.tensor([len(row) - 1 for row in rows], device=self._device)
-            encoded = encode_embedded(self._model, pad_sequence(rows, batch_first=True), ends)
-            features[batch] = F.normalize(encoded, dim=-1)
-            done += len(batch)
+        for tree in grow_trees(texts, min(_NODES_PER_TREE, self._tokens_per_batch)):
+            ids, ends = (torch.tensor(part, device=self._device) for part in (tree.ids, tree.ends))
+            embedded = table[ids] if prompts is None else prompts.embed(ids, table)
+            encoded = encode_tree(self._model, embedded, tree.visible().to(self._device), ends)
+            features[tree.texts] = F.normalize(encoded, dim=-1)
+            done += len(tree.texts)
             report(done)
         return features
-
-    def _batches_by_length(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices of all texts, the longest first, in batches of about as many tokens each."""
-        order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
-        start = 0
-        while start < len(order):
-            count = max(1, self._tokens_per_batch // lengths[order[start]])
-            yield order[start : start + count]
-            start += count

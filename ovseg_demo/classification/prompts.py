@@ -48,15 +48,31 @@ class LearnedPrompts:
         return cls(*(prompts.to(device, torch.float32) for prompts in found))
 
     def tokenize(self, name: str, tokenizer: Tokenizer) -> list[int]:
-        """Token ids of the bare class name and a full stop, from start to end.
+        """Token ids of start, prefix, the bare class name, suffix, a full stop and end.
+
+        Prompts have the ids after the vocabulary's: the prefix first, then the suffix.
 
         Raises:
             VocabularyError: with the prompts, they are longer than the context.
         """
         ids = [*tokenizer.encode(name), *tokenizer.encode(".")]
-        return tokenizer.enclose(ids, name, reserved=len(self.prefix) + len(self.suffix))
+        reserved = len(self.prefix) + len(self.suffix)
+        start, *words, full_stop, end = tokenizer.enclose(ids, name, reserved=reserved)
+        after = tokenizer.end + 1
+        prefix, suffix = (
+            range(after, after + len(self.prefix)),
+            range(after + len(self.prefix), after + reserved),
+        )
+        return [start, *prefix, *words, *suffix, full_stop, end]
 
-    def insert(self, embedded: Tensor) -> Tensor:
-        """Insert the prompts into embedded tokens (L, C): start, prefix, name, suffix, full stop, end."""
-        start, name, full_stop_and_end = embedded[:1], embedded[1:-2], embedded[-2:]
-        return torch.cat([start, self.prefix, name, self.suffix, full_stop_and_end])
+    def embed(self, ids: Tensor, table: Tensor) -> Tensor:
+        """Embed token ids (L,) of which some are prompts': (L, C).
+
+        Args:
+            ids: from :meth:`tokenize`.
+            table: of the text tower, float32 (vocabulary, C).
+        """
+        rows = table[ids.clamp(max=len(table) - 1)]
+        is_prompt = ids >= len(table)
+        rows[is_prompt] = torch.cat([self.prefix, self.suffix])[ids[is_prompt] - len(table)]
+        return rows

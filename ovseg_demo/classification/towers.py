@@ -93,6 +93,28 @@ def encode_embedded(model: CLIP, embedded: Tensor, ends: Tensor) -> Tensor:
     return model.ln_final(_update(last, end_token, attended)[:, 0]) @ model.text_projection
 
 
+def encode_tree(model: CLIP, embedded: Tensor, visible: Tensor, ends: Tensor) -> Tensor:
+    """Text features of texts that share their beginnings.
+
+    Args:
+        model: from :func:`ovseg_demo.classification.network.build_clip`.
+        embedded: float32 (M, C), the tree's tokens, without positions.
+        visible: bool (M, M), which tokens each token follows, itself included.
+        ends: int64 (B,), index of each text's end token.
+
+    Returns:
+        float32 (B, E), not normalised.
+    """
+    positions = visible.sum(dim=1) - 1
+    tokens = (embedded + model.positional_embedding[positions])[None]  # (1, M, C)
+    *blocks, last = model.transformer.resblocks
+    for block in blocks:
+        tokens = _update(block, tokens, _attend(block, tokens, attn_mask=visible))
+    end_tokens = tokens[:, ends]
+    attended = _attend(last, end_tokens, context=tokens, attn_mask=visible[ends])
+    return model.ln_final(_update(last, end_tokens, attended)[0]) @ model.text_projection
+
+
 def _attend(block: ResidualAttentionBlock, tokens: Tensor, context: Tensor | None = None, **how) -> Tensor:
     """What ``tokens`` (B, Q, C) draw from ``context`` (B, L, C), or each other; not yet projected."""
     weight, bias, width = block.attn.in_proj_weight, block.attn.in_proj_bias, block.attn.embed_dim
