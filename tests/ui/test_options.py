@@ -40,11 +40,12 @@ def test_in_public_visitors_download_nothing_unless_they_may(argv, environment):
 def test_all_options():
     options = read(
         *("--model", "ovseg-r101c-vitb16", "--generator", "maskformer", "--device", "cpu"),
+        *("--points-per-side", "16"),
         *("--host", "::1", "--port", "8000", "--share", "--auth", "ann:a:b", "--auth", "bob:c"),
         *("--root-path", "/demo", "--preload", "--max-image-size", "1024", "--concurrency", "5", "--mcp"),
     )
     assert (options.model, options.generator, options.preload) == ("ovseg-r101c-vitb16", "maskformer", True)
-    assert options.runtime == {"device": "cpu"}
+    assert options.runtime == {"device": "cpu", "points_per_side": 16}
     server = options.server
     assert (server.host, server.port, server.share, server.root_path) == ("::1", 8000, True, "/demo")
     assert (server.auth, server.mcp) == ((("ann", "a:b"), ("bob", "c")), True)
