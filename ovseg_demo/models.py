@@ -308,12 +308,16 @@ SIMSEG_SETTINGS = MaskFormerSettings(
     ensemble_weights=MappingProxyType({"ade20k-150": 0.5, "ade20k-847": 0.5}),
 )
 STICKER_WORLD_SETTINGS = MaskFormerSettings(
-    min_size=240, max_size=960, mask_threshold=0.5, evaluation_mask_threshold=0.5
+    min_size=320,
+    max_size=1280,
+    mask_threshold=0.4,
+    evaluation_mask_threshold=0.4,
+    ensemble_weights=MappingProxyType({"sticker-world": 0.3}),
 )
 STICKER_WORLD_SAM_SETTINGS = SamSettings(
     long_side=None,
     thresholds=MappingProxyType(
-        {"points_per_side": 16, "pred_iou_thresh": 0.35, "stability_score_thresh": 0.5}
+        {"points_per_side": 16, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.6}
     ),
 )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_demo.cli import INTERRUPTED, SUCCESS, USER_ERROR
-from ovseg_demo.commands.model_arguments import add_model_arguments, load_chosen
+from ovseg_demo.commands.model_arguments import add_model_arguments, chosen, load_chosen
 from ovseg_demo.commands.progress_bar import StageBar
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.evaluation.colours import colour_accuracy
@@ -30,6 +30,7 @@ from ovseg_demo.evaluation.results_page import GENERATORS, Page, read_notes, wri
 from ovseg_demo.evaluation.scores import Scores, accuracy
 from ovseg_demo.evaluation.sticker_world import BASE_NOUNS, NOVEL, STUFF, StickerScenes
 from ovseg_demo.evaluation.tallies import Tally, count_images
+from ovseg_demo.loading import DEFAULT_MODEL
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.sticker_world import BENCHMARK_SEEDS
 from ovseg_demo.vocabulary import Vocabulary
@@ -103,6 +104,8 @@ def find_contenders(given: Mapping[str, Any], runs: Path) -> dict[str, Entry]:
         OvsegError: the model cannot be loaded.
     """
     caches = Caches()
+    if not chosen(given, ("ovseg", "sam", "clip")):  # or a run's CLIP would count as all of the model
+        given = {"model": DEFAULT_MODEL, **given}
     model = load_chosen(given, benchmark=StickerScenes.name, caches=caches)
     entries = {}
     for name, contender in CONTENDERS.items():

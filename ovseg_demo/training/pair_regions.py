@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ovseg_demo.classification.regions import cut_region
+from ovseg_demo.classification.regions import CLIP_MEAN, cut_region
 from ovseg_demo.proposals import tight_boxes
 from ovseg_demo.training.pairs_format import PAIRS_FILE, ImageSource, MaskNounPair, open_source, read_pairs
 from ovseg_demo.training.pixels import to_bytes, vary_tone
@@ -22,6 +23,16 @@ from ovseg_demo.training.records import open_records, shuffled
 _CONTEXT = 0.1  # of a box's side is added around it for an unmasked crop
 
 _HELD_OUT_PART = 20
+
+_VARIED_MASKS = 0.5
+_OUTLINE = 5
+"""Pixels by which an outline moves at most."""
+
+_CUT_OFF = 0.4
+"""Share of a region that is cut off at most."""
+
+BLANK = np.round(255 * np.array(CLIP_MEAN)).astype(np.uint8)
+"""The colour outside a mask, uint8 RGB (3,)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class PairRegion:
 
 
 class PairRegions(Dataset):
-    """An endless stream over the pairs of a folder, in another order and tone at each pass.
+    """An endless stream over the pairs of a folder, in another order, tone and outline at each pass.
 
     Attributes:
         nouns: all nouns of the pairs, sorted.
@@ -69,11 +80,14 @@ class PairRegions(Dataset):
     def __getitem__(self, index: int) -> PairRegion:
         region = self.plain(shuffled(self.seed, index, self.held_out.start))
         rng = np.random.default_rng([self.seed, index])
-        pictures = [region.masked, region.unmasked, region.mask]
+        pictures = [vary_tone(region.masked, rng), vary_tone(region.unmasked, rng), region.mask]
         if rng.random() < 0.5:
             pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
         masked, unmasked, mask = pictures
-        return PairRegion(masked, vary_tone(unmasked, rng), mask, region.noun)
+        if rng.random() < _VARIED_MASKS:
+            masked, mask = vary_mask(masked, unmasked, mask, rng)
+        masked[~mask] = BLANK
+        return PairRegion(masked, unmasked, mask, region.noun)
 
     def plain(self, number: int) -> PairRegion:
         """The region of pair ``number`` as the classifier would see it."""
@@ -132,6 +146,37 @@ def widen(box: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     dx, dy = round(_CONTEXT * (x1 - x0)), round(_CONTEXT * (y1 - y0))
     height, width = image_size
     return np.array([max(0, x0 - dx), max(0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)])
+
+
+def vary_mask(
+    masked: np.ndarray, unmasked: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make a mask worse, as proposals are: an outline further out or in, or a side cut off.
+
+    Args:
+        masked: uint8 RGB (S, S, 3), the region.
+        unmasked: uint8 RGB (S, S, 3), the same with its surroundings, from which an outline gains pixels.
+        mask: bool (S, S).
+        rng: of chance.
+
+    Returns:
+        The new region, whose colours outside the mask mean nothing, and the new mask.
+    """
+    size = len(mask)
+    reach = int(rng.integers(1, _OUTLINE + 1))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    change = cv2.dilate if rng.random() < 0.6 else cv2.erode
+    varied = change(mask.astype(np.uint8), kernel).astype(bool)
+    if rng.random() < 0.4:
+        kept = round(size * (1 - rng.uniform(0, _CUT_OFF)))
+        varied = np.rot90(varied, turns := int(rng.integers(4))).copy()
+        varied[kept:] = False
+        varied = np.rot90(varied, -turns)
+    if 2 * varied.sum() < mask.sum():
+        return masked, mask
+    margin = round(size * _CONTEXT / (1 + 2 * _CONTEXT))  # the surroundings that `unmasked` shows besides
+    around = cv2.resize(unmasked[margin : size - margin, margin : size - margin], (size, size))
+    return np.where((varied & ~mask)[..., None], around, masked), varied
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,6 @@
 """The page of results, from figures and from models."""
 
+import shutil
 from dataclasses import dataclass
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ovseg_demo.evaluation import results
 from ovseg_demo.evaluation.results_page import GOALS, Page, read_notes, write_page
 from ovseg_demo.evaluation.sticker_world import StickerScenes
+from ovseg_demo.models import CATALOGUE
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 
 TITLES = {name: contender.title for name, contender in results.CONTENDERS.items()}
@@ -113,3 +115,12 @@ def test_a_model_that_is_not_there_is_one_sentence(tmp_path, capsys):
     assert results.main(["--model", "no-such", "--out", str(tmp_path / "results.md")]) == 2
     assert capsys.readouterr().err.startswith('error: There is no model "no-such"')
     assert not (tmp_path / "results.md").exists()
+
+
+def test_runs_are_compared_with_the_bundled_model_unless_files_are_given(tmp_path):
+    (tmp_path / "mask-prompts-only").mkdir()
+    bundled = CATALOGUE["sticker-world"].path("ovseg")
+    shutil.copy(bundled, tmp_path / "mask-prompts-only" / "weights.pt")
+    entries = results.find_contenders({}, tmp_path)
+    assert set(entries) == {"un-adapted", "fine-tuned", "shipped", "prompts"}
+    assert entries["prompts"].segmenter.generators == entries["shipped"].segmenter.generators
