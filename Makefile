@@ -8,18 +8,22 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format results screenshots benchmarks
+.PHONY: help demo examples test lint format results screenshots benchmarks
 
 help:
-	@echo "make demo    segment the example pictures into out/ (others: PICTURES=… WORDS=\"a, b\")"
-	@echo "make test    run the tests"
-	@echo "make lint    check style and formatting"
-	@echo "make format  put style and formatting right, as far as that can be done by itself"
-	@echo "make results measure the bundled model and write docs/results.md"
+	@echo "make demo      open the page (OPTIONS=\"--preload --port 8000\"; all: OPTIONS=--help)"
+	@echo "make examples  segment the example pictures into out/ (others: PICTURES=… WORDS=\"a, b\")"
+	@echo "make test      run the tests"
+	@echo "make lint      check style and formatting"
+	@echo "make format    put style and formatting right, as far as that can be done by itself"
+	@echo "make results   measure the bundled model and write docs/results.md"
 	@echo "make benchmarks measure all speeds of docs/performance.md; about 25 minutes"
 	@echo "make screenshots take the pictures of the page in docs/images (needs chromium)"
 
 demo: $(READY)
+	$(PY) app.py $(OPTIONS)
+
+examples: $(READY)
 	$(PY) -m ovseg_demo segment $(PICTURES) --classes "$(WORDS)" --output out
 
 test: $(READY)
