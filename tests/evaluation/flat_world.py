@@ -38,6 +38,9 @@ class ColourClip:
         self.fingerprint = str(mistakes)
         self._mistakes = mistakes or {}
 
+    def text_key(self, templates):
+        return f"{self.fingerprint} {templates}"
+
     def embed_names(self, names, templates, *, progress=None):
         return np.array([np.eye(len(NAMES))[NAMES.index(name)] for name in names], np.float32)
 
