@@ -372,15 +372,6 @@ def test_clear_begins_anew(open_page):
     assert legend(page)
 
 
-def test_the_picture_can_be_taken_away_and_the_words_stay(open_page):
-    page = open_page()
-    choose(page, "Stripes")
-    page.locator("#picture button[aria-label='Remove Image']").click()
-    page.locator(".empty").wait_for()
-    wait_for_words(page, "blue, red")
-    assert page.locator(".toast-body").count() == 0
-
-
 def test_files_over_the_limit_are_refused(open_page, tmp_path):
     page = open_page()
     large = tmp_path / "large.png"
