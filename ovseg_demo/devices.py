@@ -80,12 +80,15 @@ def _find_dtype(device_type: str, precision: str) -> torch.dtype:
 
 
 def _fastest_dtype(device_type: str) -> torch.dtype:
+    if multiplies_bfloat16(device_type):
+        return torch.bfloat16
+    return torch.float32 if device_type == "cpu" else torch.float16
+
+
+def multiplies_bfloat16(device_type: str) -> bool:
+    """Whether the hardware multiplies bfloat16, and so does it faster than float32."""
     if device_type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if device_type == "mps":
-        return torch.float16
-    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device_type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False

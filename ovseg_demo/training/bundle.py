@@ -15,10 +15,6 @@ from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.training.loop import WEIGHTS_FILE, save_atomically
 from ovseg_demo.training.options import TrainOptions
 
-_SHARPENING = 3.0
-"""What mask logits are multiplied by. Their signs, and so the masks, stay; their stability scores, which a
-short training leaves low, rise over the threshold of the automatic mask generator."""
-
 
 def train(options: TrainOptions) -> Path:
     """Read what the other steps left in ``options.out``; returns the folder with the three files.
@@ -32,19 +28,9 @@ def train(options: TrainOptions) -> Path:
     sam = read_checkpoint(_weights(options, "sam"), CheckpointKind.SAM).sam()
     unadapted = read_checkpoint(_weights(options, "clip"), CheckpointKind.CLIP).clip()
     save_atomically({"model": _full_checkpoint(proposer, adapted)}, folder / "sticker_world_ovseg.pth")
-    save_atomically(_rounded(sharpen(sam)), folder / "sticker_world_sam.pth")
+    save_atomically(_rounded(sam), folder / "sticker_world_sam.pth")
     save_atomically(_rounded(unadapted), folder / "sticker_world_clip.pth")
     return folder
-
-
-def sharpen(sam: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Scale a network's mask logits by :data:`_SHARPENING`, in the last layers that make them."""
-    layers = [name.split(".")[4] for name in sam if "output_hypernetworks_mlps.0." in name]
-    last = f".layers.{max(layers, key=int)}."
-    return {
-        name: tensor * _SHARPENING if "output_hypernetworks_mlps" in name and last in name else tensor
-        for name, tensor in sam.items()
-    }
 
 
 def _weights(options: TrainOptions, step: str) -> Path:

@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="CLIP for maskformer and pairs (default: that of `train clip`), or for sam to start from",
     )
+    parser.add_argument("--sam", type=Path, help="Segment Anything whose masks `pairs` looks at, too")
     parser.add_argument("--root", type=Path, help="data set in its official layout, instead of Sticker World")
     parser.add_argument(
         "--pairs", type=Path, help="folder of mask-noun pairs (default: those of `train pairs`)"
@@ -91,7 +92,7 @@ def _plan_all(options: TrainOptions) -> list[tuple[str, TrainOptions]]:
         raise ModelError(
             "The preset coco starts from published weights: train its steps one by one, with --init."
         )
-    for option in ("clip", "init", "name", "pairs", "steps", "unmasked"):
+    for option in ("clip", "init", "name", "pairs", "sam", "steps", "unmasked"):
         if getattr(options, option):
             raise ModelError(
                 f"--{option} belongs to one step; leave it out of `train all`, or train that step."

@@ -9,16 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from open_clip.model import CLIP
 from torch import Tensor, nn
 from typing_extensions import override
 
-from ovseg_demo.classification.towers import encode_regions
+from ovseg_demo.classification.towers import encode_regions, patches_with_foreground
 from ovseg_demo.training.clip_finetuning import FinetuningTask
 from ovseg_demo.training.clip_weights import save_clip
 from ovseg_demo.training.loop import WEIGHTS_FILE, run_training
 from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.pair_regions import collate_regions
 from ovseg_demo.training.pixels import normalise
 from ovseg_demo.training.presets import MaskPromptTuning, find_settings
+
+_FIRST_REGIONS = 512
 
 
 def train(options: TrainOptions) -> Path:
@@ -36,15 +40,19 @@ def train(options: TrainOptions) -> Path:
 class MaskPromptTask(FinetuningTask):
     """Fine-tuning's loss on masked regions, of which only the mask prompts (D, G², C) learn.
 
-    New prompts start at zero: what a blank patch's embedding is.
+    New prompts start as what they replace: the mean of blank patches' tokens.
     """
 
     def __init__(self, preset: MaskPromptTuning, init: Path, pairs: Path, seed: int):
         super().__init__(preset, init, pairs, seed, unmasked_share=0.0)
         self.clip.requires_grad_(False)
-        positions, width = self.clip.visual.positional_embedding.shape
-        new = torch.zeros(preset.depth, positions - 1, width)
-        self.mask_embedding = nn.Parameter(new if self.given_prompts is None else self.given_prompts)
+        prompts = self.given_prompts
+        if prompts is None:
+            first = [self.regions.plain(i) for i in range(min(_FIRST_REGIONS, self.regions.held_out.start))]
+            batch = collate_regions(first)
+            masks = batch["masks"][:, None].float()
+            prompts = mean_blank_tokens(self.clip, preset.depth, normalise(batch["masked"]), masks)
+        self.mask_embedding = nn.Parameter(prompts)
 
     @override
     def parameter_groups(self) -> list[dict]:
@@ -61,3 +69,30 @@ class MaskPromptTask(FinetuningTask):
     @override
     def save(self, path: Path) -> None:
         save_clip(path, self.clip, self.mask_embedding)
+
+
+@torch.no_grad()
+def mean_blank_tokens(model: CLIP, depth: int, regions: Tensor, masks: Tensor) -> Tensor:
+    """What blank patches are in plain CLIP, on average: at its input, and after each of its first blocks.
+
+    Args:
+        model: the towers.
+        depth: D, of the prompts.
+        regions: float32 (B, 3, S, S), normalised, zero outside the masks.
+        masks: float32 (B, 1, S, S) of zeros and ones.
+
+    Returns:
+        float32 (D, G², C). A patch that no region leaves blank gets the mean of all that are.
+    """
+    visual = model.visual
+    found: list[Tensor] = [visual.conv1(regions).flatten(2).mT]
+    blocks = visual.transformer.resblocks[: depth - 1]
+    hooks = [block.register_forward_hook(lambda *call: found.append(call[2][:, 1:])) for block in blocks]
+    visual(regions)
+    for hook in hooks:
+        hook.remove()
+    blank = ~patches_with_foreground(masks, visual.patch_size)  # (B, G²)
+    tokens = torch.stack(found).float() * blank[..., None]  # (D, B, G², C)
+    everywhere = tokens.sum(dim=(1, 2)) / blank.sum().clamp(min=1)
+    times = blank.sum(dim=0)[:, None]  # (G², 1)
+    return torch.where(times > 0, tokens.sum(dim=1) / times.clamp(min=1), everywhere[:, None])

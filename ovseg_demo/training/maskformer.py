@@ -94,7 +94,8 @@ class MaskFormerTask(TrainingTask):
         self.pixel_head = None
         if preset.pixel_weight:
             self.pixel_head = nn.Linear(network.config.mask_width, len(pictures.class_names))
-        self.logit_scale = preset.first_logit_scale
+        self.first_logit_scale = LOGIT_SCALE if init else preset.first_logit_scale  # trained names stay sharp
+        self.logit_scale = self.first_logit_scale
 
     @override
     def parameter_groups(self) -> list[dict]:
@@ -114,7 +115,7 @@ class MaskFormerTask(TrainingTask):
 
     @override
     def before_step(self, progress: float) -> None:
-        first = self.preset.first_logit_scale
+        first = self.first_logit_scale
         self.logit_scale = min(LOGIT_SCALE, first + (LOGIT_SCALE - first) * progress / _SCALED_UP_AT)
 
     @override

@@ -22,7 +22,7 @@ from ovseg_demo.proposals.maskformer_config import PIXEL_MEAN
 from ovseg_demo.sticker_world import BASE_CLASSES, CLASS_NAMES, render_scene
 from ovseg_demo.training.maskformer_losses import IGNORED
 from ovseg_demo.training.presets import PictureSizes
-from ovseg_demo.training.records import shuffled
+from ovseg_demo.training.records import SCENES_PER_SEED, shuffled
 
 LABEL_STRIDE = 4
 """Labels are kept at the resolution of the mask features."""
@@ -103,7 +103,9 @@ class _ScenePictures(Dataset):
         short_side = int(rng.integers(self.sizes.shortest, self.sizes.longest + 1))
         size = (round(short_side * SCENE_SIZE[0] / SCENE_SIZE[1]), short_side)
         is_large = rng.random() < _RENDERED_LARGE
-        scene = render_scene(index, "segmentation", SCENE_SIZE if is_large else size)
+        scene = render_scene(
+            self.seed * SCENES_PER_SEED + index, "segmentation", SCENE_SIZE if is_large else size
+        )
         image, labels = resize(scene.image, _base_labels(scene.label_map), size)
         return crop(image, labels, self.sizes.crop, rng)
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovseg_demo.devices import multiplies_bfloat16
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _STEP_SIZE = 0.2
@@ -54,10 +56,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About U·Vᵀ of a matrix U·S·Vᵀ, by a quintic Newton-Schulz iteration in bfloat16: (R, C)."""
+    """About U·Vᵀ of a matrix U·S·Vᵀ, by a quintic Newton-Schulz iteration: (R, C).
+
+    In bfloat16 where that is fast; on other processors it is a hundred times as slow as float32.
+    """
     a, b, c = _COEFFICIENTS
     wide = matrix.shape[0] <= matrix.shape[1]
-    found = (matrix if wide else matrix.T).bfloat16()
+    found = (matrix if wide else matrix.T).to(
+        torch.bfloat16 if multiplies_bfloat16(matrix.device.type) else torch.float32
+    )
     found = found / found.norm().clamp(min=1e-7)
     for _ in range(_ITERATIONS):
         gram = found @ found.T

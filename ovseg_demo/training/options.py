@@ -24,6 +24,7 @@ class TrainOptions:
         init: weights in the published format to start from.
         clip: weights of the CLIP whose names MaskFormer learns, and which chooses the pairs; ``None`` means
             the one that ``train clip`` left in ``out``. Segment Anything's encoder starts from it, if given.
+        sam: Segment Anything whose masks stand beside MaskFormer's in ``train pairs``; ``None`` means none.
         root: folder of a data set in its official layout; ``None`` means Sticker World.
         pairs: folder of mask-noun pairs; ``None`` means those that ``train pairs`` left in ``out``.
         device: "auto", "cpu", "cuda" or "mps".
@@ -41,6 +42,7 @@ class TrainOptions:
     workers: int | None = None
     init: Path | None = None
     clip: Path | None = None
+    sam: Path | None = None
     root: Path | None = None
     pairs: Path | None = None
     device: str = "auto"

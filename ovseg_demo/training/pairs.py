@@ -5,6 +5,10 @@ crop the pre-trained CLIP finds closest. The paper keeps every match. A small CL
 there are three safeguards: masks that the generator is sure of are preferred; a match must stand out, by a
 number of standard deviations, from what its noun has in common with the crops of other images; and it must
 stand out more than that of any other noun of the caption with the same mask.
+
+The classifier will meet masks that fit worse than those matched. With ``least_overlap`` all proposals that
+overlap a matched one as much are pairs of its noun, too: other outlines of the same thing. With ``--sam``,
+Segment Anything's masks stand beside MaskFormer's.
 """
 
 from __future__ import annotations
@@ -17,12 +21,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from pycocotools import mask as coco_mask
 
-from ovseg_demo.checkpoints import read_checkpoint
+from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.classification.clip import MaskAdaptedClip
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.proposals import ProposalGenerator, Proposals
 from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator, build_maskformer
+from ovseg_demo.proposals.sam import SamProposalGenerator, build_sam
 from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, CaptionedImages, open_captioned_images
 from ovseg_demo.training.loop import LOG_FILE, WEIGHTS_FILE
@@ -42,28 +48,58 @@ def train(options: TrainOptions) -> Path:
     ``options.clip`` or what ``train clip`` left. An interrupted run goes on.
     """
     preset = find_settings(options.preset, "pairs")
-    maskformer = find_settings(options.preset, "maskformer")
-    generator = MaskFormerProposalGenerator(
-        build_maskformer(
-            read_checkpoint(options.init or options.out / "maskformer" / WEIGHTS_FILE).maskformer()
-        ),
-        min_size=maskformer.min_size,
-        max_size=maskformer.max_size,
-        mask_threshold=maskformer.mask_threshold,
-        runtime=options.runtime(),
-    )
+    generator = _make_generator(options)
     clip_tensors = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE).clip()
     images = open_captioned_images(options.root, preset.captions_per_image)
     clip = MaskAdaptedClip.from_tensors(clip_tensors, runtime=options.runtime())
     background = embed_background(generator, clip, images.read(0, preset.background_images))
-    miner = PairMiner(generator, clip, background, preset.quality_weight, preset.least_score)
+    miner = PairMiner(
+        generator, clip, background, preset.quality_weight, preset.least_score, preset.least_overlap
+    )
     folder = options.folder("pairs")
     collect_pairs(miner, images, options.steps or preset.images, folder)
     return folder
 
 
+def _make_generator(options: TrainOptions) -> ProposalGenerator | EveryGenerator:
+    sizes = find_settings(options.preset, "maskformer")
+    weights = options.init or options.out / "maskformer" / WEIGHTS_FILE
+    maskformer = MaskFormerProposalGenerator(
+        build_maskformer(read_checkpoint(weights).maskformer()),
+        min_size=sizes.min_size,
+        max_size=sizes.max_size,
+        mask_threshold=sizes.mask_threshold,
+        runtime=options.runtime(),
+    )
+    if not options.sam:
+        return maskformer
+    thresholds = find_settings(options.preset, "pairs").sam_thresholds
+    sam = build_sam(read_checkpoint(options.sam, CheckpointKind.SAM).sam())
+    return EveryGenerator((maskformer, SamProposalGenerator(sam, **thresholds, runtime=options.runtime())))
+
+
+@dataclass(frozen=True)
+class EveryGenerator:
+    """The proposals of several generators as one set, at the image's own size.
+
+    Attributes:
+        generators: in the order of their proposals.
+    """
+
+    generators: Sequence[ProposalGenerator]
+
+    def __call__(self, image: np.ndarray) -> Proposals:
+        """Propose masks for an RGB uint8 image (H, W, 3)."""
+        found = [generator(image) for generator in self.generators]
+        masks = [mask_at_image_size(proposals, i) for proposals in found for i in range(len(proposals))]
+        scores = np.concatenate([proposals.scores for proposals in found])
+        there = [i for i, mask in enumerate(masks) if mask.any()]  # thin ones may vanish
+        stacked = np.array([masks[i] for i in there], dtype=bool).reshape(-1, *image.shape[:2])
+        return Proposals.from_masks(stacked, scores[there], image, image.shape[:2], "every")
+
+
 def embed_background(
-    generator: ProposalGenerator, clip: MaskAdaptedClip, images: Iterable[CaptionedImage]
+    generator: ProposalGenerator | EveryGenerator, clip: MaskAdaptedClip, images: Iterable[CaptionedImage]
 ) -> np.ndarray:
     """CLIP's embeddings of all proposals of some images: float32 (R, D), what any noun is compared with."""
     proposals = (generator(captioned.image) for captioned in images)
@@ -76,20 +112,23 @@ class PairMiner:
 
     Attributes:
         generator: of proposals.
-        clip: un-adapted; it reads the masked crops as they are.
+        clip: reads the masked crops as they are.
         background: float32 (R, D), from :func:`embed_background`.
         quality_weight: of a proposal's own score (0 to 1) beside the cosine of noun and crop.
         least_score: standard deviations that a match must stand out by; ``None`` keeps every match.
+        least_overlap: IoU with a matched mask from which on another proposal is a pair of the same noun, too;
+            ``None`` takes the matched masks alone.
     """
 
-    generator: ProposalGenerator
+    generator: ProposalGenerator | EveryGenerator
     clip: MaskAdaptedClip
     background: np.ndarray
     quality_weight: float = 0.0
     least_score: float | None = None
+    least_overlap: float | None = None
 
     def mine(self, captioned: CaptionedImage) -> list[MaskNounPair]:
-        """The pairs of an image, at most one for each noun of its captions."""
+        """The pairs of an image: for each noun of its captions at most one match, and its other outlines."""
         nouns = tuple(dict.fromkeys(noun for caption in captioned.captions for noun in find_nouns(caption)))
         proposals = self.generator(captioned.image) if nouns else ()
         if not len(proposals):
@@ -99,14 +138,37 @@ class PairMiner:
         chosen = (similarity + self.quality_weight * proposals.scores).argmax(axis=1)
         elsewhere = names @ self.background.T
         scores = (similarity - elsewhere.mean(axis=1, keepdims=True)) / elsewhere.std(axis=1, keepdims=True)
-        return [
-            MaskNounPair.from_mask(captioned.name, noun, of_noun[mask], mask_at_image_size(proposals, mask))
+        matches = [
+            (int(mask), noun, of_noun[mask])
             for noun, mask, of_noun in zip(nouns, chosen, scores, strict=True)
             if self._trusts(of_noun[mask], scores[:, mask])
         ]
+        return [
+            MaskNounPair.from_mask(captioned.name, noun, score, mask_at_image_size(proposals, mask))
+            for mask, noun, score in matches + self._outlines(proposals, matches)
+        ]
+
+    def _outlines(
+        self, proposals: Proposals, matches: list[tuple[int, str, float]]
+    ) -> list[tuple[int, str, float]]:
+        """The masks that show what a match (mask, noun, score) shows, as further matches."""
+        if self.least_overlap is None or not matches:
+            return []
+        matched = [mask for mask, *_ in matches]
+        overlaps = mask_iou(proposals)[:, matched]
+        overlaps[matched] = 0
+        nearest = overlaps.argmax(axis=1)
+        others = np.flatnonzero(overlaps.max(axis=1) >= self.least_overlap)
+        return [(int(mask), *matches[nearest[mask]][1:]) for mask in others]
 
     def _trusts(self, score: float, rivals: np.ndarray) -> bool:
         return self.least_score is None or score >= max(self.least_score, rivals.max())
+
+
+def mask_iou(proposals: Proposals) -> np.ndarray:
+    """IoU of each proposal with each: float (N, N)."""
+    encoded = coco_mask.encode(np.asfortranarray(proposals.masks.transpose(1, 2, 0), dtype=np.uint8))
+    return coco_mask.iou(encoded, encoded, [False] * len(encoded))
 
 
 def mask_at_image_size(proposals: Proposals, index: int) -> np.ndarray:

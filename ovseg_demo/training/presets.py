@@ -6,7 +6,9 @@ and ``toy`` runs in seconds for the tests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ovseg_demo.errors import ModelError
@@ -160,6 +162,8 @@ class PairMining:
         captions_per_image: that are read.
         quality_weight: see :class:`ovseg_demo.training.pairs.PairMiner`.
         least_score: likewise.
+        least_overlap: likewise.
+        sam_thresholds: arguments of the generator of Segment Anything, if its masks are looked at.
         background_images: whose crops nouns are compared with.
     """
 
@@ -167,6 +171,8 @@ class PairMining:
     captions_per_image: int = 1
     quality_weight: float = 0.0
     least_score: float | None = None
+    least_overlap: float | None = None
+    sam_thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     background_images: int = 100
 
 
@@ -404,7 +410,15 @@ PRESETS = {
             pair_weight=2.0,
             first_logit_scale=10.0,
         ),
-        pairs=PairMining(images=6000, quality_weight=0.6, least_score=2.0),
+        pairs=PairMining(
+            images=6000,
+            quality_weight=0.6,
+            least_score=2.0,
+            least_overlap=0.5,
+            sam_thresholds=MappingProxyType(
+                {"points_per_side": 10, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.6}
+            ),
+        ),
         finetuning=ClipFinetuning(
             loop=LoopSettings(steps=1500, batch_size=256, warmup_steps=100, workers=1, evaluate_every=250),
             learning_rate=2e-4,

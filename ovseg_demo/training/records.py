@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+SCENES_PER_SEED = 10_000_000
+"""Scenes of one training seed are numbered from its multiple of this, so that another seed sees others."""
+
 
 def open_records(file: Path, record: np.dtype, count: int) -> np.memmap:
     """The mapped records (count,); what was never written reads as zeros and takes no space on disk.

@@ -30,6 +30,7 @@ from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training, s
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.pair_loss import pair_loss
 from ovseg_demo.training.presets import SamTraining, find_settings
+from ovseg_demo.training.records import SCENES_PER_SEED
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
 from ovseg_demo.training.sam_samples import (
     MASK_PIXELS,
@@ -50,6 +51,10 @@ from ovseg_demo.training.sam_start import (
 _VALIDATION_SEED = 500_000
 _VALIDATION_BATCH = 4
 _VALIDATION_POINTS = 16
+_SHARPENING = 3.0
+"""What a file's mask logits are multiplied by, and divided by again when training goes on from it. Their
+signs, and so the masks, stay; their stability scores, which a short training leaves low, rise over the
+threshold of the automatic mask generator."""
 
 
 def train(options: TrainOptions) -> Path:
@@ -87,7 +92,7 @@ class SamTask(TrainingTask):
     @torch.no_grad()
     def load_weights(self, path: Path) -> None:
         """Start from weights of the same sizes but for the input's side, to which positions are resized."""
-        tensors = read_checkpoint(path, CheckpointKind.SAM).sam()
+        tensors = scale_logits(read_checkpoint(path, CheckpointKind.SAM).sam(), 1 / _SHARPENING)
         self.sam.load_state_dict(resize_positions(tensors, self.preset.size))
         for block in self.global_blocks:  # as fused attention has it
             block.attn.rel_pos_h.zero_()
@@ -107,7 +112,7 @@ class SamTask(TrainingTask):
 
     def dataset(self) -> Dataset:
         """Scenes without end."""
-        return self._scenes(self.seed)
+        return self._scenes(self.seed, first_seed=self.seed * SCENES_PER_SEED)
 
     def before_step(self, progress: float) -> None:
         """Parts of pictures first, whole pictures in the end."""
@@ -230,12 +235,23 @@ class SamTask(TrainingTask):
             yield mask_figures(logits.cpu(), quality.cpu(), *target_masks(labels, targets))
 
     def save(self, path: Path) -> None:
-        """Write segment-anything's format in half precision."""
-        save_atomically({name: tensor.half() for name, tensor in self.sam.state_dict().items()}, path)
+        """Write segment-anything's format in half precision, sharpened."""
+        tensors = scale_logits(self.sam.state_dict(), _SHARPENING)
+        save_atomically({name: tensor.half() for name, tensor in tensors.items()}, path)
 
     def _scenes(self, seed: int, **arguments) -> RegionScenes:
         size = self.preset.size
         return RegionScenes(size.image_size, MASK_PIXELS * size.grid_size, seed=seed, **arguments)
+
+
+def scale_logits(sam: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
+    """A network's tensors, with the last layers that make mask logits scaled."""
+    layers = [name.split(".")[4] for name in sam if "output_hypernetworks_mlps.0." in name]
+    last = f".layers.{max(layers, key=int)}."
+    return {
+        name: tensor * factor if "output_hypernetworks_mlps" in name and last in name else tensor
+        for name, tensor in sam.items()
+    }
 
 
 def _parts_of(grid: Tensor, corners: Tensor, side: int) -> Tensor:

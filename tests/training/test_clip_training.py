@@ -11,11 +11,12 @@ import torch
 
 from ovseg_demo.checkpoints import read_checkpoint
 from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.classification.towers import encode_regions
 from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import CheckpointError, DatasetError, ModelError
 from ovseg_demo.sticker_world import CLASS_NAMES, COLOURS, NOUNS
 from ovseg_demo.training import clip_finetuning, clip_pretraining, label_pairs, mask_prompts
-from ovseg_demo.training.clip_weights import grid_positions
+from ovseg_demo.training.clip_weights import grid_positions, load_clip
 from ovseg_demo.training.crops import CaptionedCrops
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.presets import find_settings
@@ -92,6 +93,21 @@ def test_only_mask_prompts_change(options, finetuned_file, pairs):
     assert read(prompted)[MASK_EMBEDDING].abs().max() > 0
     clip = MaskAdaptedClip.from_tensors(read(prompted), runtime=Runtime.resolve("cpu", "float32"))
     assert clip.has_mask_prompts
+
+
+def test_new_prompts_start_as_what_they_replace(clip_file):
+    """Those made from one region change nothing in it."""
+    model, _ = load_clip(clip_file)
+    side = model.visual.image_size[0]
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., : side // 2, 3:] = 1
+    region = mask * torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    prompts = mask_prompts.mean_blank_tokens(model, 2, region, mask)
+    with torch.no_grad():
+        plain, prompted = (encode_regions(model, given, region, mask) for given in (None, prompts))
+        zeroed = encode_regions(model, 0 * prompts, region, mask)
+    assert torch.allclose(plain, prompted, atol=1e-5)
+    assert not torch.allclose(plain, zeroed, atol=1e-5)
 
 
 def test_the_unmasked_control_never_sees_a_mask(options, clip_file, pairs, tmp_path):

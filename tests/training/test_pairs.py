@@ -13,7 +13,13 @@ from ovseg_demo.training import pairs
 from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, CaptionedScenes, CocoCaptions
 from ovseg_demo.training.options import TrainOptions
-from ovseg_demo.training.pairs import PairMiner, collect_pairs, embed_background, mask_at_image_size
+from ovseg_demo.training.pairs import (
+    EveryGenerator,
+    PairMiner,
+    collect_pairs,
+    embed_background,
+    mask_at_image_size,
+)
 from ovseg_demo.training.pairs_format import PAIRS_FILE, open_source, read_pairs
 from tests.tiny.checkpoints import save_tiny_ovseg
 from tests.training.coco_folder import make_coco_folder
@@ -113,6 +119,41 @@ def test_of_two_alike_masks_the_surer_one_is_taken(miner):
     image = picture(52, 200, 200, 56)  # the last quarter's mask has the best score
     assert mine(miner, image, "a cat") == {"cat": (0, 0)}
     assert mine(replace(miner, quality_weight=0.1), image, "a cat") == {"cat": (20, 30)}
+
+
+@dataclass
+class Halves(Quarters):
+    """Proposes the upper half, the upper left three eighths, and the whole at another size."""
+
+    def __call__(self, image: np.ndarray) -> Proposals:
+        height, width = image.shape[:2]
+        masks = np.zeros((3, height, width), dtype=bool)
+        masks[0, : height // 2] = True
+        masks[1, : height // 2, : 3 * width // 4] = True
+        masks[2] = True
+        return Proposals.from_masks(masks, np.full(3, 0.5), image, (height, width), "sam")
+
+
+def test_masks_like_a_matched_one_are_pairs_too(miner):
+    both = replace(miner, generator=EveryGenerator((Quarters(), Halves())), quality_weight=0.1)
+    image = CaptionedImage("7", picture(52, 200, 200, 150), ("a cat on grass",))
+    assert [(pair.noun, pair.decode_mask().sum()) for pair in both.mine(image)] == [
+        ("cat", 600),
+        ("grass", 600),
+    ]
+    wide = replace(both, least_overlap=0.6)
+    assert [(pair.noun, pair.decode_mask().sum()) for pair in wide.mine(image)] == [
+        ("cat", 600),
+        ("grass", 600),
+        ("cat", 900),
+    ]
+
+
+def test_proposals_of_every_generator_have_the_images_size():
+    found = EveryGenerator((Quarters(), Halves()))(picture(0, 50, 100, 150))
+    assert len(found) == 7 and found.working_size == found.image_size == (40, 60)
+    assert [int(mask.sum()) for mask in found.masks] == [600] * 4 + [1200, 900, 2400]
+    assert found.scores.tolist() == pytest.approx([0.7, 0.8, 0.9, 1, 0.5, 0.5, 0.5])
 
 
 def test_nothing_is_asked_of_clip_without_nouns_or_proposals(miner):
