@@ -28,7 +28,8 @@ def connect(demo: gr.Blocks, parts: Parts, steps: Steps, settings: PageSettings)
     asked = [session, parts.picture, *parts.request]
 
     gr.on([parts.submit.click, parts.words.submit], steps.look, asked, shown, **long)
-    choices = [parts.picture.input, parts.generator.input, parts.classifier.input, parts.model.input]
+    # Not the picture's `input`, which comes with clearing, too, and may still bring the picture along.
+    choices = [parts.picture.upload, parts.generator.input, parts.classifier.input, parts.model.input]
     gr.on(choices, steps.look_again, asked, shown, **long)
     parts.gallery.choose(steps.fill_in, parts.request, [parts.picture, *parts.request], **instant).success(
         steps.look, asked, shown, **long

@@ -20,6 +20,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--use-fake-device-for-media-stream",  # a camera that shows a moving test picture …
+    "--use-fake-ui-for-media-stream",  # … and a visitor who lets the page use it
 ]
 
 PATIENCE = 60_000

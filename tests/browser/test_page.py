@@ -113,6 +113,16 @@ def test_an_example_is_one_click(open_page):
     assert page.locator(".names span").count() == 4
 
 
+def test_a_picture_from_the_camera_is_looked_at(open_page):
+    page = open_page()
+    page.locator("#picture button[aria-label='Capture from camera']").click()
+    page.locator("#picture").get_by_text("Click to Access Webcam").click()
+    page.locator("#picture button[aria-label='capture photo']").click()
+    page.locator(".viewer:not([data-state=empty]) .work").wait_for()
+    page.locator(".cancel").click()  # the world of flat colours takes its time for a camera's many
+    page.locator(".work").wait_for(state="hidden")
+
+
 def test_own_picture_own_words_enter(open_page, pictures):
     page = open_page()
     page.locator(WORDS).fill("white, blue")
@@ -370,6 +380,15 @@ def test_clear_begins_anew(open_page):
     assert page.locator(".chips .chip").count() == 0
     choose(page, "Stripes")
     assert legend(page)
+
+
+def test_the_picture_can_be_taken_away_and_the_words_stay(open_page):
+    page = open_page()
+    choose(page, "Stripes")
+    page.locator("#picture button[aria-label='Remove Image']").click()
+    page.locator(".empty").wait_for()
+    wait_for_words(page, "blue, red")
+    assert page.locator(".toast-body").count() == 0
 
 
 def test_files_over_the_limit_are_refused(open_page, tmp_path):
