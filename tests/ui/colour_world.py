@@ -22,6 +22,9 @@ SLOW_COLOUR = (250, 0, 250)
 """A picture whose first pixel has this colour takes :data:`SLOW_STEPS` steps of :data:`SLOW_STEP` seconds."""
 SLOW_STEPS, SLOW_STEP = 200, 0.05
 
+MOST_COLOURS, MOST_REGIONS = 12, 40
+"""Rarer colours, and a colour's smaller regions, make no masks: a camera's picture has thousands."""
+
 SKY, MEADOW, HOUSE, SUN = (135, 206, 235), (0, 128, 0), (255, 0, 0), (255, 255, 0)
 
 
@@ -71,15 +74,18 @@ class _Generator:
         for step in range(steps + 1):
             progress(PROPOSING, step, steps)
             time.sleep(SLOW_STEP if is_slow else 0)
-        colours = np.unique(image.reshape(-1, 3), axis=0)
+        colours, areas = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
+        colours = colours[np.sort(np.argsort(-areas, kind="stable")[:MOST_COLOURS])]
         masks = [mask for colour in colours for mask in self._masks((image == colour).all(axis=2))]
         return Proposals.from_masks(np.array(masks), np.ones(len(masks)), image, image.shape[:2], self.name)
 
     def _masks(self, of_colour: np.ndarray) -> list[np.ndarray]:
         if self.name == "maskformer":
             return [of_colour]
-        count, regions = cv2.connectedComponents(of_colour.view(np.uint8), connectivity=4)
-        return [regions == index for index in range(1, count)]
+        _, regions, facts, _ = cv2.connectedComponentsWithStats(of_colour.view(np.uint8), connectivity=4)
+        areas = facts[1:, cv2.CC_STAT_AREA]
+        largest = np.sort(np.argsort(-areas, kind="stable")[:MOST_REGIONS])
+        return [regions == index + 1 for index in largest]
 
 
 class _Classifier:
