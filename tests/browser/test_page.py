@@ -232,6 +232,17 @@ def test_a_click_on_the_picture_tells_why(open_page):
     why.wait_for(state="hidden")
 
 
+def test_keys_alone_tell_why(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    entry = page.locator(".legend .entry", has_text="red")
+    entry.press("Enter")
+    why = page.locator(".why")
+    why.locator("b", has_text="red").wait_for()
+    entry.press("Enter")
+    why.wait_for(state="hidden")
+
+
 def test_picture_and_map_and_both_classifiers_are_compared(open_page):
     page = open_page()
     choose(page, "Landscape")

@@ -13,7 +13,8 @@ const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * 
 const fullName = (entry) => [entry.name, ...(entry.synonyms || [])].join(" / ");
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
-/** Fill the legend; `act(index, "hover" | "leave" | "click")` is told what the visitor does with a class. */
+/** Fill the legend; `act(index, "hover" | "leave" | "click" | "press")` is told what the visitor does with a
+ *  class; to press is to click with a key. */
 function fillLegend(panel, map, act) {
   const found = map.classes.filter((entry) => entry.isFound);
   const missing = map.classes.filter((entry) => !entry.isFound);
@@ -43,7 +44,7 @@ function legendEntry(entry, length, act) {
   if (!entry.isFound) return row;
   for (const name of ["pointerenter", "focus"]) row.addEventListener(name, () => act(entry.index, "hover"));
   for (const name of ["pointerleave", "blur"]) row.addEventListener(name, () => act(entry.index, "leave"));
-  row.addEventListener("click", () => act(entry.index, "click"));
+  row.addEventListener("click", (event) => act(entry.index, event.detail ? "click" : "press"));
   return row;
 }
 

@@ -273,9 +273,17 @@ function showPanels(showsMasks) {
 // ---- what the visitor does
 
 function actOnClass(index, action) {
-  if (action === "click") state.pinned = state.pinned === index ? null : index;
+  if (action === "click" || action === "press") state.pinned = state.pinned === index ? null : index;
+  if (action === "press") askAbout(state.pinned); // with keys no pixel can be pointed at
   state.hovered = action === "hover" ? index : null;
   update();
+}
+
+/** Ask why a class is where its name stands; about none, cease to ask. */
+function askAbout(index) {
+  if (index === null) return closeWhy();
+  const { point } = state.map.classes.find((entry) => entry.index === index);
+  if (point && state.mode === "map") pick(Math.floor(point[0] * state.picture.width), Math.floor(point[1] * state.picture.height));
 }
 
 function pick(x, y) {
