@@ -420,13 +420,13 @@ PRESETS = {
             ),
         ),
         finetuning=ClipFinetuning(
-            loop=LoopSettings(steps=1500, batch_size=256, warmup_steps=100, workers=1, evaluate_every=250),
-            learning_rate=2e-4,
+            loop=LoopSettings(steps=300, batch_size=256, warmup_steps=30, workers=1, evaluate_every=100),
+            learning_rate=4e-4,
             weight_decay=0.05,
             unmasked_share=0.25,
         ),
         mask_prompts=MaskPromptTuning(
-            loop=LoopSettings(steps=800, batch_size=256, warmup_steps=50, workers=1, evaluate_every=200),
+            loop=LoopSettings(steps=120, batch_size=256, warmup_steps=10, workers=1, evaluate_every=60),
             learning_rate=0.02,
         ),
         sam=SamTraining(
