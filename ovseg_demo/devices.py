@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ovseg_demo.errors import DeviceError
@@ -49,6 +50,14 @@ class Runtime:
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def upload(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """A tensor of an array on a device; to CUDA from pinned memory, so that nobody waits for the copy."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _find_device(name: str) -> str:

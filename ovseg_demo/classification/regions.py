@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg_demo.devices import upload
 from ovseg_demo.proposals import Proposals
 
 # Mean and standard deviation of the RGB values in [0, 1] that CLIP was trained on.
@@ -64,8 +65,8 @@ def cut_region(
         mask: float32 (1, size, size) of zeros and ones, resized to the nearest lower source index.
     """
     x0, y0, x1, y1 = box
-    inside = torch.from_numpy(mask[y0:y1, x0:x1]).to(device)[None].float()  # (1, h', w')
-    pixels = torch.from_numpy(image[y0:y1, x0:x1]).to(device).movedim(-1, 0)  # (3, h', w')
+    inside = upload(mask[y0:y1, x0:x1], device)[None].float()  # (1, h', w')
+    pixels = upload(image[y0:y1, x0:x1], device).movedim(-1, 0)  # (3, h', w')
     mean, std = (255 * torch.tensor(c, device=device)[:, None, None] for c in (CLIP_MEAN, CLIP_STD))
     blanked = (pixels - mean) * inside
     # Resizing is linear: the division may follow it, on fewer pixels.

@@ -16,7 +16,7 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import build_point_grid
 from torch import Tensor
 
-from ovseg_demo.devices import Runtime
+from ovseg_demo.devices import Runtime, upload
 from ovseg_demo.progress import PROPOSING, ProgressCallback
 from ovseg_demo.proposals.sam_building import assemble_sam
 from ovseg_demo.proposals.sam_decoder import PointDecoder
@@ -95,6 +95,6 @@ class FastMaskGenerator:
     def _encode(self, image: np.ndarray, geometry: MaskGeometry, after_block: Callable[[], None]) -> Tensor:
         height, width = geometry.resized_size
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        resized = torch.from_numpy(np.array(resized)).to(self._device)
+        resized = upload(np.array(resized), self._device)
         pixels = self._sam.preprocess(resized.permute(2, 0, 1))[None]
         return encode_image(self._sam.image_encoder, pixels.to(self.dtype), after_block)
