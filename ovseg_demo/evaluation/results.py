@@ -60,10 +60,12 @@ CONTENDERS: Mapping[str, Contender] = {
     "un-adapted": Contender("CLIP, un-adapted", "un-adapted"),
     "control": Contender("control: fine-tuned on the same regions unmasked", run="finetune-unmasked"),
     "prompts": Contender("mask prompts only", run="mask-prompts-only"),
-    "labels": Contender("fine-tuned, pairs from labels", run="finetune-labels"),
-    "labels+prompts": Contender("fine-tuned + mask prompts, pairs from labels", run="mask-prompts-labels"),
-    "fine-tuned": Contender("fine-tuned, pairs from captions", "mask-adapted-no-prompts"),
-    "shipped": Contender("fine-tuned + mask prompts, pairs from captions (shipped)"),
+    "captions": Contender("fine-tuned, pairs from captions", run="finetune-captions"),
+    "captions+prompts": Contender(
+        "fine-tuned + mask prompts, pairs from captions", run="mask-prompts-captions"
+    ),
+    "fine-tuned": Contender("fine-tuned, pairs from labels", "mask-adapted-no-prompts"),
+    "shipped": Contender("fine-tuned + mask prompts, pairs from labels (shipped)"),
 }
 """What is compared, as the paper's Table 3 does, by the names that the page uses."""
 

@@ -150,7 +150,9 @@ EXPECTED = (
     ("fine-tuned", "un-adapted", "fine-tuned over un-adapted"),
     ("shipped", "fine-tuned", "mask prompts on top of fine-tuning"),
     ("fine-tuned", "control", "masked over unmasked fine-tuning"),
-    ("fine-tuned", "labels", "pairs from captions over pairs from labels"),
+    ("captions", "un-adapted", "fine-tuned on pairs from captions over un-adapted"),
+    ("captions+prompts", "captions", "mask prompts on top of that"),
+    ("captions", "fine-tuned", "pairs from captions over pairs from labels"),
 )
 """Orderings that the paper found: the first should be better than the second."""
 

@@ -15,7 +15,7 @@ STEPS = {
     "maskformer": ("maskformer", "MaskFormer with open-vocabulary class embeddings, on the base classes"),
     "sam": ("sam", "Segment Anything from point prompts, class-agnostic"),
     "pairs": ("pairs", "mask-noun pairs mined from captions; no labels are used"),
-    "label-pairs": ("label_pairs", "mask-noun pairs from perfect labels: a control, not part of `all`"),
+    "label-pairs": ("label_pairs", "mask-noun pairs from perfect labels"),
     "finetune": ("clip_finetuning", "CLIP's image tower on the mask-noun pairs, text tower locked"),
     "mask-prompts": ("mask_prompts", "mask prompts on a frozen CLIP"),
     "bundle": ("bundle", "put the parts together as files of one model"),
@@ -26,20 +26,17 @@ ALL = (
     ("clip", "clip", {}),
     ("maskformer", "maskformer", {}),
     ("sam", "sam", {"clip": "clip/weights.pt"}),
-    ("pairs", "pairs", {}),
-    ("finetune", "finetune", {}),
-    ("mask-prompts", "mask-prompts", {}),
-    ("bundle", "bundle", {}),
-    # What docs/results.md compares with: prompts alone, perfect labels, and further training without masks.
-    ("mask-prompts", "mask-prompts-only", {"init": "clip/weights.pt"}),
+    # In this world a class has few names, and labels teach them better than captions do (docs/results.md).
     ("label-pairs", "label-pairs", {}),
-    ("finetune", "finetune-labels", {"pairs": "label-pairs"}),
-    (
-        "mask-prompts",
-        "mask-prompts-labels",
-        {"pairs": "label-pairs", "init": "finetune-labels/weights.pt"},
-    ),
-    ("finetune", "finetune-unmasked", {"unmasked": True}),
+    ("finetune", "finetune", {"pairs": "label-pairs"}),
+    ("mask-prompts", "mask-prompts", {"pairs": "label-pairs"}),
+    ("bundle", "bundle", {}),
+    # What docs/results.md compares with: prompts alone, the same without masks, and the paper's pairs.
+    ("mask-prompts", "mask-prompts-only", {"pairs": "label-pairs", "init": "clip/weights.pt"}),
+    ("finetune", "finetune-unmasked", {"pairs": "label-pairs", "unmasked": True}),
+    ("pairs", "pairs", {"sam": "sam/weights.pt"}),
+    ("finetune", "finetune-captions", {}),
+    ("mask-prompts", "mask-prompts-captions", {"init": "finetune-captions/weights.pt"}),
 )
 """What ``train all`` does, in order: step, sub-folder, and options, whose paths are relative to ``--out``."""
 

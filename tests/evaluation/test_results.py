@@ -90,7 +90,7 @@ def small(monkeypatch):
 
 def test_one_command_measures_models_and_training_runs(small, tmp_path):
     ovseg, sam = save_tiny_ovseg(tmp_path / "ovseg.pth"), save_tiny_sam(tmp_path / "sam.pth")
-    variant = tmp_path / "runs/finetune-labels/weights.pt"
+    variant = tmp_path / "runs/finetune-captions/weights.pt"
     variant.parent.mkdir(parents=True)
     variant.hardlink_to(ovseg)
     out = tmp_path / "docs/results.md"
@@ -102,10 +102,10 @@ def test_one_command_measures_models_and_training_runs(small, tmp_path):
     words = [str(word) for option in options.items() for word in option]
     assert results.main(words) == 0
     text = out.read_text()
-    for name in ("un-adapted", "labels", "fine-tuned", "shipped"):
+    for name in ("un-adapted", "captions", "fine-tuned", "shipped"):
         assert all(cell != "–" for cell in row(text, TITLES[name])[4:6]), "both generators"
     missing = text.partition("for want of its weights: ")[2].partition(".\n")[0]
-    assert missing.split("; ") == [TITLES[name] for name in ("control", "prompts", "labels+prompts")]
+    assert missing.split("; ") == [TITLES[name] for name in ("control", "prompts", "captions+prompts")]
     assert row(text, "right colour first among 8, unseen colour-noun pairs")[:2] == ["80.0", "82.0 ± 2.8"]
     assert row(text, "pairs from captions over pairs from labels") == ["+0.0"] * 3, "the same weights"
     assert not list((tmp_path / "records").iterdir())
