@@ -27,14 +27,14 @@ ALL = (
     ("maskformer", "maskformer", {}),
     ("sam", "sam", {"clip": "clip/weights.pt"}),
     # In this world a class has few names, and labels teach them better than captions do (docs/results.md).
-    ("label-pairs", "label-pairs", {}),
+    ("pairs", "pairs", {"sam": "sam/weights.pt"}),
+    ("label-pairs", "label-pairs", {"pairs": "pairs"}),
     ("finetune", "finetune", {"pairs": "label-pairs"}),
     ("mask-prompts", "mask-prompts", {"pairs": "label-pairs"}),
     ("bundle", "bundle", {}),
     # What docs/results.md compares with: prompts alone, the same without masks, and the paper's pairs.
     ("mask-prompts", "mask-prompts-only", {"pairs": "label-pairs", "init": "clip/weights.pt"}),
     ("finetune", "finetune-unmasked", {"pairs": "label-pairs", "unmasked": True}),
-    ("pairs", "pairs", {"sam": "sam/weights.pt"}),
     ("finetune", "finetune-captions", {}),
     ("mask-prompts", "mask-prompts-captions", {"init": "finetune-captions/weights.pt"}),
 )

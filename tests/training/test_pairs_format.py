@@ -12,7 +12,7 @@ from ovseg_demo.classification.regions import cut_region
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.proposals import tight_boxes
 from ovseg_demo.sticker_world import CLASS_NAMES, render_scene
-from ovseg_demo.training.label_pairs import label_pairs
+from ovseg_demo.training.label_pairs import label_pairs, relabel, segments
 from ovseg_demo.training.pair_regions import BLANK, PairRegions, widen
 from ovseg_demo.training.pairs_format import (
     FolderImages,
@@ -117,6 +117,19 @@ def test_label_pairs_are_the_scenes_segments():
         assert np.all(scene.label_map[mask] == CLASS_NAMES.index(pair.noun))
     covered = sum(pair.decode_mask().sum() for pair in pairs)
     assert covered > 0.9 * scene.label_map.size
+
+
+def test_masks_of_mined_pairs_get_the_class_of_what_they_cover():
+    source = StickerWorldImages(size=(320, 240))
+    scene = render_scene(3, source.split, source.size)
+    mask, noun = max(segments(scene), key=lambda segment: segment[0].sum())
+    most = mask.copy()
+    most[:, : int(np.flatnonzero(mask.any(axis=0)).mean())] &= np.arange(240)[:, None] % 4 > 0
+    shred = mask & (np.indices(mask.shape).sum(axis=0) % 4 == 0)
+    mined = [MaskNounPair.from_mask("3", "spoon", 2.0, found) for found in (most, shred)]
+    (pair,) = relabel(mined, source)
+    assert pair.noun == noun and np.array_equal(pair.decode_mask(), most)
+    assert pair.score == pytest.approx(most.sum() / mask.sum(), abs=1e-3)
 
 
 def tensor(image: np.ndarray) -> torch.Tensor:
