@@ -312,7 +312,7 @@ STICKER_WORLD_SETTINGS = MaskFormerSettings(
     max_size=1280,
     mask_threshold=0.4,
     evaluation_mask_threshold=0.4,
-    ensemble_weights=MappingProxyType({"sticker-world": 0.3}),
+    ensemble_weights=MappingProxyType({"sticker-world": 0.75}),
 )
 STICKER_WORLD_SAM_SETTINGS = SamSettings(
     long_side=None,
