@@ -18,7 +18,7 @@ from ovseg_demo.segmentation import Segmentation, Step
 from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui import exports, messages, wording
 from ovseg_demo.ui.background import Background, Progress
-from ovseg_demo.ui.messages import EMPTY, Message
+from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.offers import Offer, Offers
 from ovseg_demo.ui.pictures import Picture, Pictures, display_jpeg
 from ovseg_demo.ui.request import Request
@@ -118,14 +118,14 @@ class Guide:
             return updates
         if not request.has_words:
             session.hide()
-            return updates | {"map": EMPTY, "other": EMPTY, "why": EMPTY, "status": {"text": ""}}
+            return updates | {channel: empty_message(number) for channel in ("map", "other", "why", "status")}
         return updates | self._maps(session, Shown(number, session.picture, request))
 
     def explain(self, session: Session, x: int, y: int) -> Updates:
         """Why a pixel of the map is labelled as it is."""
         shown = session.shown
         if shown is None or not (0 <= x < shown.picture.width and 0 <= y < shown.picture.height):
-            return {"why": EMPTY}
+            return {"why": empty_message(session.next_number())}
         segmentation = self._segment(shown.picture, shown.request)
         explanation = segmentation.explain(x, y)
         why = messages.why_message(shown.picture, session.next_number(), segmentation, explanation)
@@ -148,8 +148,8 @@ class Guide:
         """Forget the visitor's picture."""
         session.clear()
         number = session.next_number()
-        updates = {channel: EMPTY for channel in CHANNELS if channel != "file"}
-        return updates | {"chips": messages.problem_message(number, ""), "picture": {"number": number}}
+        updates = {channel: empty_message(number) for channel in CHANNELS if channel != "file"}
+        return updates | {"chips": messages.problem_message(number, "")}
 
     # ---- their parts
 
@@ -188,7 +188,8 @@ class Guide:
             work.show(self._maps(session, shown, work.report, proposing))
         else:
             self._segment(picture, replace(request, words=_PLACEHOLDER), work.report)
-            work.show({"status": {"text": wording.ready_line(proposals, proposing)}})
+            line = wording.ready_line(proposals, proposing)
+            work.show({"status": status_message(session.next_number(), line)})
 
     def _take(self, session: Session, run: Run, path: str) -> Picture:
         """The session's picture, if it is this one; else this one, which becomes the session's."""
@@ -213,7 +214,7 @@ class Guide:
             "map": messages.map_message(shown, segmentation)
             | {"noComparison": self._no_comparison(shown.request)},
             "chips": messages.chips_message(shown.number, segmentation.vocabulary, found),
-            "status": {"text": wording.status_line(segmentation, proposing)},
+            "status": status_message(shown.number, wording.status_line(segmentation, proposing)),
         }
         return updates | self._other(shown, progress) if session.compares else updates
 
@@ -236,7 +237,7 @@ class Guide:
         try:
             for news in Background(run, work):
                 if isinstance(news, Progress):
-                    yield {"progress": _progress(run, news, session.wanted.generator)}
+                    yield {"progress": _progress(session, run, news)}
                 else:
                     yield news
         except Exception as raised:
@@ -245,7 +246,9 @@ class Guide:
             was_cancelled = not run.is_wanted and session.is_newest(run)
             is_idle = session.finish(run)
         if is_idle:
-            yield {"progress": EMPTY} | ({"status": {"text": wording.CANCELLED}} if was_cancelled else {})
+            number = session.next_number()
+            ending = {"status": status_message(number, wording.CANCELLED)} if was_cancelled else {}
+            yield {"progress": empty_message(number)} | ending
         if error is not None:
             raise error
 
@@ -286,9 +289,8 @@ def _other_classifier(request: Request) -> Request:
     return replace(request, classifier=_UNADAPTED if is_adapted else CLASSIFIERS[0])
 
 
-def _progress(run: Run, progress: Progress, generator: str) -> Message:
-    return {
-        "run": run.number,
-        "label": wording.progress_label(progress, generator),
-        "fraction": wording.progress_fraction(progress),
-    }
+def _progress(session: Session, run: Run, progress: Progress) -> Message:
+    label = wording.progress_label(progress, session.wanted.generator)
+    return messages.progress_message(
+        session.next_number(), run.number, label, wording.progress_fraction(progress)
+    )

@@ -2,7 +2,7 @@
 
 A label map travels as its bytes, deflated: exact, some kilobytes, and read by the browser without a detour
 over colours. Every message names the picture that it is about, and carries a number that grows: the browser
-drops what is late.
+drops what is late or comes twice, as Gradio sends again, when a step ends, what the step said last.
 """
 
 from __future__ import annotations
@@ -24,11 +24,23 @@ from ovseg_demo.vocabulary import Vocabulary
 
 Message = dict[str, Any]
 
-EMPTY: Mapping[str, Any] = {}
-"""Clears what a channel showed."""
-
 _TOP_CLASSES = 6
 _SHOWN_MASKS = 4
+
+
+def empty_message(number: int) -> Message:
+    """Clears what a channel showed."""
+    return {"number": number}
+
+
+def status_message(number: int, text: str) -> Message:
+    """The line below the picture."""
+    return {"number": number, "text": text}
+
+
+def progress_message(number: int, run: int, label: str, fraction: float) -> Message:
+    """How far a run is: from 0 to 1, or below 0 where nobody knows."""
+    return {"number": number, "run": run, "label": label, "fraction": fraction}
 
 
 def picture_message(picture: Picture, url: Mapping[str, Any]) -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
 from ovseg_demo.errors import Cancelled
@@ -56,7 +57,7 @@ class Session:
         self._looked: tuple | None = None
         self._shown: Shown | None = None
         self._run: Run | None = None
-        self._number = 0
+        self._number = time.time_ns() // 1_000_000  # beyond those of a server that ran before under this page
         self._lock = threading.RLock()
 
     def __deepcopy__(self, memo: dict) -> Session:

@@ -84,15 +84,13 @@ class Steps:
     @told
     def look(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Submit: a first look, or if that was done, a new map."""
-        for updates in self._guide.look(session, path, _request(values)):
-            yield self._outputs(updates)
+        yield from self._in_turns(self._guide.look(session, path, _request(values)))
 
     @told
     def look_again(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Another picture or setting that needs a first look; without a picture only the words are read."""
         if path:
-            for updates in self._guide.look(session, path, _request(values)):
-                yield self._outputs(updates)
+            yield from self._in_turns(self._guide.look(session, path, _request(values)))
         else:
             yield self._outputs(self._guide.edit(session, _request(values)))
 
@@ -121,8 +119,7 @@ class Steps:
     @told
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Both classifiers, side by side, or no longer."""
-        for updates in self._guide.compare(session, _data(event).get("on") is True):
-            yield self._outputs(updates)
+        yield from self._in_turns(self._guide.compare(session, _data(event).get("on") is True))
 
     @told
     def edit(self, session: Session, *values: Any) -> Outputs:
@@ -161,10 +158,11 @@ class Steps:
     @told
     def fetch(self, session: Session, model: str) -> Iterator[Outputs]:
         """Download a model, and say so."""
-        for updates in self._guide.fetch(session, model):
-            yield self._outputs(updates)
+        outputs: Outputs = {}
+        for outputs in self._in_turns(self._guide.fetch(session, model)):
+            yield outputs
         offer = self._offers.find(model)
-        yield {
+        yield outputs | {
             self._parts.model_facts: model_facts(offer),
             self._parts.fetch: gr.update(visible=is_fetchable(offer, self._settings)),
         }
@@ -222,6 +220,18 @@ class Steps:
         }
 
     # ---- their parts
+
+    def _in_turns(self, steps: Iterator[Updates]) -> Iterator[Outputs]:
+        """Outputs that repeat the newest message of every channel.
+
+        From the second output on, Gradio sends what differs from the one before, and its script makes these
+        changes also in outputs that still wait to be shown. So what an output left out would be taken from
+        those before it; what is repeated costs nothing.
+        """
+        told: Updates = {}
+        for updates in steps:
+            told |= updates
+            yield self._outputs(told)
 
     def _outputs(self, updates: Updates) -> Outputs:
         """Updates of components: the chips' message is a value, all others are channels of the viewer."""

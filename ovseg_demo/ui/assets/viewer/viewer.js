@@ -21,27 +21,25 @@ const state = {
   hovered: null, // a class index, from the legend
   pinned: null,
   hoveredMask: 0,
-  file: 0,
   run: null, // the work whose progress is shown
 };
 
 // ---- messages
 
-const isFilled = (message) => Boolean(message && Object.keys(message).length);
-const seen = {}; // the raw messages, to tell what has changed
+const isFilled = (message) => Object.keys(message).length > 1; // the number alone clears a channel
+const newest = {}; // the number of each channel's newest message
 
 function receive() {
   for (const channel of Object.keys(receivers)) {
-    const text = JSON.stringify(props[channel] ?? {});
-    if (seen[channel] === text) continue;
-    seen[channel] = text;
-    receivers[channel](JSON.parse(text));
+    const message = props[channel];
+    if (!(message?.number > (newest[channel] ?? 0))) continue;
+    newest[channel] = message.number;
+    receivers[channel](JSON.parse(JSON.stringify(message))); // a copy: Gradio changes its own in place
   }
 }
 
 const receivers = {
   picture(message) {
-    if (state.picture && message.number === state.picture.number && message.file) return;
     state.picture = message.file ? message : null;
     forgetMaps();
     const image = find("img.picture");
@@ -60,6 +58,7 @@ const receivers = {
   masks: (message) => receiveLabels("masks", message),
   why: (message) => receiveLabels("why", message, message.mask),
   progress(message) {
+    if (message.run < state.run) return; // its last word was late
     const work = find(".work");
     work.hidden = !isFilled(message);
     viewer.classList.toggle("busy", !work.hidden);
@@ -74,24 +73,17 @@ const receivers = {
     find(".status").textContent = message.text || "";
   },
   file(message) {
-    if (!message.file || message.number <= state.file) return;
-    state.file = message.number;
+    if (!message.file) return;
     find(".actions").classList.remove("waiting");
     make("a", "", "", { href: message.file.url, download: message.name }).click();
   },
 };
 
-const tickets = {}; // of each channel the newest; unpacking takes a moment, in which something newer may come
-
-/** Unpack and keep labels, unless there is something newer or they belong to another picture. */
+/** Unpack and keep labels, unless something newer came in that time or they belong to another picture. */
 async function receiveLabels(channel, message, packed = message.labels) {
-  const ticket = (tickets[channel] = (tickets[channel] || 0) + 1);
   const labels = packed ? await readLabels(packed) : null;
-  if (ticket !== tickets[channel]) return;
-  if (isFilled(message)) {
-    if (!state.picture || message.picture !== state.picture.number) return;
-    if (state[channel] && state[channel].number > message.number) return;
-  }
+  if (message.number !== newest[channel]) return;
+  if (isFilled(message) && message.picture !== state.picture?.number) return;
   state[channel] = isFilled(message) ? { ...message, labels } : null;
   if (channel === "map") receiveMap();
   update();
@@ -113,7 +105,6 @@ function receiveMap() {
 
 function forgetMaps() {
   Object.assign(state, { map: null, other: null, masks: null, why: null, hovered: null, pinned: null });
-  for (const channel of ["map", "other", "masks", "why"]) delete seen[channel];
 }
 
 // ---- painting
