@@ -427,7 +427,7 @@ PRESETS = {
         ),
         mask_prompts=MaskPromptTuning(
             loop=LoopSettings(steps=120, batch_size=256, warmup_steps=10, workers=1, evaluate_every=60),
-            learning_rate=0.02,
+            learning_rate=0.5,
         ),
         sam=SamTraining(
             size=SamConfig(
