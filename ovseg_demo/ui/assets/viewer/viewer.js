@@ -73,7 +73,6 @@ const receivers = {
     find(".status").textContent = message.text || "";
   },
   file(message) {
-    if (!message.file) return;
     find(".actions").classList.remove("waiting");
     make("a", "", "", { href: message.file.url, download: message.name }).click();
   },
