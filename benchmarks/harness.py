@@ -20,6 +20,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from ovseg_demo.devices import PRECISIONS, multiplies_bfloat16  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,15 @@ def describe_machine() -> str:
     return ", ".join(facts)
 
 
+def precisions(device: str = "cpu") -> dict[str, torch.dtype]:
+    """What ours is measured in, by name: float32, and bfloat16 where the hardware multiplies it."""
+    names = ("float32", "bfloat16") if multiplies_bfloat16(device.partition(":")[0]) else ("float32",)
+    return {name: PRECISIONS[name] for name in names}
+
+
 def describe_limits(device: str = "cpu") -> str:
     """The measured matrix and memory rates of this machine, in one line."""
-    rates = {name: matrix_rate(getattr(torch, name), device) / 1e9 for name in ("float32", "bfloat16")}
+    rates = {name: matrix_rate(dtype, device) / 1e9 for name, dtype in precisions(device).items()}
     matrices = ", ".join(f"{rate:,.0f} GFLOP/s in {name}" for name, rate in rates.items())
     return f"matrix products {matrices}; memory {memory_rate(device) / 1e9:,.0f} GB/s"
 

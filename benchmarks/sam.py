@@ -257,7 +257,7 @@ def main() -> None:
         case = bundled_case(options.device)
     else:
         case = make_case(options.model, options.sam, device=options.device)
-    kinds = ["float32", "bfloat16"] if options.no_stock else ["stock", "float32", "bfloat16"]
+    kinds = [*([] if options.no_stock else ["stock"]), *harness.precisions(options.device)]
     if options.growth:
         measure_growth(case, "float32", options.repeats)
         return

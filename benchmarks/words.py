@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness, published
 from benchmarks.cases import GivenProposals, random_clip, random_proposals, shallow_segmenter
+from ovseg_demo.allocator import keep_freed_memory
 from ovseg_demo.caching import SharedNetwork
 from ovseg_demo.classification.clip import MaskAdaptedClip
 from ovseg_demo.classification.network import build_clip
@@ -38,6 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.classes, options.vocabulary = 2, "pascal-voc-20"
+    keep_freed_memory()  # as the page's server does
     harness.start("New words, ViT-L/14 text tower, 14 templates", options)
     tensors = random_clip("ViT-L-14")
     compare_new_words(tensors, options)
@@ -51,11 +53,11 @@ def compare_new_words(tensors: dict[str, torch.Tensor], options: Namespace) -> N
     ways = [
         harness.Way("published", torch.float32, lambda count: published.embed_names(plain, names[:count]))
     ]
-    for dtype in (torch.float32, torch.bfloat16):
+    for precision, dtype in harness.precisions(options.device).items():
         clip = MaskAdaptedClip.from_tensors(tensors, runtime=Runtime(torch.device(options.device), dtype))
         ways.append(
             harness.Way(
-                f"ours, {str(dtype).removeprefix('torch.')}",
+                f"ours, {precision}",
                 dtype,
                 lambda count, clip=clip: clip.embed_names(names[:count], "vild"),
             )

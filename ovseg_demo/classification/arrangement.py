@@ -53,6 +53,10 @@ class Arrangement:
         """Which masks are the given cells under? Bool (len(cells), N)."""
         return np.unpackbits(self.membership[cells], axis=1, count=self.mask_count).view(bool)
 
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Give each pixel the value of its cell: (h, w), from (cells,)."""
+        return values.take(self.cells, mode="clip")  # which spares a check of every index
+
     def __len__(self) -> int:
         return len(self.membership)
 
@@ -110,8 +114,8 @@ def label_cells(
     if resampling == "bilinear" and arrangement.size != image_size:
         columns, shares = _blend(arrangement, probabilities, winners, image_size)
     else:
-        columns = resize_nearest(winners.columns.take(arrangement.cells), image_size)
-        shares = resize_nearest(share(winners.best, winners.total).take(arrangement.cells), image_size)
+        columns = resize_nearest(arrangement.spread(winners.columns), image_size)
+        shares = resize_nearest(arrangement.spread(share(winners.best, winners.total)), image_size)
     if probabilities.shape[1] > class_count:
         columns[columns >= class_count] = UNLABELLED
     return LabelMap(columns, shares)
@@ -151,11 +155,11 @@ def _blend(
     only pixels between cells of different winners are blended in full.
     """
     rows, columns = (Taps.along(*axis, "bilinear") for axis in zip(arrangement.size, image_size, strict=True))
-    agreed = _agreed(winners.columns.take(arrangement.cells))
-    best_columns = agreed.take(columns.first, axis=1).take(rows.first, axis=0)
+    agreed = _agreed(arrangement.spread(winners.columns))
+    best_columns = agreed.take(rows.first, axis=0).take(columns.first, axis=1)
     height, width = image_size
     best, total = (
-        cv2.resize(of_cells.take(arrangement.cells), (width, height), interpolation=cv2.INTER_LINEAR)
+        cv2.resize(arrangement.spread(of_cells), (width, height), interpolation=cv2.INTER_LINEAR)
         for of_cells in (winners.best, winners.total)
     )
     shares = share(best, total)

@@ -76,4 +76,4 @@ def resize_nearest(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape == tuple(size):
         return image
     rows, columns = (Taps.along(*lengths, "nearest").first for lengths in zip(image.shape, size, strict=True))
-    return image.take(columns, axis=1).take(rows, axis=0)
+    return image.take(rows, axis=0).take(columns, axis=1)

@@ -34,8 +34,12 @@ class LabelMap(NamedTuple):
 
     def summarise(self, class_count: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of each class, int64 (K,), and the mean of their shares, float32 (K,), 0 without pixels."""
-        areas = np.bincount(self.labels.ravel() + 1, minlength=class_count + 1)[1:]
-        sums = np.bincount(self.labels.ravel() + 1, self.shares.ravel(), minlength=class_count + 1)[1:]
+        labels, shares = self.labels.ravel(), self.shares.ravel()
+        # Neighbours in a row mostly agree: count runs, not pixels.
+        starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
+        runs, count = labels[starts] + 1, class_count + 1
+        areas = np.bincount(runs, np.diff(starts, append=labels.size), count)[1:].astype(np.int64)
+        sums = np.bincount(runs, np.add.reduceat(shares, starts, dtype=np.float64), count)[1:]
         return areas, (sums / np.maximum(areas, 1)).astype(np.float32)
 
 
@@ -178,4 +182,5 @@ def blocks(count: int, floats_each: int) -> Iterator[slice]:
 
 def share(best: np.ndarray, total: np.ndarray) -> np.ndarray:
     """``best / total``, and 0 where nothing is."""
-    return best / np.maximum(total, np.finfo(np.float32).tiny)
+    shares = np.maximum(total, np.finfo(np.float32).tiny)
+    return np.divide(best, shares, out=shares)  # in place: fresh memory costs more than the division

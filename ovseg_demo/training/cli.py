@@ -28,7 +28,7 @@ ALL = (
     ("sam", "sam", {"clip": "clip/weights.pt"}),
     # In this world a class has few names, and labels teach them better than captions do (docs/results.md).
     ("pairs", "pairs", {"sam": "sam/weights.pt"}),
-    ("label-pairs", "label-pairs", {"pairs": "pairs"}),
+    ("label-pairs", "label-pairs", {"sam": "sam/weights.pt"}),
     ("finetune", "finetune", {"pairs": "label-pairs"}),
     ("mask-prompts", "mask-prompts", {"pairs": "label-pairs"}),
     ("bundle", "bundle", {}),
@@ -61,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="CLIP for maskformer and pairs (default: that of `train clip`), or for sam to start from",
     )
-    parser.add_argument("--sam", type=Path, help="Segment Anything whose masks `pairs` looks at, too")
+    parser.add_argument(
+        "--sam", type=Path, help="Segment Anything whose masks `pairs` and `label-pairs` take, too"
+    )
     parser.add_argument("--root", type=Path, help="data set in its official layout, instead of Sticker World")
     parser.add_argument(
         "--pairs", type=Path, help="folder of mask-noun pairs (default: those of `train pairs`)"

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from ovseg_demo.classification.labeling import LOGIT_SCALE
 from ovseg_demo.classification.tokenizer import Tokenizer
 from ovseg_demo.classification.towers import encode_regions
 from ovseg_demo.training.clip_validation import (
@@ -46,7 +48,11 @@ def train(options: TrainOptions) -> Path:
 
 
 class FinetuningTask(TrainingTask):
-    """The contrastive loss over a batch of regions and their nouns; equal nouns are not negatives."""
+    """The contrastive loss over a batch of regions and their nouns; equal nouns are not negatives.
+
+    With ``preset.among_all_nouns`` a region is compared with every noun of the pairs instead, each once and
+    at the temperature of classification, so that probabilities become as large as they are right.
+    """
 
     def __init__(self, preset: ClipFinetuning, init: Path, pairs: Path, seed: int, unmasked_share: float):
         super().__init__()
@@ -64,6 +70,7 @@ class FinetuningTask(TrainingTask):
 
     @override
     def dataset(self) -> Dataset:
+        self.regions.cut_all()
         return self.regions
 
     @override
@@ -73,8 +80,11 @@ class FinetuningTask(TrainingTask):
     @override
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         with fast_training_attention(batch["nouns"].device):
-            features = gather_features(self.encode(batch))
-        nouns = gather_labels(batch["nouns"])
+            features = self.encode(batch)
+        if self.preset.among_all_nouns:
+            logits = LOGIT_SCALE * F.normalize(features.float(), dim=-1) @ self.noun_embeddings.T
+            return F.cross_entropy(logits, batch["nouns"]), {}
+        features, nouns = gather_features(features), gather_labels(batch["nouns"])
         true = nouns[:, None] == nouns
         # At the temperature that pre-training ended with; another would first bend the features to itself.
         loss = contrastive_loss(features, self.noun_embeddings[nouns], true, self.clip.logit_scale.exp())

@@ -1,68 +1,89 @@
 """``train label-pairs``: mask-noun pairs from perfect labels, to compare with pairs mined from captions.
 
-With ``--pairs`` the masks of mined pairs are there, too, each with the class of what it covers: a classifier
-that has only seen perfect masks does not know the parts and the fringes that proposals have.
+With ``--sam`` the masks that the generators propose are there, too: a classifier that has only seen perfect
+masks does not know the parts and the fringes that proposals have. Each proposal gets the class of one of its
+pixels, drawn at random: over many of them a class comes as often as it has pixels, so that the classifier
+learns how sure to be of a mask that shows several things. Where masks overlap, label maps add what it says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ovseg_demo.proposals import ProposalGenerator
 from ovseg_demo.sticker_world import CLASS_NAMES, Scene, render_scene
 from ovseg_demo.training.options import TrainOptions
-from ovseg_demo.training.pairs_format import (
-    PAIRS_FILE,
-    MaskNounPair,
-    StickerWorldImages,
-    append_pairs,
-    read_pairs,
-    write_source,
-)
+from ovseg_demo.training.pairs import EveryGenerator, collect_pairs, make_generator, mask_at_image_size
+from ovseg_demo.training.pairs_format import MaskNounPair, StickerWorldImages
 from ovseg_demo.training.presets import find_settings
 
 _SMALLEST_AREA = 24 * 24
-_LEAST_OVERLAP = 0.5
-"""IoU with an object or a stuff class from which on a mask shows that one."""
 
 
 def train(options: TrainOptions) -> Path:
-    """Write the pairs of the preset's scenes; returns their folder."""
-    folder, source = options.folder("label-pairs"), StickerWorldImages()
-    write_source(folder, source)
-    (folder / PAIRS_FILE).unlink(missing_ok=True)
-    for seed in range(options.steps or find_settings(options.preset, "finetuning").label_scenes):
-        append_pairs(folder, label_pairs(str(seed), render_scene(seed, source.split, source.size)))
-    if options.pairs:
-        append_pairs(folder, relabel(read_pairs(options.pairs), source))
+    """Write the pairs of the preset's scenes (or of ``options.steps``); returns their folder.
+
+    With ``options.sam`` its proposals and those of MaskFormer (``options.init``, or what ``train maskformer``
+    left) are pairs, too. An interrupted run goes on.
+    """
+    generator = make_generator(options) if options.sam else None
+    scenes = options.steps or find_settings(options.preset, "finetuning").label_scenes
+    folder = options.folder("label-pairs")
+    collect_pairs(LabelMiner(generator, options.seed), NumberedScenes(), scenes, folder)
     return folder
 
 
-def label_pairs(image: str, scene: Scene) -> list[MaskNounPair]:
-    """A pair for every object and every stuff class of a scene that is large enough to see."""
-    return [
-        MaskNounPair.from_mask(image, noun, 1.0, mask)
-        for mask, noun in segments(scene)
-        if mask.sum() >= _SMALLEST_AREA
-    ]
+@dataclass(frozen=True)
+class NumberedScenes:
+    """Scenes of the "segmentation" split, which hold base nouns only, with their seeds."""
+
+    source: StickerWorldImages = StickerWorldImages()  # noqa: RUF009 (frozen)
+
+    def read(self, first: int, stop: int) -> Iterator[tuple[int, Scene]]:
+        """The scenes of seeds ``first`` to ``stop`` (exclusive); there is no last one."""
+        for seed in range(first, stop):
+            yield seed, render_scene(seed, self.source.split, self.source.size)
 
 
-def relabel(pairs: list[MaskNounPair], source: StickerWorldImages) -> Iterator[MaskNounPair]:
-    """The masks of mined pairs with the true nouns; masks that fit nothing are left out."""
+@dataclass(frozen=True, eq=False)
+class LabelMiner:
+    """Makes the pairs of a scene from its labels.
 
-    @lru_cache(maxsize=1)  # pairs of one image lie side by side
-    def truth(image: str) -> list[tuple[np.ndarray, str]]:
-        return segments(render_scene(int(image), source.split, source.size))
+    Attributes:
+        generator: of proposals; ``None``: perfect masks alone.
+        seed: of the pixels that name proposals.
+    """
 
-    for pair in pairs:
-        mask = pair.decode_mask()
-        overlaps = [((mask & other).sum() / (mask | other).sum(), noun) for other, noun in truth(pair.image)]
-        overlap, noun = max(overlaps)
-        if overlap >= _LEAST_OVERLAP:
-            yield MaskNounPair(pair.image, noun, round(float(overlap), 4), pair.mask)
+    generator: ProposalGenerator | EveryGenerator | None = None
+    seed: int = 0
+
+    def mine(self, numbered: tuple[int, Scene]) -> list[MaskNounPair]:
+        """A pair for every segment that is large enough to see, and for every proposal."""
+        number, scene = numbered
+        pairs = [
+            MaskNounPair.from_mask(str(number), noun, 1.0, mask)
+            for mask, noun in segments(scene)
+            if mask.sum() >= _SMALLEST_AREA
+        ]
+        return pairs + list(self._proposed(number, scene))
+
+    def _proposed(self, number: int, scene: Scene) -> Iterator[MaskNounPair]:
+        """The proposals, each with the class of a random pixel, and as the score that class's share of it."""
+        if self.generator is None:
+            return
+        rng = np.random.default_rng([self.seed, number])
+        proposals = self.generator(scene.image)
+        for index in range(len(proposals)):
+            mask = mask_at_image_size(proposals, index)
+            classes = scene.label_map[mask]
+            if (classes := classes[classes >= 0]).size:
+                drawn = rng.choice(classes)
+                share = np.mean(classes == drawn)
+                yield MaskNounPair.from_mask(str(number), CLASS_NAMES[drawn], share, mask)
 
 
 def segments(scene: Scene) -> list[tuple[np.ndarray, str]]:

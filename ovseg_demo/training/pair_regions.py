@@ -78,7 +78,8 @@ class PairRegions(Dataset):
         self._indices = {noun: index for index, noun in enumerate(self.nouns)}
 
     def __getitem__(self, index: int) -> PairRegion:
-        region = self.plain(shuffled(self.seed, index, self.held_out.start))
+        count = self.held_out.start
+        region = self.plain(shuffled(self.seed, index + count, count))  # no pass goes straight through
         rng = np.random.default_rng([self.seed, index])
         pictures = [vary_tone(region.masked, rng), vary_tone(region.unmasked, rng), region.mask]
         if rng.random() < 0.5:
@@ -88,6 +89,12 @@ class PairRegions(Dataset):
             masked, mask = vary_mask(masked, unmasked, mask, rng)
         masked[~mask] = BLANK
         return PairRegion(masked, unmasked, mask, region.noun)
+
+    def cut_all(self) -> None:
+        """Cut the regions that are not kept yet, image by image, so that no order has to load one twice."""
+        for number in range(len(self.pairs) if self.keep else 0):
+            if not (record := self._records[number])["drawn"]:
+                self._cut(record, self.pairs[number])
 
     def plain(self, number: int) -> PairRegion:
         """The region of pair ``number`` as the classifier would see it."""
@@ -181,5 +188,5 @@ def vary_mask(
 
 @lru_cache(maxsize=8)
 def _load(source: ImageSource, image: str) -> np.ndarray:
-    """Pairs of one image lie side by side, so that the first pass loads it once."""
+    """Pairs of one image lie side by side, so that cutting them all loads it once."""
     return source.load(image)

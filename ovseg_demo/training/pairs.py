@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -30,15 +31,23 @@ from ovseg_demo.proposals import ProposalGenerator, Proposals
 from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator, build_maskformer
 from ovseg_demo.proposals.sam import SamProposalGenerator, build_sam
 from ovseg_demo.training.caption_nouns import find_nouns
-from ovseg_demo.training.captioned_images import CaptionedImage, CaptionedImages, open_captioned_images
+from ovseg_demo.training.captioned_images import CaptionedImage, open_captioned_images
 from ovseg_demo.training.loop import LOG_FILE, WEIGHTS_FILE
 from ovseg_demo.training.options import TrainOptions
-from ovseg_demo.training.pairs_format import PAIRS_FILE, MaskNounPair, append_pairs, write_source
+from ovseg_demo.training.pairs_format import (
+    PAIRS_FILE,
+    ImageSource,
+    MaskNounPair,
+    append_pairs,
+    write_source,
+)
 from ovseg_demo.training.presets import find_settings
 
 PROGRESS_FILE = "progress.json"
 _IMAGES_PER_SAVE = 50
 _TEMPLATES = "vild"
+
+ImageT = TypeVar("ImageT")
 
 
 def train(options: TrainOptions) -> Path:
@@ -48,7 +57,7 @@ def train(options: TrainOptions) -> Path:
     ``options.clip`` or what ``train clip`` left. An interrupted run goes on.
     """
     preset = find_settings(options.preset, "pairs")
-    generator = _make_generator(options)
+    generator = make_generator(options)
     clip_tensors = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE).clip()
     images = open_captioned_images(options.root, preset.captions_per_image)
     clip = MaskAdaptedClip.from_tensors(clip_tensors, runtime=options.runtime())
@@ -61,7 +70,8 @@ def train(options: TrainOptions) -> Path:
     return folder
 
 
-def _make_generator(options: TrainOptions) -> ProposalGenerator | EveryGenerator:
+def make_generator(options: TrainOptions) -> ProposalGenerator | EveryGenerator:
+    """MaskFormer of ``options.init`` or of ``train maskformer``, and Segment Anything beside it if given."""
     sizes = find_settings(options.preset, "maskformer")
     weights = options.init or options.out / "maskformer" / WEIGHTS_FILE
     maskformer = MaskFormerProposalGenerator(
@@ -178,7 +188,27 @@ def mask_at_image_size(proposals: Proposals, index: int) -> np.ndarray:
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
-def collect_pairs(miner: PairMiner, images: CaptionedImages, count: int, folder: Path) -> None:
+class Images(Protocol[ImageT]):
+    """What pairs are made of, one after the other.
+
+    Attributes:
+        source: what the pairs' folder says about them.
+    """
+
+    source: ImageSource
+
+    def read(self, first: int, stop: int) -> Iterator[ImageT]:
+        """The images number ``first`` to ``stop`` (exclusive), or to the last one."""
+
+
+class Miner(Protocol[ImageT]):
+    """What makes pairs of an image."""
+
+    def mine(self, image: ImageT, /) -> list[MaskNounPair]:
+        """The pairs of one image."""
+
+
+def collect_pairs(miner: Miner[ImageT], images: Images[ImageT], count: int, folder: Path) -> None:
     """Write the pairs of the first ``count`` images to a folder, from where an earlier call stopped."""
     done = _begin(folder, images)
     started = time.monotonic()
@@ -193,7 +223,7 @@ def collect_pairs(miner: PairMiner, images: CaptionedImages, count: int, folder:
         started = time.monotonic()
 
 
-def _begin(folder: Path, images: CaptionedImages) -> int:
+def _begin(folder: Path, images: Images) -> int:
     """How many images are done; what was written after the last save is cut off.
 
     Raises:
@@ -215,7 +245,7 @@ def _begin(folder: Path, images: CaptionedImages) -> int:
     return saved["images"]
 
 
-def _save_progress(folder: Path, images: CaptionedImages, done: int) -> None:
+def _save_progress(folder: Path, images: Images, done: int) -> None:
     progress = folder / PROGRESS_FILE
     state = {
         "images": done,

@@ -185,6 +185,7 @@ class ClipFinetuning:
         learning_rate: at the peak, of the image tower.
         weight_decay: of matrices.
         unmasked_share: of a batch's regions, shown with their surroundings.
+        among_all_nouns: the loss; see :class:`ovseg_demo.training.clip_finetuning.FinetuningTask`.
         keep_regions: keep the cut regions on disk; see :class:`ovseg_demo.training.pair_regions.PairRegions`.
         held_out_pairs: that are not trained on but named for the figures.
         validation_scenes: of Sticker World, whose regions are named for the figures too; 0 for other worlds.
@@ -196,11 +197,12 @@ class ClipFinetuning:
     learning_rate: float
     weight_decay: float
     unmasked_share: float = 0.0
+    among_all_nouns: bool = False
     keep_regions: bool = True
     held_out_pairs: int = 500
     validation_scenes: int = 100
     validation_crops: int = 1000
-    label_scenes: int = 5000
+    label_scenes: int = 1000
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ class MaskPromptTuning:
         loop: schedule and batch.
         learning_rate: at the peak, of the prompts.
         depth: layers in whose input they stand.
+        among_all_nouns: as in step 5.
         keep_regions: as in step 5.
         held_out_pairs: as in step 5.
         validation_scenes: whose regions are named for the figures.
@@ -220,6 +223,7 @@ class MaskPromptTuning:
     loop: LoopSettings
     learning_rate: float
     depth: int = 3
+    among_all_nouns: bool = False
     keep_regions: bool = True
     held_out_pairs: int = 500
     validation_scenes: int = 100
@@ -424,10 +428,12 @@ PRESETS = {
             learning_rate=4e-4,
             weight_decay=0.05,
             unmasked_share=0.25,
+            among_all_nouns=True,
         ),
         mask_prompts=MaskPromptTuning(
             loop=LoopSettings(steps=120, batch_size=256, warmup_steps=10, workers=1, evaluate_every=60),
             learning_rate=0.5,
+            among_all_nouns=True,
         ),
         sam=SamTraining(
             size=SamConfig(

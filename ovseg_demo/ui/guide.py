@@ -22,7 +22,7 @@ from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.offers import Offer, Offers
 from ovseg_demo.ui.pictures import Picture, Pictures, display_jpeg
 from ovseg_demo.ui.request import Request
-from ovseg_demo.ui.session import Run, Session, Shown
+from ovseg_demo.ui.session import FETCH, Run, Session, Shown
 from ovseg_demo.ui.settings import PageSettings
 
 Updates = dict[str, Message]
@@ -91,7 +91,7 @@ class Guide:
             yield from self._catch_up(session, run)
 
     def fetch(self, session: Session, model: str) -> Iterator[Updates]:
-        """Download a model.
+        """Download a model; pictures can be looked at meanwhile.
 
         Raises:
             OvsegError: the operator does not allow it, or it cannot be had.
@@ -99,7 +99,7 @@ class Guide:
         offer = self._offers.find(model)
         if offer.spec is None or not self._settings.allow_downloads:
             raise ModelError("Models cannot be downloaded from this page; ask its operator.")
-        run = session.begin("fetch", offer.name)
+        run = session.begin(FETCH, offer.name)
         if run is not None:
             yield from self._work(session, run, lambda work: download_model(offer.spec, progress=work.report))
             self._offers.forget(offer.name)
@@ -236,10 +236,10 @@ class Guide:
         error, is_idle, was_cancelled = None, True, False
         try:
             for news in Background(run, work):
-                if isinstance(news, Progress):
-                    yield {"progress": _progress(session, run, news)}
-                else:
+                if not isinstance(news, Progress):
                     yield news
+                elif not session.is_behind(run):
+                    yield {"progress": _progress(session, run, news)}
         except Exception as raised:
             error = raised
         finally:

@@ -10,10 +10,13 @@ from ovseg_demo.errors import Cancelled
 from ovseg_demo.ui.pictures import Picture
 from ovseg_demo.ui.request import Request
 
+FETCH = "fetch"
+"""The kind of a run that downloads."""
+
 
 @dataclass(eq=False)
 class Run:
-    """One piece of long work for a visitor; while it is the session's newest, it goes on.
+    """One piece of long work for a visitor; while it is the session's newest of its lane, it goes on.
 
     Attributes:
         number: tells it from the session's others.
@@ -26,6 +29,16 @@ class Run:
     key: tuple
     is_wanted: bool = True
     is_done: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What work it is."""
+        return self.key[0]
+
+    @property
+    def lane(self) -> str:
+        """Downloads have one of their own: they go on while pictures are looked at."""
+        return FETCH if self.kind == FETCH else "look"
 
     def check(self) -> None:
         """Raise :class:`Cancelled` when the run is not wanted any more."""
@@ -56,7 +69,7 @@ class Session:
         self._picture: Picture | None = None
         self._looked: tuple | None = None
         self._shown: Shown | None = None
-        self._run: Run | None = None
+        self._runs: dict[str, Run] = {}  # the newest of each lane
         self._number = time.time_ns() // 1_000_000  # beyond those of a server that ran before under this page
         self._lock = threading.RLock()
 
@@ -87,43 +100,50 @@ class Session:
     # ---- runs
 
     def begin(self, *key: object) -> Run | None:
-        """Start a run and end the one before; ``None`` if just this is under way already."""
+        """Start a run and end the one before in its lane; ``None`` if just this is under way already."""
         with self._lock:
-            if self._is_busy and self._run.key == key:
-                return None
-            self.cancel()
-            self._run = Run(self.next_number(), key)
-            return self._run
+            run = Run(self.next_number(), key)
+            before = self._runs.get(run.lane)
+            if before is not None and before.is_wanted:
+                if before.key == key:
+                    return None
+                before.is_wanted = False
+            self._runs[run.lane] = run
+            return run
 
     def finish(self, run: Run) -> bool:
         """Note that a run is over: at its end, if it is wanted still.
 
         Returns:
-            Whether nothing runs now; not so if another run has taken its place.
+            Whether nothing runs now; not so if another run has taken its place, or goes on beside it.
         """
         with self._lock:
             run.is_done = run.is_wanted
             run.is_wanted = False
-            return not self._is_busy
+            return not any(other.is_wanted for other in self._runs.values())
 
     def is_newest(self, run: Run) -> bool:
-        """Whether no run has been started since."""
-        return self._run is run
+        """Whether no run has been started in its lane since."""
+        return self._runs[run.lane] is run
 
     def cancel(self, number: int | None = None) -> None:
-        """End the run that is under way, if any; with a number, only that run: the wish may come late."""
+        """End the runs that are under way; with a number, only that one: the wish may come late."""
         with self._lock:
-            if self._run is not None and number in (None, self._run.number):
-                self._run.is_wanted = False
+            for run in self._runs.values():
+                if number in (None, run.number):
+                    run.is_wanted = False
 
     def is_running(self, kind: str) -> bool:
         """Whether a run of a kind is under way."""
         with self._lock:
-            return self._is_busy and self._run.key[0] == kind
+            return any(run.is_wanted and run.kind == kind for run in self._runs.values())
 
-    @property
-    def _is_busy(self) -> bool:
-        return self._run is not None and self._run.is_wanted
+    def is_behind(self, run: Run) -> bool:
+        """Whether the page has another run's progress to tell: a look's rather than a download's."""
+        with self._lock:
+            return run.lane == FETCH and any(
+                other.is_wanted and other.lane != FETCH for other in self._runs.values()
+            )
 
     # ---- what is on the page
 

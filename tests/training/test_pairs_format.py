@@ -10,9 +10,9 @@ from PIL import Image
 
 from ovseg_demo.classification.regions import cut_region
 from ovseg_demo.errors import DatasetError
-from ovseg_demo.proposals import tight_boxes
+from ovseg_demo.proposals import Proposals, tight_boxes
 from ovseg_demo.sticker_world import CLASS_NAMES, render_scene
-from ovseg_demo.training.label_pairs import label_pairs, relabel, segments
+from ovseg_demo.training.label_pairs import LabelMiner
 from ovseg_demo.training.pair_regions import BLANK, PairRegions, widen
 from ovseg_demo.training.pairs_format import (
     FolderImages,
@@ -111,25 +111,39 @@ def test_a_widened_box_stays_in_the_image():
 
 def test_label_pairs_are_the_scenes_segments():
     scene = render_scene(3, "segmentation", (320, 240))
-    pairs = label_pairs("3", scene)
+    pairs = LabelMiner().mine((3, scene))
     for pair in pairs:
+        assert pair.image == "3"
         mask = pair.decode_mask()
         assert np.all(scene.label_map[mask] == CLASS_NAMES.index(pair.noun))
     covered = sum(pair.decode_mask().sum() for pair in pairs)
     assert covered > 0.9 * scene.label_map.size
 
 
-def test_masks_of_mined_pairs_get_the_class_of_what_they_cover():
-    source = StickerWorldImages(size=(320, 240))
-    scene = render_scene(3, source.split, source.size)
-    mask, noun = max(segments(scene), key=lambda segment: segment[0].sum())
-    most = mask.copy()
-    most[:, : int(np.flatnonzero(mask.any(axis=0)).mean())] &= np.arange(240)[:, None] % 4 > 0
-    shred = mask & (np.indices(mask.shape).sum(axis=0) % 4 == 0)
-    mined = [MaskNounPair.from_mask("3", "spoon", 2.0, found) for found in (most, shred)]
-    (pair,) = relabel(mined, source)
-    assert pair.noun == noun and np.array_equal(pair.decode_mask(), most)
-    assert pair.score == pytest.approx(most.sum() / mask.sum(), abs=1e-3)
+def test_proposals_get_the_class_of_one_of_their_pixels():
+    scene = render_scene(3, "segmentation", (320, 240))
+    class_ids, areas = np.unique(scene.label_map, return_counts=True)
+    masks = np.ones((400, 240, 320), bool)
+    masks[0] = scene.label_map == class_ids[0]
+    proposals = Proposals.from_masks(masks, np.ones(400), scene.image, (240, 320), "some")
+    miner = LabelMiner(lambda _: proposals, seed=1)
+    first, *whole = miner.mine((3, scene))[len(LabelMiner().mine((3, scene))) :]
+    assert (first.noun, first.score) == (CLASS_NAMES[class_ids[0]], 1.0)
+    for class_id, area in zip(class_ids, areas, strict=True):
+        share = area / areas.sum()
+        drawn = [pair for pair in whole if pair.noun == CLASS_NAMES[class_id]]
+        assert len(drawn) / len(whole) == pytest.approx(share, abs=0.1)
+        assert {pair.score for pair in drawn} <= {round(float(share), 4)}
+    again = LabelMiner(lambda _: proposals, seed=1).mine((3, scene))
+    assert [pair.noun for pair in again[-399:]] == [pair.noun for pair in whole]
+
+
+def test_all_regions_can_be_cut_before_training(folder):
+    path, *_ = folder
+    PairRegions(path, SIZE, seed=0, keep=True).cut_all()
+    kept = PairRegions(path, SIZE, seed=0, keep=True)
+    (path.parent / "a.png").unlink()
+    assert [kept.nouns[kept.plain(i).noun] for i in range(2)] == ["red car", "dog"]
 
 
 def tensor(image: np.ndarray) -> torch.Tensor:

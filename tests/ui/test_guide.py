@@ -420,6 +420,29 @@ def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch)
     assert fetched == ["ovseg-r101c-vitb16"]
 
 
+def test_pictures_can_be_looked_at_during_a_download(monkeypatch, picture):
+    looked = threading.Event()
+
+    def download(spec, progress):
+        while not looked.wait(0.05):
+            progress("Downloading weights.pth", 5_000_000, 20_000_000)
+        progress("Downloading weights.pth", 20_000_000, 20_000_000)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(ovseg_demo.ui.guide, "download_model", download)
+    offers = Offers.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
+    guide = Guide(offers, PageSettings(allow_downloads=True), lambda content, name: {})
+    session = Session()
+    fetching = guide.fetch(session, "ovseg-r101c-vitb16")
+    assert next(fetching)["progress"]["fraction"] == 0.25
+    newest = collect(guide.look(session, picture, WORDS))
+    assert found(newest["map"])
+    looked.set()
+    *_, end, last = fetching
+    assert end["progress"]["fraction"] == 1.0
+    assert clears(last, "progress")
+
+
 def test_clear_forgets(guide, picture):
     session, _ = look(guide, picture)
     updates = guide.clear(session)

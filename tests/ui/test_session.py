@@ -28,6 +28,17 @@ def test_asking_for_the_same_joins_and_for_something_else_replaces():
     assert session.begin("look", "second.png") is not None, "what is over can be asked for again"
 
 
+def test_a_download_goes_on_behind_a_look():
+    session = Session()
+    fetch, run = session.begin("fetch", "model"), session.begin("look", "first.png")
+    assert fetch.is_wanted and run.is_wanted
+    assert session.is_behind(fetch) and not session.is_behind(run)
+    assert not session.finish(run), "the download goes on"
+    assert not session.is_behind(fetch)
+    session.cancel(fetch.number)
+    assert session.finish(fetch)
+
+
 def test_cancelled_runs_are_not_done():
     session = Session()
     run = session.begin("look")
