@@ -17,7 +17,7 @@ help:
 	@echo "make lint      check style and formatting"
 	@echo "make format    put style and formatting right, as far as that can be done by itself"
 	@echo "make results   measure the bundled model and write docs/results.md"
-	@echo "make benchmarks measure all speeds of docs/performance.md; about 25 minutes"
+	@echo "make benchmarks measure all speeds of docs/performance.md; 25 to 80 minutes"
 	@echo "make screenshots take the pictures of the page in docs/images (needs chromium)"
 
 demo: $(READY)
