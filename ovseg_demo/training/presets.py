@@ -424,7 +424,7 @@ PRESETS = {
             ),
         ),
         finetuning=ClipFinetuning(
-            loop=LoopSettings(steps=300, batch_size=256, warmup_steps=30, workers=1, evaluate_every=100),
+            loop=LoopSettings(steps=1000, batch_size=256, warmup_steps=30, workers=1, evaluate_every=200),
             learning_rate=4e-4,
             weight_decay=0.05,
             unmasked_share=0.25,
