@@ -19,10 +19,9 @@ import cv2
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from ovseg_demo.devices import PRECISIONS, multiplies_bfloat16
 
-from ovseg_demo.devices import PRECISIONS, multiplies_bfloat16  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
