@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
@@ -29,11 +28,10 @@ from benchmarks import harness
 from benchmarks.cases import random_picture
 from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.devices import Runtime
-from ovseg_demo.images import load_image
 from ovseg_demo.models import find_model
 from ovseg_demo.proposals import Proposals
 from ovseg_demo.proposals.sam import SamConfig, SamProposalGenerator, build_sam, new_sam
-from ovseg_demo.ui.examples import STICKERS, load_examples
+from ovseg_demo.sticker_world import BENCHMARK_SEEDS, render_scene
 
 VIT_B = SamConfig(
     image_size=1024,
@@ -115,10 +113,9 @@ def bundled_case(device: str = "cpu") -> Case:
     """The bundled network with its own thresholds on one of its scenes, 640×480."""
     spec = find_model("sticker-world")
     tensors = read_checkpoint(spec.parts["sam"].path(), expect=CheckpointKind.SAM).sam()
-    scene = next(example for example in load_examples() if example.kind == STICKERS)
-    image = cv2.resize(load_image(scene.path), (640, 480), interpolation=cv2.INTER_AREA)
+    image = render_scene(BENCHMARK_SEEDS[0], "validation", (640, 480)).image
     thresholds = {name: value for name, value in spec.sam.thresholds.items() if name != "points_per_side"}
-    return Case(f"bundled SAM, {scene.title}", build_sam(tensors), image, thresholds, device)
+    return Case("bundled SAM, a scene of Sticker World", build_sam(tensors), image, thresholds, device)
 
 
 def random_sam(config: SamConfig) -> Sam:

@@ -53,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="optimiser steps, instead of the preset's")
     parser.add_argument("--minutes", type=float, help="time budget of the step; its schedule ends with it")
     parser.add_argument("--batch-size", type=int, help="samples a step, over all processes")
+    parser.add_argument("--rate", type=float, help="multiply the learning rates, for another batch size")
     parser.add_argument("--seed", type=int, help="default 0")
-    parser.add_argument("--workers", type=int, help="processes that load samples")
+    parser.add_argument("--workers", type=int, help="processes that load samples, or propose masks")
     parser.add_argument("--init", type=Path, help="start from these weights (published file format)")
     parser.add_argument(
         "--clip",

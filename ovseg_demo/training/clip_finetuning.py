@@ -2,16 +2,21 @@
 
 The text tower is locked. Some regions are shown unmasked, so that what CLIP knew of ordinary pictures is not
 forgotten. With ``--unmasked`` all are: the control that tells adaptation to masks from mere further training.
+For the same reason the weights that are saved may be a mean of those before and after (WiSE-FT, Wortsman et
+al. 2022): names that the pairs do not hold are kept, and most of what was learned, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -43,8 +48,9 @@ def train(options: TrainOptions) -> Path:
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "clip" / WEIGHTS_FILE
     share = 1.0 if options.unmasked else preset.unmasked_share
-    task = FinetuningTask(preset, init, pairs, options.seed, share)
-    return run_training(task, options.apply_to(preset.loop), options.folder("finetune"), options.runtime())
+    preset = replace(preset, loop=options.apply_to(preset.loop))
+    task = FinetuningTask(preset, init, pairs, options.seed, share, preset.kept_share)
+    return run_training(task, preset.loop, options.folder("finetune"), options.runtime())
 
 
 class FinetuningTask(TrainingTask):
@@ -54,12 +60,22 @@ class FinetuningTask(TrainingTask):
     at the temperature of classification, so that probabilities become as large as they are right.
     """
 
-    def __init__(self, preset: ClipFinetuning, init: Path, pairs: Path, seed: int, unmasked_share: float):
+    def __init__(
+        self,
+        preset: ClipFinetuning,
+        init: Path,
+        pairs: Path,
+        seed: int,
+        unmasked_share: float,
+        kept_share: float = 0.0,
+    ):
         super().__init__()
         self.preset = preset
-        self.unmasked_share = unmasked_share
+        self.unmasked_share, self.kept_share = unmasked_share, kept_share
         self.clip, self.given_prompts = load_clip(init)
         self.clip.requires_grad_(False).visual.requires_grad_(True)
+        # In a tuple, so that it is no part of the checkpoint.
+        self.first_visual = (deepcopy(self.clip.visual),) if kept_share else ()
         self.tokenizer = Tokenizer(self.clip.vocab_size, self.clip.context_length)
         size = self.clip.visual.image_size[0]
         self.regions = PairRegions(pairs, size, seed, preset.keep_regions, preset.held_out_pairs)
@@ -70,7 +86,7 @@ class FinetuningTask(TrainingTask):
 
     @override
     def dataset(self) -> Dataset:
-        self.regions.cut_all()
+        self.regions.cut_all(self.preset.loop.workers)
         return self.regions
 
     @override
@@ -116,13 +132,25 @@ class FinetuningTask(TrainingTask):
     @override
     def evaluate(self) -> dict[str, float]:
         figures = {}
-        if self.regions.held_out:
-            figures["held_out_pairs"] = self._held_out_accuracy()
-        if self.preset.validation_scenes:
-            figures |= classification_figures(
-                self.clip, self.tokenizer, self.validation_set, self.encode_masked
-            )
+        with self.saved_weights():
+            if self.regions.held_out:
+                figures["held_out_pairs"] = self._held_out_accuracy()
+            if self.preset.validation_scenes:
+                figures |= classification_figures(
+                    self.clip, self.tokenizer, self.validation_set, self.encode_masked
+                )
         return figures
+
+    @contextmanager
+    def saved_weights(self) -> Iterator[None]:
+        """While this is open, the image tower is what the weights file holds, not what is being trained."""
+        tuned = self.clip.visual
+        for first in self.first_visual:
+            self.clip.visual = mean_weights(first.to(tuned.proj.device), tuned, self.kept_share)
+        try:
+            yield
+        finally:
+            self.clip.visual = tuned
 
     def _held_out_accuracy(self) -> float:
         """Per cent of the held-out pairs whose noun comes first among the nouns of all pairs."""
@@ -139,4 +167,14 @@ class FinetuningTask(TrainingTask):
 
     @override
     def save(self, path: Path) -> None:
-        save_clip(path, self.clip, self.given_prompts)
+        with self.saved_weights():
+            save_clip(path, self.clip, self.given_prompts)
+
+
+@torch.no_grad()
+def mean_weights(first: nn.Module, second: nn.Module, first_share: float) -> nn.Module:
+    """A network whose weights are the mean of two others', the first of which has ``first_share`` in it."""
+    mean = deepcopy(second)
+    for weight, kept in zip(mean.parameters(), first.parameters(), strict=True):
+        weight.lerp_(kept, first_share)
+    return mean

@@ -8,8 +8,9 @@ learns how sure to be of a mask that shows several things. Where masks overlap, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,12 @@ def train(options: TrainOptions) -> Path:
     """Write the pairs of the preset's scenes (or of ``options.steps``); returns their folder.
 
     With ``options.sam`` its proposals and those of MaskFormer (``options.init``, or what ``train maskformer``
-    left) are pairs, too. An interrupted run goes on.
+    left) are pairs, too, made by ``options.workers`` processes. An interrupted run goes on.
     """
-    generator = make_generator(options) if options.sam else None
+    make = partial(make_generator, options) if options.sam else None
     scenes = options.steps or find_settings(options.preset, "finetuning").label_scenes
     folder = options.folder("label-pairs")
-    collect_pairs(LabelMiner(generator, options.seed), NumberedScenes(), scenes, folder)
+    collect_pairs(LabelMiner(make, options.seed), NumberedScenes(), scenes, folder, options.workers or 0)
     return folder
 
 
@@ -54,12 +55,17 @@ class LabelMiner:
     """Makes the pairs of a scene from its labels.
 
     Attributes:
-        generator: of proposals; ``None``: perfect masks alone.
+        make_generator: of proposals; ``None``: perfect masks alone.
         seed: of the pixels that name proposals.
     """
 
-    generator: ProposalGenerator | EveryGenerator | None = None
+    make_generator: Callable[[], ProposalGenerator | EveryGenerator] | None = None
     seed: int = 0
+
+    @cached_property
+    def generator(self) -> ProposalGenerator | EveryGenerator | None:
+        """Made when it is first needed, in the process that needs it: a GPU cannot be shared by forking."""
+        return self.make_generator() if self.make_generator else None
 
     def mine(self, numbered: tuple[int, Scene]) -> list[MaskNounPair]:
         """A pair for every segment that is large enough to see, and for every proposal."""

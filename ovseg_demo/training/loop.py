@@ -84,6 +84,7 @@ class LoopSettings:
         betas: AdamW's.
         epsilon: AdamW's.
         clip_norm: gradients are scaled down to this norm over the full model; ``None`` leaves them.
+        rate: learning rates are multiplied by it, for another batch size than the preset's.
         minutes: time budget, with which the schedule ends too; ``None``: only steps count.
         seed: of samples, initial weights and everything random in the loss.
         workers: processes that load samples; 0 loads them in the training process.
@@ -101,6 +102,7 @@ class LoopSettings:
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-6
     clip_norm: float | None = 1.0
+    rate: float = 1.0
     minutes: float | None = None
     seed: int = 0
     workers: int = 0
@@ -261,7 +263,7 @@ class _Loop:
         self.settings, self.folder, self.runtime = settings, folder, runtime
         self.accelerator = Accelerator(cpu=runtime.device.type == "cpu")
         self.task = task.to(self.accelerator.device)
-        groups = [{**group, "initial_lr": group["lr"]} for group in task.parameter_groups()]
+        groups = [{**group, "initial_lr": settings.rate * group["lr"]} for group in task.parameter_groups()]
         self.optimizers = _make_optimizers(groups, settings)
         self.step, self.elapsed = 0, 0.0
         self._resume()

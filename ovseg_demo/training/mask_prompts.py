@@ -6,6 +6,7 @@ On the pre-trained CLIP (``--init runs/clip/weights.pt``) it is the cheap adapta
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,10 +32,9 @@ def train(options: TrainOptions) -> Path:
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "finetune" / WEIGHTS_FILE
+    preset = replace(preset, loop=options.apply_to(preset.loop))
     task = MaskPromptTask(preset, init, pairs, options.seed)
-    return run_training(
-        task, options.apply_to(preset.loop), options.folder("mask-prompts"), options.runtime()
-    )
+    return run_training(task, preset.loop, options.folder("mask-prompts"), options.runtime())
 
 
 class MaskPromptTask(FinetuningTask):

@@ -37,36 +37,46 @@ class Muon(torch.optim.Optimizer):
         """Move all parameters that have a gradient."""
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
+            alike: dict[tuple[int, int], list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group["lr"], group["weight_decay"], group["momentum"])
+                    alike.setdefault(parameter.flatten(1).shape, []).append(parameter)
+            for parameters in alike.values():
+                self._move(parameters, group["lr"], group["weight_decay"], group["momentum"])
         return loss
 
-    def _move(self, parameter: Tensor, lr: float, weight_decay: float, momentum: float) -> None:
+    def _move(self, parameters: list[Tensor], lr: float, weight_decay: float, momentum: float) -> None:
+        """Move parameters whose matrices have one shape, all at once: a GPU waits for small products."""
+        gradients = [parameter.grad for parameter in parameters]
+        means = [self._mean(parameter) for parameter in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        updates = torch._foreach_lerp(gradients, means, momentum)
+        steps = orthogonal(torch.stack([update.flatten(1) for update in updates]))
+        longest = max(steps.shape[1:])
+        torch._foreach_mul_(parameters, 1 - lr * weight_decay)
+        matched = [step.view_as(update) for step, update in zip(steps, updates, strict=True)]
+        torch._foreach_add_(parameters, matched, alpha=-lr * _STEP_SIZE * longest**0.5)
+
+    def _mean(self, parameter: Tensor) -> Tensor:
+        """The running mean of a parameter's gradients."""
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        mean, gradient = state["momentum_buffer"], parameter.grad
-        mean.lerp_(gradient, 1 - momentum)
-        update = gradient.lerp(mean, momentum)
-        step = orthogonal(update.flatten(1)).view_as(update)
-        rows, columns = update.flatten(1).shape
-        parameter.mul_(1 - lr * weight_decay)
-        parameter.add_(step, alpha=-lr * _STEP_SIZE * max(rows, columns) ** 0.5)
+        return state["momentum_buffer"]
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About U·Vᵀ of a matrix U·S·Vᵀ, by a quintic Newton-Schulz iteration: (R, C).
+    """About U·Vᵀ of each matrix U·S·Vᵀ, by a quintic Newton-Schulz iteration: (…, R, C).
 
     In bfloat16 where that is fast; on other processors it is a hundred times as slow as float32.
     """
     a, b, c = _COEFFICIENTS
-    wide = matrix.shape[0] <= matrix.shape[1]
-    found = (matrix if wide else matrix.T).to(
+    wide = matrix.shape[-2] <= matrix.shape[-1]
+    found = (matrix if wide else matrix.mT).to(
         torch.bfloat16 if multiplies_bfloat16(matrix.device.type) else torch.float32
     )
-    found = found / found.norm().clamp(min=1e-7)
+    found = found / found.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(_ITERATIONS):
-        gram = found @ found.T
+        gram = found @ found.mT
         found = a * found + (b * gram + c * gram @ gram) @ found
-    return (found if wide else found.T).to(matrix.dtype)
+    return (found if wide else found.mT).to(matrix.dtype)

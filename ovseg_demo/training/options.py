@@ -19,6 +19,7 @@ class TrainOptions:
         steps: replaces the preset's number of steps.
         minutes: time budget of the step.
         batch_size: replaces the preset's.
+        rate: what the preset's learning rates are multiplied by, for another batch size.
         seed: of everything random.
         workers: replaces the preset's number of loading processes.
         init: weights in the published format to start from.
@@ -38,6 +39,7 @@ class TrainOptions:
     steps: int | None = None
     minutes: float | None = None
     batch_size: int | None = None
+    rate: float | None = None
     seed: int = 0
     workers: int | None = None
     init: Path | None = None
@@ -56,6 +58,7 @@ class TrainOptions:
             "steps": self.steps,
             "minutes": self.minutes,
             "batch_size": self.batch_size,
+            "rate": self.rate,
             "workers": self.workers,
             "seed": self.seed,
         }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from ovseg_demo.classification.regions import CLIP_MEAN, cut_region
 from ovseg_demo.proposals import tight_boxes
@@ -90,11 +92,15 @@ class PairRegions(Dataset):
         masked[~mask] = BLANK
         return PairRegion(masked, unmasked, mask, region.noun)
 
-    def cut_all(self) -> None:
-        """Cut the regions that are not kept yet, image by image, so that no order has to load one twice."""
-        for number in range(len(self.pairs) if self.keep else 0):
-            if not (record := self._records[number])["drawn"]:
-                self._cut(record, self.pairs[number])
+    def cut_all(self, workers: int = 0) -> None:
+        """Cut the regions that are not kept yet, image by image, so that no order has to load one twice.
+
+        Args:
+            workers: processes that share the images; 0 means this one.
+        """
+        if self.keep and not self._records["drawn"].all():
+            images = _Images(self)
+            deque(DataLoader(images, batch_size=None, sampler=range(len(images)), num_workers=workers), 0)
 
     def plain(self, number: int) -> PairRegion:
         """The region of pair ``number`` as the classifier would see it."""
@@ -135,6 +141,27 @@ class PairRegions(Dataset):
     @cached_property
     def _source(self) -> ImageSource:
         return open_source(self.folder)
+
+
+class _Images(Dataset):
+    """The images of pairs; looking one up cuts all its regions."""
+
+    def __init__(self, regions: PairRegions):
+        self.regions = regions
+        pairs = enumerate(regions.pairs)
+        self.numbers = [[number for number, _ in of_image] for _, of_image in groupby(pairs, _image_name)]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> int:
+        for number in self.numbers[index]:
+            self.regions.plain(number)
+        return index
+
+
+def _image_name(numbered: tuple[int, MaskNounPair]) -> str:
+    return numbered[1].image
 
 
 def collate_regions(samples: Sequence[PairRegion]) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+from torch.utils.data import DataLoader, Dataset
 
 from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.classification.clip import MaskAdaptedClip
@@ -44,7 +45,7 @@ from ovseg_demo.training.pairs_format import (
 from ovseg_demo.training.presets import find_settings
 
 PROGRESS_FILE = "progress.json"
-_IMAGES_PER_SAVE = 50
+_IMAGES_PER_SAVE = 25
 _TEMPLATES = "vild"
 
 ImageT = TypeVar("ImageT")
@@ -208,19 +209,48 @@ class Miner(Protocol[ImageT]):
         """The pairs of one image."""
 
 
-def collect_pairs(miner: Miner[ImageT], images: Images[ImageT], count: int, folder: Path) -> None:
-    """Write the pairs of the first ``count`` images to a folder, from where an earlier call stopped."""
+def collect_pairs(
+    miner: Miner[ImageT], images: Images[ImageT], count: int, folder: Path, workers: int = 0
+) -> None:
+    """Write the pairs of the first ``count`` images to a folder, from where an earlier call stopped.
+
+    Args:
+        miner: which workers get a copy of.
+        images: there may be fewer.
+        count: of them.
+        folder: of the pairs.
+        workers: processes that share the images; 0 means this one. What is written is the same.
+    """
     done = _begin(folder, images)
+    if workers:
+        cv2.setNumThreads(1)  # before they fork: OpenCV's threads do not survive that, and it hangs
+    loader = DataLoader(
+        _Mined(miner, images),
+        batch_size=_IMAGES_PER_SAVE,
+        sampler=range(done, count),
+        num_workers=workers,
+        collate_fn=list,
+    )
     started = time.monotonic()
-    for first in range(done, count, _IMAGES_PER_SAVE):
-        stop = min(first + _IMAGES_PER_SAVE, count)
-        batch = [miner.mine(captioned) for captioned in images.read(first, stop)]
+    for mined in loader:
+        batch = [pairs for pairs in mined if pairs is not None]
         if not batch:
             break
         append_pairs(folder, [pair for pairs in batch for pair in pairs])
-        _save_progress(folder, images, first + len(batch))
-        _log(folder, first + len(batch), batch, time.monotonic() - started)
+        done += len(batch)
+        _save_progress(folder, images, done)
+        _log(folder, done, batch, time.monotonic() - started)
         started = time.monotonic()
+
+
+class _Mined(Dataset):
+    """Number → the pairs of that image, or ``None`` after the last one."""
+
+    def __init__(self, miner: Miner[ImageT], images: Images[ImageT]):
+        self.miner, self.images = miner, images
+
+    def __getitem__(self, number: int) -> list[MaskNounPair] | None:
+        return next(map(self.miner.mine, self.images.read(number, number + 1)), None)
 
 
 def _begin(folder: Path, images: Images) -> int:

@@ -185,6 +185,7 @@ class ClipFinetuning:
         learning_rate: at the peak, of the image tower.
         weight_decay: of matrices.
         unmasked_share: of a batch's regions, shown with their surroundings.
+        kept_share: of the first weights in the mean that is saved.
         among_all_nouns: the loss; see :class:`ovseg_demo.training.clip_finetuning.FinetuningTask`.
         keep_regions: keep the cut regions on disk; see :class:`ovseg_demo.training.pair_regions.PairRegions`.
         held_out_pairs: that are not trained on but named for the figures.
@@ -197,6 +198,7 @@ class ClipFinetuning:
     learning_rate: float
     weight_decay: float
     unmasked_share: float = 0.0
+    kept_share: float = 0.0
     among_all_nouns: bool = False
     keep_regions: bool = True
     held_out_pairs: int = 500
@@ -284,6 +286,7 @@ PRESETS = {
             learning_rate=1e-4,
             weight_decay=0.05,
             unmasked_share=0.25,
+            kept_share=0.25,
             held_out_pairs=8,
             validation_scenes=2,
             validation_crops=20,
@@ -400,13 +403,13 @@ PRESETS = {
                 class_embed_widths=(128,),
             ),
             loop=LoopSettings(
-                steps=20_000, batch_size=8, warmup_steps=100, schedule="poly", workers=1, evaluate_every=500
+                steps=20_000, batch_size=8, warmup_steps=100, schedule="poly", workers=1, evaluate_every=2000
             ),
             learning_rate=7e-4,
             weight_decay=0.05,
-            pictures=PictureSizes(224, 416, (320, 256)),
-            min_size=320,
-            max_size=1280,
+            pictures=PictureSizes(256, 480, (448, 352)),
+            min_size=384,
+            max_size=1536,
             muon_learning_rate=1.5e-3,
             mask_threshold=0.4,
             mask_pixels=1600,
@@ -424,15 +427,16 @@ PRESETS = {
             ),
         ),
         finetuning=ClipFinetuning(
-            loop=LoopSettings(steps=1000, batch_size=256, warmup_steps=30, workers=1, evaluate_every=200),
+            loop=LoopSettings(steps=2000, batch_size=256, warmup_steps=30, workers=1, evaluate_every=500),
             learning_rate=4e-4,
             weight_decay=0.05,
             unmasked_share=0.25,
+            kept_share=0.3,
             among_all_nouns=True,
         ),
         mask_prompts=MaskPromptTuning(
-            loop=LoopSettings(steps=120, batch_size=256, warmup_steps=10, workers=1, evaluate_every=60),
-            learning_rate=0.5,
+            loop=LoopSettings(steps=1000, batch_size=256, warmup_steps=30, workers=1, evaluate_every=250),
+            learning_rate=0.1,
             among_all_nouns=True,
         ),
         sam=SamTraining(

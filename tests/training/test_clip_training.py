@@ -18,6 +18,7 @@ from ovseg_demo.sticker_world import CLASS_NAMES, COLOURS, NOUNS
 from ovseg_demo.training import clip_finetuning, clip_pretraining, label_pairs, mask_prompts
 from ovseg_demo.training.clip_weights import grid_positions, load_clip
 from ovseg_demo.training.crops import CaptionedCrops
+from ovseg_demo.training.loop import CHECKPOINT_FILE
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.presets import find_settings
 
@@ -85,6 +86,18 @@ def test_fine_tuning_leaves_the_text_tower(clip_file, finetuned_file):
     names = changed(clip_file, finetuned_file)
     assert names
     assert all(name.startswith("visual.") for name in names)
+
+
+def test_the_file_holds_the_mean_of_the_weights_before_and_after(clip_file, finetuned_file):
+    share = find_settings("toy", "finetuning").kept_share
+    before, mean = read(clip_file), read(finetuned_file)
+    after = torch.load(finetuned_file.parent / CHECKPOINT_FILE, weights_only=True)["task"]
+    names = [name for name in mean if name.startswith("visual.")]
+    assert 0 < share < 1 and names
+    for name in names:
+        expected = share * before[name].float() + (1 - share) * after[f"clip.{name}"]
+        torch.testing.assert_close(mean[name].float(), expected, atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(mean["visual.proj"].float(), after["clip.visual.proj"], atol=1e-5)
 
 
 def test_only_mask_prompts_change(options, finetuned_file, pairs):

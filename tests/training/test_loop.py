@@ -82,6 +82,13 @@ def test_the_loss_falls_and_the_log_tells_it(tmp_path):
     assert evaluation["evaluation"]["distance"] < 0.5
 
 
+def test_learning_rates_can_be_multiplied(tmp_path):
+    for rate in (1.0, 2.0):
+        run_training(SumTask(), replace(SETTINGS, rate=rate), tmp_path / str(rate), RUNTIME)
+    rates = [[entry["learning_rate"] for entry in read_log(tmp_path / f)[:-1]] for f in ("1.0", "2.0")]
+    assert rates[1] == [2 * rate for rate in rates[0]]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, workers):
     settings = LoopSettings(

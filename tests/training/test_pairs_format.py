@@ -12,9 +12,12 @@ from ovseg_demo.classification.regions import cut_region
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.proposals import Proposals, tight_boxes
 from ovseg_demo.sticker_world import CLASS_NAMES, render_scene
-from ovseg_demo.training.label_pairs import LabelMiner
+from ovseg_demo.training import pairs
+from ovseg_demo.training.label_pairs import LabelMiner, NumberedScenes
 from ovseg_demo.training.pair_regions import BLANK, PairRegions, widen
+from ovseg_demo.training.pairs import collect_pairs
 from ovseg_demo.training.pairs_format import (
+    PAIRS_FILE,
     FolderImages,
     MaskNounPair,
     StickerWorldImages,
@@ -120,13 +123,21 @@ def test_label_pairs_are_the_scenes_segments():
     assert covered > 0.9 * scene.label_map.size
 
 
+def test_workers_write_what_one_process_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "_IMAGES_PER_SAVE", 2)
+    for workers in (0, 2):
+        collect_pairs(LabelMiner(), NumberedScenes(), 5, tmp_path / str(workers), workers)
+    one, two = ((tmp_path / name / PAIRS_FILE).read_text() for name in ("0", "2"))
+    assert one == two and '"image": "4"' in one
+
+
 def test_proposals_get_the_class_of_one_of_their_pixels():
     scene = render_scene(3, "segmentation", (320, 240))
     class_ids, areas = np.unique(scene.label_map, return_counts=True)
     masks = np.ones((400, 240, 320), bool)
     masks[0] = scene.label_map == class_ids[0]
     proposals = Proposals.from_masks(masks, np.ones(400), scene.image, (240, 320), "some")
-    miner = LabelMiner(lambda _: proposals, seed=1)
+    miner = LabelMiner(lambda: lambda _: proposals, seed=1)
     first, *whole = miner.mine((3, scene))[len(LabelMiner().mine((3, scene))) :]
     assert (first.noun, first.score) == (CLASS_NAMES[class_ids[0]], 1.0)
     for class_id, area in zip(class_ids, areas, strict=True):
@@ -134,13 +145,14 @@ def test_proposals_get_the_class_of_one_of_their_pixels():
         drawn = [pair for pair in whole if pair.noun == CLASS_NAMES[class_id]]
         assert len(drawn) / len(whole) == pytest.approx(share, abs=0.1)
         assert {pair.score for pair in drawn} <= {round(float(share), 4)}
-    again = LabelMiner(lambda _: proposals, seed=1).mine((3, scene))
+    again = LabelMiner(lambda: lambda _: proposals, seed=1).mine((3, scene))
     assert [pair.noun for pair in again[-399:]] == [pair.noun for pair in whole]
 
 
-def test_all_regions_can_be_cut_before_training(folder):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_all_regions_can_be_cut_before_training(folder, workers):
     path, *_ = folder
-    PairRegions(path, SIZE, seed=0, keep=True).cut_all()
+    PairRegions(path, SIZE, seed=0, keep=True).cut_all(workers)
     kept = PairRegions(path, SIZE, seed=0, keep=True)
     (path.parent / "a.png").unlink()
     assert [kept.nouns[kept.plain(i).noun] for i in range(2)] == ["red car", "dog"]
