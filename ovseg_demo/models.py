@@ -308,11 +308,11 @@ SIMSEG_SETTINGS = MaskFormerSettings(
     ensemble_weights=MappingProxyType({"ade20k-150": 0.5, "ade20k-847": 0.5}),
 )
 STICKER_WORLD_SETTINGS = MaskFormerSettings(
-    min_size=320,
-    max_size=1280,
+    min_size=384,
+    max_size=1536,
     mask_threshold=0.4,
     evaluation_mask_threshold=0.4,
-    ensemble_weights=MappingProxyType({"sticker-world": 0.75}),
+    ensemble_weights=MappingProxyType({"sticker-world": 0.8}),
 )
 STICKER_WORLD_SAM_SETTINGS = SamSettings(
     long_side=None,

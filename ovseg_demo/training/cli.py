@@ -17,6 +17,7 @@ STEPS = {
     "pairs": ("pairs", "mask-noun pairs mined from captions; no labels are used"),
     "label-pairs": ("label_pairs", "mask-noun pairs from perfect labels"),
     "finetune": ("clip_finetuning", "CLIP's image tower on the mask-noun pairs, text tower locked"),
+    "average": ("clip_average", "the mean of two fine-tunings"),
     "mask-prompts": ("mask_prompts", "mask prompts on a frozen CLIP"),
     "bundle": ("bundle", "put the parts together as files of one model"),
 }
@@ -69,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs", type=Path, help="folder of mask-noun pairs (default: those of `train pairs`)"
     )
+    parser.add_argument("--share", type=float, help="of --init's weights in what `average` makes (0.5)")
     parser.add_argument("--name", help="sub-folder of --out, instead of the step's name; for variants")
     parser.add_argument("--unmasked", action="store_true", help="fine-tune on unmasked crops: a control")
     parser.add_argument("--device", help="auto, cpu, cuda or mps")

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -30,7 +30,7 @@ from ovseg_demo.training.clip_validation import (
     embed_texts,
     make_validation_set,
 )
-from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, save_clip
+from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, mean_weights, save_clip
 from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels
 from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training
 from ovseg_demo.training.options import TrainOptions
@@ -169,12 +169,3 @@ class FinetuningTask(TrainingTask):
     def save(self, path: Path) -> None:
         with self.saved_weights():
             save_clip(path, self.clip, self.given_prompts)
-
-
-@torch.no_grad()
-def mean_weights(first: nn.Module, second: nn.Module, first_share: float) -> nn.Module:
-    """A network whose weights are the mean of two others', the first of which has ``first_share`` in it."""
-    mean = deepcopy(second)
-    for weight, kept in zip(mean.parameters(), first.parameters(), strict=True):
-        weight.lerp_(kept, first_share)
-    return mean

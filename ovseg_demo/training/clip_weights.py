@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ovseg_demo.checkpoints import read_checkpoint
@@ -66,6 +67,15 @@ def save_clip(path: Path, model: CLIP, mask_embedding: Tensor | None = None) -> 
     state = clip_state(model, mask_embedding)
     half = {f"module.{name}": tensor.to("cpu", torch.float16) for name, tensor in state.items()}
     save_atomically({"state_dict": half}, path)
+
+
+@torch.no_grad()
+def mean_weights(first: nn.Module, second: nn.Module, first_share: float) -> nn.Module:
+    """A network whose weights are the mean of two others', the first of which has ``first_share`` in it."""
+    mean = deepcopy(second)
+    for weight, kept in zip(mean.parameters(), first.parameters(), strict=True):
+        weight.lerp_(kept, first_share)
+    return mean
 
 
 def fast_training_attention(device: torch.device) -> AbstractContextManager:

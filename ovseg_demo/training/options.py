@@ -28,6 +28,7 @@ class TrainOptions:
         sam: Segment Anything whose masks stand beside MaskFormer's in ``train pairs``; ``None`` means none.
         root: folder of a data set in its official layout; ``None`` means Sticker World.
         pairs: folder of mask-noun pairs; ``None`` means those that ``train pairs`` left in ``out``.
+        share: of the weights of ``init`` in the mean of the two, from 0 to 1.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "float32" or "bfloat16".
         name: of the step's sub-folder, instead of the step's own name; for variants and controls.
@@ -47,6 +48,7 @@ class TrainOptions:
     sam: Path | None = None
     root: Path | None = None
     pairs: Path | None = None
+    share: float = 0.5
     device: str = "auto"
     precision: str = "auto"
     name: str | None = None

@@ -427,15 +427,15 @@ PRESETS = {
             ),
         ),
         finetuning=ClipFinetuning(
-            loop=LoopSettings(steps=2000, batch_size=256, warmup_steps=30, workers=1, evaluate_every=500),
+            loop=LoopSettings(steps=1500, batch_size=256, warmup_steps=30, workers=1, evaluate_every=500),
             learning_rate=4e-4,
             weight_decay=0.05,
             unmasked_share=0.25,
-            kept_share=0.3,
+            kept_share=0.15,
             among_all_nouns=True,
         ),
         mask_prompts=MaskPromptTuning(
-            loop=LoopSettings(steps=1000, batch_size=256, warmup_steps=30, workers=1, evaluate_every=250),
+            loop=LoopSettings(steps=70, batch_size=256, warmup_steps=30, workers=1, evaluate_every=70),
             learning_rate=0.1,
             among_all_nouns=True,
         ),

@@ -15,7 +15,7 @@ from ovseg_demo.classification.towers import encode_regions
 from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import CheckpointError, DatasetError, ModelError
 from ovseg_demo.sticker_world import CLASS_NAMES, COLOURS, NOUNS
-from ovseg_demo.training import clip_finetuning, clip_pretraining, label_pairs, mask_prompts
+from ovseg_demo.training import clip_average, clip_finetuning, clip_pretraining, label_pairs, mask_prompts
 from ovseg_demo.training.clip_weights import grid_positions, load_clip
 from ovseg_demo.training.crops import CaptionedCrops
 from ovseg_demo.training.loop import CHECKPOINT_FILE
@@ -98,6 +98,16 @@ def test_the_file_holds_the_mean_of_the_weights_before_and_after(clip_file, fine
         expected = share * before[name].float() + (1 - share) * after[f"clip.{name}"]
         torch.testing.assert_close(mean[name].float(), expected, atol=1e-3, rtol=1e-3)
     assert not torch.allclose(mean["visual.proj"].float(), after["clip.visual.proj"], atol=1e-5)
+
+
+def test_two_fine_tunings_can_be_averaged(options, clip_file, finetuned_file, tmp_path):
+    one = replace(options, out=tmp_path, clip=clip_file, share=0.25)
+    with pytest.raises(ModelError, match="needs two weights files"):
+        clip_average.train(one)
+    mean = clip_average.train(replace(one, init=finetuned_file))
+    tuned, plain, found = (read(path)["visual.proj"].float() for path in (finetuned_file, clip_file, mean))
+    torch.testing.assert_close(found, 0.25 * tuned + 0.75 * plain, atol=1e-3, rtol=1e-3)
+    assert changed(clip_file, mean) <= changed(clip_file, finetuned_file)  # small ones are rounded away
 
 
 def test_only_mask_prompts_change(options, finetuned_file, pairs):
