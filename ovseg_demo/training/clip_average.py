@@ -19,11 +19,13 @@ def train(options: TrainOptions) -> Path:
         The weights file, where fine-tuning would leave it.
 
     Raises:
-        ModelError: one of the two is not given.
+        ModelError: one of the two is not given, or the share is not between 0 and 1.
         CheckpointError: their architectures differ.
     """
     if not (options.init and options.clip):
         raise ModelError("`train average` needs two weights files: --init and --clip.")
+    if not 0 <= options.share <= 1:
+        raise ModelError(f"--share is {options.share:g}, but a share of a mean lies between 0 and 1.")
     first, second = (load_clip(path)[0] for path in (options.init, options.clip))
     shapes = [[weight.shape for weight in clip.visual.parameters()] for clip in (first, second)]
     if shapes[0] != shapes[1]:

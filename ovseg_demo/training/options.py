@@ -21,14 +21,16 @@ class TrainOptions:
         batch_size: replaces the preset's.
         rate: what the preset's learning rates are multiplied by, for another batch size.
         seed: of everything random.
-        workers: replaces the preset's number of loading processes.
+        workers: replaces the preset's number of loading processes; in ``train label-pairs``, of those that
+            propose masks.
         init: weights in the published format to start from.
         clip: weights of the CLIP whose names MaskFormer learns, and which chooses the pairs; ``None`` means
-            the one that ``train clip`` left in ``out``. Segment Anything's encoder starts from it, if given.
+            the one that ``train clip`` left in ``out``. Segment Anything's encoder starts from it, if given;
+            for ``train average`` it is the second of two.
         sam: Segment Anything whose masks stand beside MaskFormer's in ``train pairs``; ``None`` means none.
         root: folder of a data set in its official layout; ``None`` means Sticker World.
         pairs: folder of mask-noun pairs; ``None`` means those that ``train pairs`` left in ``out``.
-        share: of the weights of ``init`` in the mean of the two, from 0 to 1.
+        share: of the weights of ``init`` in the mean that ``train average`` makes, from 0 to 1.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "float32" or "bfloat16".
         name: of the step's sub-folder, instead of the step's own name; for variants and controls.

@@ -104,6 +104,8 @@ def test_two_fine_tunings_can_be_averaged(options, clip_file, finetuned_file, tm
     one = replace(options, out=tmp_path, clip=clip_file, share=0.25)
     with pytest.raises(ModelError, match="needs two weights files"):
         clip_average.train(one)
+    with pytest.raises(ModelError, match="--share is 2"):
+        clip_average.train(replace(one, init=finetuned_file, share=2.0))
     mean = clip_average.train(replace(one, init=finetuned_file))
     tuned, plain, found = (read(path)["visual.proj"].float() for path in (finetuned_file, clip_file, mean))
     torch.testing.assert_close(found, 0.25 * tuned + 0.75 * plain, atol=1e-3, rtol=1e-3)
