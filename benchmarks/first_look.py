@@ -1,0 +1,104 @@
+"""First looks in the browser: what the page adds to the work itself.
+
+The real page with the bundled model, in a process of its own, is asked for a first look at one picture after
+the other: in turns by a program that sends the events, and by a headless Chromium in which an example is
+clicked, until its map is there. Both bring pictures that the server has not seen; the program's are the
+examples moved sideways. A browser without a GPU draws with the processor that the networks need, so that the
+page must keep still.
+
+    python benchmarks/first_look.py
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import harness
+from benchmarks.load import make_picture, serve
+from benchmarks.page_client import PageClient
+from ovseg_demo.ui.examples import STICKERS, Example, load_examples
+from ovseg_demo.ui.request import Request
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.test_page import choose
+
+
+def main() -> None:
+    options = harness.make_parser(__doc__).parse_args()
+    if CHROMIUM is None:
+        raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
+    harness.start("First looks, bundled model", options)
+    examples = [example for example in load_examples() if example.kind == STICKERS]
+    looks = {"a program": [], "the browser": []}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve("sticker-world") as (url, server, _),
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(300_000)
+        page.goto(url)
+        client = PageClient(url)
+        client.look(make_picture(examples[0], 0, 1, Path(folder)), request_of(examples[0]))  # loads the model
+        for number, example in enumerate(examples[: 2 if options.quick else None]):
+            picture = make_picture(example, number, 2, Path(folder))
+            looks["a program"].append(measure(server.pid, partial(client.look, picture, request_of(example))))
+            looks["the browser"].append(measure(server.pid, partial(choose, page, example.title)))
+        browser.close()
+    harness.print_table(
+        ["asked for by", "looks", "median", "longest", "processor time of the server", "of the browser"],
+        [_row(who, figures) for who, figures in looks.items()],
+    )
+
+
+def request_of(example: Example) -> Request:
+    return Request(example.words, example.generator, example.granularity)
+
+
+def measure(server: int, look: Callable[[], object]) -> tuple[float, float, float]:
+    """Seconds by the clock, and of the processor: the server's and the browser's."""
+    before, start = processor_times(server), time.perf_counter()
+    look()
+    seconds = time.perf_counter() - start
+    after = processor_times(server)
+    return seconds, after[0] - before[0], after[1] - before[1]
+
+
+def processor_times(server: int) -> tuple[float, float]:
+    """Seconds that the server and all processes of browsers have taken so far (Linux)."""
+    browsers = [int(comm.parent.name) for comm in Path("/proc").glob("[0-9]*/comm") if "chrom" in _read(comm)]
+    return _taken(server), sum(map(_taken, browsers))
+
+
+def _taken(process: int) -> float:
+    fields = _read(Path(f"/proc/{process}/stat")).rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")  # in user and kernel mode
+
+
+def _read(file: Path) -> str:
+    """Of a process that may have ended; it then has taken nothing."""
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _row(who: str, looks: list[tuple[float, float, float]]) -> list[str]:
+    seconds, server, browser = zip(*looks, strict=True)
+    figures = statistics.median(seconds), max(seconds), statistics.median(server), statistics.median(browser)
+    return [who, str(len(looks)), *(f"{figure:.1f} s" for figure in figures)]
+
+
+if __name__ == "__main__":
+    main()
