@@ -10,14 +10,15 @@ if importlib.util.find_spec("spaces"):  # it must come before torch, and is on S
     import spaces  # noqa: F401
 
 from ovseg_demo.allocator import keep_freed_memory
-from ovseg_demo.threads import respect_quota
+from ovseg_demo.threads import respect_quota, sleep_while_waiting
 
 
 def main() -> int:
     """Open the page and serve it until the process is told to stop."""
     respect_quota()
+    sleep_while_waiting()  # the browser may run on the same cores
     keep_freed_memory()
-    from ovseg_demo.ui.application import run  # brings torch, which must find both set
+    from ovseg_demo.ui.application import run  # brings torch, which must find all this set
 
     return run(sys.argv[1:], os.environ)
 

@@ -13,6 +13,7 @@ measure() {
 : > out/benchmarks/cpu.md
 measure sam --bundled
 measure labeling ""
+measure first_look ""
 measure live_edit ""
 measure second_question ""
 measure growth ""

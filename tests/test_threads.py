@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from ovseg_demo.threads import respect_quota
+from ovseg_demo.threads import respect_quota, sleep_while_waiting
 
 
 def threads(folder, given=()):
@@ -43,6 +43,13 @@ def test_without_a_quota_torch_decides(tmp_path):
 def test_what_the_user_set_stays(tmp_path):
     (tmp_path / "cpu.max").write_text("200000 100000\n")
     assert threads(tmp_path, {"OMP_NUM_THREADS": "7"}) == "7"
+
+
+@pytest.mark.parametrize("given", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "10"}, {}])
+def test_threads_sleep_while_they_wait_unless_the_user_said_otherwise(given):
+    environment = dict(given)
+    sleep_while_waiting(environment)
+    assert environment == (given or {"OMP_WAIT_POLICY": "PASSIVE"})
 
 
 def test_the_command_line_leaves_torch_unimported_until_the_quota_is_known():
