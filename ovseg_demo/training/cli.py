@@ -34,7 +34,12 @@ ALL = (
     ("mask-prompts", "mask-prompts", {"pairs": "label-pairs"}),
     ("bundle", "bundle", {}),
     # What docs/results.md compares with: prompts alone, the same without masks, and the paper's pairs.
-    ("mask-prompts", "mask-prompts-only", {"pairs": "label-pairs", "init": "clip/weights.pt"}),
+    ("label-pairs", "label-pairs-perfect", {}),
+    (
+        "mask-prompts",
+        "mask-prompts-only",
+        {"pairs": "label-pairs-perfect", "init": "clip/weights.pt", "contrastive": True},
+    ),
     ("finetune", "finetune-unmasked", {"pairs": "label-pairs", "unmasked": True}),
     ("finetune", "finetune-captions", {}),
     ("mask-prompts", "mask-prompts-captions", {"init": "finetune-captions/weights.pt"}),
@@ -73,6 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", type=float, help="of --init's weights in what `average` makes (0.5)")
     parser.add_argument("--name", help="sub-folder of --out, instead of the step's name; for variants")
     parser.add_argument("--unmasked", action="store_true", help="fine-tune on unmasked crops: a control")
+    parser.add_argument(
+        "--contrastive",
+        action="store_true",
+        help="adapt CLIP with the published loss, over a batch, instead of the preset's",
+    )
     parser.add_argument("--device", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", help="auto, float32 or bfloat16")
 
@@ -94,7 +104,7 @@ def _plan_all(options: TrainOptions) -> list[tuple[str, TrainOptions]]:
         raise ModelError(
             "The preset coco starts from published weights: train its steps one by one, with --init."
         )
-    for option in ("clip", "init", "name", "pairs", "sam", "steps", "unmasked"):
+    for option in ("clip", "init", "name", "pairs", "sam", "steps", "unmasked", "contrastive"):
         if getattr(options, option):
             raise ModelError(
                 f"--{option} belongs to one step; leave it out of `train all`, or train that step."

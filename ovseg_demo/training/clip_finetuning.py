@@ -48,7 +48,8 @@ def train(options: TrainOptions) -> Path:
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "clip" / WEIGHTS_FILE
     share = 1.0 if options.unmasked else preset.unmasked_share
-    preset = replace(preset, loop=options.apply_to(preset.loop))
+    among_all_nouns = preset.among_all_nouns and not options.contrastive
+    preset = replace(preset, loop=options.apply_to(preset.loop), among_all_nouns=among_all_nouns)
     task = FinetuningTask(preset, init, pairs, options.seed, share, preset.kept_share)
     return run_training(task, preset.loop, options.folder("finetune"), options.runtime())
 
@@ -78,7 +79,9 @@ class FinetuningTask(TrainingTask):
         self.first_visual = (deepcopy(self.clip.visual),) if kept_share else ()
         self.tokenizer = Tokenizer(self.clip.vocab_size, self.clip.context_length)
         size = self.clip.visual.image_size[0]
-        self.regions = PairRegions(pairs, size, seed, preset.keep_regions, preset.held_out_pairs)
+        self.regions = PairRegions(
+            pairs, size, seed, preset.keep_regions, preset.held_out_pairs, preset.sure_share
+        )
 
     @override
     def parameter_groups(self) -> list[dict]:

@@ -32,7 +32,8 @@ def train(options: TrainOptions) -> Path:
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "finetune" / WEIGHTS_FILE
-    preset = replace(preset, loop=options.apply_to(preset.loop))
+    among_all_nouns = preset.among_all_nouns and not options.contrastive
+    preset = replace(preset, loop=options.apply_to(preset.loop), among_all_nouns=among_all_nouns)
     task = MaskPromptTask(preset, init, pairs, options.seed)
     return run_training(task, preset.loop, options.folder("mask-prompts"), options.runtime())
 

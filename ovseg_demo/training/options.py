@@ -35,6 +35,7 @@ class TrainOptions:
         precision: "auto", "float32" or "bfloat16".
         name: of the step's sub-folder, instead of the step's own name; for variants and controls.
         unmasked: fine-tune on unmasked crops: a control.
+        contrastive: adapt CLIP with the published loss, over a batch, whatever the preset's is.
     """
 
     preset: str = "sticker-world"
@@ -55,6 +56,7 @@ class TrainOptions:
     precision: str = "auto"
     name: str | None = None
     unmasked: bool = False
+    contrastive: bool = False
 
     def apply_to(self, loop: LoopSettings) -> LoopSettings:
         """The preset's loop settings with what was asked for put in their place."""

@@ -26,6 +26,8 @@ _CONTEXT = 0.1  # of a box's side is added around it for an unmasked crop
 
 _HELD_OUT_PART = 20
 
+_SURE = 1.0  # the score of a mask that shows one class and nothing else
+
 _VARIED_MASKS = 0.5
 _OUTLINE = 5
 """Pixels by which an outline moves at most."""
@@ -62,7 +64,9 @@ class PairRegions(Dataset):
         held_out: the numbers of the last pairs, which the stream leaves out; see :meth:`plain`.
     """
 
-    def __init__(self, folder: Path, size: int, seed: int, keep: bool, held_out: int = 0):
+    def __init__(
+        self, folder: Path, size: int, seed: int, keep: bool, held_out: int = 0, sure_share: float = 0.0
+    ):
         """Read the folder's pairs.
 
         Args:
@@ -71,6 +75,7 @@ class PairRegions(Dataset):
             seed: of order and tone.
             keep: keep the regions in the folder; they take 6 · size² bytes a pair.
             held_out: number of pairs that are kept for validation, at most a twentieth of them.
+            sure_share: of the stream are pairs with a score of 1, and the others any; if there are such.
         """
         self.folder, self.size, self.seed, self.keep = Path(folder), size, seed, keep
         self.pairs = read_pairs(folder)
@@ -78,11 +83,12 @@ class PairRegions(Dataset):
         self.held_out = range(len(self.pairs) - held_out, len(self.pairs))
         self.nouns = sorted({pair.noun for pair in self.pairs})
         self._indices = {noun: index for index, noun in enumerate(self.nouns)}
+        sure = [number for number in range(self.held_out.start) if self.pairs[number].score == _SURE]
+        self._sure, self._sure_share = sure, sure_share if sure else 0.0
 
     def __getitem__(self, index: int) -> PairRegion:
-        count = self.held_out.start
-        region = self.plain(shuffled(self.seed, index + count, count))  # no pass goes straight through
         rng = np.random.default_rng([self.seed, index])
+        region = self.plain(self._choose(index, rng))
         pictures = [vary_tone(region.masked, rng), vary_tone(region.unmasked, rng), region.mask]
         if rng.random() < 0.5:
             pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
@@ -91,6 +97,13 @@ class PairRegions(Dataset):
             masked, mask = vary_mask(masked, unmasked, mask, rng)
         masked[~mask] = BLANK
         return PairRegion(masked, unmasked, mask, region.noun)
+
+    def _choose(self, index: int, rng: np.random.Generator) -> int:
+        """The number of the pair of sample ``index``."""
+        if self._sure_share and rng.random() < self._sure_share:
+            return self._sure[int(rng.integers(len(self._sure)))]
+        count = self.held_out.start
+        return shuffled(self.seed, index + count, count)  # no pass goes straight through
 
     def cut_all(self, workers: int = 0) -> None:
         """Cut the regions that are not kept yet, image by image, so that no order has to load one twice.

@@ -186,6 +186,7 @@ class ClipFinetuning:
         weight_decay: of matrices.
         unmasked_share: of a batch's regions, shown with their surroundings.
         kept_share: of the first weights in the mean that is saved.
+        sure_share: see :class:`ovseg_demo.training.pair_regions.PairRegions`.
         among_all_nouns: the loss; see :class:`ovseg_demo.training.clip_finetuning.FinetuningTask`.
         keep_regions: keep the cut regions on disk; see :class:`ovseg_demo.training.pair_regions.PairRegions`.
         held_out_pairs: that are not trained on but named for the figures.
@@ -199,6 +200,7 @@ class ClipFinetuning:
     weight_decay: float
     unmasked_share: float = 0.0
     kept_share: float = 0.0
+    sure_share: float = 0.0
     among_all_nouns: bool = False
     keep_regions: bool = True
     held_out_pairs: int = 500
@@ -215,6 +217,7 @@ class MaskPromptTuning:
         loop: schedule and batch.
         learning_rate: at the peak, of the prompts.
         depth: layers in whose input they stand.
+        sure_share: as in step 5.
         among_all_nouns: as in step 5.
         keep_regions: as in step 5.
         held_out_pairs: as in step 5.
@@ -225,6 +228,7 @@ class MaskPromptTuning:
     loop: LoopSettings
     learning_rate: float
     depth: int = 3
+    sure_share: float = 0.0
     among_all_nouns: bool = False
     keep_regions: bool = True
     held_out_pairs: int = 500
@@ -435,8 +439,9 @@ PRESETS = {
             among_all_nouns=True,
         ),
         mask_prompts=MaskPromptTuning(
-            loop=LoopSettings(steps=70, batch_size=256, warmup_steps=30, workers=1, evaluate_every=70),
-            learning_rate=0.1,
+            loop=LoopSettings(steps=60, batch_size=256, warmup_steps=5, workers=1, evaluate_every=60),
+            learning_rate=0.05,
+            sure_share=0.5,
             among_all_nouns=True,
         ),
         sam=SamTraining(

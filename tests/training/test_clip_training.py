@@ -20,7 +20,7 @@ from ovseg_demo.training.clip_weights import grid_positions, load_clip
 from ovseg_demo.training.crops import CaptionedCrops
 from ovseg_demo.training.loop import CHECKPOINT_FILE
 from ovseg_demo.training.options import TrainOptions
-from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets import PRESETS, find_settings
 
 ROOT = Path(__file__).parents[2]
 MASK_EMBEDDING = "visual.mask_embedding"
@@ -110,6 +110,27 @@ def test_two_fine_tunings_can_be_averaged(options, clip_file, finetuned_file, tm
     tuned, plain, found = (read(path)["visual.proj"].float() for path in (finetuned_file, clip_file, mean))
     torch.testing.assert_close(found, 0.25 * tuned + 0.75 * plain, atol=1e-3, rtol=1e-3)
     assert changed(clip_file, mean) <= changed(clip_file, finetuned_file)  # small ones are rounded away
+
+
+@pytest.mark.parametrize("step", [clip_finetuning, mask_prompts])
+def test_the_published_loss_can_be_asked_for(step, options, clip_file, pairs, tmp_path, monkeypatch):
+    toy = PRESETS["toy"]
+    among_all_nouns = replace(
+        toy,
+        finetuning=replace(toy.finetuning, among_all_nouns=True),
+        mask_prompts=replace(toy.mask_prompts, among_all_nouns=True),
+    )
+    monkeypatch.setitem(PRESETS, "all-nouns", among_all_nouns)
+    given = replace(options, init=clip_file, pairs=pairs, steps=2)
+    published, other, asked = (
+        losses(step.train(replace(given, out=tmp_path / name, **changes)))
+        for name, changes in {
+            "published": {},
+            "other": {"preset": "all-nouns"},
+            "asked": {"preset": "all-nouns", "contrastive": True},
+        }.items()
+    )
+    assert published == asked != other
 
 
 def test_only_mask_prompts_change(options, finetuned_file, pairs):

@@ -99,6 +99,23 @@ def test_the_stream_is_endless_and_the_same_every_time(folder):
         assert all(map(np.array_equal, vars(first[index]).values(), vars(second[index]).values()))
 
 
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 30, 50), (0.5, 50, 70), (1.0, 80, 80)])
+def test_masks_that_show_one_class_can_come_more_often(folder, share, least, most):
+    path, *_ = folder
+    regions = PairRegions(path, SIZE, seed=0, keep=True, sure_share=share)
+    dogs = sum(regions.nouns[regions[index].noun] == "dog" for index in range(80))
+    assert least <= dogs <= most  # the dog's pair has the score 1, the car's 0.5
+
+
+def test_without_such_masks_the_others_come(folder):
+    path, *_ = folder
+    first = read_pairs(path)[0]
+    (path / PAIRS_FILE).unlink()
+    append_pairs(path, [first])
+    regions = PairRegions(path, SIZE, seed=0, keep=True, sure_share=0.5)
+    assert {regions[index].noun for index in range(4)} == {0}
+
+
 def test_new_pairs_get_regions_of_their_own(folder):
     path, _, masks = folder
     before = PairRegions(path, SIZE, seed=0, keep=True)[0]
