@@ -20,42 +20,33 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
+from benchmarks.live_edit import open_page
 from benchmarks.load import make_picture, serve
 from benchmarks.page_client import PageClient
 from ovseg_demo.ui.examples import STICKERS, Example, load_examples
 from ovseg_demo.ui.request import Request
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.browser.test_page import choose
 
 
 def main() -> None:
     options = harness.make_parser(__doc__).parse_args()
-    if CHROMIUM is None:
-        raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
     harness.start("First looks, bundled model", options)
     examples = [example for example in load_examples() if example.kind == STICKERS]
     looks = {"a program": [], "the browser": []}
     with (
         tempfile.TemporaryDirectory() as folder,
         serve("sticker-world") as (url, server, _),
-        sync_playwright() as playwright,
+        open_page(url) as page,
     ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(300_000)
-        page.goto(url)
         client = PageClient(url)
         client.look(make_picture(examples[0], 0, 1, Path(folder)), request_of(examples[0]))  # loads the model
         for number, example in enumerate(examples[: 2 if options.quick else None]):
             picture = make_picture(example, number, 2, Path(folder))
             looks["a program"].append(measure(server.pid, partial(client.look, picture, request_of(example))))
             looks["the browser"].append(measure(server.pid, partial(choose, page, example.title)))
-        browser.close()
     harness.print_table(
         ["asked for by", "looks", "median", "longest", "processor time of the server", "of the browser"],
         [_row(who, figures) for who, figures in looks.items()],

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import statistics
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -48,26 +50,33 @@ WATCH = """() => {
 }"""
 
 
+@contextmanager
+def open_page(url: str) -> Iterator[Page]:
+    """The page in a headless Chromium on a laptop's screen."""
+    if CHROMIUM is None:
+        raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(300_000)
+        page.goto(url)
+        yield page
+        browser.close()
+
+
 def main() -> None:
     parser = harness.make_parser(__doc__)
     parser.add_argument("--edits", type=int, default=len(NEW_NAMES))
     parser.add_argument("--example", default="Open sea", help="title of the picture's card")
     options = parser.parse_args()
-    if CHROMIUM is None:
-        raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
     if options.quick:
         options.edits = 3
     harness.start("Live edits in the browser, bundled model", options)
-    with serve("sticker-world") as (url, _, _), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(300_000)
-        page.goto(url)
+    with serve("sticker-world") as (url, _, _), open_page(url) as page:
         choose(page, options.example)
         page.evaluate(WATCH)
         new = [edit(page, name) for name in NEW_NAMES[: options.edits]]
         known = [edit(page, name) for name in NEW_NAMES[: options.edits]]
-        browser.close()
     harness.print_table(
         ["the last key of", "edits", f"median (bar {BAR} ms)", "longest"],
         [_row("a new name", new), _row("a name that was there before", known)],

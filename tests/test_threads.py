@@ -1,9 +1,13 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ovseg_demo.threads import respect_quota, sleep_while_waiting
+
+ROOT = Path(__file__).parents[1]
 
 
 def threads(folder, given=()):
@@ -50,6 +54,22 @@ def test_threads_sleep_while_they_wait_unless_the_user_said_otherwise(given):
     environment = dict(given)
     sleep_while_waiting(environment)
     assert environment == (given or {"OMP_WAIT_POLICY": "PASSIVE"})
+
+
+def test_the_page_starts_with_threads_that_sleep():
+    program = """
+import sys, types
+stand_in = types.ModuleType("ovseg_demo.ui.application")
+stand_in.run = lambda arguments, environment: print(environment["OMP_WAIT_POLICY"], "torch" in sys.modules)
+sys.modules[stand_in.__name__] = stand_in
+import app
+app.main()
+"""
+    environment = {name: value for name, value in os.environ.items() if "OMP_" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["PASSIVE", "False"], done.stderr
 
 
 def test_the_command_line_leaves_torch_unimported_until_the_quota_is_known():

@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,15 +44,20 @@ _BATCH = 256  # of held-out pairs
 
 def train(options: TrainOptions) -> Path:
     """Fine-tune; returns the weights file."""
-    preset = find_settings(options.preset, "finetuning")
+    preset = find_adaptation(options, "finetuning")
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "clip" / WEIGHTS_FILE
     share = 1.0 if options.unmasked else preset.unmasked_share
-    among_all_nouns = preset.among_all_nouns and not options.contrastive
-    preset = replace(preset, loop=options.apply_to(preset.loop), among_all_nouns=among_all_nouns)
     task = FinetuningTask(preset, init, pairs, options.seed, share, preset.kept_share)
     return run_training(task, preset.loop, options.folder("finetune"), options.runtime())
+
+
+def find_adaptation(options: TrainOptions, step: str) -> Any:
+    """The preset's settings of a step that adapts CLIP, with what was asked for put in their place."""
+    preset = find_settings(options.preset, step)
+    among_all_nouns = preset.among_all_nouns and not options.contrastive
+    return replace(preset, loop=options.apply_to(preset.loop), among_all_nouns=among_all_nouns)
 
 
 class FinetuningTask(TrainingTask):
@@ -69,6 +75,7 @@ class FinetuningTask(TrainingTask):
         seed: int,
         unmasked_share: float,
         kept_share: float = 0.0,
+        sure_share: float = 0.0,
     ):
         super().__init__()
         self.preset = preset
@@ -79,9 +86,7 @@ class FinetuningTask(TrainingTask):
         self.first_visual = (deepcopy(self.clip.visual),) if kept_share else ()
         self.tokenizer = Tokenizer(self.clip.vocab_size, self.clip.context_length)
         size = self.clip.visual.image_size[0]
-        self.regions = PairRegions(
-            pairs, size, seed, preset.keep_regions, preset.held_out_pairs, preset.sure_share
-        )
+        self.regions = PairRegions(pairs, size, seed, preset.keep_regions, preset.held_out_pairs, sure_share)
 
     @override
     def parameter_groups(self) -> list[dict]:

@@ -6,7 +6,6 @@ On the pre-trained CLIP (``--init runs/clip/weights.pt``) it is the cheap adapta
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,25 +14,23 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from ovseg_demo.classification.towers import encode_regions, patches_with_foreground
-from ovseg_demo.training.clip_finetuning import FinetuningTask
+from ovseg_demo.training.clip_finetuning import FinetuningTask, find_adaptation
 from ovseg_demo.training.clip_weights import save_clip
 from ovseg_demo.training.loop import WEIGHTS_FILE, run_training
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.pair_regions import collate_regions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import MaskPromptTuning, find_settings
+from ovseg_demo.training.presets import MaskPromptTuning
 
 _FIRST_REGIONS = 512
 
 
 def train(options: TrainOptions) -> Path:
     """Tune the prompts; returns the weights file, the whole CLIP with them."""
-    preset = find_settings(options.preset, "mask_prompts")
+    preset = find_adaptation(options, "mask_prompts")
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "finetune" / WEIGHTS_FILE
-    among_all_nouns = preset.among_all_nouns and not options.contrastive
-    preset = replace(preset, loop=options.apply_to(preset.loop), among_all_nouns=among_all_nouns)
     task = MaskPromptTask(preset, init, pairs, options.seed)
     return run_training(task, preset.loop, options.folder("mask-prompts"), options.runtime())
 
@@ -45,7 +42,7 @@ class MaskPromptTask(FinetuningTask):
     """
 
     def __init__(self, preset: MaskPromptTuning, init: Path, pairs: Path, seed: int):
-        super().__init__(preset, init, pairs, seed, unmasked_share=0.0)
+        super().__init__(preset, init, pairs, seed, unmasked_share=0.0, sure_share=preset.sure_share)
         self.clip.requires_grad_(False)
         prompts = self.given_prompts
         if prompts is None:

@@ -186,7 +186,6 @@ class ClipFinetuning:
         weight_decay: of matrices.
         unmasked_share: of a batch's regions, shown with their surroundings.
         kept_share: of the first weights in the mean that is saved.
-        sure_share: see :class:`ovseg_demo.training.pair_regions.PairRegions`.
         among_all_nouns: the loss; see :class:`ovseg_demo.training.clip_finetuning.FinetuningTask`.
         keep_regions: keep the cut regions on disk; see :class:`ovseg_demo.training.pair_regions.PairRegions`.
         held_out_pairs: that are not trained on but named for the figures.
@@ -200,7 +199,6 @@ class ClipFinetuning:
     weight_decay: float
     unmasked_share: float = 0.0
     kept_share: float = 0.0
-    sure_share: float = 0.0
     among_all_nouns: bool = False
     keep_regions: bool = True
     held_out_pairs: int = 500
@@ -217,7 +215,7 @@ class MaskPromptTuning:
         loop: schedule and batch.
         learning_rate: at the peak, of the prompts.
         depth: layers in whose input they stand.
-        sure_share: as in step 5.
+        sure_share: see :class:`ovseg_demo.training.pair_regions.PairRegions`.
         among_all_nouns: as in step 5.
         keep_regions: as in step 5.
         held_out_pairs: as in step 5.
