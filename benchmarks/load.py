@@ -65,10 +65,9 @@ class Memory:
 
     samples: list[int] = field(default_factory=list)
 
-    def peaks(self) -> tuple[int, int]:
-        """The highest of the first and of the second half."""
-        middle = max(1, len(self.samples) // 2)
-        return max(self.samples[:middle]), max(self.samples[middle:] or self.samples)
+    def peaks(self) -> list[int]:
+        """The highest of each tenth of the time."""
+        return [int(part.max()) for part in np.array_split(self.samples, 10) if part.size]
 
 
 def main() -> None:
@@ -182,13 +181,13 @@ def count_wrong(visits: Sequence[Visit], model: str) -> int:
 def report(
     options: argparse.Namespace, visits: Sequence[Visit], wrong: int, memory: Memory, start: float
 ) -> None:
-    first, second = (f"{peak / 2**20:,.0f} MB" for peak in memory.peaks())
+    peaks = ", ".join(f"{peak / 2**20:,.0f}" for peak in memory.peaks())
     errors = [one.error for one in visits if one.error]
     print(f"{describe_machine()}\n")
     print(
         f"{options.visitors} visitors for {options.seconds:g} s on {options.model}: {len(visits)} calls, "
         f"{len(errors)} errors, {wrong} wrong or mixed-up results. The page was open after {start:.1f} s. "
-        f"Peak memory {first} in the first half, {second} in the second.\n"
+        f"Peak memory in each tenth of the time: {peaks} MB.\n"
     )
     print_table(
         ("call", "number", "median", "95th percentile", "longest"),
