@@ -58,6 +58,18 @@ class FastMaskGenerator:
     def __call__(self, image: np.ndarray, progress: ProgressCallback) -> FoundMasks:
         """Find the masks of an RGB uint8 image (H, W, 3)."""
         geometry = MaskGeometry.of_picture(image.shape[:2], self._sam.image_encoder.img_size, self._grid_size)
+        # What decoding needs is freed before the masks are put in order, which is the peak of memory.
+        return self._collect(image, geometry, progress).without_duplicates()
+
+    def in_batches_of(self, points: int) -> FastMaskGenerator:
+        """The same network with another ``points_per_batch``."""
+        other = copy(self)
+        other.points_per_batch = points
+        return other
+
+    def _collect(
+        self, image: np.ndarray, geometry: MaskGeometry, progress: ProgressCallback
+    ) -> MaskCollector:
         prompts = self._embed_points(geometry)
         done, total = 0, len(prompts)
         progress(PROPOSING, done, total)
@@ -76,13 +88,7 @@ class FastMaskGenerator:
                     collector.add(mask, quality)
             done += len(batch)
             progress(PROPOSING, done, total)
-        return collector.without_duplicates()
-
-    def in_batches_of(self, points: int) -> FastMaskGenerator:
-        """The same network with another ``points_per_batch``."""
-        other = copy(self)
-        other.points_per_batch = points
-        return other
+        return collector
 
     def _embed_points(self, geometry: MaskGeometry) -> Tensor:
         """Sparse prompt embeddings (points, 2, C) of the grid: the point, and its padding."""
