@@ -280,7 +280,7 @@ def _sticker_world(part: str, kind: CheckpointKind, size: int) -> WeightsFile:
     return WeightsFile(name, kind, (BundledSource(f"sticker-world/{name}"),), size, APACHE)
 
 
-STICKER_WORLD_OVSEG = _sticker_world("ovseg", CheckpointKind.OVSEG, 16_414_447)
+STICKER_WORLD_OVSEG = _sticker_world("ovseg", CheckpointKind.OVSEG, 16_365_295)
 STICKER_WORLD_SAM = _sticker_world("sam", CheckpointKind.SAM, 7_795_291)
 STICKER_WORLD_CLIP = _sticker_world("clip", CheckpointKind.CLIP, 8_868_683)
 

@@ -38,7 +38,8 @@ ALL = (
     (
         "mask-prompts",
         "mask-prompts-only",
-        {"pairs": "label-pairs-perfect", "init": "clip/weights.pt", "contrastive": True},
+        # On a frozen CLIP, only large steps change anything.
+        {"pairs": "label-pairs-perfect", "init": "clip/weights.pt", "contrastive": True, "rate": 50.0},
     ),
     ("finetune", "finetune-unmasked", {"pairs": "label-pairs", "unmasked": True}),
     ("finetune", "finetune-captions", {}),
@@ -83,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="adapt CLIP with the published loss, over a batch, instead of the preset's",
     )
+    parser.add_argument("--depth", type=int, help="layers with mask prompts, instead of the preset's")
     parser.add_argument("--device", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", help="auto, float32 or bfloat16")
 
@@ -104,7 +106,7 @@ def _plan_all(options: TrainOptions) -> list[tuple[str, TrainOptions]]:
         raise ModelError(
             "The preset coco starts from published weights: train its steps one by one, with --init."
         )
-    for option in ("clip", "init", "name", "pairs", "sam", "steps", "unmasked", "contrastive"):
+    for option in ("clip", "init", "name", "pairs", "sam", "steps", "unmasked", "contrastive", "depth"):
         if getattr(options, option):
             raise ModelError(
                 f"--{option} belongs to one step; leave it out of `train all`, or train that step."
@@ -112,5 +114,6 @@ def _plan_all(options: TrainOptions) -> list[tuple[str, TrainOptions]]:
     plan = []
     for step, name, changes in ALL:
         paths = {key: options.out / value for key, value in changes.items() if isinstance(value, str)}
-        plan.append((step, replace(options, name=name, **(changes | paths))))
+        rate = {"rate": changes["rate"] * (options.rate or 1)} if "rate" in changes else {}
+        plan.append((step, replace(options, name=name, **(changes | paths | rate))))
     return plan

@@ -6,6 +6,7 @@ On the pre-trained CLIP (``--init runs/clip/weights.pt``) it is the cheap adapta
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from ovseg_demo.classification.towers import encode_regions, patches_with_foreground
+from ovseg_demo.errors import ModelError
 from ovseg_demo.training.clip_finetuning import FinetuningTask, find_adaptation
 from ovseg_demo.training.clip_weights import save_clip
 from ovseg_demo.training.loop import WEIGHTS_FILE, run_training
@@ -28,6 +30,8 @@ _FIRST_REGIONS = 512
 def train(options: TrainOptions) -> Path:
     """Tune the prompts; returns the weights file, the whole CLIP with them."""
     preset = find_adaptation(options, "mask_prompts")
+    if options.depth is not None:
+        preset = replace(preset, depth=options.depth)
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.out / "finetune" / WEIGHTS_FILE
@@ -44,6 +48,11 @@ class MaskPromptTask(FinetuningTask):
     def __init__(self, preset: MaskPromptTuning, init: Path, pairs: Path, seed: int):
         super().__init__(preset, init, pairs, seed, unmasked_share=0.0, sure_share=preset.sure_share)
         self.clip.requires_grad_(False)
+        layers = len(self.clip.visual.transformer.resblocks)
+        if not 1 <= preset.depth <= layers:
+            raise ModelError(
+                f"--depth is {preset.depth}; this image tower has 1 to {layers} layers for prompts."
+            )
         prompts = self.given_prompts
         if prompts is None:
             first = [self.regions.plain(i) for i in range(min(_FIRST_REGIONS, self.regions.held_out.start))]

@@ -36,6 +36,7 @@ class TrainOptions:
         name: of the step's sub-folder, instead of the step's own name; for variants and controls.
         unmasked: fine-tune on unmasked crops: a control.
         contrastive: adapt CLIP with the published loss, over a batch, whatever the preset's is.
+        depth: replaces the preset's number of layers with mask prompts.
     """
 
     preset: str = "sticker-world"
@@ -57,6 +58,7 @@ class TrainOptions:
     name: str | None = None
     unmasked: bool = False
     contrastive: bool = False
+    depth: int | None = None
 
     def apply_to(self, loop: LoopSettings) -> LoopSettings:
         """The preset's loop settings with what was asked for put in their place."""

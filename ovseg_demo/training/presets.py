@@ -438,7 +438,8 @@ PRESETS = {
         ),
         mask_prompts=MaskPromptTuning(
             loop=LoopSettings(steps=60, batch_size=256, warmup_steps=5, workers=1, evaluate_every=60),
-            learning_rate=0.05,
+            learning_rate=0.01,
+            depth=1,
             sure_share=0.5,
             among_all_nouns=True,
         ),

@@ -141,6 +141,13 @@ def test_only_mask_prompts_change(options, finetuned_file, pairs):
     assert clip.has_mask_prompts
 
 
+def test_prompts_can_stand_in_another_number_of_layers(options, finetuned_file, pairs):
+    one = mask_prompts.train(replace(options, pairs=pairs, depth=1, name="one-layer"))
+    assert len(read(one)[MASK_EMBEDDING]) == 1 != find_settings("toy", "mask_prompts").depth
+    with pytest.raises(ModelError, match="--depth is 3; this image tower has 1 to 2 layers"):
+        mask_prompts.train(replace(options, pairs=pairs, depth=3, name="deeper"))
+
+
 def test_new_prompts_start_as_what_they_replace(clip_file):
     """Those made from one region change nothing in it."""
     model, _ = load_clip(clip_file)
