@@ -113,7 +113,10 @@ def _plan_all(options: TrainOptions) -> list[tuple[str, TrainOptions]]:
             )
     plan = []
     for step, name, changes in ALL:
-        paths = {key: options.out / value for key, value in changes.items() if isinstance(value, str)}
-        rate = {"rate": changes["rate"] * (options.rate or 1)} if "rate" in changes else {}
-        plan.append((step, replace(options, name=name, **(changes | paths | rate))))
+        changed = {
+            key: options.out / value if isinstance(value, str) else value for key, value in changes.items()
+        }
+        if "rate" in changed and options.rate is not None:  # one comes on top of the other
+            changed["rate"] *= options.rate
+        plan.append((step, replace(options, name=name, **changed)))
     return plan

@@ -1,5 +1,7 @@
 """The whole pipeline at toy size: from nothing to files that the program segments with."""
 
+import json
+
 import pytest
 
 from ovseg_demo import load_segmenter
@@ -18,6 +20,14 @@ def runs(tmp_path_factory):
 
 def test_each_step_leaves_its_part(runs):
     assert {path.name for path in runs.iterdir() if path.is_dir()} == {name for _, name, _ in ALL} | {"data"}
+
+
+def test_prompts_alone_take_larger_steps(runs):
+    on_top, alone = (
+        json.loads((runs / name / "log.jsonl").read_text().splitlines()[0])["learning_rate"]
+        for name in ("mask-prompts", "mask-prompts-only")
+    )
+    assert alone == pytest.approx(50 * on_top)
 
 
 @pytest.mark.parametrize("generator", ["maskformer", "sam"])
