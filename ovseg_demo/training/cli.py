@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="adapt CLIP with the published loss, over a batch, instead of the preset's",
     )
-    parser.add_argument("--depth", type=int, help="layers with mask prompts, instead of the preset's")
+    parser.add_argument("--depth", type=int, help="layers with new mask prompts, instead of the preset's")
     parser.add_argument("--device", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", help="auto, float32 or bfloat16")
 

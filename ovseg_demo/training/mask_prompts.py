@@ -48,13 +48,13 @@ class MaskPromptTask(FinetuningTask):
     def __init__(self, preset: MaskPromptTuning, init: Path, pairs: Path, seed: int):
         super().__init__(preset, init, pairs, seed, unmasked_share=0.0, sure_share=preset.sure_share)
         self.clip.requires_grad_(False)
-        layers = len(self.clip.visual.transformer.resblocks)
-        if not 1 <= preset.depth <= layers:
-            raise ModelError(
-                f"--depth is {preset.depth}; this image tower has 1 to {layers} layers for prompts."
-            )
         prompts = self.given_prompts
         if prompts is None:
+            layers = len(self.clip.visual.transformer.resblocks)
+            if not 1 <= preset.depth <= layers:
+                raise ModelError(
+                    f"--depth is {preset.depth}; this image tower has 1 to {layers} layers for prompts."
+                )
             first = [self.regions.plain(i) for i in range(min(_FIRST_REGIONS, self.regions.held_out.start))]
             batch = collate_regions(first)
             masks = batch["masks"][:, None].float()

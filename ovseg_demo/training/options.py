@@ -36,7 +36,7 @@ class TrainOptions:
         name: of the step's sub-folder, instead of the step's own name; for variants and controls.
         unmasked: fine-tune on unmasked crops: a control.
         contrastive: adapt CLIP with the published loss, over a batch, whatever the preset's is.
-        depth: replaces the preset's number of layers with mask prompts.
+        depth: replaces the preset's number of layers with mask prompts; those that ``init`` holds stay.
     """
 
     preset: str = "sticker-world"

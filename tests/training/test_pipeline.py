@@ -13,9 +13,15 @@ from ovseg_demo.training.cli import ALL
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    command = ["train", "all", "--preset=toy", f"--out={folder}", "--device=cpu", "--precision=float32"]
-    assert main(command) == 0
+    assert main(train_all(folder)) == 0
     return folder
+
+
+def train_all(folder):
+    return [
+        *("train", "all", "--preset=toy", f"--out={folder}", "--rate=2"),
+        *("--device=cpu", "--precision=float32"),
+    ]
 
 
 def test_each_step_leaves_its_part(runs):
@@ -27,7 +33,7 @@ def test_prompts_alone_take_larger_steps(runs):
         json.loads((runs / name / "log.jsonl").read_text().splitlines()[0])["learning_rate"]
         for name in ("mask-prompts", "mask-prompts-only")
     )
-    assert alone == pytest.approx(50 * on_top)
+    assert alone == pytest.approx(50 * on_top)  # --rate multiplies both
 
 
 @pytest.mark.parametrize("generator", ["maskformer", "sam"])
@@ -50,5 +56,5 @@ def test_the_bundle_segments(runs, generator):
 def test_a_second_run_has_nothing_left_to_do(runs, capsys):
     before = {path: path.stat().st_mtime_ns for path in runs.glob("*/checkpoint.pt")}
     assert before
-    assert main(["train", "all", "--preset=toy", f"--out={runs}", "--device=cpu", "--precision=float32"]) == 0
+    assert main(train_all(runs)) == 0
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*/checkpoint.pt")} == before
