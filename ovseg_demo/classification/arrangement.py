@@ -8,16 +8,21 @@ pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from ovseg_demo.classification.resampling import Resampling, Taps, resize_nearest
 from ovseg_demo.classification.score_maps import UNLABELLED, LabelMap, blocks, share
 from ovseg_demo.proposals import Proposals
 
 _MIXED = -2
+_ROWS_AT_ONCE = 64
+"""Of an image, so that the 64-bit indices that NumPy makes of cells stay in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +60,11 @@ class Arrangement:
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Give each pixel the value of its cell: (h, w), from (cells,)."""
-        return values.take(self.cells, mode="clip")  # which spares a check of every index
+        spread = np.empty(self.cells.shape, values.dtype)
+        for start in range(0, len(spread), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            values.take(self.cells[rows], out=spread[rows], mode="clip")  # spares a check of every index
+        return spread
 
     def __len__(self) -> int:
         return len(self.membership)
@@ -129,9 +138,9 @@ class _Winners(NamedTuple):
     total: np.ndarray
 
 
-def _scores(arrangement: Arrangement, cells: slice | np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The scores of some cells: float32 (len(cells), C)."""
-    return arrangement.unpack(cells).astype(np.float32) @ probabilities
+def _scores(arrangement: Arrangement, cells: slice | np.ndarray, probabilities: np.ndarray) -> torch.Tensor:
+    """Scores of some cells: float32 (len(cells), C). By torch, as NumPy's threads spin when they are done."""
+    return torch.from_numpy(arrangement.unpack(cells)).float() @ torch.from_numpy(probabilities)
 
 
 def _winners(arrangement: Arrangement, probabilities: np.ndarray) -> _Winners:
@@ -139,9 +148,8 @@ def _winners(arrangement: Arrangement, probabilities: np.ndarray) -> _Winners:
     best, total = np.empty((2, len(arrangement)), dtype=np.float32)
     for part in blocks(len(arrangement), floats_each=2 * sum(probabilities.shape)):
         scores = _scores(arrangement, part, probabilities)
-        columns[part] = scores.argmax(axis=1)
-        best[part] = scores.max(axis=1)
-        total[part] = scores.sum(axis=1)
+        best[part], columns[part] = scores.max(dim=1)
+        total[part] = scores.sum(dim=1)
     columns[best <= 0] = UNLABELLED
     return _Winners(columns, best, total)
 
@@ -156,7 +164,7 @@ def _blend(
     """
     rows, columns = (Taps.along(*axis, "bilinear") for axis in zip(arrangement.size, image_size, strict=True))
     agreed = _agreed(arrangement.spread(winners.columns))
-    best_columns = agreed.take(rows.first, axis=0).take(columns.first, axis=1)
+    best_columns = agreed.take(columns.first, axis=1).take(rows.first, axis=0)
     height, width = image_size
     best, total = (
         cv2.resize(arrangement.spread(of_cells), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -167,9 +175,9 @@ def _blend(
     for part in blocks(len(mixed), floats_each=4 * sum(probabilities.shape)):
         y, x = np.unravel_index(mixed[part], image_size)
         scores = _blended_scores(arrangement, probabilities, rows[y], columns[x])
-        best = scores.max(axis=1)
-        best_columns[y, x] = np.where(best > 0, scores.argmax(axis=1), UNLABELLED)
-        shares[y, x] = share(best, scores.sum(axis=1))
+        best, column = (found.numpy() for found in scores.max(dim=1))
+        best_columns[y, x] = np.where(best > 0, column, UNLABELLED)
+        shares[y, x] = share(best, scores.sum(dim=1).numpy())
     return best_columns, shares
 
 
@@ -183,18 +191,17 @@ def _agreed(columns: np.ndarray) -> np.ndarray:
 
 def _blended_scores(
     arrangement: Arrangement, probabilities: np.ndarray, rows: Taps, columns: Taps
-) -> np.ndarray:
+) -> torch.Tensor:
     """Scores float32 (n, C) of n pixels, given the taps of each."""
-    cells = [
-        arrangement.cells[y, x] for y in (rows.first, rows.second) for x in (columns.first, columns.second)
-    ]
-    weights = [v * h for v in (1 - rows.weight, rows.weight) for h in (1 - columns.weight, columns.weight)]
+    corners = product((rows.first, rows.second), (columns.first, columns.second))
+    weights = product((1 - rows.weight, rows.weight), (1 - columns.weight, columns.weight))
+    cells = np.stack([arrangement.cells[corner] for corner in corners], axis=1)
     is_needed = np.zeros(len(arrangement), dtype=bool)
-    for corner in cells:
-        is_needed[corner] = True
-    scores = _scores(arrangement, np.flatnonzero(is_needed), probabilities)
+    is_needed[cells] = True
     place = np.cumsum(is_needed) - 1
-    return sum(
-        weight[:, None] * scores.take(place[corner], axis=0)
-        for weight, corner in zip(weights, cells, strict=True)
+    return F.embedding_bag(  # a weighted sum of each pixel's four rows, in one pass
+        torch.from_numpy(place.take(cells)),
+        _scores(arrangement, np.flatnonzero(is_needed), probabilities),
+        per_sample_weights=torch.from_numpy(np.stack([v * h for v, h in weights], axis=1)),
+        mode="sum",
     )

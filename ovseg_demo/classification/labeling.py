@@ -6,6 +6,7 @@ Pure functions on arrays. :mod:`ovseg_demo.classification.score_maps` turns thei
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.proposals import MaskQueries
@@ -28,7 +29,7 @@ def class_probabilities(
     Returns:
         float32 (N, K + distractors), in [0, 1]. Rows add to 1 where no class has synonyms, to less elsewhere.
     """
-    return _merge_synonyms(_softmax(LOGIT_SCALE * region_embeddings @ text_embeddings.T), vocabulary)
+    return _merge_synonyms(_softmax(_logits(region_embeddings, text_embeddings)), vocabulary)
 
 
 def query_probabilities(
@@ -45,7 +46,7 @@ def query_probabilities(
         float32 (Q, K + distractors), in [0, 1].
     """
     alternatives = np.concatenate([text_embeddings, _normalise(queries.non_object_embedding[None])])
-    logits = LOGIT_SCALE * _normalise(queries.class_embeddings) @ alternatives.T
+    logits = _logits(_normalise(queries.class_embeddings), alternatives)
     return _merge_synonyms(_softmax(logits)[:, :-1], vocabulary)
 
 
@@ -118,6 +119,11 @@ def check_granularity(granularity: float) -> None:
         raise ModelError(
             f"The granularity {granularity} is outside the range from 0 (coarse) to 1 (precise)."
         )
+
+
+def _logits(embeddings: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """100 × cosine of each pair: float32 (N, names). By torch, as NumPy's threads spin when they are done."""
+    return (torch.from_numpy(LOGIT_SCALE * embeddings) @ torch.from_numpy(names).T).numpy()
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
