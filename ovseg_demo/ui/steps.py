@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, fields, replace
 from functools import wraps
 from html import escape
@@ -15,7 +16,7 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
-from ovseg_demo.errors import ModelError, OvsegError
+from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import View
 from ovseg_demo.ui.guide import Guide, Updates
@@ -187,11 +188,12 @@ class Steps:
 
     @told
     def remember(self, saved: Mapping[str, Any], *values: Any) -> Outputs:
-        """Keep settings, and the words as the newest of the recent ones."""
+        """Keep settings, and words that can be read as the newest of the recent ones."""
         request = _request(values)
-        recent = [words for words in _recent(saved) if words != request.words]
-        if request.has_words:
-            recent = [request.words, *recent][:MAX_RECENT]
+        recent = _recent(saved)
+        with suppress(VocabularyError):  # which the look tells that was asked for together with this
+            request.vocabulary(self._settings.max_names)
+            recent = [request.words, *(words for words in recent if words != request.words)][:MAX_RECENT]
         return {
             self._parts.saved: {"recent": recent, "settings": request.save()},
             self._parts.recent: recent,

@@ -323,8 +323,14 @@ def test_tiny_pictures_and_endless_words_are_refused(open_page, tmp_path):
     page.locator(".toast-body", has_text="at least 8 pixels a side").wait_for()
     page.locator(WORDS).fill("x" * 101)
     page.locator(".problem", has_text="use at most 100").wait_for()
+    message, button = (page.locator(selector).bounding_box() for selector in (".toast-body", "#submit"))
+    assert message["y"] > button["y"] + button["height"], "a message lies over the button"
     page.locator("#submit").click()
     page.locator(".toast-body", has_text="use at most 100").wait_for()
+    page.locator(WORDS).fill("blue")
+    page.locator("#submit").click()
+    page.locator(".pills button", has_text="blue").wait_for()
+    assert page.locator(".pills button").count() == 1, "what cannot be read is not offered again"
 
 
 def test_submit_without_a_picture_says_what_to_do(open_page):

@@ -22,7 +22,7 @@ SLOW_COLOUR = (250, 0, 250)
 """A picture whose first pixel has this colour takes :data:`SLOW_STEPS` steps of :data:`SLOW_STEP` seconds."""
 SLOW_STEPS, SLOW_STEP = 200, 0.05
 
-MOST_COLOURS, MOST_REGIONS = 12, 40
+MOST_COLOURS, MOST_REGIONS = 8, 8
 """Rarer colours, and a colour's smaller regions, make no masks: a camera's picture has thousands."""
 
 SKY, MEADOW, HOUSE, SUN = (135, 206, 235), (0, 128, 0), (255, 0, 0), (255, 255, 0)
@@ -74,9 +74,10 @@ class _Generator:
         for step in range(steps + 1):
             progress(PROPOSING, step, steps)
             time.sleep(SLOW_STEP if is_slow else 0)
-        colours, areas = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
+        codes = image @ np.array([1 << 16, 1 << 8, 1])  # one number a colour
+        colours, areas = np.unique(codes, return_counts=True)
         colours = colours[np.sort(np.argsort(-areas, kind="stable")[:MOST_COLOURS])]
-        masks = [mask for colour in colours for mask in self._masks((image == colour).all(axis=2))]
+        masks = [mask for colour in colours for mask in self._masks(codes == colour)]
         return Proposals.from_masks(np.array(masks), np.ones(len(masks)), image, image.shape[:2], self.name)
 
     def _masks(self, of_colour: np.ndarray) -> list[np.ndarray]:

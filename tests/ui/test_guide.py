@@ -283,7 +283,8 @@ def test_looks_wait_for_their_turn_and_say_so(slow_picture, picture):
     assert found(collect(waiting)["map"])
 
 
-def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(guide, slow_picture):
+def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(guide, slow_picture, monkeypatch):
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 40)  # it is waited for
     session = Session()
     updates = guide.look(session, slow_picture, Request(words="green"))
     while "progress" not in next(updates):
