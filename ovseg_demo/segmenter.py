@@ -153,6 +153,7 @@ class Segmenter:
         *,
         generator: str | None = None,
         proposals: Proposals | None = None,
+        regions: np.ndarray | None = None,
         granularity: float = 0.8,
         distractors: str | Sequence[str] = "",
         templates: str | None = None,
@@ -161,6 +162,7 @@ class Segmenter:
         ensemble_weight: float | None = None,
         trained_classes: Sequence[bool] | None = None,
         progress: ProgressCallback = silent,
+        watch: Callable[[np.ndarray], None] | None = None,
     ) -> Segmentation:
         """Propose masks, name them, and draw the label map.
 
@@ -170,6 +172,8 @@ class Segmenter:
                 and templates.
             generator: one of :attr:`generators`; ``None`` takes the first, or the one that ``rule`` needs.
             proposals: masks of this image to name instead, from :meth:`propose` or any other source.
+            regions: embeddings of the masks to name instead, float32 (N, D) as ``watch`` is shown them; masks
+                whose row is 0 take no part.
             granularity: from 0 (coarse: all masks) to 1 (precise: the one best mask of each class).
             distractors: names that compete with the classes and are not drawn.
             templates: of the prompts; ``None`` takes the model's own.
@@ -178,6 +182,7 @@ class Segmenter:
             ensemble_weight: for "soft": CLIP's share λ in [0, 1]; 0 is CLIP alone, ``None`` the model's own.
             trained_classes: for "soft": which of the K classes the proposal model was trained on (SimSeg).
             progress: told how far the work is; may stop it by raising.
+            watch: while regions are read, shown their embeddings after each batch: 0 where not read yet.
 
         Raises:
             OvsegError: the image, the names or the settings cannot be used; the message tells the remedy.
@@ -195,14 +200,18 @@ class Segmenter:
         _check_size(pixels, proposals)
         uses_prompts = classifier == CLASSIFIERS[0]
         steps.note(PROPOSING, proposals.lowered)
-        regions = steps.take(
-            READING_REGIONS,
-            lambda: self._embed_regions(clip, proposals, uses_prompts, progress, steps.note),
-        )
+        if regions is None:
+            regions = steps.take(
+                READING_REGIONS,
+                lambda: self._embed_regions(clip, proposals, uses_prompts, progress, watch, steps.note),
+            )
+        elif len(regions) != len(proposals):
+            raise ModelError(f"There are {len(regions)} region embeddings for {len(proposals)} masks.")
         names = steps.take(ENCODING_NAMES, lambda: self._embed_names(clip, vocabulary, progress, steps.note))
 
         def draw() -> tuple[Drawing, bool]:
             of_regions = class_probabilities(regions, names, vocabulary)
+            of_regions[~regions.any(axis=1)] = 0
             if rule == "soft":
                 weight = self._ensemble_weight if ensemble_weight is None else ensemble_weight
                 return draw_softly(proposals, of_regions, names, vocabulary, weight, trained_classes), False
@@ -249,6 +258,7 @@ class Segmenter:
         proposals: Proposals,
         uses_prompts: bool,
         progress: ProgressCallback,
+        watch: Callable[[np.ndarray], None] | None,
         note: Callable[[str, str], None],
     ) -> tuple[np.ndarray, bool]:
         clip = network.get()
@@ -257,7 +267,9 @@ class Segmenter:
         def make() -> np.ndarray:
             embeddings, lowered = compute(
                 network,
-                lambda clip: clip.embed_regions(proposals, mask_prompts=mask_prompts, progress=progress),
+                lambda clip: clip.embed_regions(
+                    proposals, mask_prompts=mask_prompts, progress=progress, watch=watch
+                ),
                 progress,
                 part="regions",
             )

@@ -99,6 +99,33 @@ def cached_stages(segmentation):
     return [step.stage for step in segmentation.steps if step.was_cached]
 
 
+def test_regions_read_so_far_make_a_map(generator):
+    _, clip = list(make_clip().lighter())[-1]  # reads them one by one
+    segmenter = make_segmenter(generator, clip)
+    seen = []
+    result = segmenter.segment(picture(), "dog, grass", granularity=0, watch=seen.append)
+    assert len(seen) == 5
+    for regions in seen:
+        so_far = segmenter.segment(picture(), "dog, grass", granularity=0, regions=regions)
+        is_read = regions.any(axis=1)
+        np.testing.assert_array_equal(so_far.probabilities[is_read], result.probabilities[is_read])
+        assert not so_far.probabilities[~is_read].any()
+        np.testing.assert_array_equal(so_far.label_map >= 0, result.proposals.masks[is_read].any(axis=0))
+    np.testing.assert_array_equal(so_far.label_map, result.label_map)
+
+
+def test_regions_that_were_read_before_are_not_watched(segmenter):
+    segmenter.segment(picture(), "dog")
+    seen = []
+    segmenter.segment(picture(), "dog, grass", watch=seen.append)
+    assert seen == []
+
+
+def test_regions_of_other_masks_are_refused(segmenter):
+    with pytest.raises(ModelError, match="There are 3 region embeddings for 5 masks"):
+        segmenter.segment(picture(), "dog", regions=np.ones((3, 32), np.float32))
+
+
 def test_a_result_has_all_parts(segmenter):
     image = picture()
     segmentation = segmenter.segment(image, "dog, grass / lawn, tree,", distractors="sky")

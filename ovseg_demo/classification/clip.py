@@ -125,9 +125,14 @@ class MaskAdaptedClip:
 
     @torch.inference_mode()
     def embed_regions(
-        self, proposals: Proposals, *, mask_prompts: bool = True, progress: ProgressCallback = silent
+        self,
+        proposals: Proposals,
+        *,
+        mask_prompts: bool = True,
+        progress: ProgressCallback = silent,
+        watch: Callable[[np.ndarray], None] | None = None,
     ) -> np.ndarray:
-        """Embed the region of every proposal: float32 (N, D), unit length.
+        """Embed the region of every proposal, the largest first: float32 (N, D), unit length.
 
         Masks that make practically the same crop (:mod:`ovseg_demo.classification.duplicates`) are looked at
         once and share its embedding.
@@ -136,17 +141,23 @@ class MaskAdaptedClip:
             proposals: the masks and the image they belong to.
             mask_prompts: whether to use the mask prompts, where the model has them.
             progress: told after each batch; may stop the work.
+            watch: shown the embeddings after each batch: those of regions that are not read yet are 0.
         """
         mask_embedding = self._mask_embedding if mask_prompts else None
         batch = max(1, self._tokens_per_batch // len(self._model.visual.positional_embedding))
         distinct, place = np.unique(find_originals(proposals), return_inverse=True)
-        embeddings = np.empty((len(distinct), self._model.visual.output_dim), dtype=np.float32)
+        embeddings = np.zeros((len(distinct), self._model.visual.output_dim), dtype=np.float32)
+        order = np.argsort(-proposals.areas[distinct], kind="stable")
         done = 0
         progress(READING_REGIONS, done, len(distinct))
-        for regions, masks in iterate_regions(proposals, self.input_size, batch, self._device, distinct):
+        for regions, masks in iterate_regions(
+            proposals, self.input_size, batch, self._device, distinct[order]
+        ):
             features = encode_regions(self._model, mask_embedding, regions, masks)
-            embeddings[done : done + len(features)] = F.normalize(features, dim=-1).cpu().numpy()
+            embeddings[order[done : done + len(features)]] = F.normalize(features, dim=-1).cpu().numpy()
             done += len(features)
+            if watch is not None:
+                watch(embeddings[place])
             progress(READING_REGIONS, done, len(distinct))
         return embeddings[place]
 

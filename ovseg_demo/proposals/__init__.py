@@ -99,6 +99,11 @@ class Proposals:
         """All masks unpacked: a fresh bool array (N, h, w)."""
         return self.unpack(slice(None))
 
+    @property
+    def areas(self) -> np.ndarray:
+        """Working pixels of each mask: int64 (N,)."""
+        return np.bitwise_count(self.packed_masks).sum(axis=(1, 2), dtype=np.int64)
+
     def unpack(self, index: int | slice | np.ndarray) -> np.ndarray:
         """Unpack one mask (h, w) or some masks (n, h, w) to bool."""
         width = self.working_size[1]

@@ -8,7 +8,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from ovseg_demo.caching import hold
 from ovseg_demo.downloads import download_model
@@ -26,9 +30,14 @@ from ovseg_demo.ui.session import FETCH, Run, Session, Shown
 from ovseg_demo.ui.settings import PageSettings
 
 Updates = dict[str, Message]
+RegionWatcher = Callable[[np.ndarray], None]
+"""Is shown the embeddings of the regions as they are read; see :meth:`Segmenter.segment`."""
 
-CHANNELS = ("picture", "masks", "map", "other", "why", "progress", "status", "file")
+CHANNELS = ("picture", "masks", "preview", "map", "other", "why", "progress", "status", "file")
 """What the viewer listens to; "chips" goes elsewhere."""
+
+PREVIEW_PERIOD = 2.0
+"""Seconds between two previews of a map; a look whose regions are read more quickly shows none."""
 
 _UNADAPTED = CLASSIFIERS[2]
 _PLACEHOLDER = "object"  # regions can be read before there are words, but the engine wants one
@@ -154,13 +163,15 @@ class Guide:
     # ---- their parts
 
     def _understand(self, session: Session, request: Request) -> Updates:
-        """Note the newest wishes, and echo the words."""
+        """Note the newest wishes, unless they cannot be read, and echo the words."""
         request.check()
-        session.wanted = request
         number = session.next_number()
-        if not request.has_words:
-            return {"chips": messages.problem_message(number, "")}
-        return {"chips": messages.chips_message(number, request.vocabulary(self._settings.max_names))}
+        if request.has_words:
+            echo = messages.chips_message(number, request.vocabulary(self._settings.max_names))
+        else:
+            echo = messages.problem_message(number, "")
+        session.wanted = request
+        return {"chips": echo}
 
     def _look(
         self, work: Background[Updates], session: Session, run: Run, path: str, request: Request
@@ -182,14 +193,34 @@ class Guide:
         proposals = segmenter.propose(pixels, generator=request.generator or None, progress=work.report)
         proposing = Step(PROPOSING, time.perf_counter() - start, PROPOSING not in work.stages)
         work.show({"masks": messages.masks_message(picture, session.next_number(), proposals)})
+        previews = self._previews(work, session, picture, request.look)
         newest = session.wanted
         if newest.has_words and newest.look == request.look:
             shown = Shown(session.next_number(), picture, newest)
-            work.show(self._maps(session, shown, work.report, proposing))
+            work.show(self._maps(session, shown, work.report, proposing, previews))
         else:
-            self._segment(picture, replace(request, words=_PLACEHOLDER), work.report)
+            self._segment(picture, replace(request, words=_PLACEHOLDER), work.report, watch=previews)
             line = wording.ready_line(proposals, proposing)
             work.show({"status": status_message(session.next_number(), line)})
+
+    def _previews(
+        self, work: Background[Updates], session: Session, picture: Picture, look: tuple
+    ) -> RegionWatcher:
+        """What shows, now and then, the map that the newest words make of the regions read so far."""
+        last = time.monotonic()
+
+        def show(regions: np.ndarray) -> None:
+            nonlocal last
+            newest = session.wanted
+            if time.monotonic() - last < PREVIEW_PERIOD or not newest.has_words or newest.look != look:
+                return
+            with suppress(VocabularyError):  # the map will tell; what has been read is not to be lost
+                segmentation = self._segment(picture, newest, work.report, regions=regions)
+                shown = Shown(session.next_number(), picture, newest)
+                work.show({"preview": messages.map_message(shown, segmentation)})
+            last = time.monotonic()
+
+        return show
 
     def _take(self, session: Session, run: Run, path: str) -> Picture:
         """The session's picture, if it is this one; else this one, which becomes the session's."""
@@ -205,9 +236,10 @@ class Guide:
         shown: Shown,
         progress: ProgressCallback = silent,
         proposing: Step | None = None,
+        previews: RegionWatcher | None = None,
     ) -> Updates:
         """The map of a request, and the other one where both are compared."""
-        segmentation = self._segment(shown.picture, shown.request, progress)
+        segmentation = self._segment(shown.picture, shown.request, progress, watch=previews)
         session.show(shown)
         found = messages.found_names(segmentation)
         updates = {
@@ -224,10 +256,15 @@ class Guide:
         return {"other": messages.map_message(replace(shown, request=request), segmentation)}
 
     def _segment(
-        self, picture: Picture, request: Request, progress: ProgressCallback = silent
+        self,
+        picture: Picture,
+        request: Request,
+        progress: ProgressCallback = silent,
+        **options: Any,
     ) -> Segmentation:
         segmenter = self._offers.segmenter(request.model)
-        return segmenter.segment(self._pictures.pixels(picture), **request.arguments(), progress=progress)
+        pixels = self._pictures.pixels(picture)
+        return segmenter.segment(pixels, **request.arguments(), **options, progress=progress)
 
     def _work(
         self, session: Session, run: Run, work: Callable[[Background[Updates]], object]
@@ -245,10 +282,9 @@ class Guide:
         finally:
             was_cancelled = not run.is_wanted and session.is_newest(run)
             is_idle = session.finish(run)
-        if is_idle:
-            number = session.next_number()
-            ending = {"status": status_message(number, wording.CANCELLED)} if was_cancelled else {}
-            yield {"progress": empty_message(number)} | ending
+        ending = _ending(session, run, is_idle, was_cancelled)
+        if ending:
+            yield ending
         if error is not None:
             raise error
 
@@ -287,6 +323,19 @@ def _other_classifier(request: Request) -> Request:
     """The same request to the un-adapted CLIP; or, if it is already, to the adapted one."""
     is_adapted = request.classifier != _UNADAPTED
     return replace(request, classifier=_UNADAPTED if is_adapted else CLASSIFIERS[0])
+
+
+def _ending(session: Session, run: Run, is_idle: bool, was_cancelled: bool) -> Updates:
+    """What a run leaves of itself on the page: nothing, or that it was cancelled."""
+    number = session.next_number()
+    ending = {}
+    if run.lane != FETCH and session.is_newest(run):
+        ending["preview"] = empty_message(number)
+    if is_idle:
+        ending["progress"] = empty_message(number)
+        if was_cancelled:
+            ending["status"] = status_message(number, wording.CANCELLED)
+    return ending
 
 
 def _progress(session: Session, run: Run, progress: Progress) -> Message:

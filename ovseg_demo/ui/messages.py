@@ -146,9 +146,8 @@ def found_names(segmentation: Segmentation) -> dict[str, bool]:
 
 def topmost_masks(proposals: Proposals) -> np.ndarray:
     """For each working pixel the smallest mask over it, or −1: int32 (h, w)."""
-    areas = np.bitwise_count(proposals.packed_masks).sum(axis=(1, 2), dtype=np.int64)
     topmost = np.full(proposals.working_size, -1, np.int32)
-    for index in np.argsort(-areas, kind="stable"):
+    for index in np.argsort(-proposals.areas, kind="stable"):
         topmost[proposals.unpack(index)] = index
     return topmost
 

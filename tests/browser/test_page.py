@@ -13,7 +13,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from ovseg_demo.export import decode_label_map
-from tests.ui.colour_world import HOUSE, landscape
+from ovseg_demo.ui import guide
+from tests.ui import colour_world
+from tests.ui.colour_world import HOUSE, landscape, save_picture, stripes
 
 WORDS = "#words textarea"
 
@@ -122,6 +124,24 @@ def test_a_picture_from_the_camera_is_looked_at(open_page):
     page.locator("#picture button[aria-label='capture photo']").click()
     wait_for_map(page)
     assert legend(page) == ["green"]
+
+
+def test_a_slow_look_shows_what_it_has_read_so_far(open_page, tmp_path, monkeypatch):
+    monkeypatch.setattr(guide, "PREVIEW_PERIOD", 0.0)
+    monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 1.5)
+    page = open_page()
+    page.locator(WORDS).fill("lime, white, pink")
+    upload(page, save_picture(tmp_path / "two.png", stripes((0, 255, 0), (255, 255, 255), (0, 255, 0))))
+    page.wait_for_function("() => document.querySelector('.viewer').dataset.preview")
+    page.locator(".legend h3", has_text="Found so far").wait_for()
+    assert page.locator(".work").is_visible()
+    assert not page.locator(".actions").is_visible(), "there is nothing to take away yet"
+    click_picture(page, 0.1, 0.5)
+    wait_for_map(page)
+    assert page.locator(".viewer").get_attribute("data-preview") == ""
+    assert legend(page) == ["lime", "white"]
+    assert page.locator(".legend h3").all_text_contents() == ["Foundsharescore", "Not foundbest score"]
+    assert not page.locator(".why").is_visible()
 
 
 def test_own_picture_own_words_enter(open_page, pictures):

@@ -213,6 +213,18 @@ def test_progress_counts_regions_and_names_up_to_all():
         assert {step[2] for step in steps if step[0] == stage} == {total}
 
 
+def test_who_watches_sees_the_largest_regions_first():
+    clip, proposals = make_clip(grid=16, patch=4), make_proposals(9)
+    seen = []
+    embeddings = clip.embed_regions(proposals, watch=seen.append)
+    order = np.argsort(-proposals.masks.sum(axis=(1, 2)), kind="stable")
+    counts = [int(so_far.any(axis=1).sum()) for so_far in seen]
+    assert counts == sorted(counts) and len(counts) > 1 and counts[-1] == 9
+    for count, so_far in zip(counts, seen, strict=True):
+        np.testing.assert_array_equal(so_far[order[:count]], embeddings[order[:count]])
+        assert not so_far[order[count:]].any()
+
+
 def test_work_stops_when_it_is_cancelled():
     clip = make_clip(grid=16, patch=4)
 

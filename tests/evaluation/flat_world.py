@@ -44,7 +44,7 @@ class ColourClip:
     def embed_names(self, names, templates, *, progress=None):
         return np.array([np.eye(len(NAMES))[NAMES.index(name)] for name in names], np.float32)
 
-    def embed_regions(self, proposals, *, mask_prompts=True, progress=None):
+    def embed_regions(self, proposals, *, mask_prompts=True, progress=None, watch=None):
         embeddings = np.zeros((len(proposals), len(NAMES)), np.float32)
         for embedding, mask in zip(embeddings, proposals.masks, strict=True):
             pixels = proposals.working_image[mask]

@@ -7,6 +7,7 @@ Words that name no colour fit nothing. The un-adapted classifier takes red for b
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -56,8 +57,8 @@ def colour_segmenter() -> Segmenter:
             "sam": SharedNetwork(lambda: _Generator("sam")),
             "maskformer": SharedNetwork(lambda: _Generator("maskformer")),
         },
-        SharedNetwork(lambda: _Classifier("adapted", [0, 1, 2])),
-        SharedNetwork(lambda: _Classifier("un-adapted", [2, 1, 0])),
+        SharedNetwork(lambda: Classifier("adapted", [0, 1, 2])),
+        SharedNetwork(lambda: Classifier("un-adapted", [2, 1, 0])),
     )
 
 
@@ -89,24 +90,33 @@ class _Generator:
         return [regions == index + 1 for index in largest]
 
 
-class _Classifier:
+class Classifier:
     """Colours as directions: the nearest has the highest cosine. ``order`` of the channels it sees."""
 
     has_mask_prompts = True
+    seconds_a_region = 0.0
 
     def __init__(self, fingerprint: str, order: list[int]):
         self.fingerprint = fingerprint
         self._order = order
 
     def embed_regions(
-        self, proposals: Proposals, *, mask_prompts: bool = True, progress: ProgressCallback = silent
+        self,
+        proposals: Proposals,
+        *,
+        mask_prompts: bool = True,
+        progress: ProgressCallback = silent,
+        watch: Callable[[np.ndarray], None] | None = None,
     ) -> np.ndarray:
-        embeddings = []
-        for index in range(len(proposals)):
-            progress(READING_REGIONS, index, len(proposals))
+        embeddings = np.zeros((len(proposals), 4), np.float32)
+        for done, index in enumerate(np.argsort(-proposals.areas, kind="stable")):
+            progress(READING_REGIONS, done, len(proposals))
             pixels = proposals.working_image[proposals.unpack(index)]
-            embeddings.append(_direction(pixels.mean(axis=0)[self._order]))
-        return np.stack(embeddings)
+            embeddings[index] = _direction(pixels.mean(axis=0)[self._order])
+            time.sleep(self.seconds_a_region)
+            if watch is not None:
+                watch(embeddings.copy())
+        return embeddings
 
     def text_key(self, templates: str) -> str:
         return f"{self.fingerprint} {templates}"

@@ -58,9 +58,9 @@ def collect(updates) -> dict:
     return newest
 
 
-def clears(updates: dict, channel: str) -> bool:
-    """Whether this does nothing but clear one channel: a message with a number alone."""
-    return set(updates) == {channel} and set(updates[channel]) == {"number"}
+def clears(updates: dict, *channels: str) -> bool:
+    """Whether this does nothing but clear channels: messages with a number alone."""
+    return set(updates) == set(channels) and all(set(message) == {"number"} for message in updates.values())
 
 
 def labels(message: dict) -> np.ndarray:
@@ -97,7 +97,7 @@ def test_a_look_shows_picture_masks_and_map_in_turn(guide, picture, published):
     updates = list(guide.look(session, picture, WORDS))
     order = [channel for update in updates for channel in update if channel in ("picture", "masks", "map")]
     assert order == ["picture", "masks", "map"]
-    assert clears(updates[-1], "progress")
+    assert clears(updates[-1], "progress", "preview")
     newest = collect(updates)
     assert newest["picture"]["width"], newest["picture"]["height"] == (320, 240)
     assert newest["masks"]["count"] == 4
@@ -154,7 +154,7 @@ def test_a_file_that_is_no_picture_leaves_the_page_tidy(guide, tmp_path, picture
     with pytest.raises(ImageError, match=r"broken\.png"):
         for update in guide.look(session, str(broken), WORDS):
             updates.append(update)
-    assert clears(updates[-1], "progress")
+    assert clears(updates[-1], "progress", "preview")
     assert session.shown is not None, "the map before it stays"
     assert found(guide.edit(session, WORDS)["map"])
 
@@ -227,7 +227,7 @@ def test_a_cancelled_look_ends_and_says_so(guide, slow_picture):
     session.cancel(update["progress"]["run"])
     ending = collect(updates)
     assert ending.pop("status")["text"] == wording.CANCELLED
-    assert clears(ending, "progress")
+    assert clears(ending, "progress", "preview")
     assert session.shown is None
 
 
@@ -292,6 +292,91 @@ def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(guide, 
     assert set(collect(guide.look(session, slow_picture, Request(words="red")))) == {"chips"}
     guide.edit(session, Request(words="red, magenta"))
     assert found(collect(updates)["map"]) == ["red", "magenta"]
+
+
+def test_a_slow_look_shows_what_it_has_read_so_far(guide, picture, monkeypatch):
+    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
+    session = Session()
+    updates = list(guide.look(session, picture, WORDS))
+    previews = [update["preview"] for update in updates if "preview" in update]
+    of_maps = previews[:-1]
+    assert [found(message) for message in of_maps] == [
+        ["green"],
+        ["green", "skyblue"],
+        ["green", "skyblue", "red"],
+        ["green", "skyblue", "red", "yellow"],
+    ]
+    assert [message["number"] for message in previews] == sorted(message["number"] for message in previews)
+    assert clears({"preview": previews[-1]}, "preview")
+    assert found(collect(updates)["map"]) == found(of_maps[-1])
+
+
+def test_previews_follow_the_newest_words_that_can_be_read(guide, picture, monkeypatch):
+    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
+    monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 0.5)
+    session = Session()
+    updates = guide.look(session, picture, WORDS)
+    while "preview" not in next(updates):
+        pass
+    guide.edit(session, Request(words="green, blue"))
+    too_many = ", ".join(f"name {i}" for i in range(21))
+    assert "at most 20" in guide.edit(session, Request(words=too_many))["chips"]["problem"]
+    *_, last = (update["preview"] for update in updates if "classes" in update.get("preview", {}))
+    assert {entry["name"] for entry in last["classes"]} == {"green", "blue"}
+    assert session.shown.request.words == "green, blue"
+
+
+def test_words_typed_during_a_look_without_any_are_previewed(guide, picture, monkeypatch):
+    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
+    monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 0.5)
+    session = Session()
+    updates = guide.look(session, picture, Request())
+    while "masks" not in next(updates):
+        pass
+    guide.edit(session, WORDS)
+    previews = [update["preview"] for update in updates if "preview" in update]
+    assert "green" in found(previews[0])
+
+
+def test_a_name_that_cannot_be_encoded_costs_nothing_that_was_read(guide, picture, monkeypatch):
+    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
+    encode, read, readings = colour_world.Classifier.embed_names, colour_world.Classifier.embed_regions, []
+
+    def refuse(clip, names, templates, **options):
+        if "llanfairpwll" in names:
+            raise VocabularyError("This name is too long.")
+        return encode(clip, names, templates, **options)
+
+    def count(clip, proposals, **options):
+        readings.append(proposals)
+        return read(clip, proposals, **options)
+
+    monkeypatch.setattr(colour_world.Classifier, "embed_names", refuse)
+    monkeypatch.setattr(colour_world.Classifier, "embed_regions", count)
+    session = Session()
+    with pytest.raises(VocabularyError, match="too long"):
+        collect(guide.look(session, picture, Request(words="llanfairpwll")))
+    assert found(collect(guide.look(session, picture, WORDS))["map"])
+    assert len(readings) == 1
+
+
+def test_a_quick_look_shows_no_preview(guide, picture):
+    _, newest = look(guide, picture)
+    assert clears({"preview": newest["preview"]}, "preview")
+
+
+def test_a_preview_answers_no_questions(guide, picture, monkeypatch):
+    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
+    session = Session()
+    updates = guide.look(session, picture, WORDS)
+    while "preview" not in next(updates):
+        pass
+    assert session.shown is None
+    assert clears(guide.explain(session, 0, 0), "why")
+    session.cancel()
+    ending = collect(updates)
+    assert "map" not in ending
+    assert clears({"preview": ending["preview"]}, "preview")
 
 
 def test_a_visitor_who_leaves_stops_the_work(guide, slow_picture):

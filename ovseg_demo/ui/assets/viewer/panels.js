@@ -14,19 +14,19 @@ const fullName = (entry) => [entry.name, ...(entry.synonyms || [])].join(" / ");
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 /** Fill the legend; `act(index, "hover" | "leave" | "click" | "press")` is told what the visitor does with a
- *  class; to press is to click with a key. */
-function fillLegend(panel, map, act) {
+ *  class; to press is to click with a key. A preview has not found what it may find yet. */
+function fillLegend(panel, map, act, isPreview = false) {
   const found = map.classes.filter((entry) => entry.isFound);
   const missing = map.classes.filter((entry) => !entry.isFound);
   const widest = Math.max(...found.map((entry) => entry.share), 1e-6);
-  const parts = [make("h3", "", [make("span", "", "Found"), make("small", "", "share"), make("small", "", "score")])];
-  if (!found.length) parts.push(make("p", "hint", "None of these words is in the picture. The best near misses:"));
+  const parts = [make("h3", "", [make("span", "", isPreview ? "Found so far" : "Found"), make("small", "", "share"), make("small", "", "score")])];
+  if (!found.length && !isPreview) parts.push(make("p", "hint", "None of these words is in the picture. The best near misses:"));
   parts.push(...found.map((entry) => legendEntry(entry, entry.share / widest, act)));
   if (map.unlabelled >= 0.0005) {
     parts.push(make("div", "entry rest", [make("i", "swatch"), make("span", "name", "unlabelled"), make("span", "share", percent(map.unlabelled))]));
   }
   if (missing.length) {
-    parts.push(make("h3", "", [make("span", "", "Not found"), make("small", "", ""), make("small", "", "best score")]));
+    parts.push(make("h3", "", [make("span", "", isPreview ? "Not found yet" : "Not found"), make("small", "", ""), make("small", "", "best score")]));
     parts.push(...missing.map((entry) => legendEntry(entry, 0, act)));
   }
   panel.replaceChildren(...parts);

@@ -12,6 +12,7 @@ const options = { opacity: 0.6, labels: true, outlines: true, ...restoreOptions(
 const state = {
   picture: null, // the message on the page, and for maps and masks their unpacked labels
   map: null,
+  preview: null, // of a map that is not there yet: what is known of it
   other: null,
   masks: null,
   why: null,
@@ -54,6 +55,7 @@ const receivers = {
     update();
   },
   map: (message) => receiveLabels("map", message),
+  preview: (message) => receiveLabels("preview", message),
   other: (message) => receiveLabels("other", message),
   masks: (message) => receiveLabels("masks", message),
   why: (message) => receiveLabels("why", message, message.mask),
@@ -85,6 +87,7 @@ async function receiveLabels(channel, message, packed = message.labels) {
   if (isFilled(message) && message.picture !== state.picture?.number) return;
   state[channel] = isFilled(message) ? { ...message, labels } : null;
   if (channel === "map") receiveMap();
+  if (channel === "preview" && showsPreview()) fillLegend(find(".legend"), state.preview, actOnClass, true);
   update();
 }
 
@@ -102,8 +105,11 @@ function receiveMap() {
   if (state.why) pick(state.why.x, state.why.y); // other words, another reason
 }
 
+const showsPreview = () => Boolean(state.preview && !state.map);
+const shownMap = () => state.map ?? state.preview;
+
 function forgetMaps() {
-  Object.assign(state, { map: null, other: null, masks: null, why: null, hovered: null, pinned: null });
+  Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, hovered: null, pinned: null });
 }
 
 // ---- painting
@@ -121,13 +127,14 @@ function update() {
 }
 
 function paint() {
-  const { picture, map, masks, other } = state;
+  const { picture, masks, other } = state, map = shownMap();
   const isComparing = state.mode === "compare" && Boolean(map);
   const comparesClips = isComparing && state.compare === "clips" && Boolean(other);
   const showsMasks = Boolean(masks) && (state.mode === "masks" || !map);
   viewer.dataset.state = !picture ? "empty" : map ? "map" : masks ? "masks" : "picture";
   viewer.dataset.mode = state.mode;
-  viewer.dataset.map = map ? map.number : "";
+  viewer.dataset.map = state.map ? state.map.number : "";
+  viewer.dataset.preview = showsPreview() ? state.preview.number : "";
   viewer.dataset.compare = state.compare;
   if (showsMasks) paintMasks(layers.map);
   else if (map) paintMap(layers.map, map);
@@ -160,7 +167,7 @@ function paintMap(canvas, map) {
 }
 
 function paintMasks(canvas) {
-  const { masks, map } = state;
+  const { masks } = state, map = shownMap();
   const size = masks.count + 1;
   const fill = new Uint32Array(size), line = new Uint32Array(size), group = new Uint16Array(size);
   const kept = map ? new Set(map.kept) : null;
@@ -246,12 +253,12 @@ function showTags(isComparing, comparesClips) {
   left.hidden = right.hidden = !isComparing;
   if (!isComparing) return;
   left.textContent = comparesClips ? CLASSIFIER_NAMES[state.other.classifier] : "picture";
-  right.textContent = comparesClips ? CLASSIFIER_NAMES[state.map.classifier] : "map";
+  right.textContent = comparesClips ? CLASSIFIER_NAMES[shownMap().classifier] : "map";
 }
 
 function showPanels(showsMasks) {
-  find(".side").hidden = !(state.map || state.masks);
-  find(".legend").hidden = showsMasks || !state.map;
+  find(".side").hidden = !(shownMap() || state.masks);
+  find(".legend").hidden = showsMasks || !shownMap();
   find(".masks-card").hidden = !showsMasks;
   if (showsMasks) fillMasks(find(".masks-card"), state.masks, state.map);
   const why = find(".why");
@@ -271,7 +278,7 @@ function actOnClass(index, action) {
 
 /** Ask why a class is where its name stands; about none, cease to ask. */
 function askAbout(index) {
-  if (index === null) return closeWhy();
+  if (index === null || !state.map) return closeWhy();
   const { point } = state.map.classes.find((entry) => entry.index === index);
   if (point && state.mode === "map") pick(Math.floor(point[0] * state.picture.width), Math.floor(point[1] * state.picture.height));
 }
@@ -319,17 +326,17 @@ find(".divider").addEventListener("keydown", (event) => {
 
 function moveDivider(at) {
   state.divider = Math.min(1, Math.max(0, at));
-  placeDivider(Boolean(state.map));
+  placeDivider(Boolean(shownMap()));
 }
 
 /** Name what is under the pointer, and point it out in the legend. */
 function showTip(event, place) {
   const tip = find(".tip");
-  const map = state.mode === "compare" && state.compare === "clips" && state.other && place && place[0] < state.divider ? state.other : state.map;
+  const map = state.mode === "compare" && state.compare === "clips" && state.other && place && place[0] < state.divider ? state.other : shownMap();
   const isOnPicture = state.mode === "compare" && state.compare === "picture" && place && place[0] < state.divider;
   const label = place && map && !isOnPicture && state.mode !== "masks" ? labelAt(map.labels, ...place) : 0;
   for (const row of findAll(".legend .entry.pointed")) row.classList.remove("pointed");
-  hoverMask(place && state.masks && (state.mode === "masks" || !state.map) ? labelAt(state.masks.labels, ...place) : 0);
+  hoverMask(place && state.masks && (state.mode === "masks" || !shownMap()) ? labelAt(state.masks.labels, ...place) : 0);
   tip.hidden = !label;
   if (!label) return;
   const entry = map.classes.find((one) => one.index === label - 1);
