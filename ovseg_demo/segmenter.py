@@ -206,7 +206,9 @@ class Segmenter:
                 lambda: self._embed_regions(clip, proposals, uses_prompts, progress, watch, steps.note),
             )
         elif len(regions) != len(proposals):
-            raise ModelError(f"There are {len(regions)} region embeddings for {len(proposals)} masks.")
+            raise ModelError(
+                f"There are {len(regions)} region embeddings for {len(proposals)} masks; give each mask a row."
+            )
         names = steps.take(ENCODING_NAMES, lambda: self._embed_names(clip, vocabulary, progress, steps.note))
 
         def draw() -> tuple[Drawing, bool]:

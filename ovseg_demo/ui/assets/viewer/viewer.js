@@ -167,7 +167,7 @@ function paintMap(canvas, map) {
 }
 
 function paintMasks(canvas) {
-  const { masks } = state, map = shownMap();
+  const { masks, map } = state;
   const size = masks.count + 1;
   const fill = new Uint32Array(size), line = new Uint32Array(size), group = new Uint16Array(size);
   const kept = map ? new Set(map.kept) : null;
