@@ -207,7 +207,7 @@ class Segmenter:
             )
         elif len(regions) != len(proposals):
             raise ModelError(
-                f"There are {len(regions)} region embeddings for {len(proposals)} masks; give each mask a row."
+                f"There are {len(regions)} region embeddings for {len(proposals)} masks; give each a row."
             )
         names = steps.take(ENCODING_NAMES, lambda: self._embed_names(clip, vocabulary, progress, steps.note))
 

@@ -1,13 +1,16 @@
 """Hugging Face's ZeroGPU, which lends a GPU to one call at a time; its package ``spaces`` is there alone.
 
 A lent call runs in a process that is forked for it and may live on for the next one: what goes in and out is
-pickled, the model is loaded there, and so are its caches. Progress cannot be told, nor a call be cancelled.
+pickled, the model is loaded there, and so are its caches. Progress cannot be told, nor a call be cancelled or
+watched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from ovseg_demo.caching import SharedNetwork
 from ovseg_demo.progress import WAITING, ProgressCallback, silent
@@ -70,7 +73,13 @@ class LentSegmenter:
         progress(WAITING, 0, 1)
         return self._work("propose", arguments, options)
 
-    def segment(self, *arguments: Any, progress: ProgressCallback = silent, **options: Any) -> Segmentation:
-        """As :meth:`Segmenter.segment`."""
+    def segment(
+        self,
+        *arguments: Any,
+        progress: ProgressCallback = silent,
+        watch: Callable[[np.ndarray], None] | None = None,
+        **options: Any,
+    ) -> Segmentation:
+        """As :meth:`Segmenter.segment`, but there is nothing to watch: results come when the call is done."""
         progress(WAITING, 0, 1)
         return self._work("segment", arguments, options)

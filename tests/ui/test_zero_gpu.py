@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 
 from ovseg_demo.errors import Cancelled, VocabularyError
+from ovseg_demo.ui import PageSettings
 from ovseg_demo.ui.application import make_offers
+from ovseg_demo.ui.guide import Guide
+from ovseg_demo.ui.offers import Offers
 from ovseg_demo.ui.options import AppOptions
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
 from tests.tiny.checkpoints import save_tiny_ovseg
-from tests.ui.colour_world import colour_segmenter, landscape
+from tests.ui.colour_world import colour_segmenter, landscape, save_picture
 
 
 class Spaces(SimpleNamespace):
@@ -63,6 +68,18 @@ def test_a_lent_segmenter_gives_the_same(spaces):
     )
     assert found.explain(0, 239).name == "green"
     assert (spaces.lent, devices) == (2, ["cpu", "auto"])
+
+
+def test_the_page_looks_with_a_lent_segmenter(spaces, tmp_path):
+    offers = Offers.of_segmenter(lending(lambda device="auto": colour_segmenter())())
+    guide = Guide(offers, PageSettings(), lambda content, name: {"path": name})
+    picture = save_picture(tmp_path / "landscape.png", landscape())
+    *_, newest = (
+        update["map"]
+        for update in guide.look(Session(), str(picture), Request(words="green, red"))
+        if "map" in update
+    )
+    assert {entry["name"] for entry in newest["classes"] if entry["isFound"]} >= {"green", "red"}
 
 
 def test_errors_and_leaving_before_a_call_are_as_ever(spaces):
