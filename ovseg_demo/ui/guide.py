@@ -18,6 +18,7 @@ from ovseg_demo.caching import hold
 from ovseg_demo.downloads import download_model
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
+from ovseg_demo.proposals import Proposals
 from ovseg_demo.segmentation import Segmentation, Step
 from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui import exports, messages, wording
@@ -193,7 +194,7 @@ class Guide:
         proposals = segmenter.propose(pixels, generator=request.generator or None, progress=work.report)
         proposing = Step(PROPOSING, time.perf_counter() - start, PROPOSING not in work.stages)
         work.show({"masks": messages.masks_message(picture, session.next_number(), proposals)})
-        previews = self._previews(work, session, picture, request.look)
+        previews = self._previews(work, session, picture, proposals, request.look)
         newest = session.wanted
         if newest.has_words and newest.look == request.look:
             shown = Shown(session.next_number(), picture, newest)
@@ -204,7 +205,12 @@ class Guide:
             work.show({"status": status_message(session.next_number(), line)})
 
     def _previews(
-        self, work: Background[Updates], session: Session, picture: Picture, look: tuple
+        self,
+        work: Background[Updates],
+        session: Session,
+        picture: Picture,
+        proposals: Proposals,
+        look: tuple,
     ) -> RegionWatcher:
         """What shows, now and then, the map that the newest words make of the regions read so far."""
         last = time.monotonic()
@@ -215,7 +221,9 @@ class Guide:
             if time.monotonic() - last < PREVIEW_PERIOD or not newest.has_words or newest.look != look:
                 return
             with suppress(VocabularyError):  # the map will tell; what has been read is not to be lost
-                segmentation = self._segment(picture, newest, work.report, regions=regions)
+                segmentation = self._segment(
+                    picture, newest, work.report, proposals=proposals, regions=regions
+                )
                 shown = Shown(session.next_number(), picture, newest)
                 work.show({"preview": messages.map_message(shown, segmentation)})
             last = time.monotonic()
