@@ -27,6 +27,7 @@ from ovseg_demo.progress import (
     PROPOSING,
     READING_REGIONS,
     ProgressCallback,
+    RegionWatcher,
     silent,
 )
 from ovseg_demo.proposals import ProposalGenerator, Proposals
@@ -162,7 +163,7 @@ class Segmenter:
         ensemble_weight: float | None = None,
         trained_classes: Sequence[bool] | None = None,
         progress: ProgressCallback = silent,
-        watch: Callable[[np.ndarray], None] | None = None,
+        watch: RegionWatcher | None = None,
     ) -> Segmentation:
         """Propose masks, name them, and draw the label map.
 
@@ -182,7 +183,7 @@ class Segmenter:
             ensemble_weight: for "soft": CLIP's share λ in [0, 1]; 0 is CLIP alone, ``None`` the model's own.
             trained_classes: for "soft": which of the K classes the proposal model was trained on (SimSeg).
             progress: told how far the work is; may stop it by raising.
-            watch: while regions are read, shown their embeddings after each batch: 0 where not read yet.
+            watch: shown the region embeddings as they grow, where they are not remembered.
 
         Raises:
             OvsegError: the image, the names or the settings cannot be used; the message tells the remedy.
@@ -260,7 +261,7 @@ class Segmenter:
         proposals: Proposals,
         uses_prompts: bool,
         progress: ProgressCallback,
-        watch: Callable[[np.ndarray], None] | None,
+        watch: RegionWatcher | None,
         note: Callable[[str, str], None],
     ) -> tuple[np.ndarray, bool]:
         clip = network.get()

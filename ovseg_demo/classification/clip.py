@@ -22,7 +22,7 @@ from ovseg_demo.classification.tokenizer import Tokenizer
 from ovseg_demo.classification.towers import encode_regions, encode_tree
 from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import ModelError
-from ovseg_demo.progress import ENCODING_NAMES, READING_REGIONS, ProgressCallback, silent
+from ovseg_demo.progress import ENCODING_NAMES, READING_REGIONS, ProgressCallback, RegionWatcher, silent
 from ovseg_demo.proposals import Proposals
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
 
@@ -130,7 +130,7 @@ class MaskAdaptedClip:
         *,
         mask_prompts: bool = True,
         progress: ProgressCallback = silent,
-        watch: Callable[[np.ndarray], None] | None = None,
+        watch: RegionWatcher | None = None,
     ) -> np.ndarray:
         """Embed the region of every proposal, the largest first: float32 (N, D), unit length.
 
@@ -141,7 +141,7 @@ class MaskAdaptedClip:
             proposals: the masks and the image they belong to.
             mask_prompts: whether to use the mask prompts, where the model has them.
             progress: told after each batch; may stop the work.
-            watch: shown the embeddings after each batch: those of regions that are not read yet are 0.
+            watch: shown the embeddings as they grow.
         """
         mask_embedding = self._mask_embedding if mask_prompts else None
         batch = max(1, self._tokens_per_batch // len(self._model.visual.positional_embedding))

@@ -17,7 +17,7 @@ import numpy as np
 from ovseg_demo.caching import hold
 from ovseg_demo.downloads import download_model
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
-from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
+from ovseg_demo.progress import PROPOSING, ProgressCallback, RegionWatcher, silent
 from ovseg_demo.proposals import Proposals
 from ovseg_demo.segmentation import Segmentation, Step
 from ovseg_demo.segmenter import CLASSIFIERS
@@ -31,8 +31,6 @@ from ovseg_demo.ui.session import FETCH, Run, Session, Shown
 from ovseg_demo.ui.settings import PageSettings
 
 Updates = dict[str, Message]
-RegionWatcher = Callable[[np.ndarray], None]
-"""Is shown the embeddings of the regions as they are read; see :meth:`Segmenter.segment`."""
 
 CHANNELS = ("picture", "masks", "preview", "map", "other", "why", "progress", "status", "file")
 """What the viewer listens to; "chips" goes elsewhere."""

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from ovseg_demo.caching import SharedNetwork
-from ovseg_demo.progress import WAITING, ProgressCallback, silent
+from ovseg_demo.progress import WAITING, ProgressCallback, RegionWatcher, silent
 from ovseg_demo.proposals import Proposals
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import Segmenter
@@ -77,7 +75,7 @@ class LentSegmenter:
         self,
         *arguments: Any,
         progress: ProgressCallback = silent,
-        watch: Callable[[np.ndarray], None] | None = None,
+        watch: RegionWatcher | None = None,
         **options: Any,
     ) -> Segmentation:
         """As :meth:`Segmenter.segment`, but there is nothing to watch: results come when the call is done."""

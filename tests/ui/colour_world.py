@@ -7,7 +7,6 @@ Words that name no colour fit nothing. The un-adapted classifier takes red for b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,14 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from ovseg_demo.caching import SharedNetwork
-from ovseg_demo.progress import ENCODING_NAMES, PROPOSING, READING_REGIONS, ProgressCallback, silent
+from ovseg_demo.progress import (
+    ENCODING_NAMES,
+    PROPOSING,
+    READING_REGIONS,
+    ProgressCallback,
+    RegionWatcher,
+    silent,
+)
 from ovseg_demo.proposals import Proposals
 from ovseg_demo.segmenter import Segmenter
 
@@ -106,7 +112,7 @@ class Classifier:
         *,
         mask_prompts: bool = True,
         progress: ProgressCallback = silent,
-        watch: Callable[[np.ndarray], None] | None = None,
+        watch: RegionWatcher | None = None,
     ) -> np.ndarray:
         embeddings = np.zeros((len(proposals), 4), np.float32)
         for done, index in enumerate(np.argsort(-proposals.areas, kind="stable")):

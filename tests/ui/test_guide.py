@@ -99,7 +99,7 @@ def test_a_look_shows_picture_masks_and_map_in_turn(guide, picture, published):
     assert order == ["picture", "masks", "map"]
     assert clears(updates[-1], "progress", "preview")
     newest = collect(updates)
-    assert newest["picture"]["width"], newest["picture"]["height"] == (320, 240)
+    assert (newest["picture"]["width"], newest["picture"]["height"]) == (320, 240)
     assert newest["masks"]["count"] == 4
     assert "4 masks" in newest["status"]["text"]
     assert published["picture.jpg"].startswith(b"\xff\xd8")
@@ -367,6 +367,7 @@ def test_a_quick_look_shows_no_preview(guide, picture):
 
 def test_a_preview_answers_no_questions(guide, picture, monkeypatch):
     monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
+    monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 0.5)
     session = Session()
     updates = guide.look(session, picture, WORDS)
     while "preview" not in next(updates):

@@ -87,14 +87,13 @@ async function receiveLabels(channel, message, packed = message.labels) {
   if (isFilled(message) && message.picture !== state.picture?.number) return;
   state[channel] = isFilled(message) ? { ...message, labels } : null;
   if (channel === "map") receiveMap();
-  if (channel === "preview" && showsPreview()) fillLegend(find(".legend"), state.preview, actOnClass, true);
+  if (channel === "preview") receivePreview();
   update();
 }
 
 function receiveMap() {
   const map = state.map;
-  if (map && state.pinned !== null && !map.classes.some((entry) => entry.index === state.pinned && entry.isFound)) state.pinned = null;
-  state.hovered = null;
+  unfocus(map);
   if (!map) {
     state.why = null;
     return;
@@ -103,6 +102,18 @@ function receiveMap() {
   allowComparison(map.noComparison);
   showLink(map.link);
   if (state.why) pick(state.why.x, state.why.y); // other words, another reason
+}
+
+function receivePreview() {
+  if (!showsPreview()) return;
+  unfocus(state.preview);
+  fillLegend(find(".legend"), state.preview, actOnClass, true);
+}
+
+/** Leave the class that was pointed out, and the pinned one if a new map has it no longer. */
+function unfocus(map) {
+  if (map && state.pinned !== null && !map.classes.some((entry) => entry.index === state.pinned && entry.isFound)) state.pinned = null;
+  state.hovered = null;
 }
 
 const showsPreview = () => Boolean(state.preview && !state.map);
