@@ -24,7 +24,6 @@ _CLASSIFIER_TITLES = ("Mask-adapted CLIP", "Mask-adapted, without mask prompts",
 _DISTRACTOR_TITLES = ("None", "“others”", "COCO-Stuff’s 171 classes", "Own words")
 _TEMPLATE_TITLES = ("The model’s own", "ViLD’s 14 sentences", "“a photo of …”")
 
-
 # Fixed, as a restart of the server must not lose what browsers keep.
 _STORAGE_KEY = _STORAGE_SECRET = "ovseg-demo"
 
@@ -75,55 +74,13 @@ def lay_out(offers: Offers, settings: PageSettings, examples: Sequence[Example])
         "session": gr.State(Session()),
         "saved": gr.BrowserState({}, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
     }
-    default = Request()
     Header(elem_id="header", padding=False)
     with gr.Row(elem_id="page"):
         with gr.Column(elem_id="controls", scale=0, min_width=300):
-            parts["picture"] = PictureInput(
-                label="Picture",
-                type="filepath",
-                image_mode=None,
-                sources=["upload", "webcam", "clipboard"],
-                buttons=[],
-                height=230,
-                elem_id="picture",
-            )
-            with gr.Column(elem_id="settings"):
-                parts["generator"] = gr.Radio(
-                    generator_choices(offers.default),
-                    value=offers.default.generators[0],
-                    label="Proposal generator",
-                    elem_id="generator",
-                )
-                parts["granularity"] = gr.Slider(
-                    0,
-                    1,
-                    value=default.granularity,
-                    step=0.05,
-                    label="Granularity of masks from 0 (most coarse) to 1 (most precise)",
-                    buttons=[],
-                    elem_id="granularity",
-                    elem_classes=["live"],
-                )
-                with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-                    parts |= _advanced(offers, settings, default)
+            parts |= _controls(offers, settings, Request())
         with gr.Column(elem_id="main", scale=1, min_width=300):
             with gr.Row(elem_id="ask"):
-                parts["words"] = gr.Textbox(
-                    placeholder="Type class names, separated by commas: frog, red truck, road …",
-                    show_label=False,
-                    label="Class names",
-                    container=False,
-                    lines=1,
-                    max_lines=4,
-                    elem_id="words",
-                    elem_classes=["live"],
-                    html_attributes=gr.InputHTMLAttributes(
-                        autocomplete="off", spellcheck=False, enterkeyhint="go"
-                    ),
-                )
-                parts["submit"] = gr.Button("Submit", variant="primary", elem_id="submit", min_width=110)
-                parts["clear"] = gr.Button("Clear", elem_id="clear", min_width=70)
+                parts |= _ask()
             parts["chips"] = Chips(elem_id="chips", padding=False)
             parts["viewer"] = Viewer(elem_id="viewer", padding=False)
             parts["gallery"] = Gallery(
@@ -141,6 +98,58 @@ def lay_out(offers: Offers, settings: PageSettings, examples: Sequence[Example])
     )
     parts["licence"] = gr.HTML(licence_line(offers.default), elem_id="licence", padding=False)
     return Parts(**parts)
+
+
+def _controls(offers: Offers, settings: PageSettings, default: Request) -> dict[str, gr.components.Component]:
+    """The picture, and how it is looked at."""
+    picture = PictureInput(
+        label="Picture",
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        buttons=[],
+        height=230,
+        elem_id="picture",
+    )
+    with gr.Column(elem_id="settings"):
+        generator = gr.Radio(
+            generator_choices(offers.default),
+            value=offers.default.generators[0],
+            label="Proposal generator",
+            elem_id="generator",
+        )
+        granularity = gr.Slider(
+            0,
+            1,
+            value=default.granularity,
+            step=0.05,
+            label="Granularity of masks from 0 (most coarse) to 1 (most precise)",
+            buttons=[],
+            elem_id="granularity",
+            elem_classes=["live"],
+        )
+        with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+            advanced = _advanced(offers, settings, default)
+    return {"picture": picture, "generator": generator, "granularity": granularity, **advanced}
+
+
+def _ask() -> dict[str, gr.components.Component]:
+    """The words, and what asks for their map."""
+    return {
+        "words": gr.Textbox(
+            placeholder="Type class names, separated by commas: frog, red truck, road …",
+            show_label=False,
+            label="Class names",
+            container=False,
+            lines=1,
+            max_lines=4,
+            elem_id="words",
+            elem_classes=["live"],
+            html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False, enterkeyhint="go"),
+        ),
+        "submit": gr.Button("Submit", variant="primary", elem_id="submit", min_width=110),
+        "clear": gr.Button("Clear", elem_id="clear", min_width=70),
+    }
 
 
 def _advanced(offers: Offers, settings: PageSettings, default: Request) -> dict[str, gr.components.Component]:

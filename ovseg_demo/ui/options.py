@@ -91,9 +91,14 @@ def _make_parser(default_host: str) -> Parser:
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    start = parser.add_argument_group("page")
-    start.add_argument("--generator", choices=GENERATORS, help="of masks, the one that is chosen at first")
-    start.add_argument(
+    _add_page_arguments(parser.add_argument_group("page"))
+    _add_server_arguments(parser.add_argument_group("server"), default_host)
+    return parser
+
+
+def _add_page_arguments(page: argparse._ArgumentGroup) -> None:
+    page.add_argument("--generator", choices=GENERATORS, help="of masks, the one that is chosen at first")
+    page.add_argument(
         "--points-per-side",
         type=_number(1, 64),
         default=argparse.SUPPRESS,
@@ -101,26 +106,28 @@ def _make_parser(default_host: str) -> Parser:
         help="of Segment Anything's grid (published models: 32); 16 is up to four times as fast on a CPU and "
         "may miss small things",
     )
-    start.add_argument(
+    page.add_argument(
         "--preload",
         action=argparse.BooleanOptionalAction,
         default=False,
         help="look at all examples before the page opens, so that the first click is answered at once",
     )
-    start.add_argument(
+    page.add_argument(
         "--max-image-size",
         type=_number(64, 8192),
         default=PageSettings.max_side,
         metavar="PIXELS",
         help="larger pictures are scaled down until their longer side has so many (%(default)s)",
     )
-    start.add_argument(
+    page.add_argument(
         "--allow-downloads",
         action=argparse.BooleanOptionalAction,
         default=None,
         help="let visitors download models to this machine (by default if it serves itself alone)",
     )
-    server = parser.add_argument_group("server")
+
+
+def _add_server_arguments(server: argparse._ArgumentGroup, default_host: str) -> None:
     server.add_argument(
         "--host", default=default_host, help="0.0.0.0 opens the page to the network (%(default)s)"
     )
@@ -153,7 +160,6 @@ def _make_parser(default_host: str) -> Parser:
         default=False,
         help="serve language models over MCP, too (needs requirements-mcp.txt)",
     )
-    return parser
 
 
 def _number(least: int, most: int):
