@@ -1,9 +1,7 @@
 """From a picture and words to a map, step by step, without a browser."""
 
-import base64
 import threading
 import time
-import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -21,63 +19,8 @@ from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 from tests.ui import colour_world
-from tests.ui.colour_world import SLOW_COLOUR, colour_segmenter, landscape, save_picture, stripes
-
-WORDS = Request(words="red / crimson, green, skyblue, yellow, unicorn")
-
-
-@pytest.fixture
-def published():
-    return {}
-
-
-@pytest.fixture
-def guide(published):
-    def publish(content, name):
-        published[name] = content
-        return {"path": name}
-
-    return Guide(Offers.of_segmenter(colour_segmenter()), PageSettings(max_side=400, max_names=20), publish)
-
-
-@pytest.fixture
-def picture(tmp_path):
-    return str(save_picture(tmp_path / "Land scape.png", landscape()))
-
-
-@pytest.fixture
-def slow_picture(tmp_path):
-    return str(save_picture(tmp_path / "slow.png", stripes(SLOW_COLOUR, (255, 0, 0))))
-
-
-def collect(updates) -> dict:
-    """The newest message of each channel."""
-    newest = {}
-    for update in updates:
-        newest |= update
-    return newest
-
-
-def clears(updates: dict, *channels: str) -> bool:
-    """Whether this does nothing but clear channels: messages with a number alone."""
-    return set(updates) == set(channels) and all(set(message) == {"number"} for message in updates.values())
-
-
-def labels(message: dict) -> np.ndarray:
-    """What the browser unpacks: label + 1 of each pixel."""
-    packed = message["labels"]
-    values = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), f"<u{packed['bits'] // 8}")
-    return values.reshape(packed["height"], packed["width"])
-
-
-def found(message: dict) -> list[str]:
-    return [entry["name"] for entry in message["classes"] if entry["isFound"]]
-
-
-def look(guide, picture, request=WORDS) -> tuple[Session, dict]:
-    session = Session()
-    return session, collect(guide.look(session, picture, request))
-
+from tests.ui.colour_world import colour_segmenter, landscape, save_picture, stripes
+from tests.ui.updates import WORDS, clears, collect, found, labels, look
 
 # ---- a first look
 
@@ -292,92 +235,6 @@ def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(guide, 
     assert set(collect(guide.look(session, slow_picture, Request(words="red")))) == {"chips"}
     guide.edit(session, Request(words="red, magenta"))
     assert found(collect(updates)["map"]) == ["red", "magenta"]
-
-
-def test_a_slow_look_shows_what_it_has_read_so_far(guide, picture, monkeypatch):
-    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
-    session = Session()
-    updates = list(guide.look(session, picture, WORDS))
-    previews = [update["preview"] for update in updates if "preview" in update]
-    of_maps = previews[:-1]
-    assert [found(message) for message in of_maps] == [
-        ["green"],
-        ["green", "skyblue"],
-        ["green", "skyblue", "red"],
-        ["green", "skyblue", "red", "yellow"],
-    ]
-    assert [message["number"] for message in previews] == sorted(message["number"] for message in previews)
-    assert clears({"preview": previews[-1]}, "preview")
-    assert found(collect(updates)["map"]) == found(of_maps[-1])
-
-
-def test_previews_follow_the_newest_words_that_can_be_read(guide, picture, monkeypatch):
-    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
-    monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 0.5)
-    session = Session()
-    updates = guide.look(session, picture, WORDS)
-    while "preview" not in next(updates):
-        pass
-    guide.edit(session, Request(words="green, blue"))
-    too_many = ", ".join(f"name {i}" for i in range(21))
-    assert "at most 20" in guide.edit(session, Request(words=too_many))["chips"]["problem"]
-    *_, last = (update["preview"] for update in updates if "classes" in update.get("preview", {}))
-    assert {entry["name"] for entry in last["classes"]} == {"green", "blue"}
-    assert session.shown.request.words == "green, blue"
-
-
-def test_words_typed_during_a_look_without_any_are_previewed(guide, picture, monkeypatch):
-    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
-    monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 0.5)
-    session = Session()
-    updates = guide.look(session, picture, Request())
-    while "masks" not in next(updates):
-        pass
-    guide.edit(session, WORDS)
-    previews = [update["preview"] for update in updates if "preview" in update]
-    assert "green" in found(previews[0])
-
-
-def test_a_name_that_cannot_be_encoded_costs_nothing_that_was_read(guide, picture, monkeypatch):
-    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
-    encode, read, readings = colour_world.Classifier.embed_names, colour_world.Classifier.embed_regions, []
-
-    def refuse(clip, names, templates, **options):
-        if "llanfairpwll" in names:
-            raise VocabularyError("This name is too long.")
-        return encode(clip, names, templates, **options)
-
-    def count(clip, proposals, **options):
-        readings.append(proposals)
-        return read(clip, proposals, **options)
-
-    monkeypatch.setattr(colour_world.Classifier, "embed_names", refuse)
-    monkeypatch.setattr(colour_world.Classifier, "embed_regions", count)
-    session = Session()
-    with pytest.raises(VocabularyError, match="too long"):
-        collect(guide.look(session, picture, Request(words="llanfairpwll")))
-    assert found(collect(guide.look(session, picture, WORDS))["map"])
-    assert len(readings) == 1
-
-
-def test_a_quick_look_shows_no_preview(guide, picture):
-    _, newest = look(guide, picture)
-    assert clears({"preview": newest["preview"]}, "preview")
-
-
-def test_a_preview_answers_no_questions(guide, picture, monkeypatch):
-    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
-    monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 0.5)
-    session = Session()
-    updates = guide.look(session, picture, WORDS)
-    while "preview" not in next(updates):
-        pass
-    assert session.shown is None
-    assert clears(guide.explain(session, 0, 0), "why")
-    session.cancel()
-    ending = collect(updates)
-    assert "map" not in ending
-    assert clears({"preview": ending["preview"]}, "preview")
 
 
 def test_a_visitor_who_leaves_stops_the_work(guide, slow_picture):

@@ -1,0 +1,100 @@
+"""The map of the regions that are read so far, while a look goes on."""
+
+import pytest
+
+import ovseg_demo.ui.guide
+from ovseg_demo.errors import VocabularyError
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import Session
+from tests.ui.colour_world import Classifier
+from tests.ui.updates import WORDS, clears, collect, found, look
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """A preview after every region."""
+    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
+
+
+@pytest.fixture
+def slowly(monkeypatch):
+    """Regions are read so slowly that there is time to do something meanwhile."""
+    monkeypatch.setattr(Classifier, "seconds_a_region", 0.5)
+
+
+def test_a_slow_look_shows_what_it_has_read_so_far(guide, picture, often):
+    session = Session()
+    updates = list(guide.look(session, picture, WORDS))
+    previews = [update["preview"] for update in updates if "preview" in update]
+    of_maps = previews[:-1]
+    assert [found(message) for message in of_maps] == [
+        ["green"],
+        ["green", "skyblue"],
+        ["green", "skyblue", "red"],
+        ["green", "skyblue", "red", "yellow"],
+    ]
+    assert [message["number"] for message in previews] == sorted(message["number"] for message in previews)
+    assert clears({"preview": previews[-1]}, "preview")
+    assert found(collect(updates)["map"]) == found(of_maps[-1])
+
+
+def test_previews_follow_the_newest_words_that_can_be_read(guide, picture, often, slowly):
+    session = Session()
+    updates = guide.look(session, picture, WORDS)
+    while "preview" not in next(updates):
+        pass
+    guide.edit(session, Request(words="green, blue"))
+    too_many = ", ".join(f"name {i}" for i in range(21))
+    assert "at most 20" in guide.edit(session, Request(words=too_many))["chips"]["problem"]
+    *_, last = (update["preview"] for update in updates if "classes" in update.get("preview", {}))
+    assert {entry["name"] for entry in last["classes"]} == {"green", "blue"}
+    assert session.shown.request.words == "green, blue"
+
+
+def test_words_typed_during_a_look_without_any_are_previewed(guide, picture, often, slowly):
+    session = Session()
+    updates = guide.look(session, picture, Request())
+    while "masks" not in next(updates):
+        pass
+    guide.edit(session, WORDS)
+    previews = [update["preview"] for update in updates if "preview" in update]
+    assert "green" in found(previews[0])
+
+
+def test_a_name_that_cannot_be_encoded_costs_nothing_that_was_read(guide, picture, often, monkeypatch):
+    encode, read, readings = Classifier.embed_names, Classifier.embed_regions, []
+
+    def refuse(clip, names, templates, **options):
+        if "llanfairpwll" in names:
+            raise VocabularyError("This name is too long.")
+        return encode(clip, names, templates, **options)
+
+    def count(clip, proposals, **options):
+        readings.append(proposals)
+        return read(clip, proposals, **options)
+
+    monkeypatch.setattr(Classifier, "embed_names", refuse)
+    monkeypatch.setattr(Classifier, "embed_regions", count)
+    session = Session()
+    with pytest.raises(VocabularyError, match="too long"):
+        collect(guide.look(session, picture, Request(words="llanfairpwll")))
+    assert found(collect(guide.look(session, picture, WORDS))["map"])
+    assert len(readings) == 1
+
+
+def test_a_quick_look_shows_no_preview(guide, picture):
+    _, newest = look(guide, picture)
+    assert clears({"preview": newest["preview"]}, "preview")
+
+
+def test_a_preview_answers_no_questions(guide, picture, often, slowly):
+    session = Session()
+    updates = guide.look(session, picture, WORDS)
+    while "preview" not in next(updates):
+        pass
+    assert session.shown is None
+    assert clears(guide.explain(session, 0, 0), "why")
+    session.cancel()
+    ending = collect(updates)
+    assert "map" not in ending
+    assert clears({"preview": ending["preview"]}, "preview")

@@ -1,0 +1,42 @@
+"""What a guide tells the page, read as the page reads it."""
+
+import base64
+import zlib
+
+import numpy as np
+
+from ovseg_demo.ui.guide import Guide
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import Session
+
+WORDS = Request(words="red / crimson, green, skyblue, yellow, unicorn")
+"""Of the landscape; it has no unicorn."""
+
+
+def collect(updates) -> dict:
+    """The newest message of each channel."""
+    newest = {}
+    for update in updates:
+        newest |= update
+    return newest
+
+
+def clears(updates: dict, *channels: str) -> bool:
+    """Whether this does nothing but clear channels: messages with a number alone."""
+    return set(updates) == set(channels) and all(set(message) == {"number"} for message in updates.values())
+
+
+def labels(message: dict) -> np.ndarray:
+    """What the browser unpacks: label + 1 of each pixel."""
+    packed = message["labels"]
+    values = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), f"<u{packed['bits'] // 8}")
+    return values.reshape(packed["height"], packed["width"])
+
+
+def found(message: dict) -> list[str]:
+    return [entry["name"] for entry in message["classes"] if entry["isFound"]]
+
+
+def look(guide: Guide, picture: str, request: Request = WORDS) -> tuple[Session, dict]:
+    session = Session()
+    return session, collect(guide.look(session, picture, request))
