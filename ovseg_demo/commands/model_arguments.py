@@ -26,8 +26,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--clip", type=Path, metavar="FILE", help="a CLIP checkpoint")
     group.add_argument("--unadapted", type=Path, metavar="FILE", help="another CLIP, for comparison")
     group.add_argument("--detectron2", nargs=2, metavar=("CONFIG", "WEIGHTS"), help="a detectron2 model")
-    group.add_argument("--device", choices=DEVICES)
-    group.add_argument("--precision", choices=("auto", *PRECISIONS))
+    group.add_argument("--device", choices=DEVICES, help="auto takes a GPU if there is one")
+    group.add_argument(
+        "--precision",
+        choices=("auto", *PRECISIONS),
+        help="auto runs CLIP in half precision where that is faster, and all else in float32; bfloat16 is "
+        "many times slower on a CPU without instructions for it",
+    )
 
 
 def load_chosen(given: Mapping[str, Any], **options: Any) -> Segmenter:
