@@ -148,7 +148,9 @@ class PairMiner:
         similarity = names @ self.clip.embed_regions(proposals, mask_prompts=False).T  # (nouns, N)
         chosen = (similarity + self.quality_weight * proposals.scores).argmax(axis=1)
         elsewhere = names @ self.background.T
-        scores = (similarity - elsewhere.mean(axis=1, keepdims=True)) / elsewhere.std(axis=1, keepdims=True)
+        # A background of one region, as in a trial run, has no spread.
+        spread = np.maximum(elsewhere.std(axis=1, keepdims=True), np.finfo(np.float32).eps)
+        scores = (similarity - elsewhere.mean(axis=1, keepdims=True)) / spread
         matches = [
             (int(mask), noun, of_noun[mask])
             for noun, mask, of_noun in zip(nouns, chosen, scores, strict=True)

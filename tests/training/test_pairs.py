@@ -107,6 +107,12 @@ def test_a_match_that_does_not_stand_out_is_left_out(miner):
     assert set(mine(replace(miner, least_score=None), image, "a dog on grass")) == {"dog", "grass"}
 
 
+def test_scores_are_finite_where_the_background_is_a_single_region(miner):
+    single = replace(miner, background=ShadeClip.embed_shades([200]))
+    pair, *_ = single.mine(CaptionedImage("7", picture(50, 200, 200, 200), ("a cat",)))
+    assert np.isfinite(pair.score)
+
+
 def test_two_nouns_do_not_share_a_mask(miner):
     caption = "a cat and a red cat"
     assert set(mine(miner, picture(52, 200, 200, 200), caption)) == {"cat"}
