@@ -66,7 +66,7 @@ def save_segmentation(
         segmentation.scores,
         segmentation.best_scores,
         synonyms=[item.synonyms for item in segmentation.vocabulary.classes],
-        settings={**_known_settings(segmentation), **(settings or {})},
+        settings={**known_settings(segmentation), **(settings or {})},
     )
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     (folder / "segmentation.json").write_text(text + "\n", encoding="utf-8")
@@ -137,6 +137,17 @@ def class_rles(label_map: np.ndarray, classes: int) -> list[dict[str, Any]]:
         uncompressed.append({"size": [height, width], "counts": counts})
     rles = coco.frPyObjects(uncompressed, height, width) if uncompressed else []
     return [{"size": [height, width], "counts": rle["counts"].decode("ascii")} for rle in rles]
+
+
+def known_settings(segmentation: Segmentation) -> dict[str, Any]:
+    """What a segmentation knows of how it was made, as a record keeps it."""
+    return {
+        "generator": segmentation.proposals.generator,
+        "templates": segmentation.vocabulary.templates,
+        "distractors": list(segmentation.vocabulary.distractors),
+        "masks": len(segmentation.proposals),
+        "kept_masks": int(np.count_nonzero(segmentation.kept)),
+    }
 
 
 def segmentation_record(
@@ -228,16 +239,6 @@ def unique_slugs(names: Iterable[str]) -> tuple[str, ...]:
         taken.add(candidate)
         slugs.append(candidate)
     return tuple(slugs)
-
-
-def _known_settings(segmentation: Segmentation) -> dict[str, Any]:
-    return {
-        "generator": segmentation.proposals.generator,
-        "templates": segmentation.vocabulary.templates,
-        "distractors": list(segmentation.vocabulary.distractors),
-        "masks": len(segmentation.proposals),
-        "kept_masks": int(np.count_nonzero(segmentation.kept)),
-    }
 
 
 def _annotation(category: Mapping[str, Any], rle: Mapping[str, Any]) -> dict[str, Any]:

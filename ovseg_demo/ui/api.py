@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.export import encode_label_map, segmentation_record
+from ovseg_demo.export import encode_label_map, known_settings, segmentation_record
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.components import PictureInput
 from ovseg_demo.ui.messages import Message
@@ -106,10 +106,8 @@ def _record(segmentation: Segmentation, request: Request, offers: Offers) -> dic
         synonyms=[entry.synonyms for entry in segmentation.vocabulary.classes],
         settings={
             "model": offers.default.name,
-            "generator": segmentation.proposals.generator,
             "granularity": request.granularity,
-            "masks": len(segmentation.proposals),
-            "kept_masks": int(segmentation.kept.sum()),
+            **known_settings(segmentation),
             "notes": list(segmentation.notes),
         },
     )

@@ -11,7 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 from ovseg_demo.errors import OvsegError
-from ovseg_demo.export import encode_label_map, kept_masks, masks_zip, segmentation_record, slug
+from ovseg_demo.export import (
+    encode_label_map,
+    kept_masks,
+    known_settings,
+    masks_zip,
+    segmentation_record,
+    slug,
+)
 from ovseg_demo.legend import DPI
 from ovseg_demo.overlay import DEFAULT_OPACITY
 from ovseg_demo.segmentation import Segmentation
@@ -81,7 +88,7 @@ def _coco(segmentation: Segmentation, request: Request, view: View) -> bytes:
         segmentation.scores,
         segmentation.best_scores,
         synonyms=[entry.synonyms for entry in segmentation.vocabulary.classes],
-        settings={**request.save(), "generator": segmentation.proposals.generator},
+        settings={"granularity": request.granularity, **request.save(), **known_settings(segmentation)},
     )
     return json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1).encode("utf-8")
 

@@ -35,7 +35,8 @@ class Request:
         granularity: from 0 to 1.
         model: the name of an offered model; empty for the default.
         classifier: one of the model's.
-        distractors: one of :data:`DISTRACTORS`.
+        distractors: one of :data:`DISTRACTORS`. Not "none" by default: few visitors name all that is in a
+            picture, and the rest would be shared out among their words.
         own: the visitor's own distractors, as typed; read if ``distractors`` is "own".
         templates: one of :data:`TEMPLATE_CHOICES`.
     """
@@ -45,7 +46,7 @@ class Request:
     granularity: float = 0.8
     model: str = ""
     classifier: str = CLASSIFIERS[0]
-    distractors: str = DISTRACTORS[0]
+    distractors: str = "others"
     own: str = ""
     templates: str = MODELS_OWN
 

@@ -110,7 +110,8 @@ def test_an_example_is_one_click(open_page):
     wait_for_words(page, "red, green, sky blue, yellow, unicorn")
     assert legend(page) == ["green", "sky blue", "red", "yellow"]
     assert legend(page, ".entry.missing") == ["unicorn"]
-    assert page.locator(".chips .chip").count() == 5
+    assert page.locator(".chips .chip:not(.hidden-chip)").count() == 5
+    assert page.locator(".chips .hidden-chip").text_content() == "+ hidden: others"
     assert "4 masks" in page.locator(".status").text_content()
     assert page.locator(".names span").count() == 4
 

@@ -55,6 +55,7 @@ def test_label_map_and_record_are_those_of_the_segmenter(server, client, picture
     assert categories[1]["synonyms"] == ["lime"]
     settings = record["info"]["settings"]
     assert (settings["generator"], settings["granularity"], settings["notes"]) == (generator, 0.3, [])
+    assert settings["distractors"] == ["others"]
 
 
 def test_pycocotools_reads_the_record(client, picture):

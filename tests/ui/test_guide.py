@@ -1,5 +1,6 @@
 """From a picture and words to a map, step by step, without a browser."""
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -316,6 +317,14 @@ def test_files_carry_the_map_on_the_page(guide, picture, published, kind, name):
     if kind == "label-map":
         label_map, _ = decode_label_map(published[name])
         np.testing.assert_array_equal(label_map + 1, labels(newest["map"]))
+
+
+def test_a_record_tells_how_its_map_was_made(guide, picture, published):
+    session, _ = look(guide, picture, replace(WORDS, distractors="own", own="grey, pink"))
+    name = guide.export(session, "coco", View())["file"]["name"]
+    settings = json.loads(published[name])["info"]["settings"]
+    assert settings["distractors"] == ["grey", "pink"]
+    assert (settings["generator"], settings["granularity"]) == ("sam", 0.8)
 
 
 def test_files_need_a_map_and_a_known_kind(guide, picture):

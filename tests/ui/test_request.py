@@ -73,6 +73,12 @@ def test_limits_count_what_was_typed_and_not_coco_stuff():
     assert len(Request(words="a, b", distractors="coco-stuff").vocabulary(2).all_names) == 173
 
 
+def test_others_compete_unless_the_visitor_wants_none_or_names_them():
+    assert Request(words="moon, star").vocabulary(300).distractors == ("others",)
+    assert Request(words="moon, star", distractors="none").vocabulary(300).distractors == ()
+    assert Request(words="moon, others").vocabulary(300).distractors == ()
+
+
 def test_distractors_read_as_words():
     hidden = Request(words="moon", distractors="coco-stuff").vocabulary(300).distractors
     assert "building" in hidden
