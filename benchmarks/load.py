@@ -51,8 +51,7 @@ class Visit:
 
     kind: str
     picture: Path
-    words: str
-    granularity: float
+    request: Request
     seconds: float
     names: tuple[str, ...] = ()
     label_map: np.ndarray | None = None
@@ -138,7 +137,8 @@ def visit(url: str, number: int, example: Example, folder: Path, end: float) -> 
                 return visits
             chosen = [*random.permutation(words)[: 2 + step], f"visitor {number}"]
             kind = LIVE_EDIT if step else FIRST_LOOK
-            visits.append(call(client, kind, picture, ", ".join(chosen), round(random.random(), 2)))
+            request = Request(words=", ".join(chosen), granularity=round(random.random(), 2))
+            visits.append(call(client, kind, picture, request))
     return visits
 
 
@@ -151,8 +151,7 @@ def make_picture(example: Example, visitor: int, round_number: int, folder: Path
     return path
 
 
-def call(client: PageClient, kind: str, picture: Path, words: str, granularity: float) -> Visit:
-    request = Request(words=words, granularity=granularity)
+def call(client: PageClient, kind: str, picture: Path, request: Request) -> Visit:
     start = time.monotonic()
     try:
         if kind == FIRST_LOOK:
@@ -160,9 +159,8 @@ def call(client: PageClient, kind: str, picture: Path, words: str, granularity: 
         else:
             names, label_map = client.edit(request)
     except Exception as error:  # whatever it is, it is counted and told
-        return Visit(kind, picture, words, granularity, time.monotonic() - start, error=repr(error))
-    seconds = time.monotonic() - start
-    return Visit(kind, picture, words, granularity, seconds, names, label_map)
+        return Visit(kind, picture, request, time.monotonic() - start, error=repr(error))
+    return Visit(kind, picture, request, time.monotonic() - start, names, label_map)
 
 
 def count_wrong(visits: Sequence[Visit], model: str) -> int:
@@ -172,7 +170,7 @@ def count_wrong(visits: Sequence[Visit], model: str) -> int:
     for one in visits:
         if one.error:
             continue
-        expected = segmenter.segment(one.picture, one.words, granularity=one.granularity)
+        expected = segmenter.segment(one.picture, **one.request.arguments())
         is_right = one.names == expected.class_names and np.array_equal(one.label_map, expected.label_map)
         wrong += not is_right
     return wrong

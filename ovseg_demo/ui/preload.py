@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ovseg_demo.ui.examples import Example, examples_for
 from ovseg_demo.ui.offers import Offers
 from ovseg_demo.ui.pictures import read_picture
+from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.wording import format_seconds
 
@@ -27,11 +28,8 @@ def preload(offers: Offers, settings: PageSettings, examples: Sequence[Example])
     for number, example in enumerate(suitable, start=1):
         start = time.perf_counter()
         pixels, _ = read_picture(str(example.path), settings)
-        segmenter.segment(
-            pixels,
-            example.words,
-            generator=offer.suitable(example.generator),
-            granularity=example.granularity,
-        )
+        generator = offer.suitable(example.generator)
+        request = Request(words=example.words, generator=generator, granularity=example.granularity)
+        segmenter.segment(pixels, **request.arguments())
         took = format_seconds(time.perf_counter() - start)
         yield f"Preloaded {number} of {len(suitable)}: {example.title} ({took})"

@@ -15,6 +15,7 @@ from ovseg_demo.ui.examples import PHOTOGRAPH, Example
 from ovseg_demo.ui.offers import Offers
 from ovseg_demo.ui.options import AppOptions
 from ovseg_demo.ui.preload import preload
+from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.settings import PageSettings
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 from tests.ui.colour_world import colour_segmenter, landscape, save_picture
@@ -67,8 +68,7 @@ def test_after_preloading_an_example_nothing_is_left_to_do(tmp_path):
     stages = []
     segmenter.segment(
         resize_longer_side(landscape(400, 100), 200),
-        "red, green",
-        generator="maskformer",
+        **Request(words="red, green", generator="maskformer").arguments(),
         progress=lambda stage, done, total: stages.append(stage),
     )
     assert stages == []
