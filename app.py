@@ -9,8 +9,8 @@ import sys
 if importlib.util.find_spec("spaces"):  # it must come before torch, and is on Spaces only
     import spaces  # noqa: F401
 
-from ovseg_demo.allocator import keep_freed_memory
-from ovseg_demo.threads import respect_quota, sleep_while_waiting
+from ovseg_demo.runtime.allocator import keep_freed_memory
+from ovseg_demo.runtime.threads import respect_quota, sleep_while_waiting
 
 
 def main() -> int:

@@ -11,12 +11,12 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from ovseg_demo.caching import SharedNetwork
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.network import clip_state
-from ovseg_demo.devices import Runtime
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.clip.network import clip_state
 from ovseg_demo.progress import ProgressCallback, silent
-from ovseg_demo.proposals import Proposals, tight_boxes
+from ovseg_demo.proposals.types import Proposals, tight_boxes
+from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.segmenter import Segmenter
 
 PROMPT_DEPTH = 3

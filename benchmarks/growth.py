@@ -17,11 +17,11 @@ from benchmarks import harness
 from benchmarks.cases import random_clip, random_picture, random_proposals
 from benchmarks.labeling import draw
 from benchmarks.sam import make_case
-from ovseg_demo.allocator import keep_freed_memory
-from ovseg_demo.classification.arrangement import Arrangement
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.devices import Runtime
-from ovseg_demo.evaluation.vocabularies import load_vocabulary
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.runtime.allocator import keep_freed_memory
+from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
 _MORE_ROUNDS = 30  # of what takes milliseconds, as waking a thread may take one of them
 SIZES = {"480×360": (360, 480), "960×720": (720, 960)}

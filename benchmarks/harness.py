@@ -19,7 +19,7 @@ import cv2
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ovseg_demo.devices import PRECISIONS, multiplies_bfloat16
+from ovseg_demo.runtime.devices import PRECISIONS, multiplies_bfloat16
 
 ROOT = Path(__file__).resolve().parent.parent
 

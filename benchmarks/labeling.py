@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness, published
 from benchmarks.cases import random_proposals
-from ovseg_demo.allocator import keep_freed_memory
-from ovseg_demo.classification.arrangement import Arrangement
-from ovseg_demo.classification.drawing import draw_by_granularity
+from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.rules import draw_by_granularity
 from ovseg_demo.classification.score_maps import UNLABELLED
-from ovseg_demo.proposals import MaskQueries, Proposals
+from ovseg_demo.proposals.types import MaskQueries, Proposals
+from ovseg_demo.runtime.allocator import keep_freed_memory
 
 BAR, MEMORY_BAR = 30, 300
 SIZE = (960, 1280)

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import ROOT, describe_machine, print_table
 from benchmarks.page_client import PageClient
-from ovseg_demo.loading import load_segmenter
+from ovseg_demo.models.loading import load_segmenter
 from ovseg_demo.ui.examples import STICKERS, Example, load_examples
 from ovseg_demo.ui.request import Request
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.vocabulary import TEMPLATES
 
 BATCH = 32

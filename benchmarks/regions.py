@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness, published
 from benchmarks.cases import first, random_clip, random_proposals
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.network import MASK_EMBEDDING, build_clip
-from ovseg_demo.devices import Runtime
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.clip.network import MASK_EMBEDDING, build_clip
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.devices import Runtime
 
 BAR = 3
 

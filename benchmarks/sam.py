@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
 from benchmarks.cases import random_picture
-from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.devices import Runtime
-from ovseg_demo.models import find_model
-from ovseg_demo.proposals import Proposals
-from ovseg_demo.proposals.sam import SamConfig, SamProposalGenerator, build_sam, new_sam
+from ovseg_demo.models.catalogue import find_model
+from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.proposals.sam.generator import SamConfig, SamProposalGenerator, build_sam, new_sam
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.sticker_world import BENCHMARK_SEEDS, render_scene
 
 VIT_B = SamConfig(

@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import harness, published
 from benchmarks.cases import GivenProposals, random_clip, random_proposals
 from benchmarks.sam import make_case
-from ovseg_demo.caching import SharedNetwork
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.network import MASK_EMBEDDING, build_clip
-from ovseg_demo.devices import Runtime
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.clip.network import MASK_EMBEDDING, build_clip
+from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.segmenter import Segmenter
 
 BAR = 1_000

@@ -20,14 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness, published
 from benchmarks.cases import GivenProposals, random_clip, random_proposals, shallow_segmenter
-from ovseg_demo.allocator import keep_freed_memory
-from ovseg_demo.caching import SharedNetwork
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.network import build_clip
-from ovseg_demo.devices import Runtime
-from ovseg_demo.embedding_files import EmbeddingFiles
-from ovseg_demo.evaluation.vocabularies import load_vocabulary, shipped_lists
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.clip.network import build_clip
+from ovseg_demo.runtime.allocator import keep_freed_memory
+from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.text_embedding_cache import EmbeddingFiles
 from ovseg_demo.segmenter import Segmenter
+from ovseg_demo.vocabularies.class_lists import load_vocabulary, shipped_lists
 
 BAR, KNOWN_WORDS_BAR = 5, 0.030
 

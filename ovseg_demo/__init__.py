@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ovseg_demo import errors
 
 if TYPE_CHECKING:
-    from ovseg_demo.loading import load_segmenter
+    from ovseg_demo.models.loading import load_segmenter
     from ovseg_demo.segmentation import Segmentation
     from ovseg_demo.segmenter import Segmenter
     from ovseg_demo.vocabulary import Vocabulary
@@ -19,7 +19,7 @@ _HOMES = {
     "Segmentation": "ovseg_demo.segmentation",
     "Segmenter": "ovseg_demo.segmenter",
     "Vocabulary": "ovseg_demo.vocabulary",
-    "load_segmenter": "ovseg_demo.loading",
+    "load_segmenter": "ovseg_demo.models.loading",
 }
 
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from ovseg_demo.allocator import keep_freed_memory
-from ovseg_demo.cli import main
-from ovseg_demo.threads import respect_quota
+from ovseg_demo.cli.main import main
+from ovseg_demo.runtime.allocator import keep_freed_memory
+from ovseg_demo.runtime.threads import respect_quota
 
 if __name__ == "__main__":
     respect_quota()

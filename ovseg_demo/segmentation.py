@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ovseg_demo.classification.drawing import Drawing
+from ovseg_demo.classification.rules import Drawing
 from ovseg_demo.classification.score_maps import UNLABELLED, ScoreMap
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ovseg_demo.legend import LegendEntry
+    from ovseg_demo.visualization.legend import LegendEntry
 
 
 class Step(NamedTuple):
@@ -137,21 +137,21 @@ class Segmentation:
 
     def legend(self) -> tuple[LegendEntry, ...]:
         """One entry a class: found ones by area, then the others by their best score."""
-        from ovseg_demo.legend import legend_entries
+        from ovseg_demo.visualization.legend import legend_entries
 
         return legend_entries(
             self.class_names, self.areas, self.scores, self.best_scores, pixels=self.label_map.size
         )
 
     def overlay(self, **options: object) -> Image.Image:
-        """The label map over its image, with its legend; see :func:`ovseg_demo.rendering.render_overlay`."""
-        from ovseg_demo.rendering import render_overlay
+        """The label map over its image, with its legend; ``options`` are those of ``render_overlay``."""
+        from ovseg_demo.visualization.rendering import render_overlay
 
         return render_overlay(self.image, self.label_map, self.legend(), **options)
 
     def save(self, folder: str | Path) -> None:
-        """Write all files of the result, as :func:`ovseg_demo.export.save_segmentation` does."""
-        from ovseg_demo.export import save_segmentation
+        """Write all files of the result, as :func:`ovseg_demo.export.files.save_segmentation` does."""
+        from ovseg_demo.export.files import save_segmentation
 
         save_segmentation(self, folder)
 

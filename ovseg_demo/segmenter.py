@@ -12,14 +12,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from ovseg_demo.caching import ByteCache, SharedNetwork, content_key
-from ovseg_demo.classification.arrangement import Arrangement
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.drawing import Drawing, draw_by_granularity, draw_softly
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.labeling import check_granularity, class_probabilities
-from ovseg_demo.embedding_files import EmbeddingFiles
+from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.rules import Drawing, draw_by_granularity, draw_softly
 from ovseg_demo.errors import ImageError, ModelError, VocabularyError
-from ovseg_demo.fallbacks import compute
 from ovseg_demo.images import ImageSource, load_image
 from ovseg_demo.progress import (
     DRAWING,
@@ -30,7 +27,10 @@ from ovseg_demo.progress import (
     RegionWatcher,
     silent,
 )
-from ovseg_demo.proposals import ProposalGenerator, Proposals
+from ovseg_demo.proposals.types import ProposalGenerator, Proposals
+from ovseg_demo.runtime.caching import ByteCache, SharedNetwork, content_key
+from ovseg_demo.runtime.out_of_memory import compute
+from ovseg_demo.runtime.text_embedding_cache import EmbeddingFiles
 from ovseg_demo.segmentation import Segmentation, Step
 from ovseg_demo.vocabulary import Vocabulary
 

@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 import torch
 
-from ovseg_demo.allocator import keep_freed_memory
+from ovseg_demo.runtime.allocator import keep_freed_memory
 
 # The same examples in every run, and no verdict by the clock: machines are shared.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)

@@ -6,12 +6,12 @@ import torch
 
 from benchmarks import published
 from benchmarks.cases import first, random_proposals
-from ovseg_demo.classification.arrangement import Arrangement
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.drawing import draw_by_granularity
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.clip.network import MASK_EMBEDDING, build_clip
 from ovseg_demo.classification.labeling import class_probabilities
-from ovseg_demo.classification.network import MASK_EMBEDDING, build_clip
-from ovseg_demo.devices import Runtime
+from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.rules import draw_by_granularity
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import Vocabulary
 from tests.tiny.clip import tiny_clip_tensors
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from ovseg_demo import load_segmenter
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.devices import Runtime
-from tests.classification.test_clip import NAMES, cosines, make_proposals
-from tests.test_loading import MASKFORMER, SAM, picture
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.runtime.devices import Runtime
+from tests.classification.clip.test_classifier import NAMES, cosines, make_proposals
+from tests.models.test_loading import MASKFORMER, SAM, picture
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 from tests.tiny.clip import tiny_clip_tensors
 

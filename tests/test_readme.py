@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ovseg_demo.cli import main
-from ovseg_demo.models import CATALOGUE
-from tests.test_cli import save_picture
+from ovseg_demo.cli.main import main
+from ovseg_demo.models.catalogue import CATALOGUE
+from tests.cli.test_main import save_picture
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def test_each_command_works(command, in_place, monkeypatch, capsys):
         assert words[:3] == ["python", "-m", "ovseg_demo"], "a kind of command that no test runs yet"
         downloaded = []
         monkeypatch.setattr(
-            "ovseg_demo.commands.download.download_model",
+            "ovseg_demo.cli.download.download_model",
             lambda spec, **_: downloaded.append(spec.name) or {},  # what it does is tested where it is
         )
         assert main(words[3:]) == 0

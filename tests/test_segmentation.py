@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovseg_demo.classification.arrangement import Arrangement
-from ovseg_demo.classification.drawing import draw_by_granularity, draw_softly
 from ovseg_demo.classification.labeling import class_probabilities
+from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.rules import draw_by_granularity, draw_softly
 from ovseg_demo.errors import ModelError
-from ovseg_demo.proposals import MaskQueries, Proposals
+from ovseg_demo.proposals.types import MaskQueries, Proposals
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.vocabulary import Vocabulary
 

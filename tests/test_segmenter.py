@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ovseg_demo.caching import ByteCache, SharedNetwork
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.devices import Runtime
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.errors import Cancelled, ImageError, ModelError, VocabularyError
 from ovseg_demo.progress import DRAWING, ENCODING_NAMES, PROPOSING, READING_REGIONS, silent
-from ovseg_demo.proposals import Proposals
-from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.caching import ByteCache, SharedNetwork
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 from tests.tiny.clip import tiny_clip_tensors

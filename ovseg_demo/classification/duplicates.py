@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 
 SAME_CROP = 0.99
 """IoU from which two masks, and their boxes, count as the same.

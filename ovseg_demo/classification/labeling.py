@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ovseg_demo.errors import ModelError
-from ovseg_demo.proposals import MaskQueries
+from ovseg_demo.proposals.types import MaskQueries
 from ovseg_demo.vocabulary import Vocabulary
 
 LOGIT_SCALE = 100.0

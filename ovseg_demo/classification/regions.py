@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg_demo.devices import upload
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.devices import upload
 
 # Mean and standard deviation of the RGB values in [0, 1] that CLIP was trained on.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ovseg_demo.classification.resampling import Resampling, Taps, resample_rows
-from ovseg_demo.proposals import MaskQueries, Proposals
+from ovseg_demo.proposals.types import MaskQueries, Proposals
 
 UNLABELLED = -1
 BLOCK_BYTES = 32 * 2**20

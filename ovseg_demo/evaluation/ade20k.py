@@ -38,7 +38,7 @@ from ovseg_demo.evaluation.datasets import (
     read_label_image,
     shift_labels,
 )
-from ovseg_demo.evaluation.vocabularies import load_vocabulary, split_synonyms
+from ovseg_demo.vocabularies.class_lists import load_vocabulary, split_synonyms
 
 _IGNORED_16_BIT = 65535
 _SHORT_SIDE = 512

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ovseg_demo.progress import ProgressCallback, silent
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.sticker_world import COLOURS, UNSEEN_PAIRS, Crop, render_crop
 from ovseg_demo.vocabulary import ClassName, Vocabulary

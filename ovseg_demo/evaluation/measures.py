@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ovseg_demo.classification.arrangement import Arrangement
+from ovseg_demo.classification.partition import Arrangement
 from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.evaluation.metrics import confusion_matrix
 from ovseg_demo.evaluation.oracles import label_by_oracle, oracle_proposals, segment_overlaps
 from ovseg_demo.evaluation.sticker_world import is_thing
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.vocabulary import Vocabulary
 

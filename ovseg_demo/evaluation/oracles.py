@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ovseg_demo.classification.arrangement import Arrangement, label_cells
+from ovseg_demo.classification.partition import Arrangement, label_cells
 from ovseg_demo.classification.resampling import resize_nearest
 from ovseg_demo.classification.score_maps import ScoreMap, SoftMasks
 from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.evaluation.metrics import IGNORED
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 
 ORACLE = "oracle"
 """Name of the generator of perfect masks."""

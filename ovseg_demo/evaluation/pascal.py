@@ -27,7 +27,7 @@ from ovseg_demo.evaluation.datasets import (
     read_lines,
     shift_labels,
 )
-from ovseg_demo.evaluation.vocabularies import load_vocabulary
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
 _LISTS = ("ImageSets/SegmentationContext/val.txt", "ImageSets/Main/val.txt")
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ovseg_demo.cli import INTERRUPTED, SUCCESS, USER_ERROR
-from ovseg_demo.commands.model_arguments import add_model_arguments, chosen, load_chosen
-from ovseg_demo.commands.progress_bar import StageBar
+from ovseg_demo.cli.main import INTERRUPTED, SUCCESS, USER_ERROR
+from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
+from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.evaluation.colours import colour_accuracy
 from ovseg_demo.evaluation.measures import (
@@ -30,7 +30,7 @@ from ovseg_demo.evaluation.results_page import GENERATORS, Page, read_notes, wri
 from ovseg_demo.evaluation.scores import Scores, accuracy
 from ovseg_demo.evaluation.sticker_world import BASE_NOUNS, NOVEL, STUFF, StickerScenes
 from ovseg_demo.evaluation.tallies import Tally, count_images
-from ovseg_demo.loading import DEFAULT_MODEL
+from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.sticker_world import BENCHMARK_SEEDS
 from ovseg_demo.vocabulary import Vocabulary

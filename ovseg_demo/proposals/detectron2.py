@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import CheckpointError, MissingDependencyError, ModelError
 from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.devices import Runtime
 
 INSTALL_COMMAND = "pip install --no-build-isolation -r requirements-detectron2.txt"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.training.loop import WEIGHTS_FILE, save_atomically
 from ovseg_demo.training.options import TrainOptions
 

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from ovseg_demo.classification.clip.tokenizer import Tokenizer
+from ovseg_demo.classification.clip.towers import encode_regions
 from ovseg_demo.classification.labeling import LOGIT_SCALE
-from ovseg_demo.classification.tokenizer import Tokenizer
-from ovseg_demo.classification.towers import encode_regions
 from ovseg_demo.training.clip_validation import (
     ValidationSet,
     classification_figures,

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from ovseg_demo.classification.tokenizer import Tokenizer
-from ovseg_demo.classification.towers import encode_regions, encode_tokens
+from ovseg_demo.classification.clip.tokenizer import Tokenizer
+from ovseg_demo.classification.clip.towers import encode_regions, encode_tokens
 from ovseg_demo.training.clip_validation import ValidationSet, classification_figures, make_validation_set
 from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, new_clip, save_clip
 from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels, token_loss

@@ -12,10 +12,10 @@ from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg_demo.classification.clip.tokenizer import Tokenizer
+from ovseg_demo.classification.clip.towers import encode_regions, encode_tokens
 from ovseg_demo.classification.regions import cut_region
-from ovseg_demo.classification.tokenizer import Tokenizer
-from ovseg_demo.classification.towers import encode_regions, encode_tokens
-from ovseg_demo.proposals import tight_boxes
+from ovseg_demo.proposals.types import tight_boxes
 from ovseg_demo.sticker_world import (
     CLASS_NAMES,
     COLOURS,

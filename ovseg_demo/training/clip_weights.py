@@ -11,8 +11,8 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ovseg_demo.checkpoints import read_checkpoint
-from ovseg_demo.classification.network import HEAD_WIDTH, MASK_EMBEDDING, build_clip, clip_state
+from ovseg_demo.classification.clip.network import HEAD_WIDTH, MASK_EMBEDDING, build_clip, clip_state
+from ovseg_demo.models.checkpoints import read_checkpoint
 from ovseg_demo.training.loop import save_atomically
 from ovseg_demo.training.presets import ClipSize
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ovseg_demo.proposals import ProposalGenerator
+from ovseg_demo.proposals.types import ProposalGenerator
 from ovseg_demo.sticker_world import CLASS_NAMES, Scene, render_scene
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.pairs import EveryGenerator, collect_pairs, make_generator, mask_at_image_size

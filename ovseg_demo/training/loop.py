@@ -8,7 +8,7 @@ How to write a training step
    (``dataset``), how samples become a batch (``collate``), what the loss of a batch is (``forward``), how
    good the network is (``evaluate``), and how its weights are written in the published format (``save``).
 2. Write ``train(options: TrainOptions) -> Path`` in the step's module: build the task from the preset, load
-   ``options.init`` if given, and call :func:`run_training`. :mod:`ovseg_demo.training.cli` finds it there.
+   ``options.init`` if given, and call :func:`run_training`. ``training/command.py`` finds it there.
 
 ::
 
@@ -61,8 +61,8 @@ from accelerate.utils import broadcast
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.muon import Muon
 
 CHECKPOINT_FILE = "checkpoint.pt"

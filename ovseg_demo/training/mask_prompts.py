@@ -14,7 +14,7 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 from typing_extensions import override
 
-from ovseg_demo.classification.towers import encode_regions, patches_with_foreground
+from ovseg_demo.classification.clip.towers import encode_regions, patches_with_foreground
 from ovseg_demo.errors import ModelError
 from ovseg_demo.training.clip_finetuning import FinetuningTask, find_adaptation
 from ovseg_demo.training.clip_weights import save_clip

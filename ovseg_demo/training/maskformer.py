@@ -23,13 +23,13 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from ovseg_demo.checkpoints import Checkpoint, read_checkpoint
-from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.labeling import LOGIT_SCALE
-from ovseg_demo.devices import Runtime
-from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator
-from ovseg_demo.proposals.maskformer_config import PIXEL_MEAN, PIXEL_STD
-from ovseg_demo.proposals.maskformer_network import MaskFormerNetwork, build_maskformer, published_tensors
+from ovseg_demo.models.checkpoints import Checkpoint, read_checkpoint
+from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN, PIXEL_STD
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, build_maskformer, published_tensors
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training, save_atomically
 from ovseg_demo.training.maskformer_data import LabelledPictures, open_pictures
 from ovseg_demo.training.maskformer_losses import (

@@ -17,12 +17,12 @@ from torch.utils.data import Dataset
 
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.evaluation.datasets import find_folder, read_image, read_label_image
-from ovseg_demo.evaluation.vocabularies import load_vocabulary
-from ovseg_demo.proposals.maskformer_config import PIXEL_MEAN
+from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN
 from ovseg_demo.sticker_world import BASE_CLASSES, CLASS_NAMES, render_scene
 from ovseg_demo.training.maskformer_losses import IGNORED
 from ovseg_demo.training.presets import PictureSizes
 from ovseg_demo.training.records import SCENES_PER_SEED, shuffled
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
 LABEL_STRIDE = 4
 """Labels are kept at the resolution of the mask features."""

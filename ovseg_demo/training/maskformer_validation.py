@@ -9,8 +9,8 @@ import numpy as np
 from ovseg_demo.classification.labeling import query_probabilities
 from ovseg_demo.classification.score_maps import ScoreMap, SoftMasks
 from ovseg_demo.evaluation.metrics import class_iou, confusion_matrix, mean_iou
-from ovseg_demo.proposals import Proposals
-from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.training.maskformer_losses import IGNORED
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 

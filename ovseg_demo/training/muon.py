@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovseg_demo.devices import multiplies_bfloat16
+from ovseg_demo.runtime.devices import multiplies_bfloat16
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ovseg_demo.devices import Runtime
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.loop import LoopSettings
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ovseg_demo.classification.regions import CLIP_MEAN, cut_region
-from ovseg_demo.proposals import tight_boxes
+from ovseg_demo.proposals.types import tight_boxes
 from ovseg_demo.training.pairs_format import PAIRS_FILE, ImageSource, MaskNounPair, open_source, read_pairs
 from ovseg_demo.training.pixels import to_bytes, vary_tone
 from ovseg_demo.training.records import open_records, shuffled

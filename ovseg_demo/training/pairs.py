@@ -25,12 +25,12 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from torch.utils.data import DataLoader, Dataset
 
-from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.classification.clip import MaskAdaptedClip
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.errors import CheckpointError
-from ovseg_demo.proposals import ProposalGenerator, Proposals
-from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator, build_maskformer
-from ovseg_demo.proposals.sam import SamProposalGenerator, build_sam
+from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
+from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
+from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, open_captioned_images
 from ovseg_demo.training.loop import LOG_FILE, WEIGHTS_FILE

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ovseg_demo.errors import ModelError
-from ovseg_demo.proposals.maskformer_config import MaskFormerConfig, ResNetConfig, SwinConfig
-from ovseg_demo.proposals.sam_building import SamConfig
+from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, ResNetConfig, SwinConfig
+from ovseg_demo.proposals.sam.building import SamConfig
 from ovseg_demo.training.loop import LoopSettings
 
 

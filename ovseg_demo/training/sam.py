@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.proposals.sam_building import new_sam
+from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.proposals.sam.building import new_sam
 from ovseg_demo.training.clip_weights import load_clip
 from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training, save_atomically
 from ovseg_demo.training.options import TrainOptions

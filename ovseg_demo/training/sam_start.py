@@ -10,7 +10,7 @@ from open_clip.model import CLIP
 from segment_anything.modeling import ImageEncoderViT, Sam
 from torch import Tensor
 
-from ovseg_demo.proposals.sam_building import SamConfig, read_config
+from ovseg_demo.proposals.sam.building import SamConfig, read_config
 
 _LOCAL_ATTENTION_GAIN = 4.0
 """Of the first scores between a point and its own place; 4 makes a spot of about a tenth of the picture."""

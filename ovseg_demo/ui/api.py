@@ -8,15 +8,15 @@ from typing import Any
 import gradio as gr
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.export import encode_label_map, known_settings, segmentation_record
+from ovseg_demo.export.files import encode_label_map, known_settings, segmentation_record
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.components import PictureInput
+from ovseg_demo.ui.handlers import told
 from ovseg_demo.ui.messages import Message
-from ovseg_demo.ui.offers import Offers
-from ovseg_demo.ui.pictures import read_picture
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.steps import told
+from ovseg_demo.ui.uploads import read_picture
 
 API_NAME = "segment"
 

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from ovseg_demo.commands.parser import USER_ERROR
+from ovseg_demo.cli.parser import USER_ERROR
 from ovseg_demo.errors import OvsegError
-from ovseg_demo.loading import DEFAULT_MODEL, load_segmenter
+from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
 from ovseg_demo.ui.examples import load_examples
-from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.options import AppOptions, read_options
 from ovseg_demo.ui.page import create_demo
 from ovseg_demo.ui.preload import preload

@@ -11,7 +11,7 @@ from gradio_client.utils import is_http_url_like
 
 from ovseg_demo.errors import ImageError
 from ovseg_demo.ui.assets import read_assets
-from ovseg_demo.ui.guide import CHANNELS
+from ovseg_demo.ui.controller import CHANNELS
 
 
 class Panel(gr.HTML):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
+from ovseg_demo.ui.handlers import Steps
 from ovseg_demo.ui.layout import Parts
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.steps import Steps
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 

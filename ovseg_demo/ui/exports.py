@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ovseg_demo.errors import OvsegError
-from ovseg_demo.export import (
+from ovseg_demo.export.files import (
     encode_label_map,
     kept_masks,
     known_settings,
@@ -19,10 +19,10 @@ from ovseg_demo.export import (
     segmentation_record,
     slug,
 )
-from ovseg_demo.legend import DPI
-from ovseg_demo.overlay import DEFAULT_OPACITY
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.request import Request
+from ovseg_demo.visualization.legend import DPI
+from ovseg_demo.visualization.overlay import DEFAULT_OPACITY
 
 
 @dataclass(frozen=True)

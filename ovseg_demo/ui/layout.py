@@ -12,11 +12,11 @@ from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui.assets import read_assets
 from ovseg_demo.ui.components import Chips, Gallery, Header, PictureInput, Pills, Viewer
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
-from ovseg_demo.ui.offers import Offer, Offers
+from ovseg_demo.ui.model_registry import Offer, Offers
 from ovseg_demo.ui.request import DISTRACTORS, TEMPLATE_CHOICES, Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.wording import format_size
+from ovseg_demo.ui.status_text import format_size
 
 GENERATOR_TITLES = {"sam": "Segment Anything", "maskformer": "MaskFormer", "detectron2": "detectron2"}
 

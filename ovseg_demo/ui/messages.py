@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ovseg_demo.overlay import label_points
-from ovseg_demo.palette import class_colors, distinct_colors, hex_color, text_color
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import PixelExplanation, Segmentation
-from ovseg_demo.ui.pictures import DISPLAY_SIDE, Picture
 from ovseg_demo.ui.session import Shown
+from ovseg_demo.ui.uploads import DISPLAY_SIDE, Picture
+from ovseg_demo.visualization.overlay import label_points
+from ovseg_demo.visualization.palette import class_colors, distinct_colors, hex_color, text_color
 from ovseg_demo.vocabulary import Vocabulary
 
 Message = dict[str, Any]

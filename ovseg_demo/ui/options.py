@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from ovseg_demo.commands.model_arguments import add_model_arguments, chosen
-from ovseg_demo.commands.parser import Parser
+from ovseg_demo.cli.model_arguments import add_model_arguments, chosen
+from ovseg_demo.cli.parser import Parser
 from ovseg_demo.segmenter import GENERATORS
 from ovseg_demo.ui.server import ServerSettings
 from ovseg_demo.ui.settings import PageSettings

@@ -10,13 +10,13 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
 from ovseg_demo.ui.api import API_NAME, offer_api
+from ovseg_demo.ui.controller import Guide
 from ovseg_demo.ui.events import connect
 from ovseg_demo.ui.examples import Example, load_examples
-from ovseg_demo.ui.guide import Guide
+from ovseg_demo.ui.handlers import Steps
 from ovseg_demo.ui.layout import lay_out
-from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.steps import Steps
 
 TITLE = "OVSeg Demo"
 

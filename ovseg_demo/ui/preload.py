@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 
 from ovseg_demo.ui.examples import Example, examples_for
-from ovseg_demo.ui.offers import Offers
-from ovseg_demo.ui.pictures import read_picture
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.wording import format_seconds
+from ovseg_demo.ui.status_text import format_seconds
+from ovseg_demo.ui.uploads import read_picture
 
 
 def preload(offers: Offers, settings: PageSettings, examples: Sequence[Example]) -> Iterator[str]:

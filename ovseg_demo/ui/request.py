@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from ovseg_demo.classification.labeling import check_granularity
 from ovseg_demo.errors import ModelError, VocabularyError
-from ovseg_demo.evaluation.vocabularies import coco_stuff_distractors
 from ovseg_demo.segmenter import CLASSIFIERS, GENERATORS
+from ovseg_demo.vocabularies.class_lists import coco_stuff_distractors
 from ovseg_demo.vocabulary import OTHERS, TEMPLATES, Vocabulary
 
 DISTRACTORS = ("none", "others", "coco-stuff", "own")

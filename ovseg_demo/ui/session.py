@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 
 from ovseg_demo.errors import Cancelled
-from ovseg_demo.ui.pictures import Picture
 from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.uploads import Picture
 
 FETCH = "fetch"
 """The kind of a run that downloads."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ovseg_demo.caching import SharedNetwork
 from ovseg_demo.progress import WAITING, ProgressCallback, RegionWatcher, silent
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.caching import SharedNetwork
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import Segmenter
 

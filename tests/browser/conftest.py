@@ -62,7 +62,7 @@ def address(tmp_path_factory, pictures) -> Iterator[str]:
 
     from ovseg_demo.ui import PageSettings, create_demo
     from ovseg_demo.ui.examples import PHOTOGRAPH, Example
-    from ovseg_demo.ui.offers import Offers
+    from ovseg_demo.ui.model_registry import Offers
     from ovseg_demo.ui.server import launch
 
     examples = [

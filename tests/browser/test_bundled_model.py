@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from ovseg_demo.loading import DEFAULT_MODEL, load_segmenter
-from ovseg_demo.models import CATALOGUE
+from ovseg_demo.models.catalogue import CATALOGUE
+from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
 from ovseg_demo.ui import PageSettings, create_demo
-from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.server import launch
 from tests.browser.test_page import choose, legend, type_words
 

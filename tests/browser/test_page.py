@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from ovseg_demo.export import decode_label_map
-from ovseg_demo.ui import guide
+from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.ui import controller
 from tests.ui import colour_world
 from tests.ui.colour_world import HOUSE, landscape, save_picture, stripes
 
@@ -128,7 +128,7 @@ def test_a_picture_from_the_camera_is_looked_at(open_page):
 
 
 def test_a_slow_look_shows_what_it_has_read_so_far(open_page, tmp_path, monkeypatch):
-    monkeypatch.setattr(guide, "PREVIEW_PERIOD", 0.0)
+    monkeypatch.setattr(controller, "PREVIEW_PERIOD", 0.0)
     monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 1.5)
     page = open_page()
     page.locator(WORDS).fill("lime, white, pink")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovseg_demo.classification.duplicates import SAME_CROP, find_originals
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 
 SIZE = 240
 

@@ -12,7 +12,7 @@ from ovseg_demo.classification.labeling import (
     query_probabilities,
 )
 from ovseg_demo.errors import ModelError
-from ovseg_demo.proposals import MaskQueries
+from ovseg_demo.proposals.types import MaskQueries
 from ovseg_demo.vocabulary import Vocabulary
 
 

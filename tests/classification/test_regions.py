@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from torch.nn import functional as F
 
 from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD, cut_region, iterate_regions
-from ovseg_demo.proposals import Proposals, tight_boxes
+from ovseg_demo.proposals.types import Proposals, tight_boxes
 
 MEAN = torch.tensor(CLIP_MEAN)[:, None, None]
 STD = torch.tensor(CLIP_STD)[:, None, None]

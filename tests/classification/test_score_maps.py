@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovseg_demo.classification import score_maps
-from ovseg_demo.classification.arrangement import Arrangement, label_cells
+from ovseg_demo.classification.partition import Arrangement, label_cells
 from ovseg_demo.classification.score_maps import HardMasks, ScoreMap, SoftMasks
-from ovseg_demo.proposals import MaskQueries, Proposals
+from ovseg_demo.proposals.types import MaskQueries, Proposals
 
 SIZES = st.tuples(st.integers(1, 23), st.integers(1, 23))
 

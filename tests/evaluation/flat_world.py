@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ovseg_demo.caching import SharedNetwork
 from ovseg_demo.evaluation.datasets import LabelledImage
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.caching import SharedNetwork
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 

@@ -10,7 +10,7 @@ from scipy.io import savemat
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.evaluation.catalogue import open_dataset
 from ovseg_demo.evaluation.metrics import IGNORED
-from ovseg_demo.evaluation.vocabularies import load_vocabulary
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
 WALL, BUILDING = 0, 1  # of the 847 classes
 NUMBERS = {"wall": 2978, "building, edifice": 312, "mystery, unknown thing": 14}

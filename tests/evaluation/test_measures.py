@@ -7,7 +7,7 @@ from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.evaluation.measures import Coverage, LabelMaps, OracleClassifier, OracleMasks, UnmaskedRegions
 from ovseg_demo.evaluation.metrics import IGNORED
 from ovseg_demo.evaluation.scores import Scores, accuracy
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.sticker_world import NOUNS
 from tests.evaluation.flat_world import NAMES, ColourClip, FlatWorld, flat_segmenter
 

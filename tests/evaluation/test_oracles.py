@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from ovseg_demo.classification.arrangement import Arrangement
+from ovseg_demo.classification.partition import Arrangement
 from ovseg_demo.classification.resampling import resize_nearest
 from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.evaluation.metrics import IGNORED
 from ovseg_demo.evaluation.oracles import label_by_oracle, oracle_proposals, segment_overlaps
-from ovseg_demo.proposals import Proposals
-from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from ovseg_demo.proposals.types import Proposals
 from tests.evaluation.flat_world import FlatWorld
 from tests.tiny.maskformer import tiny_maskformer
 

@@ -8,7 +8,7 @@ from scipy.io import savemat
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.evaluation.catalogue import DATASETS, open_dataset
 from ovseg_demo.evaluation.metrics import IGNORED
-from ovseg_demo.evaluation.vocabularies import load_vocabulary
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
 CONTEXT_59, CONTEXT_459 = (load_vocabulary(f"pascal-context-{n}").class_names for n in (59, 459))
 

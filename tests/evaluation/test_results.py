@@ -8,7 +8,7 @@ import pytest
 from ovseg_demo.evaluation import results
 from ovseg_demo.evaluation.results_page import GOALS, Page, read_notes, write_page
 from ovseg_demo.evaluation.sticker_world import StickerScenes
-from ovseg_demo.models import CATALOGUE
+from ovseg_demo.models.catalogue import CATALOGUE
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 
 TITLES = {name: contender.title for name, contender in results.CONTENDERS.items()}

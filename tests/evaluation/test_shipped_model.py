@@ -15,8 +15,8 @@ from ovseg_demo.evaluation.results_page import GENERATORS
 from ovseg_demo.evaluation.scores import Scores, accuracy
 from ovseg_demo.evaluation.sticker_world import BASE_NOUNS, NOVEL, StickerScenes
 from ovseg_demo.evaluation.tallies import Tally, count_images
-from ovseg_demo.loading import DEFAULT_MODEL
-from ovseg_demo.models import CATALOGUE
+from ovseg_demo.models.catalogue import CATALOGUE
+from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.sticker_world import BENCHMARK_SEEDS
 
 MARGIN = 4

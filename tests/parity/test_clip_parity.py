@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_demo.checkpoints import read_checkpoint
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.network import MASK_EMBEDDING
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.clip.network import MASK_EMBEDDING
 from ovseg_demo.classification.regions import iterate_regions
-from ovseg_demo.devices import Runtime
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.models.checkpoints import read_checkpoint
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.devices import Runtime
 from tests.parity.kits import Kit, assert_close, load_kit
 
 FLOAT32 = Runtime(torch.device("cpu"), torch.float32)

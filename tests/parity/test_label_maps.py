@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ovseg_demo import Segmenter, load_segmenter
-from ovseg_demo.proposals import Proposals
-from ovseg_demo.proposals.sam import resize_to_long_side
+from ovseg_demo.proposals.sam.generator import resize_to_long_side
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.vocabulary import TEMPLATES
 from tests.parity.kits import Kit, load_kit

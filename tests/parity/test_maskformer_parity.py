@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_demo.checkpoints import read_checkpoint
-from ovseg_demo.proposals.maskformer import (
+from ovseg_demo.models.checkpoints import read_checkpoint
+from ovseg_demo.proposals.maskformer.generator import (
     MaskFormerProposalGenerator,
     build_maskformer,
     normalise_pixels,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ovseg_demo.proposals.maskformer_config import MaskFormerConfig, ResNetConfig, SwinConfig
-from ovseg_demo.proposals.maskformer_network import MaskFormerNetwork, published_tensors
+from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, ResNetConfig, SwinConfig
+from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, published_tensors
 
 BACKBONES = {
     "swin": SwinConfig(embed_dim=16, depths=(2, 2, 2, 2), num_heads=(2, 2, 4, 4), window_sizes=(3, 3, 3, 3)),

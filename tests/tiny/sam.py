@@ -3,7 +3,7 @@
 import torch
 from segment_anything.modeling import MaskDecoder, Sam
 
-from ovseg_demo.proposals.sam_building import SamConfig, new_sam
+from ovseg_demo.proposals.sam.building import SamConfig, new_sam
 
 TINY_SAM = SamConfig(
     image_size=64,

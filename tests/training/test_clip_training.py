@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_demo.checkpoints import read_checkpoint
-from ovseg_demo.classification.clip import MaskAdaptedClip
-from ovseg_demo.classification.towers import encode_regions
-from ovseg_demo.devices import Runtime
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.clip.towers import encode_regions
 from ovseg_demo.errors import CheckpointError, DatasetError, ModelError
+from ovseg_demo.models.checkpoints import read_checkpoint
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.sticker_world import CLASS_NAMES, COLOURS, NOUNS
 from ovseg_demo.training import clip_average, clip_finetuning, clip_pretraining, label_pairs, mask_prompts
 from ovseg_demo.training.clip_weights import grid_positions, load_clip

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ovseg_demo.classification.tokenizer import Tokenizer
+from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.sticker_world import CLASS_NAMES, NOUNS, NOVEL_CLASSES, UNSEEN_PAIRS
 from ovseg_demo.training.clip_validation import (
     ValidationSet,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import Dataset
 
-from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.loop import (
     CHECKPOINT_FILE,
     LOG_FILE,

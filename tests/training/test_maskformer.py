@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.devices import Runtime
 from ovseg_demo.errors import CheckpointError
-from ovseg_demo.proposals.maskformer import MaskFormerProposalGenerator, build_maskformer
+from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.sticker_world import render_scene
 from ovseg_demo.training import maskformer
 from ovseg_demo.training.maskformer import MaskFormerTask

@@ -4,8 +4,7 @@ import torch
 from PIL import Image
 
 from ovseg_demo.errors import DatasetError
-from ovseg_demo.evaluation.vocabularies import load_vocabulary
-from ovseg_demo.proposals.maskformer_config import PIXEL_MEAN
+from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN
 from ovseg_demo.sticker_world import BASE_CLASSES, CLASS_NAMES, NOVEL_CLASSES, render_scene
 from ovseg_demo.training.maskformer_data import (
     VALIDATION_SEED,
@@ -17,6 +16,7 @@ from ovseg_demo.training.maskformer_data import (
     vary_colours,
 )
 from ovseg_demo.training.presets import PictureSizes
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 from tests.training.coco_folder import make_coco_folder
 
 SIZES = PictureSizes(shortest=64, longest=128, crop=(128, 96))

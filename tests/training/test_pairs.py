@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ovseg_demo.errors import CheckpointError, DatasetError
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.sticker_world import NOVEL_CLASSES, render_scene
 from ovseg_demo.training import pairs
 from ovseg_demo.training.caption_nouns import find_nouns

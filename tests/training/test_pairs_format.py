@@ -10,7 +10,7 @@ from PIL import Image
 
 from ovseg_demo.classification.regions import cut_region
 from ovseg_demo.errors import DatasetError
-from ovseg_demo.proposals import Proposals, tight_boxes
+from ovseg_demo.proposals.types import Proposals, tight_boxes
 from ovseg_demo.sticker_world import CLASS_NAMES, render_scene
 from ovseg_demo.training import pairs
 from ovseg_demo.training.label_pairs import LabelMiner, NumberedScenes

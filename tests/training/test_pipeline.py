@@ -5,9 +5,9 @@ import json
 import pytest
 
 from ovseg_demo import load_segmenter
-from ovseg_demo.cli import main
+from ovseg_demo.cli.main import main
 from ovseg_demo.sticker_world import render_scene
-from ovseg_demo.training.cli import ALL
+from ovseg_demo.training.command import ALL
 
 
 @pytest.fixture(scope="module")

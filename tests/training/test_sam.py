@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from ovseg_demo.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.proposals.sam_building import build_sam
+from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.proposals.sam.building import build_sam
 from ovseg_demo.training import sam as sam_step
 from ovseg_demo.training.clip_weights import new_clip
 from ovseg_demo.training.options import TrainOptions

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor
 
-from ovseg_demo.caching import SharedNetwork
 from ovseg_demo.progress import (
     ENCODING_NAMES,
     PROPOSING,
@@ -22,7 +21,8 @@ from ovseg_demo.progress import (
     RegionWatcher,
     silent,
 )
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.caching import SharedNetwork
 from ovseg_demo.segmenter import Segmenter
 
 SLOW_COLOUR = (250, 0, 250)

@@ -1,7 +1,7 @@
 import pytest
 
-from ovseg_demo.ui.guide import Guide
-from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.controller import Guide
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.settings import PageSettings
 from tests.ui.colour_world import SLOW_COLOUR, colour_segmenter, landscape, save_picture, stripes
 from tests.ui.serving import serve_page

@@ -9,7 +9,7 @@ from gradio_client import Client
 
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.ui import PageSettings, create_demo
-from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.server import ServerSettings, launch
 from tests.ui.colour_world import colour_segmenter
 

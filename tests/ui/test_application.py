@@ -12,7 +12,7 @@ from ovseg_demo.errors import ModelError
 from ovseg_demo.images import resize_longer_side
 from ovseg_demo.ui.application import make_offers, run
 from ovseg_demo.ui.examples import PHOTOGRAPH, Example
-from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.options import AppOptions
 from ovseg_demo.ui.preload import preload
 from ovseg_demo.ui.request import Request

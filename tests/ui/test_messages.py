@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ovseg_demo.proposals import Proposals
+from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.ui.messages import chips_message, pack_labels, topmost_masks
-from ovseg_demo.ui.pictures import DISPLAY_SIDE
+from ovseg_demo.ui.uploads import DISPLAY_SIDE
 from ovseg_demo.vocabulary import Vocabulary
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-import ovseg_demo.ui.guide
+import ovseg_demo.ui.controller
 from ovseg_demo.errors import VocabularyError
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
@@ -13,7 +13,7 @@ from tests.ui.updates import WORDS, clears, collect, found, look
 @pytest.fixture
 def often(monkeypatch):
     """A preview after every region."""
-    monkeypatch.setattr(ovseg_demo.ui.guide, "PREVIEW_PERIOD", 0.0)
+    monkeypatch.setattr(ovseg_demo.ui.controller, "PREVIEW_PERIOD", 0.0)
 
 
 @pytest.fixture

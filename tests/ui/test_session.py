@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from ovseg_demo.errors import Cancelled
-from ovseg_demo.ui.pictures import Picture
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session, Shown
+from ovseg_demo.ui.uploads import Picture
 
 FIRST, SECOND = Picture(1, "first.png", 4, 4), Picture(2, "second.png", 4, 4)
 

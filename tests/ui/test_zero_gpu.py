@@ -10,8 +10,8 @@ import pytest
 from ovseg_demo.errors import Cancelled, VocabularyError
 from ovseg_demo.ui import PageSettings
 from ovseg_demo.ui.application import make_offers
-from ovseg_demo.ui.guide import Guide
-from ovseg_demo.ui.offers import Offers
+from ovseg_demo.ui.controller import Guide
+from ovseg_demo.ui.model_registry import Offers
 from ovseg_demo.ui.options import AppOptions
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from ovseg_demo.ui.guide import Guide
+from ovseg_demo.ui.controller import Guide
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 

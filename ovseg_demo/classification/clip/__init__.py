@@ -1,0 +1,1 @@
+"""CLIP: image tower, text tower, tokenizer and prompts."""

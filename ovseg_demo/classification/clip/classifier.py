@@ -1,0 +1,228 @@
+"""Mask-adapted CLIP: unit-length embeddings of masked regions and of class names, in one space."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.model import CLIP
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg_demo.classification.clip.network import (
+    MASK_EMBEDDING,
+    build_clip,
+    check_mask_embedding,
+    fingerprint,
+)
+from ovseg_demo.classification.clip.prefix_tree import grow_trees
+from ovseg_demo.classification.clip.prompts import LearnedPrompts
+from ovseg_demo.classification.clip.tokenizer import Tokenizer
+from ovseg_demo.classification.clip.towers import encode_regions, encode_tree
+from ovseg_demo.classification.duplicates import find_originals
+from ovseg_demo.classification.regions import iterate_regions
+from ovseg_demo.errors import ModelError
+from ovseg_demo.progress import ENCODING_NAMES, READING_REGIONS, ProgressCallback, RegionWatcher, silent
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
+
+# A CPU gains nothing from larger batches, and reports and stops more often with small ones.
+_TOKENS_PER_BATCH = {"cpu": 1024}
+_TOKENS_PER_BATCH_ELSEWHERE = 32_768
+# More share more, but every token is compared with every other: at 512, attention is a tenth of the work.
+_NODES_PER_TREE = 512
+
+
+class MaskAdaptedClip:
+    """Stage 2's classifier. An un-adapted CLIP is one without mask prompts.
+
+    Attributes:
+        fingerprint: hash of its weights and activation; part of cache keys.
+    """
+
+    def __init__(
+        self,
+        model: CLIP,
+        tokenizer: Tokenizer,
+        mask_embedding: Tensor | None,
+        prompts: LearnedPrompts | None,
+        fingerprint: str,
+        text_fingerprint: str,
+        runtime: Runtime,
+    ) -> None:
+        self.fingerprint = fingerprint
+        self._text_fingerprint = text_fingerprint
+        self._dtype = runtime.dtype
+        self._model = model
+        self._tokenizer = tokenizer
+        self._mask_embedding = mask_embedding
+        self._prompts = prompts
+        self._device = runtime.device
+        self._tokens_per_batch = _TOKENS_PER_BATCH.get(runtime.device.type, _TOKENS_PER_BATCH_ELSEWHERE)
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], *, runtime: Runtime, quick_gelu: bool = True
+    ) -> MaskAdaptedClip:
+        """Build the classifier whose sizes the tensors' shapes tell.
+
+        Args:
+            tensors: OpenAI's key names, with or without ``visual.mask_embedding`` and ``prompt_learner.*``.
+            runtime: where it runs, and the dtype of its heavy weights.
+            quick_gelu: the activation the weights were trained with; ``False`` means GELU.
+
+        Raises:
+            CheckpointError: the tensors make no CLIP, or prompts among them do not fit it.
+        """
+        model = build_clip(tensors, quick_gelu=quick_gelu, dtype=runtime.dtype, device=runtime.device)
+        mask_embedding = tensors.get(MASK_EMBEDDING)
+        if mask_embedding is not None:
+            check_mask_embedding(model, mask_embedding)
+            mask_embedding = mask_embedding.to(runtime.device, torch.float32)
+        return cls(
+            model=model.requires_grad_(False),
+            tokenizer=Tokenizer(model.vocab_size, model.context_length),
+            mask_embedding=mask_embedding,
+            prompts=LearnedPrompts.from_tensors(tensors, runtime.device),
+            fingerprint=fingerprint(tensors, quick_gelu),
+            text_fingerprint=fingerprint(
+                {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")},
+                quick_gelu,
+            ),
+            runtime=runtime,
+        )
+
+    @property
+    def has_mask_prompts(self) -> bool:
+        """Whether it learned tokens for blank patches."""
+        return self._mask_embedding is not None
+
+    @property
+    def has_learned_prompts(self) -> bool:
+        """Whether class names can be embedded with the templates "learned"."""
+        return self._prompts is not None
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square regions it reads, in pixels."""
+        return self._model.visual.image_size[0]
+
+    def text_key(self, templates: str) -> str:
+        """A hash of all that :meth:`embed_names` depends on besides the names, in other processes too.
+
+        CLIPs that differ in their image towers alone share it, such as OVSeg's and the one it was made from.
+        """
+        words = TEMPLATES.get(templates, (templates,))
+        parts = self._text_fingerprint, str(self._dtype), open_clip.__version__, words  # the tokenizer's
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def lighter(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
+        """Variants that need less and less memory and share the network, and what is lowered in each."""
+        for lowered, tokens in (("smaller batches", self._tokens_per_batch // 8), ("one at a time", 1)):
+            variant = copy(self)
+            variant._tokens_per_batch = tokens
+            yield lowered, variant
+
+    @torch.inference_mode()
+    def embed_regions(
+        self,
+        proposals: Proposals,
+        *,
+        mask_prompts: bool = True,
+        progress: ProgressCallback = silent,
+        watch: RegionWatcher | None = None,
+    ) -> np.ndarray:
+        """Embed the region of every proposal, the largest first: float32 (N, D), unit length.
+
+        Masks that make practically the same crop (:mod:`ovseg_demo.classification.duplicates`) are looked at
+        once and share its embedding.
+
+        Args:
+            proposals: the masks and the image they belong to.
+            mask_prompts: whether to use the mask prompts, where the model has them.
+            progress: told after each batch; may stop the work.
+            watch: shown the embeddings as they grow.
+        """
+        mask_embedding = self._mask_embedding if mask_prompts else None
+        batch = max(1, self._tokens_per_batch // len(self._model.visual.positional_embedding))
+        distinct, place = np.unique(find_originals(proposals), return_inverse=True)
+        embeddings = np.zeros((len(distinct), self._model.visual.output_dim), dtype=np.float32)
+        order = np.argsort(-proposals.areas[distinct], kind="stable")
+        done = 0
+        progress(READING_REGIONS, done, len(distinct))
+        for regions, masks in iterate_regions(
+            proposals, self.input_size, batch, self._device, distinct[order]
+        ):
+            features = encode_regions(self._model, mask_embedding, regions, masks)
+            embeddings[order[done : done + len(features)]] = F.normalize(features, dim=-1).cpu().numpy()
+            done += len(features)
+            if watch is not None:
+                watch(embeddings[place])
+            progress(READING_REGIONS, done, len(distinct))
+        return embeddings[place]
+
+    @torch.inference_mode()
+    def embed_names(
+        self, names: Sequence[str], templates: str, *, progress: ProgressCallback = silent
+    ) -> np.ndarray:
+        """Embed class names: the mean of unit-length features over all templates, brought to unit length.
+
+        Args:
+            names: class names, synonyms and distractors alike.
+            templates: a key of :data:`ovseg_demo.vocabulary.TEMPLATES`, or "learned": the model's own
+                prompts.
+            progress: told after each batch; may stop the work.
+
+        Returns:
+            float32 (len(names), D).
+
+        Raises:
+            ModelError: unknown templates, or learned prompts that this model lacks.
+            VocabularyError: a name that the text tower's context is too short for.
+        """
+        if not names:
+            return np.empty((0, self._model.visual.output_dim), dtype=np.float32)
+        texts = [self._tokenize(name, templates) for name in names]
+        prompts = self._prompts if templates == LEARNED else None
+        per_name = len(texts[0])
+
+        def report(done: int) -> None:
+            progress(ENCODING_NAMES, done // per_name, len(names))
+
+        features = self._encode_texts([ids for of_name in texts for ids in of_name], prompts, report)
+        means = features.unflatten(0, (len(names), per_name)).mean(dim=1)
+        return F.normalize(means, dim=-1).cpu().numpy()
+
+    def _tokenize(self, name: str, templates: str) -> list[list[int]]:
+        """The texts that a name makes, as token ids."""
+        check_templates(templates)
+        if templates != LEARNED:
+            texts = [template.format(name) for template in TEMPLATES[templates]]
+            return [self._tokenizer.enclose(self._tokenizer.encode(text), name) for text in texts]
+        if self._prompts is None:
+            raise ModelError(
+                f"This model has no learned prompts; choose other templates: {', '.join(TEMPLATES)}."
+            )
+        return [self._prompts.tokenize(name, self._tokenizer)]
+
+    def _encode_texts(
+        self, texts: Sequence[Sequence[int]], prompts: LearnedPrompts | None, report: Callable[[int], None]
+    ) -> Tensor:
+        """Unit-length features (len(texts), D); what texts have in common at their beginning is done once."""
+        features = torch.empty(len(texts), self._model.visual.output_dim, device=self._device)
+        table = self._model.token_embedding.weight
+        done = 0
+        report(done)
+        for tree in grow_trees(texts, min(_NODES_PER_TREE, self._tokens_per_batch)):
+            ids, ends = (torch.tensor(part, device=self._device) for part in (tree.ids, tree.ends))
+            embedded = table[ids] if prompts is None else prompts.embed(ids, table)
+            encoded = encode_tree(self._model, embedded, tree.visible().to(self._device), ends)
+            features[tree.texts] = F.normalize(encoded, dim=-1)
+            done += len(tree.texts)
+            report(done)
+        return features

@@ -1,0 +1,30 @@
+"""``python -m ovseg_demo download NAME``: the weights of a model."""
+
+from __future__ import annotations
+
+import argparse
+
+from ovseg_demo.cli.progress_bar import StageBar
+from ovseg_demo.models.catalogue import CATALOGUE, find_model
+from ovseg_demo.models.downloads import download_model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, and which of its parts."""
+    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(CATALOGUE)}")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="also the optional parts, such as an un-adapted CLIP for comparison",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Download what is missing, check what is there, and print where it lies."""
+    spec = find_model(arguments.name)
+    roles = tuple(spec.parts) if arguments.all else tuple(spec.required)
+    with StageBar(leave=True, unit="B", unit_scale=True) as bar:
+        paths = download_model(spec, roles=roles, progress=bar)
+    for role, path in paths.items():
+        print(f"{path} ({spec.parts[role].licence})")
+    return 0

@@ -1,0 +1,87 @@
+"""The command line: ``python -m ovseg_demo COMMAND …``."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ovseg_demo.cli.parser import USER_ERROR, Parser
+from ovseg_demo.errors import OvsegError
+
+SUCCESS, SOME_FAILED, INTERRUPTED = 0, 1, 130
+"""Exit codes besides ``USER_ERROR``: all went well; some pictures failed; Ctrl-C."""
+
+
+class Command(NamedTuple):
+    """A sub-command.
+
+    Attributes:
+        module: with ``add_arguments(parser)`` and ``run(arguments) -> exit code``; imported when called.
+        summary: one line for the list of commands.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "segment": Command("ovseg_demo.cli.segment", "segment pictures into classes that you name"),
+        "models": Command("ovseg_demo.cli.models", "list the models, their licences and what is there"),
+        "download": Command("ovseg_demo.cli.download", "download the weights of a model"),
+        "evaluate": Command("ovseg_demo.evaluation.command", "measure a model on a benchmark"),
+        "train": Command("ovseg_demo.training.command", "train a model by the paper's recipe"),
+    }
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: arguments after the program's name; by default those of the process.
+
+    Returns:
+        The exit code. What users can mend is told in one sentence on stderr.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = next((word for word in words if not word.startswith("-")), None)
+    command = COMMANDS.get(name)
+    module = import_module(command.module) if command else None
+    parser = _make_parser(name, module)
+    arguments = parser.parse_args(words)
+    try:
+        with warnings.catch_warnings():
+            # What is wrong with a picture, we say ourselves.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            return module.run(arguments)
+    except OvsegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _make_parser(chosen: str | None, module: object) -> Parser:
+    """A parser of all commands, in which only the chosen one knows its arguments."""
+    parser = Parser(
+        prog="python -m ovseg_demo",
+        description="Open-vocabulary semantic segmentation: name the classes, get the map.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        child = commands.add_parser(
+            name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            allow_abbrev=False,
+        )
+        if name == chosen:
+            module.add_arguments(child)
+    return parser

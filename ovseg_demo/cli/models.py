@@ -1,0 +1,38 @@
+"""``python -m ovseg_demo models``: the catalogue."""
+
+from __future__ import annotations
+
+import argparse
+
+from ovseg_demo.models.catalogue import CATALOGUE, OPTIONAL_ROLES, ROLES, ModelSpec
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None are needed."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every model with its parts, licences and sizes, what is there, and how to get the rest."""
+    print("\n\n".join(describe(spec) for spec in CATALOGUE.values()))
+    return 0
+
+
+def describe(spec: ModelSpec) -> str:
+    """A few lines on one model."""
+    lines = [f"{spec.name}: {spec.title}", f"    {spec.description}"]
+    for role, file in spec.parts.items():
+        state = "present" if file.present() else "not here"
+        optional = ", optional" if role in OPTIONAL_ROLES else ""
+        lines.append(
+            f"    - {ROLES[role]}{optional}: {file.name}, {format_size(file.size)}, {file.licence}, {state}"
+        )
+    if spec.missing():
+        lines.append(f"    get it: python -m ovseg_demo download {spec.name}")
+    return "\n".join(lines)
+
+
+def format_size(size: int) -> str:
+    """Bytes as people read them; 0 means that nobody knows."""
+    if not size:
+        return "size unknown"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,118 @@
+"""``python -m ovseg_demo segment``: pictures in, maps out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ovseg_demo.cli.inputs import expand_inputs, name_folders
+from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
+from ovseg_demo.cli.progress_bar import StageBar
+from ovseg_demo.errors import ImageError, OvsegError
+from ovseg_demo.export.files import save_segmentation
+from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
+
+_SETTINGS = ("distractors", "templates", "generator", "classifier", "granularity")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Pictures, names, where to write, and all that :meth:`Segmenter.segment` can be told."""
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help='pictures, folders, or patterns such as "*.jpg"'
+    )
+    parser.add_argument(
+        "--classes",
+        required=True,
+        metavar="NAMES",
+        help='in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms',
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="gets a folder for each picture, with overlay.png, label_map.png and segmentation.json",
+    )
+    add_model_arguments(parser)
+    group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
+    group.add_argument("--generator", metavar="NAME", help="of masks: sam, maskformer or detectron2")
+    group.add_argument(
+        "--points-per-side",
+        type=int,
+        metavar="N",
+        help="of Segment Anything's grid (published models: 32); 16 is up to four times as fast and may miss "
+        "small things",
+    )
+    group.add_argument("--classifier", choices=CLASSIFIERS, help="what names the masks")
+    group.add_argument(
+        "--granularity",
+        type=float,
+        metavar="G",
+        help="of the masks, from 0 (most coarse) to 1 (most precise)",
+    )
+    group.add_argument("--distractors", metavar="NAMES", help="compete for masks and are not drawn")
+    group.add_argument("--templates", choices=(*TEMPLATES, LEARNED), help="of the prompts")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Segment all pictures; those that fail are named at the end, and make the exit code 1."""
+    given = vars(arguments)
+    vocabulary = Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
+    print(vocabulary.describe())
+    paths, problems = expand_inputs(given["images"])
+    total = len(paths) + len(problems)
+    if paths:
+        segmenter = load_chosen(given, **chosen(given, ("points_per_side",)))
+        problems += _segment_all(segmenter, paths, given)
+    if problems:
+        print(f"{len(problems)} of {total} could not be segmented:", *problems, sep="\n  ", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def summarise(segmentation: Segmentation) -> str:
+    """One line: what was found, with its share of the picture and its score, and what was not."""
+    legend = segmentation.legend()
+    found = [f"{entry.name} {entry.share:.1%} ({entry.score:.2f})" for entry in legend if entry.is_found]
+    missing = [entry.name for entry in legend if not entry.is_found]
+    parts = [", ".join(found)] if found else []
+    if missing:
+        parts.append(f"not found: {', '.join(missing)}")
+    return "; ".join(parts)
+
+
+def _segment_all(segmenter: Segmenter, paths: Sequence[Path], given: Mapping[str, Any]) -> list[str]:
+    """Segment and save each picture; give a sentence for each one that is no picture."""
+    problems = []
+    folders = [given["output"] / name for name in name_folders(paths)]
+    with tqdm(zip(paths, folders, strict=True), desc="Pictures", total=len(paths)) as pictures:
+        for path, folder in pictures:
+            try:
+                segmentation = _segment(segmenter, path, given)
+            except ImageError as error:
+                problems.append(str(error))
+                continue
+            _save(segmentation, folder, given)
+            pictures.write(f"{path.name} → {folder}: {summarise(segmentation)}", file=sys.stdout)
+    return problems
+
+
+def _segment(segmenter: Segmenter, path: Path, given: Mapping[str, Any]) -> Segmentation:
+    with StageBar(position=1) as bar:
+        return segmenter.segment(path, given["classes"], progress=bar, **chosen(given, _SETTINGS))
+
+
+def _save(segmentation: Segmentation, folder: Path, given: Mapping[str, Any]) -> None:
+    settings = chosen(given, ("model", "classifier", "granularity"))
+    try:
+        save_segmentation(segmentation, folder, settings=settings)
+    except OSError as error:
+        raise OvsegError(
+            f'"{folder}" cannot be written to ({error.strerror or error}); name another folder with --output.'
+        ) from error

@@ -1,6 +1,0 @@
-"""The sub-commands of ``python -m ovseg_demo``, one module each.
-
-A module has ``add_arguments(parser)`` and ``run(arguments) -> exit code``, and is named in
-:data:`ovseg_demo.cli.COMMANDS`. It is imported only when its command is called, so that it may import what is
-slow to import.
-"""

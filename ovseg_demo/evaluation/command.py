@@ -1,0 +1,160 @@
+"""``python -m ovseg_demo evaluate``: a model's mIoU on a benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
+from ovseg_demo.cli.progress_bar import StageBar
+from ovseg_demo.errors import OvsegError
+from ovseg_demo.evaluation.catalogue import DATASETS, STICKER_WORLD, open_dataset
+from ovseg_demo.evaluation.datasets import Dataset
+from ovseg_demo.evaluation.measures import LabelMaps, Measure, OracleClassifier, OracleMasks
+from ovseg_demo.evaluation.scores import Scores
+from ovseg_demo.evaluation.tallies import Tally, count_images
+from ovseg_demo.segmenter import CLASSIFIERS, RULES, Segmenter
+from ovseg_demo.vocabulary import Vocabulary
+
+_RECORDS = Path("runs/evaluation")
+
+MODEL, ORACLE_MASKS, ORACLE_CLASSIFIER = "model", "oracle masks", "oracle classifier"
+"""What is measured; the latter two with ``--bottleneck``."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmark, the model, and how its label maps are drawn."""
+    parser.add_argument("--dataset", choices=DATASETS, default=STICKER_WORLD)
+    parser.add_argument("--root", type=Path, metavar="DIR", help="of the data set, in its official layout")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        metavar="N",
+        help=f"of {STICKER_WORLD}: other scenes than the fixed 200 of the benchmark",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of the first of those scenes (default: 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
+    parser.add_argument(
+        "--bottleneck",
+        action="store_true",
+        help="also perfect masks with the model's classifier, and its masks with a perfect classifier",
+    )
+    parser.add_argument(
+        "--records",
+        type=Path,
+        default=_RECORDS,
+        metavar="DIR",
+        help="where an interrupted run is kept; the same command goes on with it (default: %(default)s)",
+    )
+    add_model_arguments(parser)
+    group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
+    group.add_argument("--generator", metavar="NAME", help="of masks: sam, maskformer or detectron2")
+    group.add_argument("--classifier", choices=CLASSIFIERS, help="what names the masks")
+    group.add_argument(
+        "--rule", choices=RULES, help='how maps are drawn; default: "soft" for maskformer, else "granularity"'
+    )
+    group.add_argument(
+        "--granularity", type=float, metavar="G", help="for that rule (default: 0, all masks take part)"
+    )
+    group.add_argument(
+        "--ensemble-weight",
+        type=float,
+        metavar="W",
+        help="CLIP's share in the rule \"soft\", from 0 to 1 (default: the model's for this data set)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print the figures and a table of the classes, and write the JSON."""
+    given = vars(arguments)
+    dataset = open_dataset(given["dataset"], given["root"], scenes=given["scenes"], seed=given["seed"])
+    segmenter = load_chosen(given, benchmark=dataset.name)
+    settings = choose_settings(segmenter, given)
+    scores = evaluate(segmenter, dataset, settings, given["bottleneck"], given["records"])
+    print(scores[MODEL].table())
+    print(f"\n{dataset.name}, {len(dataset.keys):,} images, {', '.join(map(str, settings.values()))}:")
+    for name, measured in scores.items():
+        print(f"  {name}: {measured.summary()}")
+    if given["json"] is not None:
+        _write_json(given["json"], dataset, settings, given, scores)
+    return 0
+
+
+def choose_settings(segmenter: Segmenter, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of :meth:`Segmenter.segment`: what was given, and else what benchmarks use."""
+    generator = given.get("generator") or (
+        "maskformer" if given.get("rule") == "soft" else segmenter.generators[0]
+    )
+    settings = {
+        "generator": generator,
+        "classifier": given.get("classifier", CLASSIFIERS[0]),
+        "rule": given.get("rule", "soft" if generator == "maskformer" else "granularity"),
+    }
+    if settings["rule"] == "granularity":
+        settings["granularity"] = given.get("granularity", 0.0)
+    return settings | chosen(given, ("ensemble_weight",))
+
+
+def evaluate(
+    segmenter: Segmenter,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    bottleneck: bool = False,
+    records: Path = _RECORDS,
+) -> dict[str, Scores]:
+    """Measure a model on a data set, with a progress bar; an interrupted run is gone on with.
+
+    Args:
+        segmenter: the model.
+        dataset: the images.
+        settings: arguments of :meth:`Segmenter.segment`.
+        bottleneck: measure with oracles too.
+        records: folder for what an interrupted run has counted.
+
+    Returns:
+        scores of the model, and of the oracles.
+
+    Raises:
+        OvsegError: the data or the settings cannot be used.
+    """
+    vocabulary = Vocabulary(dataset.vocabulary.classes, templates=segmenter.templates)
+    measures: dict[str, Measure] = {MODEL: LabelMaps(segmenter, vocabulary, settings)}
+    if bottleneck:
+        measures[ORACLE_MASKS] = OracleMasks(segmenter, vocabulary, settings["classifier"])
+        soft = settings["rule"] == "soft"
+        measures[ORACLE_CLASSIFIER] = OracleClassifier(segmenter, vocabulary, settings["generator"], soft)
+    fingerprint = segmenter.fingerprint(generator=settings["generator"], classifier=settings["classifier"])
+    identity = dataset.name, dataset.keys, sorted(settings.items()), sorted(measures), fingerprint
+    tally = Tally.in_folder(records, *identity)
+    with StageBar(leave=True) as bar:
+        counts = count_images(dataset, measures, tally, bar)
+    tally.remove()
+    return {name: Scores.of(counts[name]["confusion"], dataset) for name in measures}
+
+
+def _write_json(
+    path: Path,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    given: Mapping[str, Any],
+    scores: Mapping[str, Scores],
+) -> None:
+    record = {
+        "model": given.get("model"),
+        "dataset": dataset.name,
+        "images": len(dataset.keys),
+        "settings": dict(settings),
+        **scores[MODEL].record(),
+    }
+    oracles = {name.replace(" ", "_"): scores[name].record() for name in scores if name != MODEL}
+    if oracles:
+        record["bottleneck"] = oracles
+    try:
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OvsegError(
+            f'"{path}" cannot be written ({error.strerror}); name another --json file.'
+        ) from error

@@ -1,0 +1,1 @@
+"""Models: the catalogue, weights files, downloads, checkpoints, and loading."""

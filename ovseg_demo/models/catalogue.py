@@ -1,0 +1,432 @@
+"""The catalogue: which weights make a named model, and the settings that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from ovseg_demo.errors import ModelError
+from ovseg_demo.models.checkpoints import CheckpointKind
+from ovseg_demo.models.weights_files import (
+    BundledSource,
+    GoogleDriveSource,
+    HuggingFaceSource,
+    Source,
+    UrlSource,
+    WeightsFile,
+)
+
+ROLES = MappingProxyType(
+    {
+        "ovseg": "MaskFormer and mask-adapted CLIP",
+        "sam": "Segment Anything",
+        "clip": "CLIP",
+        "unadapted": "un-adapted CLIP, for comparison",
+    }
+)
+"""What a weights file can be to a model."""
+
+OPTIONAL_ROLES = frozenset({"unadapted"})
+"""Parts that a model runs without; they are downloaded only when asked for."""
+
+CC_BY_NC = "CC-BY-NC 4.0 (non-commercial)"
+APACHE = "Apache-2.0"
+MIT = "MIT"
+
+
+@dataclass(frozen=True)
+class MaskFormerSettings:
+    """What goes with a MaskFormer's weights and cannot be read off them (OVSEG.md, sections 6 and 12).
+
+    Attributes:
+        min_size: pixels to which the picture's shorter side is resized.
+        max_size: pixels that the longer side may have after that.
+        mask_threshold: probability over which a pixel belongs to a mask, in the demo.
+        evaluation_mask_threshold: the same when a benchmark is evaluated.
+        ensemble_weight: share of CLIP's probability in the evaluation rule (λ).
+        ensemble_weights: the same for data sets where the authors chose another one.
+    """
+
+    min_size: int = 640
+    max_size: int = 2560
+    mask_threshold: float = 0.35
+    evaluation_mask_threshold: float = 0.4
+    ensemble_weight: float = 0.7
+    ensemble_weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def generator_options(self, *, evaluation: bool = False) -> dict[str, float]:
+        """Keyword arguments of ``MaskFormerProposalGenerator``."""
+        threshold = self.evaluation_mask_threshold if evaluation else self.mask_threshold
+        return {"min_size": self.min_size, "max_size": self.max_size, "mask_threshold": threshold}
+
+    def ensemble_weight_for(self, dataset: str | None) -> float:
+        """λ for a data set's name, such as "pascal-voc-20", or for pictures of no data set."""
+        return self.ensemble_weights.get(dataset, self.ensemble_weight)
+
+
+@dataclass(frozen=True)
+class SamSettings:
+    """What goes with Segment Anything's weights.
+
+    Attributes:
+        long_side: pixels of the longer side at which pictures are segmented; None keeps the picture's own.
+        thresholds: those that differ from the defaults of ``SamProposalGenerator``, by its argument names.
+    """
+
+    long_side: int | None = 1280
+    thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def generator_options(self) -> dict[str, float | None]:
+        """Keyword arguments of ``SamProposalGenerator``."""
+        return {"long_side": self.long_side, **self.thresholds}
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """A named model: its parts, and the settings that make them work together.
+
+    Attributes:
+        name: under which users ask for it.
+        title: for menus.
+        description: one or two sentences: what it is good for.
+        parts: weights files by role (:data:`ROLES`).
+        maskformer: settings of the MaskFormer in the "ovseg" part, if there is one.
+        sam: settings of the "sam" part, if there is one.
+        templates: prompt templates, a key of ``TEMPLATES`` or "learned".
+    """
+
+    name: str
+    title: str
+    description: str
+    parts: Mapping[str, WeightsFile]
+    maskformer: MaskFormerSettings | None = None
+    sam: SamSettings = field(default_factory=SamSettings)
+    templates: str = "vild"
+
+    @property
+    def required(self) -> dict[str, WeightsFile]:
+        """The parts without which the model does not run, by role."""
+        return {role: file for role, file in self.parts.items() if role not in OPTIONAL_ROLES}
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """The proposal generators that its weights hold, the default first."""
+        return tuple(name for name, role in (("sam", "sam"), ("maskformer", "ovseg")) if role in self.parts)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether its weights hold a CLIP, so that with a generator it can segment."""
+        return "ovseg" in self.parts or "clip" in self.parts
+
+    @property
+    def size(self) -> int:
+        """Bytes of the required parts, estimated where a file's exact size is unknown."""
+        return sum(file.size for file in self.required.values())
+
+    @property
+    def licence(self) -> str:
+        """The licences of the required parts, each once."""
+        return ", ".join(dict.fromkeys(file.licence for file in self.required.values()))
+
+    @property
+    def bundled(self) -> bool:
+        """Whether all required parts come with the program."""
+        return all(file.bundled for file in self.required.values())
+
+    def missing(self, folder: Path | None = None) -> dict[str, WeightsFile]:
+        """The required parts that are not there yet, by role."""
+        return {role: file for role, file in self.required.items() if not file.present(folder)}
+
+    def present(self, folder: Path | None = None) -> bool:
+        """Whether all required parts are there."""
+        return not self.missing(folder)
+
+    def path(self, role: str, folder: Path | None = None) -> Path:
+        """The weights file that plays a role.
+
+        Raises:
+            ModelError: the model has no such part, or it is not there.
+        """
+        if role not in self.parts:
+            raise ModelError(
+                f'The model "{self.name}" has no {ROLES.get(role, role)}; it has {_roles(self)}.'
+            )
+        path = self.parts[role].path(folder)
+        if not path.is_file():
+            raise ModelError(
+                f'The model "{self.name}" needs "{path}", which is not there; '
+                f'get it with "python -m ovseg_demo download {self._name_to_download(role)}".'
+            )
+        return path
+
+    def _name_to_download(self, role: str) -> str:
+        """The entry that brings a part: this one, unless the part is optional and another one requires it."""
+        file = self.parts[role]
+        others = (spec.name for spec in CATALOGUE.values() if file in spec.required.values())
+        return self.name if role in self.required else next(others, self.name)
+
+
+def _roles(spec: ModelSpec) -> str:
+    return " and ".join(ROLES[role] for role in spec.parts)
+
+
+# ---- the published files (OVSEG.md, section 9)
+
+_OVSEG_SPACE = "facebook/ov-seg"
+
+
+def _sam(name: str, size: int, sha256: str, *more: Source) -> WeightsFile:
+    sources = (
+        UrlSource(f"https://dl.fbaipublicfiles.com/segment_anything/{name}"),
+        *more,
+        HuggingFaceSource("ybelkada/segment-anything", f"checkpoints/{name}"),
+    )
+    return WeightsFile(name, CheckpointKind.SAM, sources, size, APACHE, size_is_exact=True, sha256=sha256)
+
+
+def _openai_clip(name: str, size: int, sha256: str, *, size_is_exact: bool) -> WeightsFile:
+    source = UrlSource(f"https://openaipublic.azureedge.net/clip/models/{sha256}/{name}")
+    return WeightsFile(name, CheckpointKind.CLIP, (source,), size, MIT, size_is_exact, sha256)
+
+
+# The six characters in these names are the start of the MD5; the SHA-256 is that of the same files.
+SAM_VIT_H = _sam(
+    "sam_vit_h_4b8939.pth",
+    2_564_550_879,
+    "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+)
+SAM_VIT_L = _sam(
+    "sam_vit_l_0b3195.pth",
+    1_249_524_607,
+    "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    HuggingFaceSource(_OVSEG_SPACE, "sam_vit_l_0b3195.pth", repo_type="space"),
+)
+SAM_VIT_B = _sam(
+    "sam_vit_b_01ec64.pth",
+    375_042_383,
+    "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+)
+
+# open_clip's ViT-L-14-quickgelu and ViT-B-16-quickgelu, pretrained "openai".
+CLIP_VIT_L14 = _openai_clip(
+    "ViT-L-14.pt",
+    932_768_134,
+    "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+    size_is_exact=True,
+)
+CLIP_VIT_B16 = _openai_clip(
+    "ViT-B-16.pt",
+    351_000_000,
+    "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
+    size_is_exact=False,
+)
+
+OVSEG_SWIN_B = WeightsFile(
+    "ovseg_swinbase_vitL14_ft_mpt.pth",
+    CheckpointKind.OVSEG,
+    (
+        HuggingFaceSource(_OVSEG_SPACE, "ovseg_swinbase_vitL14_ft_mpt.pth", repo_type="space"),
+        GoogleDriveSource("1cn-ohxgXDrDfkzC1QdO-fi8IjbjXmgKy"),
+    ),
+    2_125_000_000,
+    CC_BY_NC,
+    md5="526080",
+)
+OVSEG_R101C = WeightsFile(
+    "ovseg_R101c_vitB16_ft_mpt.pth",
+    CheckpointKind.OVSEG,
+    (GoogleDriveSource("1ZmeFMEkhuLqaWkhz4t4IlQ8YflrYja8q"),),
+    845_000_000,
+    CC_BY_NC,
+    md5="c746f4",
+)
+OVSEG_SWIN_B_PROMPTS = WeightsFile(
+    "ovseg_swinbase_vitL14_mpt_only.pt",
+    CheckpointKind.OVSEG,
+    (GoogleDriveSource("1LJGWFjHw76OGDNy9r9KQIaACfIm9KMhQ"),),
+    2_125_000_000,
+    CC_BY_NC,
+    md5="2dd495",
+)
+OVSEG_CLIP_L = WeightsFile(
+    "ovseg_clip_l_9a1909.pth",
+    CheckpointKind.CLIP,
+    (HuggingFaceSource(_OVSEG_SPACE, "ovseg_clip_l_9a1909.pth", repo_type="space"),),
+    1_711_000_000,
+    CC_BY_NC,
+)
+SIMSEG_CROSS_DATASET = WeightsFile(
+    "simseg_R101c_vitB16_cross_dataset.pth",
+    CheckpointKind.OVSEG,
+    (GoogleDriveSource("1pb6UeXoMPy5xdEBtFcQYLOBKZt0xufKY"),),
+    845_000_000,
+    MIT,
+)
+SIMSEG_ZERO_SHOT = WeightsFile(
+    "simseg_R101c_vitB16_zero_shot.pth",
+    CheckpointKind.OVSEG,
+    (GoogleDriveSource("1jDmR4fL5Wm0UyMDd5LhsOl6T2RX2X9R5"),),
+    845_000_000,
+    MIT,
+)
+
+# ---- the files that come with the program (docs/results.md tells how they were trained)
+
+
+def _sticker_world(part: str, kind: CheckpointKind, size: int) -> WeightsFile:
+    name = f"sticker_world_{part}.pth"
+    return WeightsFile(name, kind, (BundledSource(f"sticker-world/{name}"),), size, APACHE)
+
+
+STICKER_WORLD_OVSEG = _sticker_world("ovseg", CheckpointKind.OVSEG, 16_365_295)
+STICKER_WORLD_SAM = _sticker_world("sam", CheckpointKind.SAM, 7_795_291)
+STICKER_WORLD_CLIP = _sticker_world("clip", CheckpointKind.CLIP, 8_868_683)
+
+# ---- their settings (OVSEG.md, sections 6 and 12)
+
+_OVSEG_ENSEMBLE = MappingProxyType(
+    {
+        "ade20k-150": 0.7,
+        "ade20k-847": 0.7,
+        "pascal-context-59": 0.6,
+        "pascal-context-459": 0.6,
+        "pascal-voc-20": 0.45,
+    }
+)
+SWIN_B_SETTINGS = MaskFormerSettings(ensemble_weights=_OVSEG_ENSEMBLE)
+R101C_SETTINGS = MaskFormerSettings(
+    min_size=512, max_size=2048, evaluation_mask_threshold=0.5, ensemble_weights=_OVSEG_ENSEMBLE
+)
+SIMSEG_SETTINGS = MaskFormerSettings(
+    min_size=512,
+    max_size=2048,
+    mask_threshold=0.5,
+    evaluation_mask_threshold=0.5,
+    ensemble_weight=0.8,
+    ensemble_weights=MappingProxyType({"ade20k-150": 0.5, "ade20k-847": 0.5}),
+)
+STICKER_WORLD_SETTINGS = MaskFormerSettings(
+    min_size=384,
+    max_size=1536,
+    mask_threshold=0.4,
+    evaluation_mask_threshold=0.4,
+    ensemble_weights=MappingProxyType({"sticker-world": 0.8}),
+)
+STICKER_WORLD_SAM_SETTINGS = SamSettings(
+    long_side=None,
+    thresholds=MappingProxyType(
+        {"points_per_side": 16, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.6}
+    ),
+)
+
+_MODELS = (
+    ModelSpec(
+        "sticker-world",
+        "Sticker World",
+        "The bundled model, small and quick: it knows drawn scenes of stickers, not photographs.",
+        MappingProxyType(
+            {"ovseg": STICKER_WORLD_OVSEG, "sam": STICKER_WORLD_SAM, "unadapted": STICKER_WORLD_CLIP}
+        ),
+        STICKER_WORLD_SETTINGS,
+        STICKER_WORLD_SAM_SETTINGS,
+    ),
+    ModelSpec(
+        "ovseg-swinb-vitl14",
+        "OVSeg, Swin-B + ViT-L/14",
+        "The published model at its best: any class names on photographs.",
+        MappingProxyType({"ovseg": OVSEG_SWIN_B, "sam": SAM_VIT_L, "unadapted": CLIP_VIT_L14}),
+        SWIN_B_SETTINGS,
+    ),
+    ModelSpec(
+        "ovseg-r101c-vitb16",
+        "OVSeg, R-101c + ViT-B/16",
+        "The smaller published model: less than half the download, several times faster, less accurate.",
+        MappingProxyType({"ovseg": OVSEG_R101C, "sam": SAM_VIT_B, "unadapted": CLIP_VIT_B16}),
+        R101C_SETTINGS,
+    ),
+    ModelSpec(
+        "ovseg-swinb-vitl14-prompts",
+        "OVSeg, mask prompts only",
+        "CLIP's own weights with learned mask prompts, for comparison with the fine-tuned CLIP.",
+        MappingProxyType({"ovseg": OVSEG_SWIN_B_PROMPTS, "sam": SAM_VIT_L}),
+        SWIN_B_SETTINGS,
+    ),
+    ModelSpec(
+        "ovseg-clip-vitl14",
+        "OVSeg's CLIP with Segment Anything",
+        "The fine-tuned CLIP ViT-L/14 alone, without mask prompts, on Segment Anything's masks.",
+        MappingProxyType({"clip": OVSEG_CLIP_L, "sam": SAM_VIT_L, "unadapted": CLIP_VIT_L14}),
+    ),
+    ModelSpec(
+        "simseg-cross-dataset",
+        "SimSeg, R-101c + ViT-B/16",
+        "The two-stage baseline with an un-adapted CLIP, trained on 156 classes of COCO-Stuff.",
+        MappingProxyType({"ovseg": SIMSEG_CROSS_DATASET}),
+        SIMSEG_SETTINGS,
+    ),
+    ModelSpec(
+        "simseg-zero-shot",
+        "SimSeg with learned prompts",
+        "The two-stage baseline with learned prompts, for seen and unseen classes of COCO-Stuff.",
+        MappingProxyType({"ovseg": SIMSEG_ZERO_SHOT}),
+        SIMSEG_SETTINGS,
+        templates="learned",
+    ),
+    ModelSpec(
+        "sam-vit-h",
+        "Segment Anything, ViT-H",
+        "Proposals only: the largest and slowest masks; combine it with a CLIP.",
+        MappingProxyType({"sam": SAM_VIT_H}),
+    ),
+    ModelSpec(
+        "sam-vit-l",
+        "Segment Anything, ViT-L",
+        "Proposals only: the masks of the published demo; combine it with a CLIP.",
+        MappingProxyType({"sam": SAM_VIT_L}),
+    ),
+    ModelSpec(
+        "sam-vit-b",
+        "Segment Anything, ViT-B",
+        "Proposals only: the smallest and fastest masks; combine it with a CLIP.",
+        MappingProxyType({"sam": SAM_VIT_B}),
+    ),
+    ModelSpec(
+        "clip-vitl14-openai",
+        "CLIP ViT-L/14, un-adapted",
+        "OpenAI's CLIP as it is, for comparison: the classifier that OVSeg adapts to masks.",
+        MappingProxyType({"clip": CLIP_VIT_L14}),
+    ),
+    ModelSpec(
+        "clip-vitb16-openai",
+        "CLIP ViT-B/16, un-adapted",
+        "OpenAI's CLIP as it is, for comparison: SimSeg's classifier.",
+        MappingProxyType({"clip": CLIP_VIT_B16}),
+    ),
+)
+
+CATALOGUE: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _MODELS})
+"""Every named model, in the order in which menus show them."""
+
+
+def find_model(name: str) -> ModelSpec:
+    """Look a model up by its name.
+
+    Raises:
+        ModelError: there is no such model; the message lists those there are.
+    """
+    if name not in CATALOGUE:
+        raise ModelError(f'There is no model "{name}"; choose one of {", ".join(CATALOGUE)}.')
+    return CATALOGUE[name]
+
+
+def settings_for_file(path: Path) -> MaskFormerSettings:
+    """The settings for a MaskFormer that is given as a file: those of the entry whose file has that name.
+
+    A file of another name gets the defaults of :class:`MaskFormerSettings`, which are Swin-B's.
+    """
+    for spec in CATALOGUE.values():
+        if spec.maskformer is not None and spec.parts["ovseg"].name == path.name:
+            return spec.maskformer
+    return MaskFormerSettings()

@@ -1,0 +1,308 @@
+"""Read weights files: safely, recognised by what they hold, under one set of names.
+
+Formats: ``torch.save`` files (opened with ``weights_only=True``), safetensors, and TorchScript archives.
+In them: a full OVSeg or SimSeg model, a CLIP, or a Segment Anything model (OVSEG.md, sections 9 and 12).
+Nothing here knows a number of an architecture; the builders read those off the tensors' shapes.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from ovseg_demo.errors import CheckpointError
+from ovseg_demo.models.torchscript import is_torchscript, read_torchscript
+
+
+class CheckpointKind(Enum):
+    """What a weights file holds; the value is how messages name it."""
+
+    OVSEG = "an OVSeg or SimSeg checkpoint (MaskFormer and CLIP together)"
+    CLIP = "a CLIP checkpoint"
+    SAM = "a Segment Anything checkpoint"
+
+
+IGNORED = {
+    "criterion.*": "weights of the training loss",
+    "*pixel_mean": "a constant of the method",
+    "*pixel_std": "a constant of the method",
+    "*.relative_position_index": "follows from the window size",
+    "*attn_mask": "follows from the sizes of the map, or of the text",
+    "*.num_batches_tracked": "the batch norms are frozen",
+    "*prompt_learner.start_signal": "a copy of a token embedding",
+    "*prompt_learner.dot_signal": "a copy of a token embedding",
+    "*prompt_learner.end_signal": "a copy of a token embedding",
+    "*prompt_learner.pad_signal": "a copy of a token embedding",
+    "input_resolution": "a size that OpenAI's archives spell out",
+    "context_length": "a size that OpenAI's archives spell out",
+    "vocab_size": "a size that OpenAI's archives spell out",
+}
+"""Patterns of the tensors that no network is built from, each with the reason."""
+
+_OPTIONS = {CheckpointKind.OVSEG: "ovseg", CheckpointKind.CLIP: "clip", CheckpointKind.SAM: "sam"}
+
+_CLIP_PREFIX = "clip_adapter.clip_model."
+_PROMPTS_PREFIX = "clip_adapter.prompt_learner."
+_NON_OBJECT = "clip_adapter.non_object_embedding"
+_OVSEG_PREFIXES = ("backbone.", "sem_seg_head.", _CLIP_PREFIX, _PROMPTS_PREFIX, _NON_OBJECT)
+
+_WRAPPERS = ("model", "state_dict")
+_NAME_PREFIXES = ("module.", "model.", "_orig_mod.")
+# MaskFormer's first releases kept the pixel decoder's layers directly in the head.
+_OLD_PIXEL_DECODER = re.compile(r"^sem_seg_head\.(?!pixel_decoder\.|predictor\.)")
+
+_FOREIGN = {
+    "sam_mask_decoder.": "a SAM 2 checkpoint",
+    "vision_encoder.": "a Segment Anything checkpoint in the format of Hugging Face transformers",
+    "text_model.": "a CLIP in the format of Hugging Face transformers",
+    "text.": "a CLIP with a text tower of its own kind (open_clip's custom text models)",
+    "visual.": "the image tower of a CLIP without its text tower",
+    "roi_heads.": "a detectron2 box detector",
+    "backbone.": "a backbone or a detector, without MaskFormer's head",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A weights file that was read and recognised.
+
+    Attributes:
+        path: where it came from, for messages.
+        kind: what it holds.
+        tensors: all of its tensors on the CPU, in the stored precision, wrappers removed and old spellings
+            renamed. They may be views of the file itself (memory-mapped), which must then stay in place.
+    """
+
+    path: Path
+    kind: CheckpointKind
+    tensors: dict[str, torch.Tensor]
+
+    def clip(self) -> dict[str, torch.Tensor]:
+        """The CLIP under OpenAI's names: ``visual.conv1.weight``, ``token_embedding.weight``, ….
+
+        Mask prompts are ``visual.mask_embedding`` (D, G², C); SimSeg's learned prompts are
+        ``prompt_learner.prefix_prompt`` (P, C) and ``prompt_learner.suffix_prompt`` (S, C).
+
+        Raises:
+            CheckpointError: the file holds no CLIP.
+        """
+        if self.kind is CheckpointKind.CLIP:
+            return _without_ignored(self.tensors)
+        tensors = _below(self.tensors, _CLIP_PREFIX)
+        if not tensors:
+            found = "a MaskFormer without a CLIP" if self.kind is CheckpointKind.OVSEG else self.kind
+            raise CheckpointError(_mixed_up(self.path, found, CheckpointKind.CLIP))
+        prompts = _below(self.tensors, _PROMPTS_PREFIX)
+        return _without_ignored(
+            tensors | {f"prompt_learner.{name}": tensor for name, tensor in prompts.items()}
+        )
+
+    def maskformer(self) -> dict[str, torch.Tensor]:
+        """The MaskFormer: ``backbone.*``, ``sem_seg_head.*`` and ``non_object_embedding`` (1, D).
+
+        Raises:
+            CheckpointError: the file holds no MaskFormer with open-vocabulary classes.
+        """
+        if self.kind is not CheckpointKind.OVSEG:
+            raise CheckpointError(_mixed_up(self.path, self.kind, CheckpointKind.OVSEG))
+        if _NON_OBJECT not in self.tensors:
+            found = "a MaskFormer with a fixed list of classes"
+            raise CheckpointError(_mixed_up(self.path, found, CheckpointKind.OVSEG))
+        parts = {
+            name: tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(("backbone.", "sem_seg_head."))
+        }
+        return _without_ignored(parts) | {"non_object_embedding": self.tensors[_NON_OBJECT]}
+
+    def sam(self) -> dict[str, torch.Tensor]:
+        """The Segment Anything model under the names of the segment-anything package.
+
+        Raises:
+            CheckpointError: the file holds something else.
+        """
+        if self.kind is not CheckpointKind.SAM:
+            raise CheckpointError(_mixed_up(self.path, self.kind, CheckpointKind.SAM))
+        return _without_ignored(self.tensors)
+
+
+def read_checkpoint(path: str | Path, expect: CheckpointKind | None = None) -> Checkpoint:
+    """Read a weights file without running anything that is in it.
+
+    Args:
+        path: a ``torch.save`` file, a safetensors file or a TorchScript archive.
+        expect: the kind that is needed. A full OVSeg file also serves as a CLIP, for it holds one.
+
+    Raises:
+        CheckpointError: the file is missing, no weights file, cut off, damaged, not of the expected kind,
+            holds tensors that its kind does not have, or would run code.
+    """
+    path = Path(path).expanduser()
+    _refuse_what_is_no_weights_file(path)
+    tensors = _canonical(_unwrap(_read(path)))
+    kind = _recognise(path, tensors, expect)
+    if kind is CheckpointKind.OVSEG:
+        _refuse_unknown_tensors(path, tensors)
+    serves = {kind, CheckpointKind.CLIP} if kind is CheckpointKind.OVSEG else {kind}
+    if expect is not None and expect not in serves:
+        raise CheckpointError(_mixed_up(path, kind, expect))
+    return Checkpoint(path, kind, tensors)
+
+
+# ---- the file
+
+
+def _refuse_what_is_no_weights_file(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f'There is no weights file "{path}"; check the path, or download a model first.'
+        ) from None
+    except IsADirectoryError:
+        raise CheckpointError(f'"{path}" is a folder; give the weights file inside it.') from None
+    except OSError as error:
+        raise CheckpointError(f'"{path}" cannot be read ({error.strerror}); check its permissions.') from None
+    complaint = _complaint(head)
+    if complaint:
+        raise CheckpointError(f'"{path}" is {complaint}, not a weights file; download it again.')
+
+
+def _complaint(head: bytes) -> str | None:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not head:
+        return "empty"
+    if not text:
+        return "blank"
+    if head.startswith(b"version https://git-lfs"):
+        return 'a git-lfs pointer (run "git lfs pull" where it came from)'
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "a web page (most likely the error message of a failed download)"
+    if text.startswith(b"{"):
+        return "a JSON text (most likely the error message of a failed download)"
+    return None
+
+
+def _read(path: Path) -> object:
+    """Contents by format; every format's reader gets only data, never code."""
+    try:
+        if is_torchscript(path):
+            return read_torchscript(path)
+        if zipfile.is_zipfile(path):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if _is_safetensors(path):
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # each of the readers has its own dozen of ways to say "damaged"
+        raise CheckpointError(_unreadable(path, error)) from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < 100_000_000
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        magic = file.read(4)
+        file.seek(max(0, path.stat().st_size - 64))
+        ending = file.read()
+    if isinstance(error, pickle.UnpicklingError) and magic.startswith((b"PK", b"\x80")):
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        found = f'it holds "{named[1]}"' if named else "it is a Python pickle"
+        return (
+            f'"{path}" was refused: {found} where only tensors are expected, and opening it could '
+            "run code on this machine; use a file of tensors alone, such as safetensors."
+        )
+    if magic == b"PK\x03\x04" and b"PK\x05\x06" not in ending:  # a zip file without its table of contents
+        return f'"{path}" is cut off after {path.stat().st_size:,} bytes; download it again.'
+    formats = "torch.save, safetensors or TorchScript"
+    return f'"{path}" is no weights file ({formats}), or a damaged one; download it again.'
+
+
+# ---- the names
+
+
+def _unwrap(content: object) -> dict[str, torch.Tensor]:
+    """Take the tensors out of ``{"model": …}`` and ``{"state_dict": …}``; empty if there are none."""
+    while isinstance(content, Mapping):
+        inside = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inside is None:
+            return {
+                str(name): value.detach()
+                for name, value in content.items()
+                if isinstance(value, torch.Tensor)
+            }
+        content = inside
+    return {}
+
+
+def _canonical(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Remove what data-parallel training and compiling put before every name; rename old spellings."""
+    for prefix in _NAME_PREFIXES * 2:  # wrappers nest, in any order
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = _below(tensors, prefix)
+    return {
+        _OLD_PIXEL_DECODER.sub("sem_seg_head.pixel_decoder.", name): tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def _recognise(path: Path, tensors: dict[str, torch.Tensor], expect: CheckpointKind | None) -> CheckpointKind:
+    def holds(*prefixes: str) -> bool:
+        return all(any(name.startswith(prefix) for name in tensors) for prefix in prefixes)
+
+    if holds("backbone.", "sem_seg_head.predictor."):
+        return CheckpointKind.OVSEG
+    if holds("image_encoder.", "prompt_encoder.", "mask_decoder."):
+        return CheckpointKind.SAM
+    if holds("visual.", "token_embedding.weight"):
+        return CheckpointKind.CLIP
+    if not tensors:
+        found = "a file without any tensor"
+    else:
+        unfamiliar = f'a foreign checkpoint of {len(tensors)} tensors (such as "{next(iter(tensors))}")'
+        found = next((what for prefix, what in _FOREIGN.items() if holds(prefix)), unfamiliar)
+    raise CheckpointError(_mixed_up(path, found, expect))
+
+
+def _refuse_unknown_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    unknown = [name for name in _without_ignored(tensors) if not name.startswith(_OVSEG_PREFIXES)]
+    if unknown:
+        raise CheckpointError(
+            f'"{path}" looks like {CheckpointKind.OVSEG.value}, but that model has no use for {len(unknown)} '
+            f'of its tensors (such as "{unknown[0]}"); this variant of the method is not supported.'
+        )
+
+
+def _mixed_up(path: Path, found: CheckpointKind | str, expect: CheckpointKind | None) -> str:
+    expected = ", or ".join(kind.value for kind in ([expect] if expect else CheckpointKind))
+    if isinstance(found, str):
+        return f'"{path}" looks like {found}, but {expected} was expected; choose another file.'
+    remedy = f"give it as {_OPTIONS[found]}=…, and another file here"
+    return f'"{path}" looks like {found.value}, but {expected} was expected; {remedy}.'
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _without_ignored(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not any(fnmatchcase(name, pattern) for pattern in IGNORED)
+    }

@@ -1,0 +1,249 @@
+"""From weights files to a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.errors import ModelError
+from ovseg_demo.models.catalogue import (
+    OPTIONAL_ROLES,
+    MaskFormerSettings,
+    ModelSpec,
+    SamSettings,
+    find_model,
+    settings_for_file,
+)
+from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
+from ovseg_demo.models.weights_files import WeightsFile
+from ovseg_demo.proposals.detectron2 import INSTALL_COMMAND, Detectron2ProposalGenerator
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
+from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
+from ovseg_demo.proposals.types import ProposalGenerator
+from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.text_embedding_cache import EmbeddingFiles
+from ovseg_demo.segmenter import Caches, Segmenter
+from ovseg_demo.vocabularies.class_lists import shipped_lists
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+
+DEFAULT_MODEL = "sticker-world"
+DEFAULT_TEMPLATES = "vild"
+
+Weights = str | Path | WeightsFile
+
+_LACKING = {
+    "sam": "This model has no Segment Anything; give its weights with sam=FILE.",
+    "ovseg": "This model has no MaskFormer; give a full OVSeg checkpoint with ovseg=FILE.",
+    "clip": "This model has no CLIP; give one with clip=FILE, or a full OVSeg checkpoint with ovseg=FILE.",
+    "unadapted": "This model has no un-adapted CLIP to compare with; give one with unadapted=FILE.",
+    "detectron2": (
+        f'This model has no detectron2 generator; install detectron2 with "{INSTALL_COMMAND}" and give a '
+        "model with --detectron2 CONFIG WEIGHTS (in Python: detectron2=(CONFIG, WEIGHTS))."
+    ),
+}
+
+_ROLES = {"sam": "sam", "maskformer": "ovseg", "detectron2": "detectron2", "un-adapted": "unadapted"}
+"""What plays the part of each generator, and of the second classifier."""
+
+
+def load_segmenter(
+    name: str | None = None,
+    *,
+    ovseg: Weights | None = None,
+    sam: Weights | None = None,
+    clip: Weights | None = None,
+    unadapted: Weights | None = None,
+    detectron2: tuple[Any, str | Path] | None = None,
+    folder: Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    quick_gelu: bool | None = None,
+    points_per_side: int | None = None,
+    sam_options: Mapping[str, Any] | None = None,
+    maskformer_options: Mapping[str, Any] | None = None,
+    benchmark: str | None = None,
+    caches: Caches | None = None,
+) -> Segmenter:
+    """Make a segmenter of a catalogue model, of weights files, or of a model with some files replaced.
+
+    Files are opened and recognised at once; a network is built when it is first needed. Text embeddings of
+    the class lists that come with the program are kept in ``cache_folder()``.
+
+    Args:
+        name: of a model in :data:`.catalogue.CATALOGUE`; :data:`DEFAULT_MODEL` where no file is given.
+        ovseg: a full OVSeg or SimSeg checkpoint: MaskFormer and CLIP.
+        sam: a Segment Anything checkpoint.
+        clip: a CLIP to use rather than the one in ``ovseg``; those of open_clip are described by
+            :func:`ovseg_demo.models.weights_files.open_clip_weights`.
+        unadapted: a second CLIP, the classifier "un-adapted".
+        detectron2: config and weights, as :class:`Detectron2ProposalGenerator` takes them.
+        folder: where the catalogue's weights were downloaded to, if not to the usual place.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "float32", "bfloat16" or "float16" for all networks; "auto" proposes masks in float32, as
+            rounding would move borders, and classifies in the fastest (over 99% of the labels stay).
+        quick_gelu: the activation of the CLIPs; ``None`` takes what is known of each file, and QuickGELU for
+            an unknown one. (The published demo named Segment Anything's masks with ``False``.)
+        points_per_side: of the grid of points at which Segment Anything looks for masks; ``None`` takes the
+            model's own. Half as many are a quarter of the points: the masks come up to four times as fast,
+            and small things may be missed.
+        sam_options: more arguments of :class:`SamProposalGenerator` that override the model's settings.
+        maskformer_options: arguments of :class:`MaskFormerProposalGenerator` that do.
+        benchmark: take MaskFormer's settings for evaluation, and the λ for the data set of this name.
+        caches: to be shared with other segmenters.
+
+    Raises:
+        ModelError: there is no such model, it was not downloaded, or it cannot segment for want of a part.
+        CheckpointError: a file is missing or damaged, or holds something else.
+        DeviceError: the device or the precision is not there.
+    """
+    given = {"ovseg": ovseg, "sam": sam, "clip": clip, "unadapted": unadapted}
+    recipe = _read_recipe(
+        name, {role: weights for role, weights in given.items() if weights is not None}, folder
+    )
+    files, runtime = recipe.files, Runtime.resolve(device, precision)
+    proposing = runtime.with_float32() if precision == "auto" else runtime
+    clip_file = files.get("clip") or files.get("ovseg")
+    if clip_file is None:
+        raise ModelError(recipe.lacking["clip"])
+    generators: dict[str, SharedNetwork[ProposalGenerator]] = {}
+    if "sam" in files:
+        options = recipe.sam.generator_options()
+        if points_per_side is not None:
+            options["points_per_side"] = points_per_side
+        generators["sam"] = _share_sam(files["sam"], proposing, options | dict(sam_options or {}))
+    if "ovseg" in files:
+        options = recipe.maskformer.generator_options(evaluation=benchmark is not None)
+        options |= maskformer_options or {}
+        generators["maskformer"] = _share_maskformer(files["ovseg"], proposing, options)
+    if detectron2 is not None:
+        generators["detectron2"] = _share_detectron2(*detectron2, runtime)
+    if not generators:
+        raise ModelError(recipe.lacking["sam"])
+    return Segmenter(
+        generators,
+        _share_clip(clip_file, runtime, quick_gelu),
+        _share_clip(files["unadapted"], runtime, quick_gelu) if "unadapted" in files else None,
+        unavailable={name: recipe.lacking[role] for name, role in _ROLES.items()},
+        templates=recipe.templates,
+        ensemble_weight=recipe.maskformer.ensemble_weight_for(benchmark),
+        caches=caches,
+        embedding_files=EmbeddingFiles(shipped_lists),
+    )
+
+
+@dataclass(frozen=True)
+class _File:
+    """A weights file, and the activation of the CLIP in it."""
+
+    path: Path
+    quick_gelu: bool = True
+
+    @classmethod
+    def of(cls, weights: Weights, folder: Path | None) -> _File:
+        if isinstance(weights, WeightsFile):
+            return cls(weights.path(folder), weights.quick_gelu)
+        return cls(Path(weights).expanduser())
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """Tells its content from that of other files, and of this one when it was another."""
+        status = self.path.stat()
+        return str(self.path.resolve()), status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What a segmenter is made of: files by role, and the settings that go with them.
+
+    ``lacking`` has a sentence for each role without a file.
+    """
+
+    files: Mapping[str, _File]
+    lacking: Mapping[str, str]
+    maskformer: MaskFormerSettings
+    sam: SamSettings = field(default_factory=SamSettings)
+    templates: str = DEFAULT_TEMPLATES
+
+
+def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | None) -> _Recipe:
+    files = {role: _File.of(weights, folder) for role, weights in given.items()}
+    maskformer = settings_for_file(files["ovseg"].path) if "ovseg" in files else MaskFormerSettings()
+    if name is None and files:
+        return _Recipe(files, _LACKING, maskformer)
+    spec, lacking = find_model(name or DEFAULT_MODEL), dict(_LACKING)
+    for role in spec.parts.keys() - given.keys():
+        if spec.parts[role].present(folder):
+            files[role] = _File.of(spec.parts[role], folder)
+        else:
+            lacking[role] = _not_downloaded(spec, role, folder)
+    if "ovseg" in spec.parts.keys() - given.keys():
+        maskformer = spec.maskformer or maskformer
+    if "ovseg" in spec.parts and "ovseg" not in files:
+        lacking["clip"] = lacking["ovseg"]
+    return _Recipe(files, lacking, maskformer, spec.sam, spec.templates)
+
+
+def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:
+    everything = " --all" if role in OPTIONAL_ROLES else ""
+    return (
+        f'The model "{spec.name}" needs "{spec.parts[role].path(folder)}", which is not there; '
+        f'get it with "python -m ovseg_demo download {spec.name}{everything}".'
+    )
+
+
+def _share(
+    read: Callable[[], Mapping[str, Tensor]],
+    build: Callable[[Mapping[str, Tensor], Runtime], T],
+    runtime: Runtime,
+    file: _File | None = None,
+) -> SharedNetwork[T]:
+    """A network of weights that are read at once, and its twin on the CPU, for which they are read again.
+
+    The network is known by its file and runtime; without a file, by the runtime alone.
+    """
+    tensors = read()
+    key = runtime if file is None else (file.identity, runtime)
+    on_cpu = None
+    if runtime.device.type != "cpu":
+        on_cpu = SharedNetwork(lambda: build(read(), Runtime.resolve("cpu")), key)
+    return SharedNetwork(lambda: build(tensors, runtime), key, on_cpu)
+
+
+def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> SharedNetwork[ProposalGenerator]:
+    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> SamProposalGenerator:
+        return SamProposalGenerator(build_sam(tensors), runtime=runtime, **options)
+
+    return _share(lambda: read_checkpoint(file.path, CheckpointKind.SAM).sam(), build, runtime, file)
+
+
+def _share_maskformer(
+    file: _File, runtime: Runtime, options: Mapping[str, Any]
+) -> SharedNetwork[ProposalGenerator]:
+    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskFormerProposalGenerator:
+        return MaskFormerProposalGenerator(build_maskformer(tensors), runtime=runtime, **options)
+
+    return _share(lambda: read_checkpoint(file.path, CheckpointKind.OVSEG).maskformer(), build, runtime, file)
+
+
+def _share_detectron2(config: Any, weights: str | Path, runtime: Runtime) -> SharedNetwork[ProposalGenerator]:
+    return SharedNetwork(
+        lambda: Detectron2ProposalGenerator(config, weights, runtime), (str(weights), runtime)
+    )
+
+
+def _share_clip(file: _File, runtime: Runtime, quick_gelu: bool | None) -> SharedNetwork[MaskAdaptedClip]:
+    activation = file.quick_gelu if quick_gelu is None else quick_gelu
+
+    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskAdaptedClip:
+        return MaskAdaptedClip.from_tensors(tensors, runtime=runtime, quick_gelu=activation)
+
+    # Known by its fingerprint besides: the same CLIP in two files shares what was computed with it.
+    return _share(lambda: read_checkpoint(file.path, CheckpointKind.CLIP).clip(), build, runtime)

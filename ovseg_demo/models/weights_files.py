@@ -1,0 +1,139 @@
+"""Weights files: what they are called, where they come from, where they lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovseg_demo.errors import ModelError
+from ovseg_demo.models.checkpoints import CheckpointKind
+
+BUNDLED_WEIGHTS = Path(__file__).parents[2] / "weights"
+"""Weights that come with the program, in git; downloaded ones go into a folder of their own beside them."""
+
+
+def weights_folder() -> Path:
+    """Where downloads are kept: ``OVSEG_WEIGHTS_DIR``, or ``weights/downloaded`` in the repository."""
+    chosen = os.environ.get("OVSEG_WEIGHTS_DIR")
+    return Path(chosen).expanduser() if chosen else BUNDLED_WEIGHTS / "downloaded"
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """A plain file on a web server."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True)
+class HuggingFaceSource:
+    """A file in a repository on the Hugging Face Hub; ``repo_type`` is "model", "space" or "dataset"."""
+
+    repo_id: str
+    filename: str
+    repo_type: str = "model"
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        folder = "" if self.repo_type == "model" else f"{self.repo_type}s/"
+        return f"https://huggingface.co/{folder}{self.repo_id}/blob/{self.revision}/{self.filename}"
+
+
+@dataclass(frozen=True)
+class GoogleDriveSource:
+    """A file that is shared on Google Drive."""
+
+    file_id: str
+
+    def __str__(self) -> str:
+        return f"https://drive.google.com/file/d/{self.file_id}/view"
+
+
+@dataclass(frozen=True)
+class BundledSource:
+    """A file that comes with the program; ``path`` is relative to :data:`BUNDLED_WEIGHTS`."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"weights/{self.path}"
+
+
+Source = UrlSource | HuggingFaceSource | GoogleDriveSource | BundledSource
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One weights file.
+
+    Attributes:
+        name: file name, under which it is kept.
+        kind: what it holds.
+        sources: where to get it, in order of preference; all of them give the same bytes.
+        size: in bytes; an estimate unless ``size_is_exact``; 0 if nobody knows.
+        licence: of the weights, as users should read it.
+        sha256: start of the file's SHA-256, or all of it, as far as known; lower-case hexadecimal.
+        md5: start of the file's MD5, or all of it, as far as known.
+        quick_gelu: whether the CLIP in it was trained with QuickGELU, which no tensor tells.
+    """
+
+    name: str
+    kind: CheckpointKind
+    sources: tuple[Source, ...]
+    size: int
+    licence: str
+    size_is_exact: bool = False
+    sha256: str = ""
+    md5: str = ""
+    quick_gelu: bool = True
+
+    def path(self, folder: Path | None = None) -> Path:
+        """Where the file lies, or will lie once it is downloaded into ``folder``."""
+        for source in self.sources:
+            if isinstance(source, BundledSource):
+                return BUNDLED_WEIGHTS / source.path
+        return (folder or weights_folder()) / self.name
+
+    def present(self, folder: Path | None = None) -> bool:
+        """Whether the file is there."""
+        return self.path(folder).is_file()
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the file comes with the program."""
+        return any(isinstance(source, BundledSource) for source in self.sources)
+
+
+def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
+    """The weights file of one of open_clip's pretrained models, such as ("ViT-B-16-quickgelu", "openai").
+
+    Raises:
+        ModelError: open_clip knows no such model or no such weights of it.
+    """
+    import open_clip  # takes seconds to import, and the catalogue itself needs none of it
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME
+
+    config = open_clip.get_pretrained_cfg(name, pretrained)
+    if not config:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
+        known = f'of "{name}" it has {tags}' if tags else "open_clip.list_models() tells its models"
+        raise ModelError(f'open_clip has no weights "{pretrained}" of a model "{name}"; {known}.')
+    url = config.get("url", "")
+    if url:
+        source, suffix = UrlSource(url), Path(url).suffix
+    else:
+        repo_id, _, filename = config["hf_hub"].rpartition("/")
+        source, suffix = HuggingFaceSource(repo_id, filename or HF_SAFE_WEIGHTS_NAME), ".safetensors"
+    return WeightsFile(
+        f"{name}-{pretrained}{suffix}",
+        CheckpointKind.CLIP,
+        (source,),
+        size=0,
+        licence="as its publisher tells",
+        sha256=Path(url).parent.name if "openaipublic" in url else "",
+        quick_gelu=bool(config.get("quick_gelu")),
+    )

@@ -1,0 +1,1 @@
+"""MaskFormer as a proposal generator: one mask for each query."""

@@ -1,0 +1,167 @@
+"""Mask proposals by MaskFormer: one soft mask a query, cut at a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ovseg_demo.errors import ModelError
+from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
+from ovseg_demo.proposals.maskformer.config import (
+    MASK_THRESHOLD,
+    MAX_SIZE,
+    MIN_SIZE,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    SIZE_DIVISIBILITY,
+)
+from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, build_maskformer
+from ovseg_demo.proposals.types import MaskQueries, Proposals, tight_boxes
+from ovseg_demo.runtime.devices import Runtime
+
+__all__ = ["MaskFormerProposalGenerator", "build_maskformer", "normalise_pixels", "resize_shortest_edge"]
+
+QUERIES_PER_CHUNK = 8
+"""Soft masks that exist at the working resolution at one time: 8 of 640×853 pixels are 17 MB."""
+
+
+class MaskFormerProposalGenerator:
+    """Class-agnostic masks from a MaskFormer network; a :class:`~ovseg_demo.proposals.ProposalGenerator`.
+
+    Args:
+        network: moved to the runtime's device, and put into evaluation mode.
+        min_size: the image's shorter side is resized to this many pixels …
+        max_size: … unless the longer one would then exceed this many.
+        mask_threshold: foreground probability above which a pixel belongs to a query's mask, in (0, 1).
+        runtime: the device, and the precision of backbone and pixel decoder (queries are always in float32);
+            by default the CPU in float32.
+
+    Raises:
+        ModelError: a size or the threshold is out of range.
+    """
+
+    name = "maskformer"
+
+    def __init__(
+        self,
+        network: MaskFormerNetwork,
+        *,
+        min_size: int = MIN_SIZE,
+        max_size: int = MAX_SIZE,
+        mask_threshold: float = MASK_THRESHOLD,
+        runtime: Runtime | None = None,
+    ):
+        if not 1 <= min_size <= max_size:
+            raise ModelError(
+                f"MaskFormer needs 1 ≤ min_size ≤ max_size, which sizes of {min_size} and {max_size} are not."
+            )
+        if not 0 < mask_threshold < 1:
+            raise ModelError(
+                f"MaskFormer's mask threshold must lie between 0 and 1, not at {mask_threshold}."
+            )
+        self.min_size = min_size
+        self.max_size = max_size
+        self.mask_threshold = mask_threshold
+        self.runtime = runtime or Runtime(torch.device("cpu"))
+        self.network = network.to(self.runtime.device).eval()
+
+    @property
+    def settings(self) -> tuple:
+        """All that, besides image and weights, determines the proposals."""
+        return (self.name, self.min_size, self.max_size, self.mask_threshold, str(self.runtime.dtype))
+
+    @torch.inference_mode()
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+        """Propose masks for an RGB image, uint8 (H, W, 3).
+
+        A proposal's score is its mean foreground probability: the query's soft mask averaged over the pixels
+        of the binary one. Queries whose binary mask is empty are dropped.
+        """
+        working_image = resize_shortest_edge(image, self.min_size, self.max_size)
+        pixels = normalise_pixels(working_image).to(self.runtime.device)
+        padded_size = tuple(pixels.shape[-2:])
+        steps = 2 + -(-self.network.config.queries // QUERIES_PER_CHUNK)  # two networks, then chunks of masks
+        progress(PROPOSING, 0, steps)
+        with self.runtime.autocast():
+            features = self.network.backbone(pixels)
+            progress(PROPOSING, 1, steps)
+            predictions = self.network.sem_seg_head(features)[-1]
+        mask_logits = predictions.mask_logits[0]
+        packed_masks, boxes, scores, kept = [], [], [], []
+        for step, start in enumerate(range(0, len(mask_logits), QUERIES_PER_CHUNK), start=2):
+            progress(PROPOSING, step, steps)
+            chunk = mask_logits[start : start + QUERIES_PER_CHUNK]
+            masks, chunk_scores, nonempty = self._binarise(chunk, padded_size, working_image.shape[:2])
+            packed_masks.append(np.packbits(masks, axis=-1))
+            boxes.append(tight_boxes(masks))
+            scores.append(chunk_scores)
+            kept.append(nonempty + start)
+        progress(PROPOSING, steps, steps)
+        queries = MaskQueries(
+            mask_logits=mask_logits.cpu().numpy(),
+            class_embeddings=predictions.class_embeddings[0].cpu().numpy(),
+            non_object_embedding=self.network.non_object_embedding[0].cpu().numpy(),
+            kept=np.concatenate(kept),
+            padded_size=padded_size,
+        )
+        return Proposals(
+            packed_masks=np.concatenate(packed_masks),
+            boxes=np.concatenate(boxes),
+            scores=np.concatenate(scores),
+            working_image=working_image,
+            image_size=image.shape[:2],
+            generator=self.name,
+            queries=queries,
+        )
+
+    def lighter(self) -> Iterator[tuple[str, MaskFormerProposalGenerator]]:
+        """The variant that needs less memory: it sees the picture at half the size."""
+        variant = copy(self)
+        variant.min_size, variant.max_size = max(1, self.min_size // 2), max(1, self.max_size // 2)
+        yield f"masks of {variant.min_size} pixels", variant
+
+    def _binarise(
+        self, mask_logits: Tensor, padded_size: tuple[int, int], working_size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Upsample logits (n, h4, w4): the bool masks (m, h, w) not empty, their scores and indexes (m,)."""
+        height, width = working_size
+        soft = F.interpolate(mask_logits[None], padded_size, mode="bilinear", align_corners=False)[0]
+        soft = soft[:, :height, :width].sigmoid()
+        masks = soft > self.mask_threshold
+        areas = masks.sum(dim=(1, 2))
+        nonempty = areas.nonzero()[:, 0]
+        scores = (soft * masks).sum(dim=(1, 2))[nonempty] / areas[nonempty]
+        return masks[nonempty].cpu().numpy(), scores.cpu().numpy(), nonempty.cpu().numpy()
+
+
+def resize_shortest_edge(image: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
+    """Resize uint8 RGB (H, W, 3) with Pillow's bilinear filter, keeping the aspect ratio.
+
+    The shorter side becomes ``min_size``, or as much less as keeps the longer one within ``max_size``; sides
+    are rounded half up, and have at least one pixel.
+    """
+    height, width = image.shape[:2]
+    scale = min_size / min(height, width)
+    new_height, new_width = height * scale, width * scale
+    if max(new_height, new_width) > max_size:
+        scale = max_size / max(new_height, new_width)
+        new_height, new_width = new_height * scale, new_width * scale
+    size = max(1, int(new_width + 0.5)), max(1, int(new_height + 0.5))
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def normalise_pixels(image: np.ndarray) -> Tensor:
+    """The network's input for a uint8 RGB image (h, w, 3): float32 (1, 3, H, W).
+
+    H and W are h and w rounded up to multiples of 32; what is added at the bottom and right is 0.
+    """
+    pixels = (torch.from_numpy(image).float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
+    height, width = image.shape[:2]
+    padding = (0, -width % SIZE_DIVISIBILITY, 0, -height % SIZE_DIVISIBILITY)
+    return F.pad(pixels.permute(2, 0, 1)[None], padding)

@@ -1,0 +1,300 @@
+"""The MaskFormer network with open-vocabulary class embeddings (arXiv 2107.06278, arXiv 2210.04150).
+
+Modules bear the published checkpoints' names, so a state dict is a published file less what is derived.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ovseg_demo.errors import CheckpointError
+from ovseg_demo.proposals.maskformer.config import (
+    ATTENTION_HEADS,
+    GROUP_NORM_GROUPS,
+    POSITION_TEMPERATURE,
+    MaskFormerConfig,
+    SwinConfig,
+    read_config,
+)
+from ovseg_demo.proposals.maskformer.resnet import ConvNorm, ResNet
+from ovseg_demo.proposals.maskformer.swin import Swin
+
+NON_OBJECT = "non_object_embedding"
+DERIVED = ("relative_position_index", "num_batches_tracked")
+"""Endings of names that a state dict or a published file may hold and no network needs to be told."""
+
+
+@dataclass(frozen=True, eq=False)
+class QueryPredictions:
+    """What one decoder layer predicts for every query.
+
+    Attributes:
+        mask_logits: (B, Q, h4, w4), over the whole input at the stride of res2.
+        class_embeddings: (B, Q, D), not normalised, in the text embeddings' space.
+    """
+
+    mask_logits: Tensor
+    class_embeddings: Tensor
+
+
+class PixelDecoder(nn.Module):
+    """A feature pyramid that sums res5 … res2 from coarse to fine."""
+
+    def __init__(self, channels: tuple[int, ...], width: int, mask_width: int):
+        super().__init__()
+        for level, in_channels in enumerate(channels[:-1], start=1):
+            self.add_module(f"adapter_{level}", _pyramid_conv(in_channels, width, 1))
+            self.add_module(f"layer_{level}", _pyramid_conv(width, width, 3))
+        self.add_module(f"layer_{len(channels)}", _pyramid_conv(channels[-1], width, 3))
+        self.mask_features = nn.Conv2d(width, mask_width, 3, padding=1)
+        nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
+        nn.init.zeros_(self.mask_features.bias)
+
+    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """Mask features (B, mask_width, h4, w4) of res2 … res5."""
+        coarsest = len(features)
+        pyramid = F.relu(self.get_submodule(f"layer_{coarsest}")(features[-1]))
+        for level in reversed(range(1, coarsest)):
+            lateral = self.get_submodule(f"adapter_{level}")(features[level - 1])
+            pyramid = lateral + F.interpolate(pyramid, size=lateral.shape[-2:], mode="nearest")
+            pyramid = F.relu(self.get_submodule(f"layer_{level}")(pyramid))
+        return self.mask_features(pyramid)
+
+
+class DecoderLayer(nn.Module):
+    """A post-norm DETR decoder layer; positions go to queries and keys only, never to values."""
+
+    def __init__(self, width: int, feedforward_width: int):
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(width, ATTENTION_HEADS, batch_first=True)
+        self.multihead_attn = nn.MultiheadAttention(width, ATTENTION_HEADS, batch_first=True)
+        self.linear1 = nn.Linear(width, feedforward_width)
+        self.linear2 = nn.Linear(feedforward_width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, query_embed: Tensor, memory: Tensor, memory_keys: Tensor) -> Tensor:
+        """Update the queries' content (B, Q, C) from the image's tokens (B, h5·w5, C).
+
+        Args:
+            x: the queries' content.
+            query_embed: the queries' learned positions, of the same shape.
+            memory: the image's tokens.
+            memory_keys: the same tokens with their positions added.
+        """
+        # Attention is asked for its weights, although they are not used, because that path rounds as the
+        # reference does: pixels at the threshold stay on their side. For 100 queries it costs nothing.
+        queries = x + query_embed
+        x = self.norm1(x + self.self_attn(queries, queries, x, need_weights=True)[0])
+        x = self.norm2(x + self.multihead_attn(x + query_embed, memory_keys, memory, need_weights=True)[0])
+        return self.norm3(x + self.linear2(F.relu(self.linear1(x))))
+
+
+class Decoder(nn.Module):
+    """The decoder layers, each followed by the same layer norm."""
+
+    def __init__(self, config: MaskFormerConfig):
+        super().__init__()
+        layer_sizes = (config.hidden_width, config.feedforward_width)
+        self.layers = nn.ModuleList(DecoderLayer(*layer_sizes) for _ in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(config.hidden_width)
+
+    def forward(self, query_embed: Tensor, memory: Tensor, positions: Tensor) -> list[Tensor]:
+        """The queries (B, Q, C) after each layer; their content starts at zero."""
+        x = torch.zeros_like(query_embed)
+        outputs = []
+        for layer in self.layers:
+            x = layer(x, query_embed, memory, memory + positions)
+            outputs.append(self.norm(x))
+        return outputs
+
+
+class MultilayerPerceptron(nn.Module):
+    """Linear layers with a ReLU between them."""
+
+    def __init__(self, widths: tuple[int, ...]):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, widths[0]) to (…, widths[-1])."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = F.relu(layer(x))
+        return last(x)
+
+
+class Predictor(nn.Module):
+    """The transformer that turns queries into masks and class embeddings; it computes in float32 always."""
+
+    def __init__(self, config: MaskFormerConfig, in_channels: int):
+        super().__init__()
+        width = config.hidden_width
+        self.transformer = nn.ModuleDict({"decoder": Decoder(config)})
+        for parameter in self.transformer.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        self.query_embed = nn.Embedding(config.queries, width)
+        self.input_proj = nn.Conv2d(in_channels, width, 1) if config.projects_features else nn.Identity()
+        self.mask_embed = MultilayerPerceptron((width, *config.mask_embed_widths, config.mask_width))
+        self.class_embed = MultilayerPerceptron((width, *config.class_embed_widths, config.embedding_width))
+
+    def forward(self, res5: Tensor, mask_features: Tensor, *, all_layers: bool) -> list[QueryPredictions]:
+        """Predictions after each decoder layer or the last one, see :meth:`MaskFormerNetwork.forward`."""
+        # A hundred queries take no time, so they need not lose precision.
+        with torch.autocast(res5.device.type, enabled=False):
+            outputs = self.decode(res5.float(), self.query_embed.weight.expand(len(res5), -1, -1))
+            if not all_layers:
+                outputs = outputs[-1:]
+            mask_features = mask_features.float()
+            return [self._predict(queries, mask_features) for queries in outputs]
+
+    def decode(self, res5: Tensor, query_embed: Tensor) -> list[Tensor]:
+        """Let queries (B, Q, C) read the image features (B, C5, h5, w5): their content after each layer."""
+        memory = self.input_proj(res5)
+        positions = sine_positions(*memory.shape[1:]).to(memory)
+        tokens = memory.flatten(2).transpose(1, 2)  # (B, h5·w5, C)
+        return self.transformer["decoder"](query_embed, tokens, positions)
+
+    def _predict(self, queries: Tensor, mask_features: Tensor) -> QueryPredictions:
+        mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_embed(queries), mask_features)
+        return QueryPredictions(mask_logits, self.class_embed(queries))
+
+
+class SemSegHead(nn.Module):
+    """All that follows the backbone."""
+
+    def __init__(self, config: MaskFormerConfig):
+        super().__init__()
+        channels = config.backbone.channels
+        self.pixel_decoder = PixelDecoder(channels, config.pixel_decoder_width, config.mask_width)
+        self.predictor = Predictor(config, channels[-1])
+
+    def forward(self, features: tuple[Tensor, ...], *, all_layers: bool = False) -> list[QueryPredictions]:
+        """Predictions from res2 … res5: see :meth:`MaskFormerNetwork.forward`."""
+        return self.predictor(features[-1], self.pixel_decoder(features), all_layers=all_layers)
+
+
+class MaskFormerNetwork(nn.Module):
+    """Backbone, pixel decoder and transformer; randomly initialised until weights are loaded.
+
+    Attributes:
+        config: the sizes.
+        non_object_embedding: parameter (1, D), the class "none of the names" in the text embeddings' space.
+    """
+
+    def __init__(self, config: MaskFormerConfig):
+        super().__init__()
+        self.config = config
+        is_swin = isinstance(config.backbone, SwinConfig)
+        self.backbone = Swin(config.backbone) if is_swin else ResNet(config.backbone)
+        self.sem_seg_head = SemSegHead(config)
+        self.non_object_embedding = nn.Parameter(torch.empty(1, config.embedding_width))
+        nn.init.normal_(self.non_object_embedding, std=0.02)
+
+    def forward(self, pixels: Tensor, *, all_layers: bool = False) -> list[QueryPredictions]:
+        """Predict masks and class embeddings for normalised pixels (B, 3, H, W), H and W multiples of 32.
+
+        Args:
+            pixels: RGB, normalised as by :func:`ovseg_demo.proposals.maskformer.generator.normalise_pixels`.
+            all_layers: give the predictions of every decoder layer, for deep supervision.
+
+        Returns:
+            One item a decoder layer, the last layer's last; a single item unless ``all_layers``.
+        """
+        return self.sem_seg_head(self.backbone(pixels), all_layers=all_layers)
+
+
+def build_maskformer(tensors: Mapping[str, Tensor]) -> MaskFormerNetwork:
+    """Build the network that a checkpoint's tensors belong to, in float32 and evaluation mode.
+
+    Every size is read off the shapes, so published and tiny models take the same path. Float32 tensors become
+    the network's weights without a copy.
+
+    Args:
+        tensors: ``backbone.…``, ``sem_seg_head.…`` and ``non_object_embedding``, which is called
+            ``clip_adapter.non_object_embedding`` in a published file.
+
+    Raises:
+        CheckpointError: tensors are missing, unexpected or of contradicting shapes.
+    """
+    weights = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(DERIVED)}
+    with torch.device("meta"):
+        network = MaskFormerNetwork(read_config(weights))
+    _check_names_and_shapes(network, weights)
+    network.load_state_dict(weights, assign=True)
+    if isinstance(network.backbone, Swin):
+        network.backbone.derive_buffers()
+    return network.eval()
+
+
+def published_tensors(network: MaskFormerNetwork) -> dict[str, Tensor]:
+    """The network's tensors under the names of a published checkpoint's ``"model"``, sharing their memory.
+
+    The inverse of :func:`build_maskformer`, but for ``clip_adapter.`` before ``non_object_embedding``. As in
+    published files, Swin's relative position indexes are there too, although they follow from the windows.
+    """
+    tensors = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(DERIVED)}
+    tensors[f"clip_adapter.{NON_OBJECT}"] = tensors.pop(NON_OBJECT)
+    indexes = {name: buffer for name, buffer in network.named_buffers() if name.endswith("position_index")}
+    return tensors | indexes
+
+
+def sine_positions(channels: int, height: int, width: int) -> Tensor:
+    """Sine position embeddings of DETR (arXiv 2005.12872): (height * width, channels), the y half first.
+
+    Rows and columns are counted from 1 and scaled so that the last one is at 2π; in each half, sine and
+    cosine alternate over wavelengths that grow from 2π to 10,000 · 2π.
+    """
+    half = channels // 2
+    wavelengths = POSITION_TEMPERATURE ** (2 * (torch.arange(half) // 2) / half)
+    rows = torch.arange(1, height + 1) / (height + 1e-6) * (2 * math.pi)
+    columns = torch.arange(1, width + 1) / (width + 1e-6) * (2 * math.pi)
+    y, x = (_alternate_sine_cosine(axis[:, None] / wavelengths) for axis in (rows, columns))
+    y = y[:, None].expand(height, width, half)
+    x = x[None, :].expand(height, width, half)
+    return torch.cat([y, x], dim=-1).flatten(0, 1)
+
+
+def _alternate_sine_cosine(angles: Tensor) -> Tensor:
+    return torch.stack([angles[:, 0::2].sin(), angles[:, 1::2].cos()], dim=-1).flatten(1)
+
+
+def _pyramid_conv(in_channels: int, out_channels: int, kernel_size: int) -> ConvNorm:
+    conv = ConvNorm(in_channels, out_channels, kernel_size, nn.GroupNorm(GROUP_NORM_GROUPS, out_channels))
+    nn.init.kaiming_uniform_(conv.weight, a=1)
+    return conv
+
+
+def _check_names_and_shapes(network: MaskFormerNetwork, weights: Mapping[str, Tensor]) -> None:
+    expected = {
+        name: tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+        if not name.endswith(DERIVED)
+    }
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    if missing or unexpected:
+        raise CheckpointError(
+            "The file holds no whole MaskFormer of OVSeg's format: "
+            + "; ".join(
+                f"{len(names)} {kind} tensors, the first is {names[0]}"
+                for kind, names in (("missing", missing), ("unexpected", unexpected))
+                if names
+            )
+            + "."
+        )
+    for name, shape in expected.items():
+        if tuple(weights[name].shape) != shape:
+            raise CheckpointError(
+                f"The MaskFormer's tensor {name} has the shape {tuple(weights[name].shape)}, but the others "
+                f"ask for {shape}; the file is damaged or of another architecture."
+            )

@@ -1,0 +1,162 @@
+"""Stage 1: class-agnostic mask proposals. This module holds the types that all generators share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ovseg_demo.progress import ProgressCallback, silent
+
+
+@dataclass(frozen=True, eq=False)
+class MaskQueries:
+    """What a query-based generator (MaskFormer) knows beyond its binary masks; needed by the evaluation rule.
+
+    Attributes:
+        mask_logits: float32 (Q, h4, w4), one low-resolution logit map a query, over the *padded* input.
+        class_embeddings: float32 (Q, D), not normalised, in the text embeddings' space.
+        non_object_embedding: float32 (D,), not normalised: the class "none of the names".
+        kept: int64 (N,), the query of each proposal; queries whose binary mask is empty are missing here.
+        padded_size: (height, width) in pixels of the padded input that ``mask_logits`` spans.
+    """
+
+    mask_logits: np.ndarray
+    class_embeddings: np.ndarray
+    non_object_embedding: np.ndarray
+    kept: np.ndarray
+    padded_size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """N class-agnostic binary masks of one image, bit-packed, at the generator's working resolution.
+
+    Attributes:
+        packed_masks: uint8 (N, h, ceil(w / 8)), ``np.packbits`` along the last axis.
+        boxes: int32 (N, 4), tight boxes xyxy with exclusive end, in working pixels.
+        scores: float32 (N,), the generator's own quality estimate, higher is better.
+        working_image: uint8 RGB (h, w, 3), the image resized to the working resolution; regions are cropped
+            from it.
+        image_size: (height, width) of the image that was given.
+        generator: name of the generator: "sam", "maskformer" or "detectron2".
+        queries: MaskFormer's soft masks and class embeddings; ``None`` for other generators.
+        lowered: what was lowered as memory was too small, such as "masks of 640 pixels"; else empty.
+    """
+
+    packed_masks: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    working_image: np.ndarray
+    image_size: tuple[int, int]
+    generator: str
+    queries: MaskQueries | None = None
+    lowered: str = ""
+
+    @classmethod
+    def from_masks(
+        cls,
+        masks: np.ndarray,
+        scores: np.ndarray,
+        working_image: np.ndarray,
+        image_size: tuple[int, int],
+        generator: str,
+        queries: MaskQueries | None = None,
+    ) -> Proposals:
+        """Pack bool masks (N, h, w), each with at least one true pixel, and find their tight boxes.
+
+        Raises:
+            ValueError: a mask is empty, or the shapes disagree.
+        """
+        masks = np.asarray(masks, dtype=bool)
+        if masks.ndim != 3 or masks.shape[1:] != working_image.shape[:2] or len(masks) != len(scores):
+            raise ValueError(
+                f"masks {masks.shape}, scores {np.shape(scores)} and working image {working_image.shape} "
+                "disagree"
+            )
+        return cls(
+            packed_masks=np.packbits(masks, axis=-1),
+            boxes=tight_boxes(masks),
+            scores=np.asarray(scores, dtype=np.float32),
+            working_image=working_image,
+            image_size=image_size,
+            generator=generator,
+            queries=queries,
+        )
+
+    def __len__(self) -> int:
+        return len(self.packed_masks)
+
+    @property
+    def working_size(self) -> tuple[int, int]:
+        """(height, width) of the masks."""
+        return self.working_image.shape[:2]
+
+    @property
+    def masks(self) -> np.ndarray:
+        """All masks unpacked: a fresh bool array (N, h, w)."""
+        return self.unpack(slice(None))
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Working pixels of each mask: int64 (N,)."""
+        return np.bitwise_count(self.packed_masks).sum(axis=(1, 2), dtype=np.int64)
+
+    def unpack(self, index: int | slice | np.ndarray) -> np.ndarray:
+        """Unpack one mask (h, w) or some masks (n, h, w) to bool."""
+        width = self.working_size[1]
+        return np.unpackbits(self.packed_masks[index], axis=-1, count=width).view(bool)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the arrays; what a cache charges."""
+        arrays = [self.packed_masks, self.boxes, self.scores, self.working_image]
+        if self.queries is not None:
+            arrays += [self.queries.mask_logits, self.queries.class_embeddings]
+        return sum(array.nbytes for array in arrays)
+
+
+class ProposalGenerator(Protocol):
+    """Stage 1. Calling it with an image gives its proposals; it holds no state between calls.
+
+    Attributes:
+        name: "sam", "maskformer" or "detectron2".
+        settings: hashable; with the image's content and the weights it determines the proposals (a cache
+            key).
+    """
+
+    name: str
+
+    @property
+    def settings(self) -> tuple:
+        """As above."""
+        ...
+
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+        """Propose masks for an RGB uint8 image (H, W, 3)."""
+        ...
+
+    def lighter(self) -> Iterator[tuple[str, ProposalGenerator]]:
+        """Variants that need less and less memory: what is lowered in each, and the variant.
+
+        They share this generator's network.
+        """
+        ...
+
+
+def tight_boxes(masks: np.ndarray) -> np.ndarray:
+    """Tight boxes of bool masks (N, h, w): int32 (N, 4) xyxy, from the first to one past the last true pixel.
+
+    Raises:
+        ValueError: a mask has no true pixel.
+    """
+    boxes = np.empty((len(masks), 4), dtype=np.int32)
+    for box, mask in zip(boxes, masks, strict=True):
+        rows = np.flatnonzero(mask.any(axis=1))
+        columns = np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            raise ValueError("a mask without a true pixel has no box")
+        box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes

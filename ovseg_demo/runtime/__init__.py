@@ -1,0 +1,1 @@
+"""The machine: device and precision, threads, memory, and caches."""

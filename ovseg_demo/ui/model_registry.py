@@ -1,0 +1,156 @@
+"""The models that visitors can choose, loaded when they are first used."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ovseg_demo.errors import ModelError
+from ovseg_demo.models.catalogue import CATALOGUE, ModelSpec
+from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.segmenter import Caches, Segmenter
+
+MAX_LOADED = 2
+"""So many models stay in memory; published ones take gigabytes."""
+
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """A model on the menu.
+
+    Attributes:
+        name: unique.
+        title: for the menu.
+        description: one or two sentences.
+        generators: of proposals, the default first.
+        licence: of the weights; empty where only the operator knows.
+        spec: of the catalogue, if the model comes from there.
+    """
+
+    name: str
+    title: str
+    description: str
+    generators: tuple[str, ...]
+    licence: str = ""
+    spec: ModelSpec | None = None
+
+    def suitable(self, generator: str) -> str:
+        """A generator if the model has it, else the model's default."""
+        return generator if generator in self.generators else self.generators[0]
+
+    @property
+    def is_present(self) -> bool:
+        """Whether it can be used at once."""
+        return self.spec is None or self.spec.present()
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it is the one that comes with the program, which knows Sticker World and no photographs."""
+        return self.spec is not None and self.spec.bundled
+
+
+class Offers:
+    """Models by name, and their segmenters; safe to use from many threads.
+
+    Args:
+        offers: in the order of the menu; the first is the default.
+        load: makes the segmenter of a name.
+    """
+
+    def __init__(self, offers: Sequence[Offer], load: Callable[[str], Segmenter]):
+        self._offers = {offer.name: offer for offer in offers}
+        self._load = load
+        self._loaded: OrderedDict[str, SharedNetwork[Segmenter]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of_segmenter(cls, segmenter: Segmenter, title: str = "Own weights", description: str = "") -> Offers:
+        """A menu of one model, which is loaded already."""
+        description = description or "The weights that the operator of this page has chosen."
+        return cls([Offer(CUSTOM, title, description, segmenter.generators)], lambda name: segmenter)
+
+    @classmethod
+    def of_catalogue(cls, default: str, load: Callable[..., Segmenter]) -> Offers:
+        """All models of the catalogue that can segment.
+
+        Args:
+            default: the name of the one that is chosen at first.
+            load: called with a name and ``caches=…``, as :func:`ovseg_demo.load_segmenter`.
+
+        Raises:
+            ModelError: the default is no such model.
+        """
+        offers = {
+            name: _offer(spec) for name, spec in CATALOGUE.items() if spec.classifies and spec.generators
+        }
+        if default not in offers:
+            raise ModelError(
+                f'"{default}" is no model that can segment by itself; choose one of {", ".join(offers)}.'
+            )
+        ordered = [offers.pop(default), *offers.values()]
+        caches = Caches()
+        return cls(ordered, lambda name: load(name, caches=caches))
+
+    def prefer(self, generator: str) -> Offers:
+        """The same menu with another default generator of the default model.
+
+        Raises:
+            ModelError: the model has no such generator.
+        """
+        if generator not in self.default.generators:
+            raise ModelError(
+                f'The model "{self.default.name}" has no generator "{generator}"; '
+                f"choose one of {', '.join(self.default.generators)}."
+            )
+        others = [name for name in self.default.generators if name != generator]
+        first = replace(self.default, generators=(generator, *others))
+        return Offers([first, *list(self)[1:]], self._load)
+
+    def __iter__(self) -> Iterator[Offer]:
+        return iter(self._offers.values())
+
+    @property
+    def default(self) -> Offer:
+        """The one that is chosen at first."""
+        return next(iter(self._offers.values()))
+
+    def find(self, name: str) -> Offer:
+        """The offer of a name; the default for an empty one.
+
+        Raises:
+            ModelError: there is none.
+        """
+        if not name:
+            return self.default
+        if name not in self._offers:
+            raise ModelError(f'There is no model "{name}" here; choose one of {", ".join(self._offers)}.')
+        return self._offers[name]
+
+    def segmenter(self, name: str) -> Segmenter:
+        """The segmenter of an offer, loaded if need be.
+
+        Raises:
+            OvsegError: there is no such model, or it has not been downloaded.
+        """
+        name = self.find(name).name
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = SharedNetwork(lambda: self._load(name))
+            segmenter = self._loaded[name]
+            self._loaded.move_to_end(name)
+            while len(self._loaded) > MAX_LOADED:
+                self._loaded.popitem(last=False)
+        return segmenter.get()  # loads one model while others are used
+
+    def forget(self, name: str) -> None:
+        """Load a model anew when it is next used: parts of it have come."""
+        with self._lock:
+            self._loaded.pop(name, None)
+
+
+def _offer(spec: ModelSpec) -> Offer:
+    return Offer(spec.name, spec.title, spec.description, spec.generators, spec.licence, spec)

@@ -1,0 +1,1 @@
+"""Images that show a label map: overlay, legend, colours and fonts."""

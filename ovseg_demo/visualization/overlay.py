@@ -1,0 +1,206 @@
+"""Paint label maps and masks over pictures: array in, array out, at the speed of typing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ovseg_demo.visualization.fonts import lettering, pillow_font
+from ovseg_demo.visualization.palette import WHITE, Color, distinct_colors, text_color
+
+DEFAULT_OPACITY = 0.55
+
+_LABEL_SEARCH_SIDE = 320  # label positions are looked for in a label map thinned to about this many pixels
+_LABELS_PER_SIDE = 45  # a label's letters are this fraction of the longer side high
+
+
+def overlay_array(
+    image: np.ndarray,
+    label_map: np.ndarray,
+    colors: np.ndarray,
+    *,
+    opacity: float = DEFAULT_OPACITY,
+    outlines: bool = True,
+) -> np.ndarray:
+    """Lay the colours of a label map over its picture; unlabelled pixels stay as they are.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        label_map: int32 (H, W), class indices below K, or −1 where unlabelled.
+        colors: uint8 RGB (K, 3).
+        opacity: of the colours, from 0 (the picture) to 1 (the colours).
+        outlines: edge each region in its full colour, with a white line where two regions meet.
+
+    Returns:
+        uint8 RGB (H, W, 3), a new array.
+    """
+    is_labelled = (label_map >= 0).view(np.uint8)
+    painted = _paint(label_map, colors)
+    result = image.copy()
+    cv2.copyTo(cv2.addWeighted(painted, opacity, image, 1 - opacity, 0), is_labelled, result)
+    if outlines:
+        width = line_width(image)
+        borders = _borders(label_map)
+        cv2.copyTo(painted, is_labelled & _widen(borders, 6 * width + 1), result)
+        cv2.copyTo(np.full_like(result, 255), _widen(borders, width), result)
+    return result
+
+
+def proposals_array(
+    image: np.ndarray, unpack: Callable[[int], np.ndarray], areas: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """Show all proposals at once in distinct colours, small ones above large ones.
+
+    Args:
+        image: uint8 RGB (h, w, 3).
+        unpack: gives the bool mask (h, w) of the proposal with an index; asked for one mask at a time.
+        areas: (N,), the pixels of each proposal.
+        kept: bool (N,), the proposals that gave the label map its regions: they are bright and outlined, the
+            others pale.
+
+    Returns:
+        uint8 RGB (h, w, 3), a new array.
+    """
+    topmost = np.full(image.shape[:2], -1, np.int32)
+    for index in np.argsort(-np.asarray(areas), kind="stable"):
+        topmost[unpack(index)] = index
+    colors = distinct_colors(len(areas))
+    pale = overlay_array(image, topmost, colors, opacity=DEFAULT_OPACITY / 2, outlines=False)
+    of_kept = np.where(np.append(kept, False)[topmost], topmost, -1)  # −1 indexes the appended element
+    return overlay_array(pale, of_kept, colors, opacity=DEFAULT_OPACITY)
+
+
+def outline_mask(image: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
+    """Draw a line around one mask, in a colour between two white ones.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        mask: bool (H, W).
+        color: of the line.
+
+    Returns:
+        uint8 RGB (H, W, 3), a new array.
+    """
+    result = image.copy()
+    width = line_width(image)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(result, contours, -1, WHITE, 6 * width + 1)
+    cv2.drawContours(result, contours, -1, tuple(int(channel) for channel in color), 3 * width)
+    return result
+
+
+def draw_labels(
+    image: np.ndarray, label_map: np.ndarray, class_names: Sequence[str], colors: np.ndarray
+) -> np.ndarray:
+    """Write the name of each class into its largest region, unless names of larger ones leave no room.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        label_map: int32 (H, W), class indices below K, or −1.
+        class_names: K names.
+        colors: uint8 RGB (K, 3).
+
+    Returns:
+        uint8 RGB (H, W, 3), a new array.
+    """
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    size = max(12, max(picture.size) // _LABELS_PER_SIDE)
+    taken: list[tuple[int, int, int, int]] = []
+    for index, point in label_points(label_map).items():
+        text = lettering(class_names[index], max_width=12 * size, size=size)
+        width = round(pillow_font(text.font, size).getlength(text.text)) + size
+        box = _free_box(point, (width, round(1.5 * size)), picture.size, taken)
+        if box is None:
+            continue
+        taken.append(box)
+        color = tuple(int(channel) for channel in colors[index])
+        draw.rounded_rectangle(box, radius=size // 3, fill=color, outline=WHITE, width=line_width(image))
+        center = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        draw.text(center, text.text, text_color(color), pillow_font(text.font, size), anchor="mm")
+    return np.array(picture)
+
+
+def label_points(label_map: np.ndarray) -> dict[int, tuple[int, int]]:
+    """Where to write each class: in its largest connected region, far from the edge and near the middle.
+
+    Args:
+        label_map: int32 (H, W), class indices, or −1.
+
+    Returns:
+        class index → (x, y), from the class with the largest region to the one with the smallest. A class
+        that has only regions of a few pixels on a large picture may be missing.
+    """
+    step = max(1, max(label_map.shape) // _LABEL_SEARCH_SIDE)
+    thinned = np.ascontiguousarray(label_map[::step, ::step])
+    found = []
+    for index in np.unique(thinned[thinned >= 0]):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats(
+            (thinned == index).view(np.uint8), connectivity=4
+        )
+        largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+        left, top, width, height, area = stats[largest]
+        x, y = _inner_point(regions[top : top + height, left : left + width] == largest)
+        found.append((-int(area), int(index), ((int(left) + x) * step, (int(top) + y) * step)))
+    return {index: point for _, index, point in sorted(found)}
+
+
+def line_width(image: np.ndarray) -> int:
+    """Pixels of a fine line on a picture (H, W, …): 1 below 1,000 pixels a side, then 2, and so on."""
+    return 1 + max(image.shape[:2]) // 1000
+
+
+def _inner_point(region: np.ndarray) -> tuple[int, int]:
+    """The pixel (x, y) nearest to a region's middle among those that are (nearly) farthest from its edge."""
+    distance = cv2.distanceTransform(np.pad(region, 1).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[
+        1:-1, 1:-1
+    ]
+    y, x = np.nonzero(distance >= 0.9 * distance.max())
+    rows, columns = np.nonzero(region)
+    nearest = ((y - rows.mean()) ** 2 + (x - columns.mean()) ** 2).argmin()
+    return int(x[nearest]), int(y[nearest])
+
+
+def _paint(label_map: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """The colour of each pixel's class, black where unlabelled: uint8 (H, W, 3)."""
+    table = np.zeros((len(colors) + 1, 4), np.uint8)  # 4 bytes a colour: one 32-bit word to look up
+    table[:-1, :3] = colors
+    words = table.view(np.uint32)[:, 0].take(label_map, mode="wrap")  # −1 wraps to the last row
+    return cv2.cvtColor(words.view(np.uint8).reshape(*label_map.shape, 4), cv2.COLOR_RGBA2RGB)
+
+
+def _borders(label_map: np.ndarray) -> np.ndarray:
+    """1 where a pixel's label is not that of its neighbour to the right or below: uint8 (H, W)."""
+    borders = np.zeros(label_map.shape, bool)
+    borders[:, :-1] = label_map[:, 1:] != label_map[:, :-1]
+    borders[:-1] |= label_map[1:] != label_map[:-1]
+    return borders.view(np.uint8)
+
+
+def _widen(lines: np.ndarray, width: int) -> np.ndarray:
+    """Lines of one pixel made ``width`` pixels wide."""
+    return cv2.dilate(lines, np.ones((width, width), np.uint8))
+
+
+def _free_box(
+    center: tuple[int, int],
+    size: tuple[int, int],
+    picture_size: tuple[int, int],
+    taken: Sequence[tuple[int, int, int, int]],
+) -> tuple[int, int, int, int] | None:
+    """A box (left, top, right, bottom) at, above or below a point, in the picture and off all others."""
+    (width, height), (picture_width, picture_height) = size, picture_size
+    left = min(max(0, center[0] - width // 2), max(0, picture_width - width - 1))
+    for rows in (0, -1, 1, -2, 2):
+        top = min(max(0, center[1] - height // 2 + rows * height), max(0, picture_height - height - 1))
+        box = left, top, left + width, top + height
+        if not any(_overlap(box, other) for other in taken):
+            return box
+    return None
+
+
+def _overlap(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]

@@ -1,0 +1,62 @@
+"""The picture to show: a label map over its image, with the legend burnt in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ovseg_demo.visualization.legend import LegendEntry, draw_legend
+from ovseg_demo.visualization.overlay import DEFAULT_OPACITY, draw_labels, overlay_array
+
+PRINT_SIDE = 1600
+"""Pixels that the longer side has at least; smaller pictures are enlarged by a whole number."""
+
+
+def render_overlay(
+    image: np.ndarray,
+    label_map: np.ndarray,
+    entries: Sequence[LegendEntry],
+    *,
+    opacity: float = DEFAULT_OPACITY,
+    outlines: bool = True,
+    labels: bool = False,
+) -> Image.Image:
+    """Draw a label map over its picture with its legend, large enough for print.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        label_map: int32 (H, W), indices of classes, or −1.
+        entries: one for each class, in the order in which they are to be listed.
+        opacity: of the colours, from 0 to 1.
+        outlines: edge the regions.
+        labels: write the names into the map as well.
+
+    Returns:
+        RGB; the map at the top left, as large as the picture or a whole multiple of it, and the legend to
+        its right or, where that would be too wide, below.
+    """
+    by_index = sorted(entries, key=lambda entry: entry.index)
+    colors = np.array([entry.color for entry in by_index], np.uint8).reshape(-1, 3)
+    factor = math.ceil(PRINT_SIDE / max(label_map.shape))
+    label_map = _enlarge(label_map, factor, cv2.INTER_NEAREST)
+    painted = overlay_array(
+        _enlarge(image, factor, cv2.INTER_CUBIC), label_map, colors, opacity=opacity, outlines=outlines
+    )
+    if labels:
+        painted = draw_labels(painted, label_map, [entry.name for entry in by_index], colors)
+    return Image.fromarray(_join(painted, *draw_legend(entries, painted.shape[1], painted.shape[0])))
+
+
+def _enlarge(array: np.ndarray, factor: int, interpolation: int) -> np.ndarray:
+    return cv2.resize(array, None, fx=factor, fy=factor, interpolation=interpolation)
+
+
+def _join(painted: np.ndarray, legend: np.ndarray, is_beside: bool) -> np.ndarray:
+    if is_beside:
+        return np.concatenate([painted, legend], axis=1)
+    padding = ((0, 0), (0, legend.shape[1] - painted.shape[1]), (0, 0))
+    return np.concatenate([np.pad(painted, padding, constant_values=255), legend], axis=0)

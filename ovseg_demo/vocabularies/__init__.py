@@ -1,0 +1,1 @@
+"""The class lists that ship with the project."""

@@ -1,0 +1,58 @@
+"""The class names of the public data sets, in the order of their training ids."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+from ovseg_demo.errors import DatasetError
+from ovseg_demo.vocabulary import ClassName, Vocabulary
+
+_FILE = Path(__file__).with_name("class_lists.json")
+_SUFFIX = re.compile("-(other|stuff)$")  # of COCO-Stuff's names for "the rest of": no prompt needs it
+
+
+def load_vocabulary(name: str, templates: str = "vild") -> Vocabulary:
+    """The classes of a data set.
+
+    Where a data set gives a class several names ("road, route"), the first is its name and the others are
+    synonyms. Two classes may share one ("bag" and "bag, handbag, …" of ADE20K-847).
+
+    Args:
+        name: "ade20k-150", "ade20k-847", "pascal-context-59", "pascal-context-459", "pascal-voc-20" or
+            "coco-stuff-171".
+        templates: of the prompts.
+
+    Raises:
+        DatasetError: there is no such data set.
+    """
+    if name not in _load():
+        raise DatasetError(f'There is no vocabulary "{name}"; choose one of {", ".join(_load())}.')
+    return Vocabulary(tuple(split_synonyms(entry) for entry in _load()[name]), templates=templates)
+
+
+def coco_stuff_distractors() -> tuple[str, ...]:
+    """The names of COCO-Stuff as names to compete with a visitor's own."""
+    return tuple(_SUFFIX.sub("", name) for name in load_vocabulary("coco-stuff-171").all_names)
+
+
+@cache
+def shipped_lists() -> tuple[frozenset[str], ...]:
+    """The names of each list that can be asked for by the list's own name."""
+    return (
+        *(frozenset(load_vocabulary(name).all_names) for name in _load()),
+        frozenset(coco_stuff_distractors()),
+    )
+
+
+def split_synonyms(entry: str) -> ClassName:
+    """A class from a data set's list of its names, such as "road, route"."""
+    first, *synonyms = (name.strip() for name in entry.split(","))
+    return ClassName(first, tuple(synonyms))
+
+
+@cache
+def _load() -> dict[str, list[str]]:
+    return json.loads(_FILE.read_text(encoding="utf-8"))

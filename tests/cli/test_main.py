@@ -1,0 +1,297 @@
+"""The command line as users meet it: files, messages, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ovseg_demo.cli.main import COMMANDS, main
+from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.models.catalogue import CATALOGUE
+from tests.paths import ROOT
+from tests.test_images import png_header
+from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
+
+FILES = ["label_map.png", "overlay.png", "segmentation.json"]
+
+
+@pytest.fixture(scope="module")
+def ovseg(tmp_path_factory):
+    return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth")
+
+
+@pytest.fixture(scope="module")
+def sam(tmp_path_factory):
+    return save_tiny_sam(tmp_path_factory.mktemp("weights") / "sam.pth")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with two pictures, and a text beside them that a folder's listing leaves out."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed, name in enumerate(("first.png", "second.jpg")):
+        save_picture(folder / name, seed)
+    (folder / "notes.txt").write_text("a cat")
+    return folder
+
+
+def save_picture(path: Path, seed: int = 0) -> Path:
+    blocks = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), np.uint8)
+    Image.fromarray(blocks.repeat(16, axis=0).repeat(16, axis=1)).save(path)
+    return path
+
+
+def run(*arguments: object) -> int:
+    """The exit code, whichever way it comes."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as exit_:
+        return exit_.code
+
+
+def segment(ovseg: Path, output: Path, *arguments: object, classes: str = "cat / kitten, grass, sky") -> int:
+    return run("segment", "--classes", classes, "--ovseg", ovseg, "--output", output, *arguments)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# ---- segment
+
+
+def test_a_picture_gets_its_map(ovseg, pictures, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert segment(ovseg, output, pictures / "first.png", "--device", "cpu") == 0
+    assert files_in(output / "first") == FILES
+    label_map, names = decode_label_map(output / "first" / "label_map.png")
+    assert label_map.shape == (64, 96)
+    assert names == ("cat", "grass", "sky")
+    record = json.loads((output / "first" / "segmentation.json").read_text(encoding="utf-8"))
+    assert [category["name"] for category in record["categories"]] == list(names)
+    printed = capsys.readouterr()
+    assert "3 classes: cat / kitten, grass, sky" in printed.out
+    assert "first.png → " in printed.out
+    assert "Pictures: 100%" in printed.err
+    assert "Reading regions" in printed.err
+
+
+def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, pictures, tmp_path):
+    settings = {"granularity": 1, "templates": "photo", "classifier": "mask-adapted-no-prompts"}
+    options = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    code = segment(
+        ovseg, tmp_path, pictures / "first.png", "--sam", sam, "--generator", "maskformer", *options,
+        "--distractors", "wall, floor", "--precision", "float32",
+    )  # fmt: skip
+    assert code == 0
+    kept = json.loads((tmp_path / "first" / "segmentation.json").read_text())["info"]["settings"]
+    assert kept["generator"] == "maskformer"
+    assert kept["distractors"] == ["wall", "floor"]
+    assert kept["kept_masks"] <= 3, "at granularity 1 each class has one mask"
+    assert {name: kept[name] for name in settings} == settings
+
+
+def test_segment_anything_runs_too_and_no_mask_is_a_result(ovseg, sam, pictures, tmp_path):
+    """Most masks of random weights fail the default thresholds."""
+    assert segment(ovseg, tmp_path, pictures / "first.png", "--sam", sam, "--generator", "sam") == 0
+    record = json.loads((tmp_path / "first" / "segmentation.json").read_text())
+    assert record["info"]["settings"]["generator"] == "sam"
+
+
+def test_segment_anything_can_be_told_to_look_at_fewer_points(ovseg, sam, pictures, tmp_path, capsys):
+    options = (pictures / "first.png", "--sam", sam, "--generator", "sam", "--points-per-side")
+    assert segment(ovseg, tmp_path, *options, 4) == 0
+    assert segment(ovseg, tmp_path, *options, 0) == 2
+    assert "points_per_side is 0; it must be at least 1" in capsys.readouterr().err
+
+
+def test_folders_patterns_and_files_are_segmented_once_each(ovseg, pictures, tmp_path):
+    output = tmp_path / "out"
+    assert segment(ovseg, output, pictures, pictures / "*.png", pictures / "first.png") == 0
+    assert files_in(output) == [f"{name}/{file}" for name in ("first", "second") for file in FILES]
+
+
+def test_bad_files_are_named_at_the_end_and_the_others_are_done(ovseg, pictures, tmp_path, capsys):
+    output = tmp_path / "out"
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    (tmp_path / "empty").mkdir()
+    inputs = [pictures / "nowhere.png", pictures, tmp_path / "*.bmp", tmp_path / "empty"]
+    assert segment(ovseg, output, *inputs) == 1
+    assert sorted(path.name for path in output.iterdir()) == ["first", "second"]
+    end = capsys.readouterr().err.partition("4 of 6 could not be segmented:\n")[2]
+    assert '"nowhere.png" does not exist' in end
+    assert '"broken.png" is' in end
+    assert 'No file matches "*.bmp"' in end
+    assert 'The folder "empty" holds no pictures' in end
+    assert "Traceback" not in end
+    assert str(tmp_path) not in end
+
+
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+def test_a_picture_of_too_many_pixels_is_named_without_a_warning(ovseg, tmp_path, capsys):
+    (tmp_path / "huge.png").write_bytes(png_header(10_000, 10_000))
+    assert segment(ovseg, tmp_path / "out", tmp_path / "huge.png") == 1
+    assert '"huge.png" has more than 50 million pixels (10000×10000)' in capsys.readouterr().err
+
+
+def test_nothing_is_loaded_when_no_picture_is_meant(tmp_path, capsys):
+    assert (
+        run("segment", tmp_path / "*.png", "--classes", "a", "--model", "no-such", "--output", tmp_path) == 1
+    )
+    assert "1 of 1 could not be segmented" in capsys.readouterr().err
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(ovseg, pictures, tmp_path):
+    output = tmp_path / "out"
+    save_picture(pictures / "First.jpg", seed=7)
+    save_picture(pictures / "first-2.png", seed=8)
+    assert (
+        segment(ovseg, output, pictures / "first.png", pictures / "First.jpg", pictures / "first-2.png") == 0
+    )
+    assert sorted(path.name for path in output.iterdir()) == ["First-2", "first", "first-2-2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--classes", " , "], "No class name was given"),
+        (["--model", "no-such"], 'There is no model "no-such"'),
+        (["--generator", "no-such"], 'There is no proposal generator "no-such"'),
+        (["--generator", "sam"], "This model has no Segment Anything"),
+        (["--granularity", "7"], "granularity 7"),
+        (["--granularity", "fine"], "invalid float value"),
+        (["--templates", "no-such"], "invalid choice"),
+        (["--templates", "learned"], "no learned prompts"),
+        (["--classifier", "un-adapted"], "no un-adapted CLIP"),
+        (["--device", "tpu"], "invalid choice"),
+        (["--sam", "nowhere.pth"], "nowhere.pth"),
+        (["--clas", "a"], "unrecognized arguments"),
+    ],
+)
+def test_what_users_can_mend_is_one_sentence_and_exit_code_2(
+    ovseg, pictures, tmp_path, capsys, arguments, message
+):
+    assert segment(ovseg, tmp_path / "out", pictures / "first.png", *arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_weights_of_the_wrong_kind_are_refused(sam, pictures, tmp_path, capsys):
+    assert segment(sam, tmp_path / "out", pictures / "first.png") == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(ovseg, pictures, tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert segment(ovseg, tmp_path / "out", pictures / "first.png") == 2
+    assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_without_a_traceback(pictures, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ovseg_demo.cli.segment.load_chosen", interrupt)
+    assert run("segment", pictures, "--classes", "a", "--output", tmp_path) == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
+# ---- models and download
+
+
+def test_models_lists_the_whole_catalogue(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("OVSEG_WEIGHTS_DIR", str(tmp_path))
+    assert run("models") == 0
+    printed = capsys.readouterr().out
+    for spec in CATALOGUE.values():
+        assert f"{spec.name}: {spec.title}" in printed
+        for file in spec.required.values():
+            assert file.name in printed
+            assert file.licence in printed
+        assert (f"python -m ovseg_demo download {spec.name}\n" in printed + "\n") == (not spec.bundled)
+
+
+def test_models_tells_what_is_present(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("OVSEG_WEIGHTS_DIR", str(tmp_path))
+    (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"weights")
+    run("models")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "sam_vit_b_01ec64.pth" in line]
+    assert lines
+    assert all(line.endswith("present") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "roles"), [([], ("ovseg", "sam")), (["--all"], ("ovseg", "sam", "unadapted"))]
+)
+def test_download_fetches_the_parts_of_a_model(capsys, monkeypatch, tmp_path, options, roles):
+    asked = {}
+
+    def download_model(spec, *, roles, progress):
+        asked.update(name=spec.name, roles=roles)
+        for done in (0, 50, 100):
+            progress("Downloading x.pth", done, 100)
+        return {role: tmp_path / f"{role}.pth" for role in roles}
+
+    monkeypatch.setattr("ovseg_demo.cli.download.download_model", download_model)
+    assert run("download", "ovseg-swinb-vitl14", *options) == 0
+    assert asked == {"name": "ovseg-swinb-vitl14", "roles": roles}
+    printed = capsys.readouterr()
+    assert "Downloading x.pth: 100%" in printed.err
+    for role in roles:
+        assert f"{tmp_path / role}.pth (" in printed.out
+
+
+def test_an_unknown_model_to_download_is_an_error(capsys):
+    assert run("download", "no-such") == 2
+    assert capsys.readouterr().err.startswith('error: There is no model "no-such"; choose one of ')
+
+
+# ---- the parser
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such"], ["download"], ["models", "--no-such"]])
+def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, arguments):
+    assert run(*arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert "--help" in message
+
+
+def test_help_lists_all_commands_without_importing_torch():
+    code = (
+        "import sys; from ovseg_demo.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as exit_: assert exit_.code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for name, command in COMMANDS.items():
+        assert name in printed
+        assert command.summary in printed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(capsys, command):
+    assert run(command, "--help") == 0
+    assert f"python -m ovseg_demo {command}" in capsys.readouterr().out
+
+
+def test_the_package_runs_as_a_module():
+    process = subprocess.run(
+        [sys.executable, "-m", "ovseg_demo", "download", "猫"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONIOENCODING": "ascii"},
+        cwd=ROOT,
+    )
+    assert process.returncode == 2
+    assert process.stderr.startswith('error: There is no model "?"')

@@ -1,0 +1,176 @@
+"""Embeddings of the shipped lists outlive the process; what visitors type does not."""
+
+import logging
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.text_embedding_cache import EmbeddingFiles, cache_folder
+from ovseg_demo.segmenter import Segmenter
+from ovseg_demo.vocabularies.class_lists import load_vocabulary, shipped_lists
+from ovseg_demo.vocabulary import Vocabulary
+from tests.test_segmenter import QuadrantGenerator, picture
+from tests.tiny.clip import tiny_clip_tensors
+
+ANIMALS = frozenset({"dog", "cat", "bird"})
+PLANTS = frozenset({"tree", "grass"})
+
+
+def lists():
+    return ANIMALS, PLANTS
+
+
+def embeddings(names, seed=0):
+    rows = np.random.default_rng(seed).normal(size=(len(names), 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return dict(zip(sorted(names), rows, strict=True))
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, row in expected.items():
+        np.testing.assert_array_equal(found[name], row)
+
+
+def count(folder):
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+def test_a_whole_list_is_kept_for_the_next_process(tmp_path):
+    expected = embeddings(ANIMALS)
+    EmbeddingFiles(lists, tmp_path).write("key", expected)
+    assert_same(EmbeddingFiles(lists, tmp_path).read("key", ANIMALS, ANIMALS), expected)
+
+
+def test_names_beside_a_list_are_neither_kept_nor_in_the_way(tmp_path):
+    files, typed = EmbeddingFiles(lists, tmp_path), {"my aunt Mary", "tree"}
+    files.write("key", embeddings(ANIMALS | typed))
+    assert files.read("key", ANIMALS | typed, typed | ANIMALS).keys() == ANIMALS
+    assert count(tmp_path) == 1
+    assert b"Mary" not in next(tmp_path.iterdir()).read_bytes()
+
+
+def test_parts_of_a_list_are_not_kept(tmp_path):
+    EmbeddingFiles(lists, tmp_path / "none").write("key", embeddings({"dog", "cat", "tree"}))
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_list_that_is_known_is_not_read_again(tmp_path):
+    files = EmbeddingFiles(lists, tmp_path)
+    files.write("key", embeddings(ANIMALS))
+    assert files.read("key", ANIMALS | {"new"}, ["new"]) == {}
+
+
+def test_other_weights_have_other_files(tmp_path):
+    files = EmbeddingFiles(lists, tmp_path)
+    files.write("one", embeddings(ANIMALS))
+    assert files.read("two", ANIMALS, ANIMALS) == {}
+    files.write("two", embeddings(ANIMALS, seed=1))
+    assert_same(files.read("one", ANIMALS, ANIMALS), embeddings(ANIMALS))
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x10\0\0\0\0\0\0\0 no json", b"half"])
+def test_a_damaged_file_is_replaced(tmp_path, damage):
+    files = EmbeddingFiles(lists, tmp_path)
+    files.write("key", embeddings(ANIMALS))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-8] if damage == b"half" else damage)
+    assert files.read("key", ANIMALS, ANIMALS) == {}
+    files.write("key", embeddings(ANIMALS))
+    assert_same(files.read("key", ANIMALS, ANIMALS), embeddings(ANIMALS))
+
+
+def test_embeddings_that_are_none_are_not_believed(tmp_path):
+    files = EmbeddingFiles(lists, tmp_path)
+    files.write("key", {name: np.full(4, np.nan, np.float32) for name in ANIMALS})
+    assert files.read("key", ANIMALS, ANIMALS) == {}
+
+
+def test_the_oldest_make_room(tmp_path):
+    files = EmbeddingFiles(lists, tmp_path)
+    files.write("a", embeddings(ANIMALS))
+    (first,) = tmp_path.iterdir()
+    os.utime(first, (0, 0))
+    bounded = EmbeddingFiles(lists, tmp_path, max_bytes=2 * first.stat().st_size)
+    for key in "bc":
+        bounded.write(key, embeddings(ANIMALS))
+    assert count(tmp_path) == 2
+    assert not first.exists()
+
+
+def test_a_disk_that_cannot_be_written_to_is_warned_of(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    files = EmbeddingFiles(lists, tmp_path / "file")
+    with caplog.at_level(logging.WARNING):
+        files.write("key", embeddings(ANIMALS))
+    assert "cannot be kept" in caplog.text
+
+
+def test_the_folder_is_the_users_choice(monkeypatch, tmp_path):
+    monkeypatch.delenv("OVSEG_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "ovseg-demo"
+    monkeypatch.setenv("OVSEG_CACHE_DIR", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+
+
+def test_every_shipped_list_is_asked_for_by_its_own_name():
+    names = ("ade20k-150", "ade20k-847", "coco-stuff-171")
+    assert {frozenset(load_vocabulary(name).all_names) for name in names} <= set(shipped_lists())
+    assert any("sky" in names and "wall-other" not in names for names in shipped_lists())
+
+
+class TestInASegmenter:
+    VOCABULARY = Vocabulary.parse(sorted(ANIMALS))
+
+    @pytest.fixture
+    def texts(self, monkeypatch):
+        """The names that the text tower was asked for."""
+        asked, embed = [], MaskAdaptedClip.embed_names
+
+        def embed_names(clip, names, *rest, **options):
+            asked.extend(names)
+            return embed(clip, names, *rest, **options)
+
+        monkeypatch.setattr(MaskAdaptedClip, "embed_names", embed_names)
+        return asked
+
+    def segment(self, folder, words=VOCABULARY, *, precision=torch.float32, templates=None, **sizes):
+        clip = MaskAdaptedClip.from_tensors(
+            tiny_clip_tensors(**sizes), runtime=Runtime(torch.device("cpu"), precision)
+        )
+        segmenter = Segmenter(
+            {"sam": SharedNetwork(QuadrantGenerator)},
+            SharedNetwork(lambda: clip),
+            embedding_files=EmbeddingFiles(lists, folder),
+        )
+        return segmenter.segment(picture(), words, templates=templates).probabilities
+
+    def test_a_list_is_encoded_in_the_first_process_alone(self, tmp_path, texts):
+        first, second = (self.segment(tmp_path) for _ in range(2))
+        assert sorted(texts) == sorted(ANIMALS)
+        np.testing.assert_array_equal(first, second)
+
+    def test_what_is_typed_besides_is_encoded_again(self, tmp_path, texts):
+        self.segment(tmp_path)
+        texts.clear()
+        self.segment(tmp_path, "dog, cat, unicorn, bird")
+        assert texts == ["unicorn"]
+        self.segment(tmp_path, "dog, cat")
+        assert texts == ["unicorn", "dog", "cat"]
+
+    def test_another_image_tower_shares_the_names_and_all_else_does_not(self, tmp_path, texts):
+        self.segment(tmp_path)
+        texts.clear()
+        self.segment(tmp_path, mask_prompt_depth=0)
+        assert texts == []
+        words = ", ".join(sorted(ANIMALS))
+        for other in ({"seed": 1}, {"precision": torch.bfloat16}, {"templates": "photo"}):
+            self.segment(tmp_path, words, **other)
+            assert sorted(texts) == sorted(ANIMALS), other
+            texts.clear()

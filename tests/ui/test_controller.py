@@ -1,0 +1,404 @@
+"""From a picture and words to a map, step by step, without a browser."""
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import ovseg_demo.ui.controller
+from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
+from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.progress import WAITING
+from ovseg_demo.ui import status_text
+from ovseg_demo.ui.controller import Guide
+from ovseg_demo.ui.exports import View
+from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import Session
+from ovseg_demo.ui.settings import PageSettings
+from tests.ui import colour_world
+from tests.ui.colour_world import colour_segmenter, landscape, save_picture, stripes
+from tests.ui.updates import WORDS, clears, collect, found, labels, look
+
+# ---- a first look
+
+
+def test_messages_of_a_channel_are_numbered_upwards(guide, picture):
+    session = Session()
+    updates = [*guide.look(session, picture, WORDS), guide.edit(session, Request(words="red"))]
+    updates += [guide.explain(session, 80, 100), guide.clear(session)]
+    for channel in ("picture", "masks", "map", "why", "progress", "status", "chips"):
+        numbers = [update[channel]["number"] for update in updates if channel in update]
+        assert numbers, channel
+        assert numbers == sorted(set(numbers)), channel
+
+
+def test_a_look_shows_picture_masks_and_map_in_turn(guide, picture, published):
+    session = Session()
+    updates = list(guide.look(session, picture, WORDS))
+    order = [channel for update in updates for channel in update if channel in ("picture", "masks", "map")]
+    assert order == ["picture", "masks", "map"]
+    assert clears(updates[-1], "progress", "preview")
+    newest = collect(updates)
+    assert (newest["picture"]["width"], newest["picture"]["height"]) == (320, 240)
+    assert newest["masks"]["count"] == 4
+    assert "4 masks" in newest["status"]["text"]
+    assert published["picture.jpg"].startswith(b"\xff\xd8")
+
+
+def test_the_map_is_exact_and_its_legend_sorted_by_area(guide, picture):
+    _, newest = look(guide, picture)
+    shown = newest["map"]
+    assert found(shown) == ["green", "skyblue", "red", "yellow"]
+    by_name = {entry["name"]: entry for entry in shown["classes"]}
+    assert by_name["red"]["synonyms"] == ["crimson"]
+    pixels = landscape()
+    for name, colour in (("red", (255, 0, 0)), ("yellow", (255, 255, 0))):
+        np.testing.assert_array_equal(
+            labels(shown) == by_name[name]["index"] + 1, (pixels == colour).all(axis=2)
+        )
+        assert by_name[name]["share"] == pytest.approx(np.mean((pixels == colour).all(axis=2)))
+    assert not by_name["unicorn"]["isFound"]
+    assert by_name["unicorn"]["score"] < 0.1
+
+
+def test_names_are_chips_in_the_colours_of_the_map(guide, picture):
+    _, newest = look(guide, picture)
+    of_map = {entry["name"]: entry["color"] for entry in newest["map"]["classes"]}
+    chips = newest["chips"]["chips"]
+    assert {chip["name"]: chip["color"] for chip in chips} == of_map
+    assert {chip["name"]: chip["isFound"] for chip in chips}["unicorn"] is False
+
+
+def test_a_lone_word_competes_with_a_hidden_one(guide, picture):
+    _, newest = look(guide, picture, Request(words="red"))
+    assert newest["chips"]["hidden"] == ["others"]
+
+
+def test_without_words_the_masks_are_read_so_that_words_answer_at_once(guide, picture):
+    session, newest = look(guide, picture, Request())
+    assert "map" not in newest
+    assert newest["masks"]["count"] == 4
+    assert found(guide.edit(session, WORDS)["map"])
+
+
+def test_without_a_picture_the_remedy_is_told(guide):
+    with pytest.raises(OvsegError, match="choose an example"):
+        list(guide.look(Session(), None, WORDS))
+
+
+def test_a_file_that_is_no_picture_leaves_the_page_tidy(guide, tmp_path, picture):
+    session, _ = look(guide, picture)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    updates = []
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        for update in guide.look(session, str(broken), WORDS):
+            updates.append(update)
+    assert clears(updates[-1], "progress", "preview")
+    assert session.shown is not None, "the map before it stays"
+    assert found(guide.edit(session, WORDS)["map"])
+
+
+def test_large_pictures_are_scaled_down(guide, tmp_path):
+    path = save_picture(tmp_path / "large.png", landscape(800, 600))
+    _, newest = look(guide, str(path))
+    assert (newest["picture"]["width"], newest["picture"]["height"]) == (400, 300)
+    assert labels(newest["map"]).shape == (300, 400)
+
+
+# ---- edits
+
+
+def test_other_words_and_another_granularity_change_the_map_at_once(guide, picture):
+    session, first = look(guide, picture)
+    fewer = guide.edit(session, Request(words="red, green"))
+    assert found(fewer["map"]) == ["green", "red"]
+    assert fewer["map"]["number"] > first["map"]["number"]
+    assert "from the cache" in fewer["status"]["text"]
+    coarse = guide.edit(session, Request(words="red, green", granularity=0))
+    assert len(coarse["map"]["kept"]) == 4, "all masks take part"
+    assert "words=red%2C+green&granularity=0" in coarse["map"]["link"]
+
+
+def test_an_edit_before_the_first_look_only_echoes_the_words(guide):
+    updates = guide.edit(Session(), WORDS)
+    assert set(updates) == {"chips"}
+
+
+def test_bad_words_are_told_beside_the_box_and_keep_the_map(guide, picture):
+    session, _ = look(guide, picture)
+    updates = guide.edit(session, Request(words=f"red, {'x' * 101}"))
+    assert set(updates) == {"chips"}
+    assert "use at most 100" in updates["chips"]["problem"]
+    assert session.shown.request == WORDS
+
+
+def test_no_words_no_map(guide, picture):
+    session, _ = look(guide, picture)
+    cleared = guide.edit(session, Request(words=" , "))
+    assert clears({"map": cleared["map"]}, "map")
+    assert session.shown is None
+
+
+def test_the_operators_limit_on_words_holds(guide, picture):
+    many = Request(words=",".join(f"word {number}" for number in range(21)))
+    with pytest.raises(VocabularyError, match="use at most 20 here"):
+        list(guide.look(Session(), picture, many))
+
+
+def test_distractors_compete_and_are_not_drawn(guide, picture):
+    session, _ = look(guide, picture)
+    request = Request(words="red, green", distractors="own", own="skyblue; yellow", granularity=0)
+    updates = guide.edit(session, request)
+    assert updates["chips"]["hidden"] == ["skyblue", "yellow"]
+    assert updates["map"]["unlabelled"] > 0.3
+    assert len(guide.edit(session, Request(words="red", distractors="coco-stuff"))["chips"]["hidden"]) == 171
+
+
+# ---- runs
+
+
+def test_a_cancelled_look_ends_and_says_so(guide, slow_picture):
+    session = Session()
+    updates = guide.look(session, slow_picture, WORDS)
+    while "progress" not in (update := next(updates)):
+        pass
+    assert update["progress"]["label"].startswith(("Proposing masks", "Loading"))
+    session.cancel(update["progress"]["run"])
+    ending = collect(updates)
+    assert ending.pop("status")["text"] == status_text.CANCELLED
+    assert clears(ending, "progress", "preview")
+    assert session.shown is None
+
+
+def test_after_a_cancelled_look_another_one_gives_its_map(guide, slow_picture, picture):
+    session = Session()
+    cancelled = guide.look(session, slow_picture, WORDS)
+    while "progress" not in (update := next(cancelled)):
+        pass
+    session.cancel(update["progress"]["run"])
+    again = guide.look(session, picture, WORDS)
+    assert "chips" in next(again)
+    session.cancel(update["progress"]["run"])  # pressed twice, and the second comes late
+    assert found(collect(again)["map"])
+    assert "status" not in collect(cancelled), "its end says nothing about the newer look"
+
+
+def test_comparing_does_not_end_a_look(guide, slow_picture, monkeypatch):
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 20)
+    session, _ = look(guide, slow_picture)
+    updates = guide.look(session, slow_picture, replace(WORDS, generator="maskformer"))
+    while "progress" not in next(updates):
+        pass
+    assert list(guide.compare(session, True)) == []
+    newest = collect(updates)
+    assert newest["map"]["classifier"] != newest["other"]["classifier"]
+
+
+def test_a_newer_picture_ends_the_look_at_the_older_one(guide, slow_picture, picture):
+    session = Session()
+    older = guide.look(session, slow_picture, WORDS)
+    while "picture" not in next(older):
+        pass
+    newer = collect(guide.look(session, picture, WORDS))
+    assert found(newer["map"])
+    assert "map" not in collect(older)
+    assert session.shown.picture.number == newer["picture"]["number"]
+
+
+def test_looks_wait_for_their_turn_and_say_so(slow_picture, picture):
+    settings = PageSettings(looks_at_once=1)
+    guide = Guide(Offers.of_segmenter(colour_segmenter()), settings, lambda content, name: {"path": name})
+    first = guide.look(Session(), slow_picture, WORDS)
+    while "progress" not in next(first):
+        pass
+    session = Session()
+    waiting = guide.look(session, picture, replace(WORDS, generator="maskformer"))
+    seen = {}
+    while "progress" not in seen:
+        seen |= next(waiting)
+    assert seen["picture"]["file"], "the picture is shown at once"
+    assert seen["progress"]["label"] == WAITING
+    first.close()
+    assert found(collect(waiting)["map"])
+
+
+def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(guide, slow_picture, monkeypatch):
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 40)  # it is waited for
+    session = Session()
+    updates = guide.look(session, slow_picture, Request(words="green"))
+    while "progress" not in next(updates):
+        pass
+    assert set(collect(guide.look(session, slow_picture, Request(words="red")))) == {"chips"}
+    guide.edit(session, Request(words="red, magenta"))
+    assert found(collect(updates)["map"]) == ["red", "magenta"]
+
+
+def test_a_visitor_who_leaves_stops_the_work(guide, slow_picture):
+    session = Session()
+    updates = guide.look(session, slow_picture, WORDS)
+    while "progress" not in next(updates):
+        pass
+    updates.close()
+    assert not session.is_running("look")
+
+
+def test_two_visitors_share_nothing(guide, tmp_path, picture):
+    other = save_picture(tmp_path / "other.png", stripes((0, 0, 255), (255, 0, 0)))
+    results = {}
+
+    def visit(name, path, words):
+        session, newest = look(guide, str(path), Request(words=words))
+        results[name] = found(newest["map"]), session.shown.request.words
+
+    visitors = [
+        threading.Thread(target=visit, args=("one", picture, "green, yellow, red, skyblue")),
+        threading.Thread(target=visit, args=("two", other, "blue, red")),
+    ]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert results["one"] == (["green", "skyblue", "red", "yellow"], "green, yellow, red, skyblue")
+    assert results["two"] == (["blue", "red"], "blue, red")
+
+
+# ---- questions about a map
+
+
+def test_a_pixel_tells_why(guide, picture):
+    session, _ = look(guide, picture)
+    why = guide.explain(session, 80, 100)["why"]
+    assert why["name"] == "red"
+    assert why["classes"][0]["share"] > 0.9
+    assert why["maskCount"] == 1
+    mask = labels({"labels": why["mask"]})
+    np.testing.assert_array_equal(mask == 1, (landscape() == (255, 0, 0)).all(axis=2))
+
+
+def test_pixels_that_are_not_there_tell_nothing(guide, picture):
+    session, _ = look(guide, picture)
+    assert clears(guide.explain(session, 320, 0), "why")
+    assert clears(guide.explain(Session(), 0, 0), "why")
+
+
+def test_classifiers_are_compared_on_the_same_masks_and_kept_in_step(guide, picture):
+    session, _ = look(guide, picture, Request(words="red, blue"))
+    other = collect(guide.compare(session, True))["other"]
+    assert found(other) == ["red", "blue"] or found(other) == ["blue", "red"]
+    index = {entry["name"]: entry["index"] for entry in other["classes"]}
+    assert labels(other)[100, 80] == index["blue"] + 1, "the un-adapted one takes red for blue"
+    assert "other" in guide.edit(session, Request(words="red, blue, yellow"))
+    assert list(guide.compare(session, False)) == []
+    assert "other" not in guide.edit(session, Request(words="red, blue"))
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("overlay", "land-scape-overlay.png"),
+        ("label-map", "land-scape-label-map.png"),
+        ("coco", "land-scape-coco.json"),
+        ("masks", "land-scape-masks.zip"),
+    ],
+)
+def test_files_carry_the_map_on_the_page(guide, picture, published, kind, name):
+    session, newest = look(guide, picture)
+    message = guide.export(session, kind, View())["file"]
+    assert message["name"] == name
+    assert published[name]
+    if kind == "label-map":
+        label_map, _ = decode_label_map(published[name])
+        np.testing.assert_array_equal(label_map + 1, labels(newest["map"]))
+
+
+def test_a_record_tells_how_its_map_was_made(guide, picture, published):
+    session, _ = look(guide, picture, replace(WORDS, distractors="own", own="grey, pink"))
+    name = guide.export(session, "coco", View())["file"]["name"]
+    settings = json.loads(published[name])["info"]["settings"]
+    assert settings["distractors"] == ["grey", "pink"]
+    assert (settings["generator"], settings["granularity"]) == ("sam", 0.8)
+
+
+def test_files_need_a_map_and_a_known_kind(guide, picture):
+    with pytest.raises(OvsegError, match="no map yet"):
+        guide.export(Session(), "overlay", View())
+    session, _ = look(guide, picture)
+    with pytest.raises(OvsegError, match='no file "virus"'):
+        guide.export(session, "virus", View())
+
+
+def test_what_the_browser_says_of_the_view_is_not_trusted():
+    assert View.read({"opacity": 0.3, "labels": False, "outlines": True}) == View(0.3, False, True)
+    assert View.read({"opacity": "<script>", "labels": "yes"}) == View(labels=True)
+    assert View.read({"opacity": float("nan")}) == View()
+
+
+# ---- settings that are not there
+
+
+def test_unknown_settings_are_refused_by_name(guide, picture):
+    for request in (Request(generator="magic"), Request(classifier="magic"), Request(model="magic")):
+        with pytest.raises(ModelError, match="magic"):
+            list(guide.look(Session(), picture, request))
+
+
+def test_downloads_must_be_allowed(guide):
+    with pytest.raises(ModelError, match="ask its operator"):
+        list(guide.fetch(Session(), ""))
+
+
+def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch):
+    fetched = []
+
+    def download(spec, progress):
+        progress("Downloading weights.pth", 5_000_000, 20_000_000)
+        time.sleep(0.3)
+        fetched.append(spec.name)
+
+    monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
+    offers = Offers.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
+    guide = Guide(offers, PageSettings(allow_downloads=True), lambda content, name: {})
+    updates = list(guide.fetch(Session(), "ovseg-r101c-vitb16"))
+    assert updates[0]["progress"]["label"] == "Downloading weights.pth 5 / 20 MB"
+    assert updates[0]["progress"]["fraction"] == 0.25
+    assert clears(updates[-1], "progress")
+    assert fetched == ["ovseg-r101c-vitb16"]
+
+
+def test_pictures_can_be_looked_at_during_a_download(monkeypatch, picture):
+    looked = threading.Event()
+
+    def download(spec, progress):
+        while not looked.wait(0.05):
+            progress("Downloading weights.pth", 5_000_000, 20_000_000)
+        progress("Downloading weights.pth", 20_000_000, 20_000_000)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
+    offers = Offers.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
+    guide = Guide(offers, PageSettings(allow_downloads=True), lambda content, name: {})
+    session = Session()
+    fetching = guide.fetch(session, "ovseg-r101c-vitb16")
+    assert next(fetching)["progress"]["fraction"] == 0.25
+    newest = collect(guide.look(session, picture, WORDS))
+    assert found(newest["map"])
+    looked.set()
+    *_, end, last = fetching
+    assert end["progress"]["fraction"] == 1.0
+    assert clears(last, "progress")
+
+
+def test_clear_forgets(guide, picture):
+    session, _ = look(guide, picture)
+    updates = guide.clear(session)
+    assert clears({"map": updates["map"]}, "map")
+    assert session.picture is None
+    assert session.shown is None

@@ -1,0 +1,39 @@
+import pytest
+
+from ovseg_demo.errors import DatasetError
+from ovseg_demo.vocabularies.class_lists import load_vocabulary, split_synonyms
+from ovseg_demo.vocabulary import ClassName
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first", "last"),
+    [
+        ("ade20k-150", 150, "wall", "flag"),
+        ("ade20k-847", 847, "wall", "adding machine"),
+        ("pascal-context-59", 59, "aeroplane", "wood"),
+        ("pascal-context-459", 459, "accordion", "wool"),
+        ("pascal-voc-20", 20, "aeroplane", "tvmonitor"),
+        ("coco-stuff-171", 171, "person", "wood"),
+    ],
+)
+def test_each_data_set_has_its_classes(name, count, first, last):
+    names = load_vocabulary(name).class_names
+    assert len(names) == count
+    assert (names[0], names[-1]) == (first, last)
+    assert all(name == name.strip() for name in names)
+
+
+def test_all_classes_of_a_data_set_differ_even_where_they_share_a_name():
+    classes = load_vocabulary("ade20k-847").classes
+    assert len(set(classes)) == 847
+    assert ClassName("bag") in classes
+    assert ClassName("bag", ("handbag", "pocketbook", "purse")) in classes
+
+
+def test_synonyms_are_split_and_trimmed():
+    assert split_synonyms("cpu, c p u , mainframe") == ClassName("cpu", ("c p u", "mainframe"))
+
+
+def test_an_unknown_data_set_is_named_with_the_choices():
+    with pytest.raises(DatasetError, match='no vocabulary "cityscapes"; choose one of ade20k-150'):
+        load_vocabulary("cityscapes")
