@@ -2,7 +2,7 @@
 # PYTHON is the interpreter that makes .venv (3.11 or newer): make PYTHON=python3.12 test
 
 PYTHON ?= python3
-PICTURES ?= examples
+IMAGES ?= examples
 WORDS ?= penguin, snowman, castle, shark, duck, bus, snake, ladder, sky, grass, water, sand
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,19 +12,19 @@ READY := $(VENV)/.ready
 
 help:
 	@echo "make demo      open the page (OPTIONS=\"--preload --port 8000\"; all: OPTIONS=--help)"
-	@echo "make examples  segment the example pictures into out/ (others: PICTURES=… WORDS=\"a, b\")"
+	@echo "make examples  segment the example images into out/ (others: IMAGES=… WORDS=\"a, b\")"
 	@echo "make test      run the tests"
 	@echo "make lint      check style and formatting"
 	@echo "make format    put style and formatting right, as far as that can be done by itself"
 	@echo "make results   measure the bundled model and write docs/results.md"
 	@echo "make benchmarks measure all speeds of docs/performance.md; 25 to 80 minutes"
-	@echo "make screenshots take the pictures of the page in docs/images (needs chromium)"
+	@echo "make screenshots take the images of the page in docs/images (needs chromium)"
 
 demo: $(READY)
 	$(PY) app.py $(OPTIONS)
 
 examples: $(READY)
-	$(PY) -m ovseg_demo segment $(PICTURES) --classes "$(WORDS)" --output out
+	$(PY) -m ovseg_demo segment $(IMAGES) --classes "$(WORDS)" --output out
 
 test: $(READY)
 	$(PY) -m pytest

@@ -1,4 +1,4 @@
-"""What several benchmarks measure on: pictures, masks, and networks of published size with random weights."""
+"""What several benchmarks measure on: images, masks, and networks of published size with random weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.clip.network import clip_state
-from ovseg_demo.progress import ProgressCallback, silent
+from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.proposals.types import Proposals, tight_boxes
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.segmenter import Segmenter
 
@@ -23,7 +23,7 @@ PROMPT_DEPTH = 3
 """D, layers of mask prompts in the published models."""
 
 
-def random_picture(height: int, width: int) -> np.ndarray:
+def random_image(height: int, width: int) -> np.ndarray:
     """Smooth random colours."""
     coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -32,7 +32,7 @@ def random_picture(height: int, width: int) -> np.ndarray:
 def random_proposals(
     count: int, working_size: tuple[int, int], image_size: tuple[int, int] | None = None, kind: str = "sam"
 ) -> Proposals:
-    """Masks of one picture, no two alike: rotated ellipses of many sizes and shapes."""
+    """Masks of one image, no two alike: rotated ellipses of many sizes and shapes."""
     height, width = working_size
     rng = np.random.default_rng(0)
     packed, boxes = [], []
@@ -43,8 +43,8 @@ def random_proposals(
         cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 1, thickness=-1)
         packed.append(np.packbits(mask, axis=-1))
         boxes.append(tight_boxes(mask[None])[0])
-    scores, picture = np.ones(count, dtype=np.float32), random_picture(height, width)
-    return Proposals(np.stack(packed), np.stack(boxes), scores, picture, image_size or working_size, kind)
+    scores, image = np.ones(count, dtype=np.float32), random_image(height, width)
+    return Proposals(np.stack(packed), np.stack(boxes), scores, image, image_size or working_size, kind)
 
 
 def first(proposals: Proposals, count: int) -> Proposals:
@@ -80,7 +80,7 @@ class GivenProposals:
     name: str = "sam"
     settings: tuple = ()
 
-    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
         """These, whatever the image."""
         return self.proposals
 
@@ -93,4 +93,4 @@ def shallow_segmenter(proposals: Proposals, device: str = "cpu") -> Segmenter:
     clip = MaskAdaptedClip.from_tensors(
         random_clip(image_layers=1, text_layers=1), runtime=Runtime.resolve(device)
     )
-    return Segmenter({"sam": SharedNetwork(lambda: GivenProposals(proposals))}, SharedNetwork(lambda: clip))
+    return Segmenter({"sam": LazyModel(lambda: GivenProposals(proposals))}, LazyModel(lambda: clip))

@@ -1,8 +1,8 @@
 """First looks in the browser: what the page adds to the work itself.
 
-The real page with the bundled model, in a process of its own, is asked for a first look at one picture after
+The real page with the bundled model, in a process of its own, is asked for a first look at one image after
 the other: in turns by a program that sends the events, and by a headless Chromium in which an example is
-clicked, until its map is there. Both bring pictures that the server has not seen; the program's are the
+clicked, until its map is there. Both bring images that the server has not seen; the program's are the
 examples moved sideways. A browser without a GPU draws with the processor that the networks need, so that the
 page must keep still.
 
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
 from benchmarks.live_edit import open_page
-from benchmarks.load import make_picture, serve
+from benchmarks.load import make_image, serve
 from benchmarks.page_client import PageClient
 from ovseg_demo.ui.examples import STICKERS, Example, load_examples
 from ovseg_demo.ui.request import Request
@@ -42,10 +42,10 @@ def main() -> None:
         open_page(url) as page,
     ):
         client = PageClient(url)
-        client.look(make_picture(examples[0], 0, 1, Path(folder)), request_of(examples[0]))  # loads the model
+        client.look(make_image(examples[0], 0, 1, Path(folder)), request_of(examples[0]))  # loads the model
         for number, example in enumerate(examples[: 2 if options.quick else None]):
-            picture = make_picture(example, number, 2, Path(folder))
-            looks["a program"].append(measure(server.pid, partial(client.look, picture, request_of(example))))
+            image = make_image(example, number, 2, Path(folder))
+            looks["a program"].append(measure(server.pid, partial(client.look, image, request_of(example))))
             looks["the browser"].append(measure(server.pid, partial(choose, page, example.title)))
     harness.print_table(
         ["asked for by", "looks", "median", "longest", "processor time of the server", "of the browser"],

@@ -14,11 +14,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
-from benchmarks.cases import random_clip, random_picture, random_proposals
+from benchmarks.cases import random_clip, random_image, random_proposals
 from benchmarks.labeling import draw
 from benchmarks.sam import make_case
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
-from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.runtime.allocator import keep_freed_memory
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
@@ -53,7 +53,7 @@ def cases(device: str) -> list[tuple[str, str, int, dict[str, Callable[[], objec
     low, high = (random_proposals(100, size) for size in SIZES.values())
     clip = MaskAdaptedClip.from_tensors(random_clip("ViT-B-32", 2, 2), runtime=Runtime.resolve(device))
     sam = make_case("small", None, device=device)
-    larger = random_picture(2 * 480, 2 * 640)
+    larger = random_image(2 * 480, 2 * 640)
     coarse, fine = sam.generator("float32", 8), sam.generator("float32", 16)
     names = load_vocabulary("ade20k-150").class_names
 
@@ -90,13 +90,13 @@ def cases(device: str) -> list[tuple[str, str, int, dict[str, Callable[[], objec
             "finding cells",
             "25 → 100 masks",
             4,
-            pair(lambda: Arrangement.of(few), lambda: Arrangement.of(many)),
+            pair(lambda: MaskPartition.of(few), lambda: MaskPartition.of(many)),
         ),
         (
             "finding cells",
             "480×360 → 960×720",
             4,
-            pair(lambda: Arrangement.of(low), lambda: Arrangement.of(high)),
+            pair(lambda: MaskPartition.of(low), lambda: MaskPartition.of(high)),
         ),
         ("drawing", "480×360 → 960×720", 4, pair(draw(low, 20), draw(high, 20))),
         ("drawing", "25 → 100 masks", 4, pair(draw(few, 20), draw(many, 20))),

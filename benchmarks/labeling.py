@@ -1,4 +1,4 @@
-"""A moved slider on a seen picture, and the memory that many classes take.
+"""A moved slider on a seen image, and the memory that many classes take.
 
 python benchmarks/labeling.py
 """
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness, published
 from benchmarks.cases import random_proposals
-from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import draw_by_granularity
 from ovseg_demo.classification.score_maps import UNLABELLED
 from ovseg_demo.proposals.types import MaskQueries, Proposals
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def make_case(kind: str) -> Proposals:
-    """Masks of Segment Anything at the picture's size, or of MaskFormer at its own, resized bilinearly."""
+    """Masks of Segment Anything at the image's size, or of MaskFormer at its own, resized bilinearly."""
     if kind == "sam":
         return random_proposals(MASKS, SIZE)
     proposals = random_proposals(MASKS, MASKFORMER_SIZE, SIZE, kind)
@@ -65,13 +65,13 @@ def random_embeddings(count: int) -> np.ndarray:
 
 def draw(proposals: Proposals, classes: int):
     """A function that draws the map at another granularity each time."""
-    arrangement = Arrangement.of(proposals)
+    partition = MaskPartition.of(proposals)
     logits = 100 * random_embeddings(len(proposals)) @ random_embeddings(classes).T
     probabilities = torch.from_numpy(logits).softmax(dim=1).numpy()
     granularities = cycle((0.2, 0.5, 0.8, 0.95))
 
     def run() -> np.ndarray:
-        drawing = draw_by_granularity(proposals, arrangement, probabilities, classes, next(granularities))
+        drawing = draw_by_granularity(proposals, partition, probabilities, classes, next(granularities))
         return drawing.label_map.labels
 
     return run

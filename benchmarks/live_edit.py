@@ -67,7 +67,7 @@ def open_page(url: str) -> Iterator[Page]:
 def main() -> None:
     parser = harness.make_parser(__doc__)
     parser.add_argument("--edits", type=int, default=len(NEW_NAMES))
-    parser.add_argument("--example", default="Open sea", help="title of the picture's card")
+    parser.add_argument("--example", default="Open sea", help="title of the image's card")
     options = parser.parse_args()
     if options.quick:
         options.edits = 3

@@ -1,8 +1,8 @@
 """Many visitors at once: are all served, each with their own result, in how much time and memory?
 
 The page runs in a process of its own, as ``python app.py`` opens it, and visitors send it what browsers send,
-over the loopback. Each visitor brings pictures and words that nobody else has: first a new
-picture (a *first look*), then other words and granularities for it (*live edits*), then the next picture.
+over the loopback. Each visitor brings images and words that nobody else has: first a new
+image (a *first look*), then other words and granularities for it (*live edits*), then the next image.
 Afterwards every map is compared with the one that the engine computes here, by itself.
 
     python benchmarks/load.py --visitors 16 --seconds 120
@@ -50,7 +50,7 @@ class Visit:
     """
 
     kind: str
-    picture: Path
+    image: Path
     request: Request
     seconds: float
     names: tuple[str, ...] = ()
@@ -131,46 +131,46 @@ def visit(url: str, number: int, example: Example, folder: Path, end: float) -> 
     words = [word.strip() for word in example.words.split(",")]
     visits: list[Visit] = []
     for round_number in count():
-        picture = make_picture(example, number, round_number, folder)
+        image = make_image(example, number, round_number, folder)
         for step in range(1 + EDITS):
             if visits and time.monotonic() > end:
                 return visits
             chosen = [*random.permutation(words)[: 2 + step], f"visitor {number}"]
             kind = LIVE_EDIT if step else FIRST_LOOK
             request = Request(words=", ".join(chosen), granularity=round(random.random(), 2))
-            visits.append(call(client, kind, picture, request))
+            visits.append(call(client, kind, image, request))
     return visits
 
 
-def make_picture(example: Example, visitor: int, round_number: int, folder: Path) -> Path:
+def make_image(example: Example, visitor: int, round_number: int, folder: Path) -> Path:
     """An example moved sideways: as hard as the example, and no other visitor's."""
     path = folder / f"{visitor}-{round_number}.png"
-    with Image.open(example.path) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
+    with Image.open(example.path) as image:
+        pixels = np.asarray(image.convert("RGB"))
     Image.fromarray(np.roll(pixels, 1 + 16 * round_number + visitor, axis=1)).save(path)
     return path
 
 
-def call(client: PageClient, kind: str, picture: Path, request: Request) -> Visit:
+def call(client: PageClient, kind: str, image: Path, request: Request) -> Visit:
     start = time.monotonic()
     try:
         if kind == FIRST_LOOK:
-            names, label_map = client.look(picture, request)
+            names, label_map = client.look(image, request)
         else:
             names, label_map = client.edit(request)
     except Exception as error:  # whatever it is, it is counted and told
-        return Visit(kind, picture, request, time.monotonic() - start, error=repr(error))
-    return Visit(kind, picture, request, time.monotonic() - start, names, label_map)
+        return Visit(kind, image, request, time.monotonic() - start, error=repr(error))
+    return Visit(kind, image, request, time.monotonic() - start, names, label_map)
 
 
 def count_wrong(visits: Sequence[Visit], model: str) -> int:
-    """How many answers are not what the engine says by itself: those of other pictures or words, or false."""
+    """How many answers are not what the engine says by itself: those of other images or words, or false."""
     segmenter = load_segmenter(model)
     wrong = 0
     for one in visits:
         if one.error:
             continue
-        expected = segmenter.segment(one.picture, **one.request.arguments())
+        expected = segmenter.segment(one.image, **one.request.arguments())
         is_right = one.names == expected.class_names and np.array_equal(one.label_map, expected.label_map)
         wrong += not is_right
     return wrong

@@ -40,16 +40,16 @@ class PageClient:
         self._events = {event["api_name"]: event["id"] for event in events}
         self._visitor = uuid.uuid4().hex
 
-    def look(self, picture: Path, request: Request) -> Answer:
-        """Upload a picture, and submit it with words."""
-        kind = mimetypes.guess_type(picture)[0] or "application/octet-stream"
-        files = {"files": (picture.name, picture.read_bytes(), kind)}
+    def look(self, image: Path, request: Request) -> Answer:
+        """Upload an image, and submit it with words."""
+        kind = mimetypes.guess_type(image)[0] or "application/octet-stream"
+        files = {"files": (image.name, image.read_bytes(), kind)}
         (path,) = self._http.post("gradio_api/upload", files=files).raise_for_status().json()
-        file = {"path": path, "orig_name": picture.name, "meta": {"_type": "gradio.FileData"}}
+        file = {"path": path, "orig_name": image.name, "meta": {"_type": "gradio.FileData"}}
         return self._ask("look", [None, file, *_values(request)])
 
     def edit(self, request: Request) -> Answer:
-        """Other words or another granularity for the same picture."""
+        """Other words or another granularity for the same image."""
         return self._ask("edit", [None, *_values(request)])
 
     def _ask(self, event: str, values: list[Any]) -> Answer:

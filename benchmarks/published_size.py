@@ -1,4 +1,4 @@
-"""Segment a photograph-sized picture from the command line with random weights of published size.
+"""Segment a photograph-sized image from the command line with random weights of published size.
 
 Random weights of a published OVSeg model and of SAM ViT-B are written in the published formats, and
 ``python -m ovseg_demo segment`` runs on them in a process of its own, once with each proposal generator.
@@ -39,19 +39,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        ovseg, sam, picture = (
+        ovseg, sam, image = (
             folder / f"{arguments.ovseg}.pth",
             folder / "sam_vit_b.pth",
-            folder / "picture.png",
+            folder / "image.png",
         )
         if not ovseg.exists():
             write_ovseg(ovseg, SHAPES / f"ovseg_{arguments.ovseg}_ft_mpt.shapes.txt")
         if not sam.exists():
             torch.save(sam_model_registry["vit_b"]().state_dict(), sam)
-        write_picture(picture)
+        write_image(image)
         print("| generator | seconds | peak memory, GiB |\n|---|---|---|")
         for generator in arguments.generators:
-            seconds, peak = segment(ovseg, sam, picture, generator, folder / "out")
+            seconds, peak = segment(ovseg, sam, image, generator, folder / "out")
             print(f"| {generator} | {seconds:.0f} | {peak:.1f} |", flush=True)
 
 
@@ -71,19 +71,19 @@ def write_ovseg(path: Path, shapes: Path) -> None:
     torch.save({"model": tensors}, path)
 
 
-def write_picture(path: Path) -> None:
-    """A picture with edges and texture at many scales."""
+def write_image(path: Path) -> None:
+    """An image with edges and texture at many scales."""
     rng = np.random.default_rng(0)
-    picture = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     for cells in (4, 12, 40, 160):
         noise = rng.uniform(0, 255, (cells * 3 // 4, cells, 3)).astype(np.float32)
-        picture += cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) / 4
-    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path)
+        image += cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) / 4
+    Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
 
 
-def segment(ovseg: Path, sam: Path, picture: Path, generator: str, output: Path) -> tuple[float, float]:
+def segment(ovseg: Path, sam: Path, image: Path, generator: str, output: Path) -> tuple[float, float]:
     """Seconds and peak memory (GiB) of one run of the command line."""
-    command = [sys.executable, "-m", "ovseg_demo", "segment", str(picture), "--classes", CLASSES]
+    command = [sys.executable, "-m", "ovseg_demo", "segment", str(image), "--classes", CLASSES]
     command += ["--ovseg", str(ovseg), "--sam", str(sam), "--generator", generator, "--output", str(output)]
     start = time.perf_counter()
     subprocess.run(command, check=True)

@@ -25,7 +25,7 @@ from segment_anything.modeling import Sam
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
-from benchmarks.cases import random_picture
+from benchmarks.cases import random_image
 from ovseg_demo.models.catalogue import find_model
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam.generator import SamConfig, SamProposalGenerator, build_sam, new_sam
@@ -61,7 +61,7 @@ MASKS_COMPARED = 100
 
 @dataclass(frozen=True)
 class Case:
-    """A network, a picture, and thresholds under which it proposes a believable number of masks."""
+    """A network, an image, and thresholds under which it proposes a believable number of masks."""
 
     name: str
     sam: Sam
@@ -100,7 +100,7 @@ def make_case(
 ) -> Case:
     """Make the case "vit_b" or "small", of seeded random weights unless a checkpoint is given."""
     height, width = size or {"vit_b": (768, 1024), "small": (480, 640)}[name]
-    image = random_picture(height, width)
+    image = random_image(height, width)
     if checkpoint:
         tensors = read_checkpoint(checkpoint, expect=CheckpointKind.SAM).sam()
         return Case(checkpoint.name, build_sam(tensors), image, {}, device)
@@ -207,7 +207,7 @@ def measure_growth(case: Case, kind: str, repeats: int) -> None:
     variants = {f"{side**2:,} points, {width}×{height}": (case, side) for side in (4, 8, 16)}
     for scale in (2, 4):
         size = (height * scale, width * scale)
-        larger = replace(case, image=random_picture(*size))
+        larger = replace(case, image=random_image(*size))
         variants[f"64 points, {size[1]}×{size[0]}"] = (larger, 8)
     runs = {
         name: _run(case.generator(kind, side), case.image, {}, kind)

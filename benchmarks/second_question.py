@@ -1,7 +1,7 @@
-"""A second question about the same picture: the published demo's steps against ours.
+"""A second question about the same image: the published demo's steps against ours.
 
 The published demo reads both models again, proposes and crops again, and encodes all names again. Ours keeps
-the picture's regions and known words. To spare time the yardstick is run with fewer points and crops than the
+the image's regions and known words. To spare time the yardstick is run with fewer points and crops than the
 published 1,024 and about 100, which is in its favour: the printed ratios are lower bounds.
 
     python benchmarks/second_question.py
@@ -22,7 +22,7 @@ from benchmarks.cases import GivenProposals, random_clip, random_proposals
 from benchmarks.sam import make_case
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.clip.network import MASK_EMBEDDING, build_clip
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.segmenter import Segmenter
 
@@ -55,14 +55,12 @@ def main() -> None:
 
 
 def compare(yardstick: harness.Timing, size: tuple[int, int], device: str) -> None:
-    """Print how long ours take on a picture of this size."""
+    """Print how long ours take on an image of this size."""
     proposals = random_proposals(100, size)
     # The image tower's depth does not matter: the regions were read for the first question.
     tensors = random_clip("ViT-L-14", image_layers=1)
     clip = MaskAdaptedClip.from_tensors(tensors, runtime=Runtime.resolve(device))
-    segmenter = Segmenter(
-        {"sam": SharedNetwork(lambda: GivenProposals(proposals))}, SharedNetwork(lambda: clip)
-    )
+    segmenter = Segmenter({"sam": LazyModel(lambda: GivenProposals(proposals))}, LazyModel(lambda: clip))
 
     def ask(words: str) -> harness.Timing:
         return harness.time_once(lambda: segmenter.segment(proposals.working_image, words))

@@ -4,7 +4,7 @@
     python benchmarks/words.py --classes 20  # the same ratio in less time
 
 Three tables: new words; ADE20K's 847 classes cold, from disk and from memory; words that are known, on a
-picture that was seen.
+image that was seen.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from benchmarks.cases import GivenProposals, random_clip, random_proposals, shal
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.clip.network import build_clip
 from ovseg_demo.runtime.allocator import keep_freed_memory
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.runtime.text_embedding_cache import EmbeddingFiles
+from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.vocabularies.class_lists import load_vocabulary, shipped_lists
 
@@ -78,9 +78,9 @@ def measure_long_list(tensors: dict[str, torch.Tensor], options: Namespace) -> N
 
         def start() -> Segmenter:
             segmenter = Segmenter(
-                {"sam": SharedNetwork(lambda: GivenProposals(proposals))},
-                SharedNetwork(lambda: clip),
-                embedding_files=EmbeddingFiles(shipped_lists, Path(folder)),
+                {"sam": LazyModel(lambda: GivenProposals(proposals))},
+                LazyModel(lambda: clip),
+                text_embedding_cache=TextEmbeddingCache(shipped_lists, Path(folder)),
             )
             segmenter.segment(proposals.working_image, "one, two")
             return segmenter
@@ -108,7 +108,7 @@ def measure_known_words(options: Namespace) -> None:
     slowest = max(timings.values(), key=lambda timing: timing.wall)
     # The map is read and written once for each pixel: the cell (4 bytes) in, label and share (8 bytes) out.
     limit = 12 * 960 * 1280 / harness.memory_rate()
-    print("\nOther known words on a seen picture: 100 masks, 10 classes, 1280×960\n")
+    print("\nOther known words on a seen image: 100 masks, 10 classes, 1280×960\n")
     harness.print_table(
         ["in the server (processor)", "bar", "limit: memory"],
         [[harness.milliseconds(slowest), f"{1e3 * KNOWN_WORDS_BAR:.0f} ms", f"{1e3 * limit:.1f} ms"]],

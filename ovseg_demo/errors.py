@@ -9,7 +9,7 @@ class OvsegError(Exception):
 
 
 class ImageError(OvsegError):
-    """A file or array is no picture that can be segmented: foreign, truncated, empty or too large."""
+    """A file or array is no image that can be segmented: foreign, truncated, empty or too large."""
 
 
 class VocabularyError(OvsegError):

@@ -1,4 +1,4 @@
-"""Open, validate and orient the pictures that users bring: anything in, RGB uint8 out."""
+"""Open, validate and orient the images that users bring: anything in, RGB uint8 out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 """Pillow's names of the formats that are read; every other decoder of Pillow stays closed."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
-"""File name endings by which pictures are found in a folder; the content alone decides when one is opened."""
+"""File name endings by which images are found in a folder; the content alone decides when one is opened."""
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 8
@@ -29,7 +29,7 @@ _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 
 
 def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Turn a picture in any common form into upright RGB.
+    """Turn an image in any common form into upright RGB.
 
     The first frame of an animation is taken, the EXIF orientation is applied, transparency is laid on
     white, and deeper pixels are scaled from their format's whole range to 0–255. The number of pixels is
@@ -45,25 +45,25 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
         uint8 RGB (H, W, 3), contiguous; it may share its memory with an array that was given.
 
     Raises:
-        ImageError: the picture is missing, foreign, damaged, empty, too small, too narrow or too large.
+        ImageError: the image is missing, foreign, damaged, empty, too small, too narrow or too large.
     """
     if isinstance(source, np.ndarray):
         _check_size("The array", source.shape[1::-1] if source.ndim >= 2 else (0, 0), max_pixels)
         return _array_to_rgb("The array", source)
     if isinstance(source, Image.Image):
-        return _decode("The picture", source, max_pixels)
+        return _decode("The image", source, max_pixels)
     if isinstance(source, bytes):
-        return _open_and_decode("The picture", io.BytesIO(source), max_pixels)
+        return _open_and_decode("The image", io.BytesIO(source), max_pixels)
     if isinstance(source, str | Path):
         path = Path(source)
         return _open_and_decode(f'"{path.name}"', _existing_file(path), max_pixels)
     raise ImageError(
-        f"A picture is a path, bytes, a PIL image or a NumPy array, not a {type(source).__name__}."
+        f"An image is a path, bytes, a PIL image or a NumPy array, not a {type(source).__name__}."
     )
 
 
 def resize_longer_side(image: np.ndarray, side: int) -> np.ndarray:
-    """Scale a picture so that its longer side has ``side`` pixels; the other is truncated to an integer.
+    """Scale an image so that its longer side has ``side`` pixels; the other is truncated to an integer.
 
     OpenCV's bilinear interpolation, as in the published demo's path through Segment Anything.
 
@@ -72,7 +72,7 @@ def resize_longer_side(image: np.ndarray, side: int) -> np.ndarray:
         side: pixels of the longer side of the result.
 
     Returns:
-        uint8 (h, w, 3) with ``max(h, w) == side``; the picture itself where it has that size already.
+        uint8 (h, w, 3) with ``max(h, w) == side``; the image itself where it has that size already.
     """
     height, width = image.shape[:2]
     longer = max(height, width)
@@ -86,7 +86,7 @@ def _existing_file(path: Path) -> Path:
     try:
         if path.is_file():
             return path
-        problem = "is a folder, not a picture" if path.is_dir() else "does not exist"
+        problem = "is a folder, not an image" if path.is_dir() else "does not exist"
     except OSError as error:  # a name that no file can have
         raise ImageError(f'"{path.name[:100]}" is no file name.') from error
     raise ImageError(f'"{path.name}" {problem}; check the path.')
@@ -99,7 +99,7 @@ def _open_and_decode(name: str, file: Path | io.BytesIO, max_pixels: int) -> np.
         raise _too_large(name, max_pixels) from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name} is empty or no picture that can be read here; save it as JPEG or PNG "
+            f"{name} is empty or no image that can be read here; save it as JPEG or PNG "
             f"(formats that are read: {', '.join(FORMATS)})."
         ) from error
     except PermissionError as error:
@@ -112,10 +112,10 @@ def _open_and_decode(name: str, file: Path | io.BytesIO, max_pixels: int) -> np.
         return _decode(name, opened, max_pixels)
 
 
-def _decode(name: str, picture: Image.Image, max_pixels: int) -> np.ndarray:
-    _check_size(name, picture.size, max_pixels)
+def _decode(name: str, image: Image.Image, max_pixels: int) -> np.ndarray:
+    _check_size(name, image.size, max_pixels)
     try:
-        return _to_rgb(name, picture)
+        return _to_rgb(name, image)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and more
@@ -128,7 +128,7 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
         raise _too_large(name, max_pixels, f" ({width}×{height})")
     if min(size) < MIN_SIDE:
         raise ImageError(
-            f"{name} is {width}×{height} pixels; give a picture of at least {MIN_SIDE} pixels a side."
+            f"{name} is {width}×{height} pixels; give an image of at least {MIN_SIDE} pixels a side."
         )
     if max(size) > MAX_ASPECT_RATIO * min(size):
         raise ImageError(
@@ -147,29 +147,29 @@ def _damaged(name: str) -> ImageError:
     return ImageError(f"{name} is damaged or cut off; fetch or save it again.")
 
 
-def _to_rgb(name: str, picture: Image.Image) -> np.ndarray:
-    tags = getattr(picture, "tag_v2", {})  # of a TIFF; copies of the picture lose them
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):
-        return _array_to_rgb(name, _deep_grey(picture, tags))
-    if picture.mode == "F":
-        return _array_to_rgb(name, np.asarray(picture))
-    if picture.mode in ("LAB", "HSV"):
-        raise ImageError(f"{name} is in {picture.mode} colours, which are not read here; save it as RGB.")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
+def _to_rgb(name: str, image: Image.Image) -> np.ndarray:
+    tags = getattr(image, "tag_v2", {})  # of a TIFF; copies of the image lose them
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return _array_to_rgb(name, _deep_grey(image, tags))
+    if image.mode == "F":
+        return _array_to_rgb(name, np.asarray(image))
+    if image.mode in ("LAB", "HSV"):
+        raise ImageError(f"{name} is in {image.mode} colours, which are not read here; save it as RGB.")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
 
 
-def _deep_grey(picture: Image.Image, tags: Mapping[int, Any]) -> np.ndarray:
+def _deep_grey(image: Image.Image, tags: Mapping[int, Any]) -> np.ndarray:
     """Grey of more than 8 bits (Pillow's modes I and I;16) as uint16 over the whole range 0–65535.
 
     Only TIFF tells bits and signs; elsewhere these modes hold 16 unsigned bits.
     """
     bits = tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
     is_signed = tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == 2
-    values = np.asarray(picture).astype(np.int64)
+    values = np.asarray(image).astype(np.int64)
     if not is_signed:
         values &= (1 << bits) - 1  # Pillow keeps unsigned 32-bit values in signed integers
     white = (1 << (bits - is_signed)) - 1
@@ -185,7 +185,7 @@ def _array_to_rgb(name: str, array: np.ndarray) -> np.ndarray:
         values = values[:, :, None]
     if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4):
         raise ImageError(
-            f"{name} has the shape {array.shape}; a picture is (H, W), or (H, W, C) with 1 to 4 channels."
+            f"{name} has the shape {array.shape}; an image is (H, W), or (H, W, C) with 1 to 4 channels."
         )
     if values.shape[2] in (2, 4):
         values = _lay_on_white(values[:, :, :-1], values[:, :, -1:])

@@ -24,5 +24,5 @@ DRAWING = "Drawing the map"
 WAITING = "Waiting for your turn"  # while another visitor uses the same network
 
 
-def silent(stage: str, done: int, total: int) -> None:
+def no_progress(stage: str, done: int, total: int) -> None:
     """The callback of those who do not ask."""

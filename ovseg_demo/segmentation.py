@@ -83,7 +83,7 @@ class Segmentation:
             share of all scores there, those of other classes and of distractors included. 0 without pixels.
         score_map: what the label map was read off.
         steps: on the way to the result.
-        notes: what was lowered on the way, as a GPU's memory was too small: a phrase for each step.
+        notes: what was fallback on the way, as a GPU's memory was too small: a phrase for each step.
     """
 
     image: np.ndarray

@@ -14,7 +14,7 @@ import numpy as np
 
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.labeling import check_granularity, class_probabilities
-from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import Drawing, draw_by_granularity, draw_softly
 from ovseg_demo.errors import ImageError, ModelError, VocabularyError
 from ovseg_demo.images import ImageSource, load_image
@@ -25,12 +25,12 @@ from ovseg_demo.progress import (
     READING_REGIONS,
     ProgressCallback,
     RegionWatcher,
-    silent,
+    no_progress,
 )
 from ovseg_demo.proposals.types import ProposalGenerator, Proposals
-from ovseg_demo.runtime.caching import ByteCache, SharedNetwork, content_key
+from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.out_of_memory import compute
-from ovseg_demo.runtime.text_embedding_cache import EmbeddingFiles
+from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmentation import Segmentation, Step
 from ovseg_demo.vocabulary import Vocabulary
 
@@ -52,11 +52,11 @@ class Caches:
     """What segmenters remember; several may share one.
 
     Attributes:
-        pictures: proposals, their cells and their region embeddings.
+        images: proposals, their cells and their region embeddings.
         names: text embeddings.
     """
 
-    pictures: ByteCache = field(default_factory=lambda: ByteCache(512 * 2**20))
+    images: ByteCache = field(default_factory=lambda: ByteCache(512 * 2**20))
     names: ByteCache = field(default_factory=lambda: ByteCache(64 * 2**20))
 
 
@@ -74,20 +74,20 @@ class Segmenter:
         templates: prompt templates to use where none are asked for.
         ensemble_weight: CLIP's share in the rule "soft" where none is asked for.
         caches: to be shared with other segmenters.
-        embedding_files: text embeddings that are kept between runs; ``None`` keeps none.
+        text_embedding_cache: text embeddings that are kept between runs; ``None`` keeps none.
     """
 
     def __init__(
         self,
-        generators: Mapping[str, SharedNetwork[ProposalGenerator]],
-        clip: SharedNetwork[MaskAdaptedClip],
-        unadapted_clip: SharedNetwork[MaskAdaptedClip] | None = None,
+        generators: Mapping[str, LazyModel[ProposalGenerator]],
+        clip: LazyModel[MaskAdaptedClip],
+        unadapted_clip: LazyModel[MaskAdaptedClip] | None = None,
         *,
         unavailable: Mapping[str, str] | None = None,
         templates: str = "vild",
         ensemble_weight: float = 0.7,
         caches: Caches | None = None,
-        embedding_files: EmbeddingFiles | None = None,
+        text_embedding_cache: TextEmbeddingCache | None = None,
     ):
         networks = zip(CLASSIFIERS, (clip, clip, unadapted_clip), strict=True)
         self._generators = dict(generators)
@@ -96,7 +96,7 @@ class Segmenter:
         self._templates = templates
         self._ensemble_weight = ensemble_weight
         self._caches = caches or Caches()
-        self._embedding_files = embedding_files or EmbeddingFiles(lists=tuple)
+        self._text_embedding_cache = text_embedding_cache or TextEmbeddingCache(lists=tuple)
         self._keys: weakref.WeakKeyDictionary[Proposals, Hashable] = weakref.WeakKeyDictionary()
         self._keys_lock = threading.Lock()
 
@@ -132,7 +132,7 @@ class Segmenter:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def propose(
-        self, image: ImageSource, *, generator: str | None = None, progress: ProgressCallback = silent
+        self, image: ImageSource, *, generator: str | None = None, progress: ProgressCallback = no_progress
     ) -> Proposals:
         """Stage 1 by itself: class-agnostic masks, remembered by the image's content.
 
@@ -162,7 +162,7 @@ class Segmenter:
         rule: str = RULES[0],
         ensemble_weight: float | None = None,
         trained_classes: Sequence[bool] | None = None,
-        progress: ProgressCallback = silent,
+        progress: ProgressCallback = no_progress,
         watch: RegionWatcher | None = None,
     ) -> Segmentation:
         """Propose masks, name them, and draw the label map.
@@ -200,7 +200,7 @@ class Segmenter:
             proposals = steps.take(PROPOSING, lambda: self._propose(pixels, generator, progress))
         _check_size(pixels, proposals)
         uses_prompts = classifier == CLASSIFIERS[0]
-        steps.note(PROPOSING, proposals.lowered)
+        steps.note(PROPOSING, proposals.fallback)
         if regions is None:
             regions = steps.take(
                 READING_REGIONS,
@@ -218,7 +218,7 @@ class Segmenter:
             if rule == "soft":
                 weight = self._ensemble_weight if ensemble_weight is None else ensemble_weight
                 return draw_softly(proposals, of_regions, names, vocabulary, weight, trained_classes), False
-            cells = self._arrange(proposals)
+            cells = self._partition(proposals)
             class_count = len(vocabulary.classes)
             return draw_by_granularity(proposals, cells, of_regions, class_count, granularity), False
 
@@ -246,18 +246,18 @@ class Segmenter:
 
         def make() -> Proposals:
             pixels = image.copy()  # the caller may write into his own
-            found, lowered = compute(network, lambda propose: propose(pixels, progress=progress), progress)
-            return replace(found, lowered=lowered) if lowered else found
+            found, fallback = compute(network, lambda propose: propose(pixels, progress=progress), progress)
+            return replace(found, fallback=fallback) if fallback else found
 
         key = "proposals", content_key(image), network.key, network.get().settings
-        proposals, was_cached = self._caches.pictures.get_or_make(key, make, progress)
+        proposals, was_cached = self._caches.images.get_or_make(key, make, progress)
         with self._keys_lock:
             self._keys[proposals] = key
         return proposals, was_cached
 
     def _embed_regions(
         self,
-        network: SharedNetwork[MaskAdaptedClip],
+        network: LazyModel[MaskAdaptedClip],
         proposals: Proposals,
         uses_prompts: bool,
         progress: ProgressCallback,
@@ -268,7 +268,7 @@ class Segmenter:
         mask_prompts = uses_prompts and clip.has_mask_prompts
 
         def make() -> np.ndarray:
-            embeddings, lowered = compute(
+            embeddings, fallback = compute(
                 network,
                 lambda clip: clip.embed_regions(
                     proposals, mask_prompts=mask_prompts, progress=progress, watch=watch
@@ -276,15 +276,15 @@ class Segmenter:
                 progress,
                 part="regions",
             )
-            note(READING_REGIONS, lowered)
+            note(READING_REGIONS, fallback)
             return embeddings
 
         key = "regions", self._key_of(proposals), network.key, clip.fingerprint, mask_prompts
-        return self._caches.pictures.get_or_make(key, make, progress)
+        return self._caches.images.get_or_make(key, make, progress)
 
     def _embed_names(
         self,
-        network: SharedNetwork[MaskAdaptedClip],
+        network: LazyModel[MaskAdaptedClip],
         vocabulary: Vocabulary,
         progress: ProgressCallback,
         note: Callable[[str, str], None],
@@ -299,7 +299,7 @@ class Segmenter:
             embeddings = look_up()  # others may have added some meanwhile
             missing = [name for name, embedding in embeddings.items() if embedding is None]
             text_key = clip.text_key(vocabulary.templates)
-            added = self._embedding_files.read(text_key, names, missing)
+            added = self._text_embedding_cache.read(text_key, names, missing)
             missing = [name for name in missing if name not in added]
             encoded = clip.embed_names(missing, vocabulary.templates, progress=progress)
             # Copies, as a view would keep all the others in memory.
@@ -308,19 +308,19 @@ class Segmenter:
                 self._caches.names.put((*key, name), embedding)
             embeddings |= added
             if missing:
-                self._embedding_files.write(text_key, embeddings)
+                self._text_embedding_cache.write(text_key, embeddings)
             return embeddings
 
         embeddings = look_up()
         was_cached = all(embedding is not None for embedding in embeddings.values())
         if not was_cached:
-            embeddings, lowered = compute(network, complete, progress, part="names")
-            note(ENCODING_NAMES, lowered)
+            embeddings, fallback = compute(network, complete, progress, part="names")
+            note(ENCODING_NAMES, fallback)
         return np.stack([embeddings[name] for name in names]), was_cached
 
-    def _arrange(self, proposals: Proposals) -> Arrangement:
+    def _partition(self, proposals: Proposals) -> MaskPartition:
         key = "cells", self._key_of(proposals)
-        return self._caches.pictures.get_or_make(key, lambda: Arrangement.of(proposals))[0]
+        return self._caches.images.get_or_make(key, lambda: MaskPartition.of(proposals))[0]
 
     def _key_of(self, proposals: Proposals) -> Hashable:
         """What tells proposals from others: where they come from, or else their content."""
@@ -330,7 +330,7 @@ class Segmenter:
                 key = self._keys[proposals] = content_key(proposals.packed_masks, proposals.working_image)
         return key
 
-    def _find(self, kind: str, networks: Mapping[str, SharedNetwork[T]], name: str) -> SharedNetwork[T]:
+    def _find(self, kind: str, networks: Mapping[str, LazyModel[T]], name: str) -> LazyModel[T]:
         if name in networks:
             return networks[name]
         choices = f"choose one of {', '.join(networks)}"
@@ -340,16 +340,16 @@ class Segmenter:
 
 
 class _Steps:
-    """Does steps, and notes how long each took, if its result was cached, and what was lowered."""
+    """Does steps, and notes how long each took, if its result was cached, and what was fallback."""
 
     def __init__(self) -> None:
         self.taken: list[Step] = []
         self.notes: list[str] = []
 
-    def note(self, stage: str, lowered: str) -> None:
-        """Note what was lowered, if anything."""
-        if lowered:
-            self.notes.append(f"{stage}: {lowered}, as the GPU's memory was too small")
+    def note(self, stage: str, fallback: str) -> None:
+        """Note what was fallback, if anything."""
+        if fallback:
+            self.notes.append(f"{stage}: {fallback}, as the GPU's memory was too small")
 
     def take(self, stage: str, work: Callable[[], tuple[T, bool]]) -> T:
         start = time.perf_counter()

@@ -68,7 +68,7 @@ class ClassName:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The classes that a picture is divided into.
+    """The classes that an image is divided into.
 
     :meth:`parse` reads what people type. The constructor takes classes as they are, for benchmarks, where the
     index of a class counts and two classes may share a name.

@@ -1,4 +1,4 @@
-"""Pictures of the page, as docs/images/ holds them: open it, drive a browser through it, save what is seen.
+"""Images of the page, as docs/images/ holds them: open it, drive a browser through it, save what is seen.
 
     python scripts/screenshots.py [FOLDER]
 
@@ -63,7 +63,7 @@ def show_masks(page: Page) -> None:
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture to take.
+    """An image to take.
 
     Attributes:
         name: of its file.
@@ -146,8 +146,8 @@ def take(browser: Browser, address: str, shot: Shot) -> bytes:
 def compress(content: bytes) -> bytes:
     """The same in few colours, well chosen: as sharp, at a third of the size."""
     buffer = io.BytesIO()
-    picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(COLORS, kmeans=3)
-    picture.save(buffer, "PNG", optimize=True)
+    image = Image.open(io.BytesIO(content)).convert("RGB").quantize(COLORS, kmeans=3)
+    image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -9,7 +9,7 @@ from benchmarks.cases import first, random_proposals
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.clip.network import MASK_EMBEDDING, build_clip
 from ovseg_demo.classification.labeling import class_probabilities
-from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import draw_by_granularity
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import Vocabulary
@@ -47,7 +47,7 @@ def test_names(clip, plain):
 def test_maps(clip):
     regions, names = clip.embed_regions(PROPOSALS), clip.embed_names(NAMES, "vild")
     probabilities = class_probabilities(regions, names, Vocabulary.parse(NAMES))
-    ours = draw_by_granularity(PROPOSALS, Arrangement.of(PROPOSALS), probabilities, len(NAMES), 0)
+    ours = draw_by_granularity(PROPOSALS, MaskPartition.of(PROPOSALS), probabilities, len(NAMES), 0)
     assert (ours.label_map.labels == published.label(PROPOSALS, regions, names)).mean() > 0.999
     assert len(np.unique(ours.label_map.labels)) > 1
 

@@ -8,7 +8,7 @@ from ovseg_demo import load_segmenter
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.runtime.devices import Runtime
 from tests.classification.clip.test_classifier import NAMES, cosines, make_proposals
-from tests.models.test_loading import MASKFORMER, SAM, picture
+from tests.models.test_loading import MASKFORMER, SAM, image
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 from tests.tiny.clip import tiny_clip_tensors
 
@@ -38,7 +38,7 @@ def test_maps_are_those_of_the_cpu(generator, tmp_path):
     options = {"sam_options": SAM, "maskformer_options": MASKFORMER, "precision": "float32"}
     maps = [
         load_segmenter(**files, **options, device=device)
-        .segment(picture(), "dog, grass, tree", generator=generator, granularity=0)
+        .segment(image(), "dog, grass, tree", generator=generator, granularity=0)
         .label_map
         for device in ("cpu", "cuda")
     ]
@@ -49,4 +49,4 @@ def test_the_default_precision_runs(tmp_path):
     segmenter = load_segmenter(
         ovseg=save_tiny_ovseg(tmp_path / "ovseg.pth"), maskformer_options=MASKFORMER, device="cuda"
     )
-    assert np.isfinite(segmenter.segment(picture(), "dog, grass").probabilities).all()
+    assert np.isfinite(segmenter.segment(image(), "dog, grass").probabilities).all()

@@ -1,4 +1,4 @@
-"""Pictures as users bring them: every format and mode becomes upright RGB, every wreck a clear sentence."""
+"""Images as users bring them: every format and mode becomes upright RGB, every wreck a clear sentence."""
 
 import io
 import re
@@ -21,14 +21,14 @@ RED, GREEN, WHITE = (220, 30, 40), (20, 160, 60), (255, 255, 255)
 
 def two_halves() -> Image.Image:
     """Left half red, right half green: any flip, crop or palette slip shows."""
-    picture = Image.new("RGB", (WIDTH, HEIGHT), RED)
-    picture.paste(GREEN, (WIDTH // 2, 0, WIDTH, HEIGHT))
-    return picture
+    sample = Image.new("RGB", (WIDTH, HEIGHT), RED)
+    sample.paste(GREEN, (WIDTH // 2, 0, WIDTH, HEIGHT))
+    return sample
 
 
-def encode(picture: Image.Image, picture_format: str, **options) -> bytes:
+def encode(sample: Image.Image, image_format: str, **options) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, picture_format, **options)
+    sample.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
@@ -40,7 +40,7 @@ def assert_two_halves(image: np.ndarray, tolerance: int = 0) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture_format", "options", "tolerance"),
+    ("image_format", "options", "tolerance"),
     [
         ("PNG", {}, 0),
         ("BMP", {}, 0),
@@ -52,8 +52,8 @@ def assert_two_halves(image: np.ndarray, tolerance: int = 0) -> None:
         ("AVIF", {"quality": 95}, 8),
     ],
 )
-def test_each_format_is_read(picture_format, options, tolerance):
-    data = encode(two_halves(), picture_format, **options)
+def test_each_format_is_read(image_format, options, tolerance):
+    data = encode(two_halves(), image_format, **options)
     assert_two_halves(load_image(data), tolerance)
 
 
@@ -81,20 +81,20 @@ def test_cmyk_jpeg_keeps_its_colours():
     assert_two_halves(load_image(data), tolerance=6)
 
 
-@pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_the_first_frame_of_an_animation_is_taken(picture_format):
-    options = {"lossless": True} if picture_format == "WEBP" else {}
+@pytest.mark.parametrize("image_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_an_animation_is_taken(image_format):
+    options = {"lossless": True} if image_format == "WEBP" else {}
     other = Image.new("RGB", (WIDTH, HEIGHT), "blue")
-    data = encode(two_halves(), picture_format, save_all=True, append_images=[other], **options)
+    data = encode(two_halves(), image_format, save_all=True, append_images=[other], **options)
     assert_two_halves(load_image(data))
 
 
-def test_a_phone_jpeg_with_a_second_picture_inside_is_read():
+def test_a_phone_jpeg_with_a_second_image_inside_is_read():
     data = encode(two_halves(), "MPO", save_all=True, append_images=[two_halves()])
     assert_two_halves(load_image(data), tolerance=10)
 
 
-# How the upright picture is stored under each EXIF orientation (EXIF 2.3, tag 274).
+# How the upright sample is stored under each EXIF orientation (EXIF 2.3, tag 274).
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -108,24 +108,24 @@ STORED = {
 
 
 @pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("picture_format", ["PNG", "JPEG", "WEBP", "TIFF"])
-def test_exif_orientation_is_applied(picture_format, orientation):
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_exif_orientation_is_applied(image_format, orientation):
     upright = two_halves()
     upright.paste("blue", (0, 0, 10, 6))  # one marked corner tells all eight apart
     stored = upright if STORED[orientation] is None else upright.transpose(STORED[orientation])
     exif = Image.Exif()
     exif[274] = orientation
-    options = {"lossless": True} if picture_format == "WEBP" else {"quality": 95, "subsampling": 0}
-    image = load_image(encode(stored, picture_format, exif=exif, **options))
+    options = {"lossless": True} if image_format == "WEBP" else {"quality": 95, "subsampling": 0}
+    image = load_image(encode(stored, image_format, exif=exif, **options))
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(image.astype(int) - np.asarray(upright)).mean() < 3
 
 
 def test_alpha_is_laid_on_white():
-    picture = two_halves().convert("RGBA")
-    picture.paste((0, 0, 0, 0), (0, 0, 8, HEIGHT))  # fully transparent black
-    picture.paste((0, 0, 0, 51), (8, 0, 16, HEIGHT))  # one fifth of black
-    for source in (picture, encode(picture, "PNG"), np.asarray(picture)):
+    sample = two_halves().convert("RGBA")
+    sample.paste((0, 0, 0, 0), (0, 0, 8, HEIGHT))  # fully transparent black
+    sample.paste((0, 0, 0, 51), (8, 0, 16, HEIGHT))  # one fifth of black
+    for source in (sample, encode(sample, "PNG"), np.asarray(sample)):
         image = load_image(source)
         assert tuple(image[0, 0]) == WHITE
         assert tuple(image[0, 10]) == (204, 204, 204)
@@ -137,27 +137,27 @@ def test_every_kind_of_transparency_is_laid_on_white(mode):
     nothing, grey = {"LA": ((0, 0), (90, 255)), "RGB": ((0, 0, 0), (90, 90, 90)), "L": (0, 90)}.get(
         mode, (0, 1)
     )
-    picture = Image.new("P" if mode == "PA" else mode, (WIDTH, HEIGHT), grey)
-    picture.paste(nothing, (0, 0, 8, HEIGHT))
+    sample = Image.new("P" if mode == "PA" else mode, (WIDTH, HEIGHT), grey)
+    sample.paste(nothing, (0, 0, 8, HEIGHT))
     if mode in ("P", "PA"):
-        picture.putpalette([0, 0, 0, 90, 90, 90])
+        sample.putpalette([0, 0, 0, 90, 90, 90])
     if mode == "PA":
-        picture.info["transparency"] = 0
-        source = picture.convert("PA")
+        sample.info["transparency"] = 0
+        source = sample.convert("PA")
     elif mode == "LA":
-        source = encode(picture, "PNG")
+        source = encode(sample, "PNG")
     else:
-        source = encode(picture, "PNG", transparency=nothing)
+        source = encode(sample, "PNG", transparency=nothing)
     image = load_image(source)
     assert tuple(image[0, 0]) == WHITE
     assert tuple(image[0, -1]) == (90, 90, 90)
 
 
-@pytest.mark.parametrize("picture_format", ["PNG", "TIFF"])
-def test_sixteen_bit_grey_is_scaled_and_not_clipped(picture_format):
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_scaled_and_not_clipped(image_format):
     ramp = np.linspace(0, 65535, WIDTH).astype(np.uint16)
     stored = np.tile(ramp, (HEIGHT, 1))
-    image = load_image(encode(Image.fromarray(stored), picture_format))
+    image = load_image(encode(Image.fromarray(stored), image_format))
     assert np.abs(image[0, :, 0] - ramp / 257).max() <= 0.5
     assert image[0, 0, 0] == 0
     assert image[0, -1, 0] == 255
@@ -310,7 +310,7 @@ def test_foreign_files_are_refused_with_their_base_name(tmp_path, name, content)
     with pytest.raises(ImageError) as caught:
         load_image(path)
     message = str(caught.value)
-    assert message.startswith(f'"{name}" is empty or no picture')
+    assert message.startswith(f'"{name}" is empty or no sample')
     assert "save it as JPEG or PNG" in message
     assert tmp_path.name not in message
 
@@ -318,16 +318,16 @@ def test_foreign_files_are_refused_with_their_base_name(tmp_path, name, content)
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(ImageError, match=r'"nowhere\.png" does not exist; check the path'):
         load_image(tmp_path / "nowhere.png")
-    with pytest.raises(ImageError, match="is a folder, not a picture"):
+    with pytest.raises(ImageError, match="is a folder, not a sample"):
         load_image(tmp_path)
     with pytest.raises(ImageError, match="no file name"):
         load_image("x" * 5000)
 
 
-@pytest.mark.parametrize("picture_format", [name for name in FORMATS if name != "BMP"])
-def test_cut_off_files_are_refused(tmp_path, picture_format):
+@pytest.mark.parametrize("image_format", [name for name in FORMATS if name != "BMP"])
+def test_cut_off_files_are_refused(tmp_path, image_format):
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    data = encode(Image.fromarray(noise), picture_format)
+    data = encode(Image.fromarray(noise), image_format)
     path = tmp_path / "half.img"
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ImageError, match=re.escape('"half.img" is ')):
@@ -336,10 +336,10 @@ def test_cut_off_files_are_refused(tmp_path, picture_format):
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @given(st.data())
-def test_damaged_files_give_a_picture_or_a_clear_error(data):
+def test_damaged_files_give_an_image_or_a_clear_error(data):
     """Whatever bytes are changed or cut, nothing but ImageError comes out."""
-    picture_format = data.draw(st.sampled_from(FORMATS))
-    content = bytearray(encode(two_halves(), picture_format))
+    image_format = data.draw(st.sampled_from(FORMATS))
+    content = bytearray(encode(two_halves(), image_format))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.integers(0, len(content)))]

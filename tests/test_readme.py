@@ -10,7 +10,7 @@ import pytest
 
 from ovseg_demo.cli.main import main
 from ovseg_demo.models.catalogue import CATALOGUE
-from tests.cli.test_main import save_picture
+from tests.cli.test_main import save_image
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     for path in ("photo.jpg", "holiday/beach.jpg", "more/harbour.png"):
         (folder / path).parent.mkdir(exist_ok=True)
-        save_picture(folder / path)
+        save_image(folder / path)
     weights = CATALOGUE["ovseg-r101c-vitb16"].required
     for name in ("ovseg.pth", weights["ovseg"].name):
         save_tiny_ovseg(folder / name)
@@ -83,7 +83,7 @@ def test_the_python_example_works(in_place, capsys):
         "overlay.png",
         "segmentation.json",
     ]
-    assert capsys.readouterr().out.count("of the picture, score") == 4
+    assert capsys.readouterr().out.count("of the image, score") == 4
 
 
 def test_all_models_are_in_the_table():

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovseg_demo.classification.labeling import class_probabilities
-from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import draw_by_granularity, draw_softly
 from ovseg_demo.errors import ModelError
 from ovseg_demo.proposals.types import MaskQueries, Proposals
@@ -21,7 +21,7 @@ def segmentation_of(masks, probabilities, names="left, right", granularity=0.0, 
     vocabulary = Vocabulary.parse(names, distractors=distractors)
     probabilities = np.array(probabilities, np.float32)
     drawing = draw_by_granularity(
-        proposals, Arrangement.of(proposals), probabilities, len(vocabulary.classes), granularity
+        proposals, MaskPartition.of(proposals), probabilities, len(vocabulary.classes), granularity
     )
     return Segmentation.of(IMAGE, vocabulary, proposals, drawing)
 
@@ -123,7 +123,7 @@ def random_segmentation(seed, rule, classes="a, b / c, d"):
     if rule == "soft":
         drawing = draw_softly(proposals, of_regions, texts, vocabulary, 0.7)
     else:
-        cells = Arrangement.of(proposals)
+        cells = MaskPartition.of(proposals)
         drawing = draw_by_granularity(proposals, cells, of_regions, len(vocabulary.classes), 0.6)
     return Segmentation.of(np.zeros((10, 14, 3), np.uint8), vocabulary, proposals, drawing)
 

@@ -14,7 +14,7 @@ SAME_CROP = 0.99
 A crop is its box, stretched to a square, without what is outside its mask. At this IoU of the boxes no edge
 moves by more than 1/99 of the box, a sixth of a patch of ViT-L/14 at 224 pixels; at this IoU of the masks one
 pixel in a hundred of their union is seen in one crop and blank in the other. With the bundled model and all
-masks of Segment Anything (no NMS, 645 masks of three pictures) 99.5% of the labels stay as they are. 0.98
+masks of Segment Anything (no NMS, 645 masks of three images) 99.5% of the labels stay as they are. 0.98
 leaves 97.8%: a stray pixel can turn a blank patch, which has a learned token, into a seen one.
 """
 

@@ -1,4 +1,4 @@
-"""The arrangement of an image's masks: pixels under exactly the same masks form one cell.
+"""The partition of an image's masks: pixels under exactly the same masks form one cell.
 
 Pixels of one cell share their class scores, whatever the words and the granularity are. There are thousands
 of cells where there are millions of pixels: a new label map costs a small matrix product and one look-up a
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Arrangement:
+class MaskPartition:
     """The cells that N masks cut an image of (h, w) pixels into.
 
     Attributes:
@@ -40,7 +40,7 @@ class Arrangement:
     mask_count: int
 
     @classmethod
-    def of(cls, proposals: Proposals) -> Arrangement:
+    def of(cls, proposals: Proposals) -> MaskPartition:
         """Find the cells of the proposals' masks.
 
         Sets of masks are told apart by a 64-bit signature, the sum of one random number a mask. Two among a
@@ -104,7 +104,7 @@ def _masks_at(proposals: Proposals, pixels: np.ndarray) -> np.ndarray:
 
 
 def label_cells(
-    arrangement: Arrangement,
+    partition: MaskPartition,
     probabilities: np.ndarray,
     class_count: int,
     image_size: tuple[int, int],
@@ -113,18 +113,18 @@ def label_cells(
     """Draw hard masks: what :meth:`ScoreMap.label` finds for them, in milliseconds.
 
     Args:
-        arrangement: of N masks.
+        partition: of N masks.
         probabilities: float32 (N, C); 0 in the rows of masks that do not take part.
         class_count: K; the columns from there on are distractors.
         image_size: (H, W).
         resampling: how the scores come to the image's size.
     """
-    winners = _winners(arrangement, probabilities)
-    if resampling == "bilinear" and arrangement.size != image_size:
-        columns, shares = _blend(arrangement, probabilities, winners, image_size)
+    winners = _winners(partition, probabilities)
+    if resampling == "bilinear" and partition.size != image_size:
+        columns, shares = _blend(partition, probabilities, winners, image_size)
     else:
-        columns = resize_nearest(arrangement.spread(winners.columns), image_size)
-        shares = resize_nearest(arrangement.spread(share(winners.best, winners.total)), image_size)
+        columns = resize_nearest(partition.spread(winners.columns), image_size)
+        shares = resize_nearest(partition.spread(share(winners.best, winners.total)), image_size)
     if probabilities.shape[1] > class_count:
         columns[columns >= class_count] = UNLABELLED
     return LabelMap(columns, shares)
@@ -138,16 +138,16 @@ class _Winners(NamedTuple):
     total: np.ndarray
 
 
-def _scores(arrangement: Arrangement, cells: slice | np.ndarray, probabilities: np.ndarray) -> torch.Tensor:
+def _scores(partition: MaskPartition, cells: slice | np.ndarray, probabilities: np.ndarray) -> torch.Tensor:
     """Scores of some cells: float32 (len(cells), C). By torch, as NumPy's threads spin when they are done."""
-    return torch.from_numpy(arrangement.unpack(cells)).float() @ torch.from_numpy(probabilities)
+    return torch.from_numpy(partition.unpack(cells)).float() @ torch.from_numpy(probabilities)
 
 
-def _winners(arrangement: Arrangement, probabilities: np.ndarray) -> _Winners:
-    columns = np.empty(len(arrangement), dtype=np.int32)
-    best, total = np.empty((2, len(arrangement)), dtype=np.float32)
-    for part in blocks(len(arrangement), floats_each=2 * sum(probabilities.shape)):
-        scores = _scores(arrangement, part, probabilities)
+def _winners(partition: MaskPartition, probabilities: np.ndarray) -> _Winners:
+    columns = np.empty(len(partition), dtype=np.int32)
+    best, total = np.empty((2, len(partition)), dtype=np.float32)
+    for part in blocks(len(partition), floats_each=2 * sum(probabilities.shape)):
+        scores = _scores(partition, part, probabilities)
         best[part], columns[part] = scores.max(dim=1)
         total[part] = scores.sum(dim=1)
     columns[best <= 0] = UNLABELLED
@@ -155,26 +155,26 @@ def _winners(arrangement: Arrangement, probabilities: np.ndarray) -> _Winners:
 
 
 def _blend(
-    arrangement: Arrangement, probabilities: np.ndarray, winners: _Winners, image_size: tuple[int, int]
+    partition: MaskPartition, probabilities: np.ndarray, winners: _Winners, image_size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Best columns int32 (H, W) and their shares float32 (H, W) where scores are resampled bilinearly.
 
     A pixel blends the scores of four source pixels. Where one column wins in all four, it wins in any blend:
     only pixels between cells of different winners are blended in full.
     """
-    rows, columns = (Taps.along(*axis, "bilinear") for axis in zip(arrangement.size, image_size, strict=True))
-    agreed = _agreed(arrangement.spread(winners.columns))
+    rows, columns = (Taps.along(*axis, "bilinear") for axis in zip(partition.size, image_size, strict=True))
+    agreed = _agreed(partition.spread(winners.columns))
     best_columns = agreed.take(columns.first, axis=1).take(rows.first, axis=0)
     height, width = image_size
     best, total = (
-        cv2.resize(arrangement.spread(of_cells), (width, height), interpolation=cv2.INTER_LINEAR)
+        cv2.resize(partition.spread(of_cells), (width, height), interpolation=cv2.INTER_LINEAR)
         for of_cells in (winners.best, winners.total)
     )
     shares = share(best, total)
     mixed = np.flatnonzero(best_columns == _MIXED)
     for part in blocks(len(mixed), floats_each=4 * sum(probabilities.shape)):
         y, x = np.unravel_index(mixed[part], image_size)
-        scores = _blended_scores(arrangement, probabilities, rows[y], columns[x])
+        scores = _blended_scores(partition, probabilities, rows[y], columns[x])
         best, column = (found.numpy() for found in scores.max(dim=1))
         best_columns[y, x] = np.where(best > 0, column, UNLABELLED)
         shares[y, x] = share(best, scores.sum(dim=1).numpy())
@@ -190,18 +190,18 @@ def _agreed(columns: np.ndarray) -> np.ndarray:
 
 
 def _blended_scores(
-    arrangement: Arrangement, probabilities: np.ndarray, rows: Taps, columns: Taps
+    partition: MaskPartition, probabilities: np.ndarray, rows: Taps, columns: Taps
 ) -> torch.Tensor:
     """Scores float32 (n, C) of n pixels, given the taps of each."""
     corners = product((rows.first, rows.second), (columns.first, columns.second))
     weights = product((1 - rows.weight, rows.weight), (1 - columns.weight, columns.weight))
-    cells = np.stack([arrangement.cells[corner] for corner in corners], axis=1)
-    is_needed = np.zeros(len(arrangement), dtype=bool)
+    cells = np.stack([partition.cells[corner] for corner in corners], axis=1)
+    is_needed = np.zeros(len(partition), dtype=bool)
     is_needed[cells] = True
     place = np.cumsum(is_needed) - 1
     return F.embedding_bag(  # a weighted sum of each pixel's four rows, in one pass
         torch.from_numpy(place.take(cells)),
-        _scores(arrangement, np.flatnonzero(is_needed), probabilities),
+        _scores(partition, np.flatnonzero(is_needed), probabilities),
         per_sample_weights=torch.from_numpy(np.stack([v * h for v, h in weights], axis=1)),
         mode="sum",
     )

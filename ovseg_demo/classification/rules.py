@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ovseg_demo.classification.labeling import ensemble_probabilities, keep_masks, query_probabilities
-from ovseg_demo.classification.partition import Arrangement, label_cells
+from ovseg_demo.classification.partition import MaskPartition, label_cells
 from ovseg_demo.classification.score_maps import HardMasks, LabelMap, ScoreMap, SoftMasks
 from ovseg_demo.errors import ModelError
 from ovseg_demo.proposals.types import Proposals
@@ -33,7 +33,7 @@ class Drawing(NamedTuple):
 
 def draw_by_granularity(
     proposals: Proposals,
-    arrangement: Arrangement,
+    partition: MaskPartition,
     probabilities: np.ndarray,
     class_count: int,
     granularity: float,
@@ -42,7 +42,7 @@ def draw_by_granularity(
 
     Args:
         proposals: N masks. MaskFormer's scores are resampled bilinearly to the image, others by "nearest".
-        arrangement: of these masks.
+        partition: of these masks.
         probabilities: float32 (N, C), of K classes, then the distractors.
         class_count: K.
         granularity: see :func:`keep_masks`.
@@ -53,7 +53,7 @@ def draw_by_granularity(
     kept = keep_masks(probabilities[:, :class_count], granularity)
     resampling = "nearest" if proposals.queries is None else "bilinear"
     of_kept = probabilities * kept[:, None]
-    label_map = label_cells(arrangement, of_kept, class_count, proposals.image_size, resampling)
+    label_map = label_cells(partition, of_kept, class_count, proposals.image_size, resampling)
     masks = HardMasks(proposals, np.flatnonzero(kept))
     score_map = ScoreMap(masks, probabilities[kept], class_count, proposals.image_size, resampling)
     return Drawing(label_map, score_map, probabilities, kept)

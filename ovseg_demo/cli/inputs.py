@@ -1,4 +1,4 @@
-"""Which pictures are meant: files, folders and patterns from a command line."""
+"""Which images are meant: files, folders and patterns from a command line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ovseg_demo.images import SUFFIXES
 
 
 def expand_inputs(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Find the pictures that are meant.
+    """Find the images that are meant.
 
     Args:
-        inputs: paths of pictures, of folders (all pictures directly in them), or patterns such as ``*.jpg``.
+        inputs: paths of images, of folders (all images directly in them), or patterns such as ``*.jpg``.
 
     Returns:
-        The pictures in the given order, each once, and a sentence for each input that means none.
+        The images in the given order, each once, and a sentence for each input that means none.
     """
     found: dict[Path, Path] = {}
     problems = []
@@ -31,7 +31,7 @@ def expand_inputs(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
 
 
 def name_folders(paths: Iterable[Path]) -> list[str]:
-    """A folder name for each picture: its own without the ending, and "-2", "-3" … where two would be one."""
+    """A folder name for each image: its own without the ending, and "-2", "-3" … where two would be one."""
     names: list[str] = []
     taken: set[str] = set()
     for path in paths:
@@ -47,10 +47,10 @@ def name_folders(paths: Iterable[Path]) -> list[str]:
 def _expand(given: str) -> list[Path]:
     path = Path(given)
     if path.is_dir():
-        pictures = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-        if not pictures:
-            raise ImageError(f'The folder "{path.name}" holds no pictures ({", ".join(SUFFIXES)}).')
-        return pictures
+        images = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not images:
+            raise ImageError(f'The folder "{path.name}" holds no images ({", ".join(SUFFIXES)}).')
+        return images
     if path.exists() or not glob.has_magic(given):
         return [path]  # if it is missing, opening it will say so
     matches = sorted(Path(match) for match in _glob(given) if Path(match).is_file())

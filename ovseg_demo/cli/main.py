@@ -13,7 +13,7 @@ from ovseg_demo.cli.parser import USER_ERROR, Parser
 from ovseg_demo.errors import OvsegError
 
 SUCCESS, SOME_FAILED, INTERRUPTED = 0, 1, 130
-"""Exit codes besides ``USER_ERROR``: all went well; some pictures failed; Ctrl-C."""
+"""Exit codes besides ``USER_ERROR``: all went well; some images failed; Ctrl-C."""
 
 
 class Command(NamedTuple):
@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
-        "segment": Command("ovseg_demo.cli.segment", "segment pictures into classes that you name"),
+        "segment": Command("ovseg_demo.cli.segment", "segment images into classes that you name"),
         "models": Command("ovseg_demo.cli.models", "list the models, their licences and what is there"),
         "download": Command("ovseg_demo.cli.download", "download the weights of a model"),
         "evaluate": Command("ovseg_demo.evaluation.command", "measure a model on a benchmark"),
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         with warnings.catch_warnings():
-            # What is wrong with a picture, we say ourselves.
+            # What is wrong with an image, we say ourselves.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             return module.run(arguments)
     except OvsegError as error:

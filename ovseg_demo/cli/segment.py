@@ -1,4 +1,4 @@
-"""``python -m ovseg_demo segment``: pictures in, maps out."""
+"""``python -m ovseg_demo segment``: images in, maps out."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SETTINGS = ("distractors", "templates", "generator", "classifier", "granularity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pictures, names, where to write, and all that :meth:`Segmenter.segment` can be told."""
+    """Images, names, where to write, and all that :meth:`Segmenter.segment` can be told."""
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help='pictures, folders, or patterns such as "*.jpg"'
+        "images", nargs="+", metavar="IMAGE", help='images, folders, or patterns such as "*.jpg"'
     )
     parser.add_argument(
         "--classes",
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="gets a folder for each picture, with overlay.png, label_map.png and segmentation.json",
+        help="gets a folder for each image, with overlay.png, label_map.png and segmentation.json",
     )
     add_model_arguments(parser)
     group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Segment all pictures; those that fail are named at the end, and make the exit code 1."""
+    """Segment all images; those that fail are named at the end, and make the exit code 1."""
     given = vars(arguments)
     vocabulary = Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
     print(vocabulary.describe())
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def summarise(segmentation: Segmentation) -> str:
-    """One line: what was found, with its share of the picture and its score, and what was not."""
+    """One line: what was found, with its share of the image and its score, and what was not."""
     legend = segmentation.legend()
     found = [f"{entry.name} {entry.share:.1%} ({entry.score:.2f})" for entry in legend if entry.is_found]
     missing = [entry.name for entry in legend if not entry.is_found]
@@ -88,18 +88,18 @@ def summarise(segmentation: Segmentation) -> str:
 
 
 def _segment_all(segmenter: Segmenter, paths: Sequence[Path], given: Mapping[str, Any]) -> list[str]:
-    """Segment and save each picture; give a sentence for each one that is no picture."""
+    """Segment and save each image; give a sentence for each one that is no image."""
     problems = []
     folders = [given["output"] / name for name in name_folders(paths)]
-    with tqdm(zip(paths, folders, strict=True), desc="Pictures", total=len(paths)) as pictures:
-        for path, folder in pictures:
+    with tqdm(zip(paths, folders, strict=True), desc="Images", total=len(paths)) as images:
+        for path, folder in images:
             try:
                 segmentation = _segment(segmenter, path, given)
             except ImageError as error:
                 problems.append(str(error))
                 continue
             _save(segmentation, folder, given)
-            pictures.write(f"{path.name} → {folder}: {summarise(segmentation)}", file=sys.stdout)
+            images.write(f"{path.name} → {folder}: {summarise(segmentation)}", file=sys.stdout)
     return problems
 
 

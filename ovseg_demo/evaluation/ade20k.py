@@ -13,7 +13,7 @@ A pixel (R, G, B) of ``*_seg.png`` shows the object class of number ⌊R / 10⌋
 The 847 classes of the benchmark are known by their complete names, such as "road, route", so no table of
 numbers is needed: in 2021 each image's ``.json`` names the numbers that occur in it (``name_ndx``), in 2016
 ``index_ade20k.mat`` names all of them, counted from 1. What is none of the 847 does not count. As is usual
-for this benchmark, pictures whose shorter side exceeds 512 pixels are scaled down to it.
+for this benchmark, images whose shorter side exceeds 512 pixels are scaled down to it.
 
 Folders that were converted for other tools are read too: 16-bit labels, 65535 where nothing counts, in
 ``annotations_detectron2/validation/*.tif``, with the images in ``images_detectron2/validation/*.jpg``.

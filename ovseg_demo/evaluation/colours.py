@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ovseg_demo.progress import ProgressCallback, silent
+from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.sticker_world import COLOURS, UNSEEN_PAIRS, Crop, render_crop
@@ -26,7 +26,7 @@ def colour_accuracy(
     *,
     crops_per_pair: int = 4,
     first_seed: int = 0,
-    progress: ProgressCallback = silent,
+    progress: ProgressCallback = no_progress,
 ) -> float:
     """How often the right one of "red mushroom", "blue mushroom", … comes first, in per cent.
 

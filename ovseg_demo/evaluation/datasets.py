@@ -75,7 +75,7 @@ class ImageFiles:
         name, vocabulary, keys: see :class:`Dataset`.
         image_path: of a key.
         read_labels: of a key: int32 (H, W), class indices or ``IGNORED``.
-        max_short_side: pictures whose shorter side has more pixels are scaled down to this many.
+        max_short_side: images whose shorter side has more pixels are scaled down to this many.
     """
 
     name: str
@@ -122,7 +122,7 @@ def read_image(path: Path) -> np.ndarray:
     """Pixels as they are stored, uint8 RGB (H, W, 3): labels belong to those, whatever EXIF says of "up".
 
     Raises:
-        DatasetError: there is no such picture.
+        DatasetError: there is no such image.
     """
     return np.array(_open(path).convert("RGB"))
 

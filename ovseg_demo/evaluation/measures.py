@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.evaluation.metrics import confusion_matrix
 from ovseg_demo.evaluation.oracles import label_by_oracle, oracle_proposals, segment_overlaps
@@ -129,7 +129,7 @@ class Coverage:
     def __call__(self, sample: LabelledImage) -> Counts:
         """Returns scalars: ``objects``, how many are ``covered_50`` and ``covered_75``, and ``masks``."""
         proposals = self.segmenter.propose(sample.image, generator=self.generator)
-        overlaps = segment_overlaps(proposals, Arrangement.of(proposals), sample)
+        overlaps = segment_overlaps(proposals, MaskPartition.of(proposals), sample)
         wanted = is_thing(sample.segment_classes) & (_segment_areas(sample) > SMALLEST_OBJECT)
         best = overlaps.max(axis=0, initial=0)[wanted]
         counts = {

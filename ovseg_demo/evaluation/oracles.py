@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ovseg_demo.classification.partition import Arrangement, label_cells
+from ovseg_demo.classification.partition import MaskPartition, label_cells
 from ovseg_demo.classification.resampling import resize_nearest
 from ovseg_demo.classification.score_maps import ScoreMap, SoftMasks
 from ovseg_demo.evaluation.datasets import LabelledImage
@@ -22,7 +22,7 @@ def oracle_proposals(sample: LabelledImage) -> Proposals:
     return Proposals.from_masks(masks, np.ones(count), sample.image, sample.labels.shape, ORACLE)
 
 
-def segment_overlaps(proposals: Proposals, arrangement: Arrangement, sample: LabelledImage) -> np.ndarray:
+def segment_overlaps(proposals: Proposals, partition: MaskPartition, sample: LabelledImage) -> np.ndarray:
     """IoU of each proposal with each segment: float32 (N, S); pixels that do not count are left out.
 
     Segments are brought to the proposals' working size.
@@ -30,9 +30,9 @@ def segment_overlaps(proposals: Proposals, arrangement: Arrangement, sample: Lab
     count = len(sample.segment_classes)
     segments = resize_nearest(sample.segments, proposals.working_size)
     judged = segments != IGNORED
-    pairs = arrangement.cells[judged].astype(np.int64) * count + segments[judged]
-    pixels = np.bincount(pairs, minlength=len(arrangement) * count).reshape(len(arrangement), count)
-    members = arrangement.unpack(slice(None)).T.astype(np.float32)  # (N, cells)
+    pairs = partition.cells[judged].astype(np.int64) * count + segments[judged]
+    pixels = np.bincount(pairs, minlength=len(partition) * count).reshape(len(partition), count)
+    members = partition.unpack(slice(None)).T.astype(np.float32)  # (N, cells)
     intersections = members @ pixels.astype(np.float32)  # (N, S); exact up to 2²⁴ pixels
     mask_areas = intersections.sum(axis=1, keepdims=True)
     return intersections / np.maximum(mask_areas + pixels.sum(axis=0) - intersections, 1)
@@ -52,8 +52,8 @@ def label_by_oracle(
         class_count: K.
         soft: sum MaskFormer's soft masks (the evaluation rule) rather than hard ones (granularity 0).
     """
-    arrangement = Arrangement.of(proposals)
-    overlaps = segment_overlaps(proposals, arrangement, sample)
+    partition = MaskPartition.of(proposals)
+    overlaps = segment_overlaps(proposals, partition, sample)
     probabilities = np.zeros((len(proposals), class_count), dtype=np.float32)
     if overlaps.size:
         classes = sample.segment_classes[overlaps.argmax(axis=1)]
@@ -61,7 +61,7 @@ def label_by_oracle(
     size = sample.labels.shape
     if not soft:
         resampling = "nearest" if proposals.queries is None else "bilinear"
-        return label_cells(arrangement, probabilities, class_count, size, resampling).labels
+        return label_cells(partition, probabilities, class_count, size, resampling).labels
     of_queries = np.zeros((len(proposals.queries.mask_logits), class_count), dtype=np.float32)
     of_queries[proposals.queries.kept] = probabilities
     masks = SoftMasks(proposals.queries, proposals.working_size)

@@ -14,7 +14,7 @@ import numpy as np
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.evaluation.datasets import Dataset
 from ovseg_demo.evaluation.measures import Counts, Measure
-from ovseg_demo.progress import ProgressCallback, silent
+from ovseg_demo.progress import ProgressCallback, no_progress
 
 EVALUATING = "Images"
 """Stage name."""
@@ -100,7 +100,7 @@ def count_images(
     dataset: Dataset,
     measures: Mapping[str, Measure],
     tally: Tally,
-    progress: ProgressCallback = silent,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, Counts]:
     """Take all measures on each image of a data set that is not in the tally yet.
 

@@ -44,7 +44,7 @@ def save_segmentation(
 ) -> None:
     """Write a segmentation into a folder, which is made if need be; files of an earlier one are replaced.
 
-    ``overlay.png`` is the map over the picture with its legend, ``label_map.png`` the exact map
+    ``overlay.png`` is the map over the image with its legend, ``label_map.png`` the exact map
     (:func:`encode_label_map`), ``segmentation.json`` a COCO data set (:func:`segmentation_record`).
 
     Args:
@@ -83,7 +83,7 @@ def kept_masks(segmentation: Segmentation) -> Iterator[tuple[str, np.ndarray]]:
 def encode_label_map(label_map: np.ndarray, class_names: Sequence[str]) -> bytes:
     """Write a label map as PNG: the value of a pixel is its class index + 1, and 0 where it is unlabelled.
 
-    Up to 255 classes make an 8-bit indexed picture whose palette holds the classes' colours; more of them
+    Up to 255 classes make an 8-bit indexed image whose palette holds the classes' colours; more of them
     make a 16-bit grey one, which can have no palette. The text field "classes" of either is a JSON list of
     the names.
 
@@ -96,9 +96,9 @@ def encode_label_map(label_map: np.ndarray, class_names: Sequence[str]) -> bytes
     text.add_itxt("classes", json.dumps(list(class_names), ensure_ascii=False))
     buffer = io.BytesIO()
     if len(class_names) <= MAX_PALETTE_CLASSES:
-        picture = Image.fromarray(values.astype(np.uint8)).convert("P")
-        picture.putpalette(np.vstack([[BLACK], class_colors(class_names)]).astype(np.uint8).tobytes())
-        picture.save(buffer, "PNG", bits=8, pnginfo=text)
+        image = Image.fromarray(values.astype(np.uint8)).convert("P")
+        image.putpalette(np.vstack([[BLACK], class_colors(class_names)]).astype(np.uint8).tobytes())
+        image.save(buffer, "PNG", bits=8, pnginfo=text)
     else:
         Image.fromarray(values.astype(np.uint16)).save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()
@@ -106,9 +106,9 @@ def encode_label_map(label_map: np.ndarray, class_names: Sequence[str]) -> bytes
 
 def decode_label_map(source: bytes | str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read back what :func:`encode_label_map` wrote, from its bytes or a file: label map and class names."""
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG"]) as picture:
-        values = np.asarray(picture)
-        names = json.loads(picture.text["classes"])
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG"]) as image:
+        values = np.asarray(image)
+        names = json.loads(image.text["classes"])
     return values.astype(np.int32) - FIRST_VALUE, tuple(names)
 
 

@@ -41,7 +41,7 @@ class MaskFormerSettings:
     """What goes with a MaskFormer's weights and cannot be read off them (OVSEG.md, sections 6 and 12).
 
     Attributes:
-        min_size: pixels to which the picture's shorter side is resized.
+        min_size: pixels to which the image's shorter side is resized.
         max_size: pixels that the longer side may have after that.
         mask_threshold: probability over which a pixel belongs to a mask, in the demo.
         evaluation_mask_threshold: the same when a benchmark is evaluated.
@@ -62,7 +62,7 @@ class MaskFormerSettings:
         return {"min_size": self.min_size, "max_size": self.max_size, "mask_threshold": threshold}
 
     def ensemble_weight_for(self, dataset: str | None) -> float:
-        """λ for a data set's name, such as "pascal-voc-20", or for pictures of no data set."""
+        """λ for a data set's name, such as "pascal-voc-20", or for images of no data set."""
         return self.ensemble_weights.get(dataset, self.ensemble_weight)
 
 
@@ -71,7 +71,7 @@ class SamSettings:
     """What goes with Segment Anything's weights.
 
     Attributes:
-        long_side: pixels of the longer side at which pictures are segmented; None keeps the picture's own.
+        long_side: pixels of the longer side at which images are segmented; None keeps the image's own.
         thresholds: those that differ from the defaults of ``SamProposalGenerator``, by its argument names.
     """
 

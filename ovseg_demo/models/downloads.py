@@ -26,7 +26,7 @@ from ovseg_demo.models import transfers
 from ovseg_demo.models.catalogue import ModelSpec
 from ovseg_demo.models.checkpoints import read_checkpoint
 from ovseg_demo.models.weights_files import WeightsFile
-from ovseg_demo.progress import ProgressCallback, silent
+from ovseg_demo.progress import ProgressCallback, no_progress
 
 _SPARE_BYTES = 64 << 20
 _HASHING_PIECE = 8 << 20
@@ -37,7 +37,7 @@ def download_model(
     folder: Path | None = None,
     *,
     roles: tuple[str, ...] | None = None,
-    progress: ProgressCallback = silent,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, Path]:
     """Download the required parts of a model, or those of the given roles; parts that are there are checked.
 
@@ -48,7 +48,7 @@ def download_model(
     return {role: download(file, folder, progress) for role, file in files.items()}
 
 
-def download(file: WeightsFile, folder: Path | None = None, progress: ProgressCallback = silent) -> Path:
+def download(file: WeightsFile, folder: Path | None = None, progress: ProgressCallback = no_progress) -> Path:
     """Download a weights file unless it is there already, and check it either way.
 
     Args:

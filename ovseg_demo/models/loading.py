@@ -23,9 +23,9 @@ from ovseg_demo.proposals.detectron2 import INSTALL_COMMAND, Detectron2ProposalG
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
 from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
 from ovseg_demo.proposals.types import ProposalGenerator
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.runtime.text_embedding_cache import EmbeddingFiles
+from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.vocabularies.class_lists import shipped_lists
 
@@ -113,7 +113,7 @@ def load_segmenter(
     clip_file = files.get("clip") or files.get("ovseg")
     if clip_file is None:
         raise ModelError(recipe.lacking["clip"])
-    generators: dict[str, SharedNetwork[ProposalGenerator]] = {}
+    generators: dict[str, LazyModel[ProposalGenerator]] = {}
     if "sam" in files:
         options = recipe.sam.generator_options()
         if points_per_side is not None:
@@ -135,7 +135,7 @@ def load_segmenter(
         templates=recipe.templates,
         ensemble_weight=recipe.maskformer.ensemble_weight_for(benchmark),
         caches=caches,
-        embedding_files=EmbeddingFiles(shipped_lists),
+        text_embedding_cache=TextEmbeddingCache(shipped_lists),
     )
 
 
@@ -204,7 +204,7 @@ def _share(
     build: Callable[[Mapping[str, Tensor], Runtime], T],
     runtime: Runtime,
     file: _File | None = None,
-) -> SharedNetwork[T]:
+) -> LazyModel[T]:
     """A network of weights that are read at once, and its twin on the CPU, for which they are read again.
 
     The network is known by its file and runtime; without a file, by the runtime alone.
@@ -213,11 +213,11 @@ def _share(
     key = runtime if file is None else (file.identity, runtime)
     on_cpu = None
     if runtime.device.type != "cpu":
-        on_cpu = SharedNetwork(lambda: build(read(), Runtime.resolve("cpu")), key)
-    return SharedNetwork(lambda: build(tensors, runtime), key, on_cpu)
+        on_cpu = LazyModel(lambda: build(read(), Runtime.resolve("cpu")), key)
+    return LazyModel(lambda: build(tensors, runtime), key, on_cpu)
 
 
-def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> SharedNetwork[ProposalGenerator]:
+def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> LazyModel[ProposalGenerator]:
     def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> SamProposalGenerator:
         return SamProposalGenerator(build_sam(tensors), runtime=runtime, **options)
 
@@ -226,20 +226,18 @@ def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> Sha
 
 def _share_maskformer(
     file: _File, runtime: Runtime, options: Mapping[str, Any]
-) -> SharedNetwork[ProposalGenerator]:
+) -> LazyModel[ProposalGenerator]:
     def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskFormerProposalGenerator:
         return MaskFormerProposalGenerator(build_maskformer(tensors), runtime=runtime, **options)
 
     return _share(lambda: read_checkpoint(file.path, CheckpointKind.OVSEG).maskformer(), build, runtime, file)
 
 
-def _share_detectron2(config: Any, weights: str | Path, runtime: Runtime) -> SharedNetwork[ProposalGenerator]:
-    return SharedNetwork(
-        lambda: Detectron2ProposalGenerator(config, weights, runtime), (str(weights), runtime)
-    )
+def _share_detectron2(config: Any, weights: str | Path, runtime: Runtime) -> LazyModel[ProposalGenerator]:
+    return LazyModel(lambda: Detectron2ProposalGenerator(config, weights, runtime), (str(weights), runtime))
 
 
-def _share_clip(file: _File, runtime: Runtime, quick_gelu: bool | None) -> SharedNetwork[MaskAdaptedClip]:
+def _share_clip(file: _File, runtime: Runtime, quick_gelu: bool | None) -> LazyModel[MaskAdaptedClip]:
     activation = file.quick_gelu if quick_gelu is None else quick_gelu
 
     def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskAdaptedClip:

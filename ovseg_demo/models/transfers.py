@@ -38,7 +38,7 @@ def fetch(source: Source, part: Path, report: ReportBytes) -> None:
     :func:`discard` removes all three.
 
     Raises:
-        TransferError: the source refused, fell silent or sent less than it announced.
+        TransferError: the source refused, fell no_progress or sent less than it announced.
         OSError: the disk is full or cannot be written.
         OvsegError: whatever ``report`` raises to stop.
     """

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ovseg_demo.errors import CheckpointError, MissingDependencyError, ModelError
-from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
+from ovseg_demo.progress import PROPOSING, ProgressCallback, no_progress
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 
@@ -65,7 +65,7 @@ class Detectron2ProposalGenerator:
         """All that, besides the image, determines the proposals."""
         return self._settings
 
-    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
         """Propose masks for an RGB image, uint8 (H, W, 3).
 
         Raises:
@@ -79,7 +79,7 @@ class Detectron2ProposalGenerator:
         progress(PROPOSING, 1, 1)
         return proposals
 
-    def lighter(self) -> Iterator[tuple[str, Detectron2ProposalGenerator]]:
+    def fallbacks(self) -> Iterator[tuple[str, Detectron2ProposalGenerator]]:
         """No variants: the config alone decides over sizes."""
         return iter(())
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ovseg_demo.progress import ProgressCallback, silent
+from ovseg_demo.progress import ProgressCallback, no_progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Proposals:
         image_size: (height, width) of the image that was given.
         generator: name of the generator: "sam", "maskformer" or "detectron2".
         queries: MaskFormer's soft masks and class embeddings; ``None`` for other generators.
-        lowered: what was lowered as memory was too small, such as "masks of 640 pixels"; else empty.
+        fallback: what was fallback as memory was too small, such as "masks of 640 pixels"; else empty.
     """
 
     packed_masks: np.ndarray
@@ -53,7 +53,7 @@ class Proposals:
     image_size: tuple[int, int]
     generator: str
     queries: MaskQueries | None = None
-    lowered: str = ""
+    fallback: str = ""
 
     @classmethod
     def from_masks(
@@ -134,12 +134,12 @@ class ProposalGenerator(Protocol):
         """As above."""
         ...
 
-    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
         """Propose masks for an RGB uint8 image (H, W, 3)."""
         ...
 
-    def lighter(self) -> Iterator[tuple[str, ProposalGenerator]]:
-        """Variants that need less and less memory: what is lowered in each, and the variant.
+    def fallbacks(self) -> Iterator[tuple[str, ProposalGenerator]]:
+        """Variants that need less and less memory: what is fallback in each, and the variant.
 
         They share this generator's network.
         """

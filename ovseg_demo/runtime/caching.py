@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ovseg_demo.progress import WAITING, ProgressCallback, silent
+from ovseg_demo.progress import WAITING, ProgressCallback, no_progress
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class ByteCache:
                 self._nbytes -= freed
 
     def get_or_make(
-        self, key: Hashable, make: Callable[[], T], progress: ProgressCallback = silent
+        self, key: Hashable, make: Callable[[], T], progress: ProgressCallback = no_progress
     ) -> tuple[T, bool]:
         """The value kept under ``key``, made first if need be; others who ask for it meanwhile wait for it.
 
@@ -105,7 +105,7 @@ class _Turn:
         self.visitors = 0
 
 
-class SharedNetwork(Generic[T]):
+class LazyModel(Generic[T]):
     """A network that is loaded when it is first needed and then used by one thread at a time.
 
     Args:
@@ -118,7 +118,7 @@ class SharedNetwork(Generic[T]):
     """
 
     def __init__(
-        self, load: Callable[[], T], key: Hashable | None = None, on_cpu: SharedNetwork[T] | None = None
+        self, load: Callable[[], T], key: Hashable | None = None, on_cpu: LazyModel[T] | None = None
     ):
         self.key = key if key is not None else object()
         self.on_cpu = on_cpu
@@ -141,7 +141,7 @@ class SharedNetwork(Generic[T]):
             return self._network
 
     @contextmanager
-    def use(self, progress: ProgressCallback = silent, part: str = "") -> Iterator[T]:
+    def use(self, progress: ProgressCallback = no_progress, part: str = "") -> Iterator[T]:
         """Compute with the network, or with an independent part of it, while no one else does."""
         network = self.get()
         with self._loading:
@@ -151,7 +151,9 @@ class SharedNetwork(Generic[T]):
 
 
 @contextmanager
-def hold(lock: threading.Lock | threading.Semaphore, progress: ProgressCallback = silent) -> Iterator[None]:
+def hold(
+    lock: threading.Lock | threading.Semaphore, progress: ProgressCallback = no_progress
+) -> Iterator[None]:
     """Hold a lock; while waiting for it, report so, which lets the waiting visitor leave by raising."""
     while not lock.acquire(timeout=_PATIENCE):
         progress(WAITING, 0, 1)

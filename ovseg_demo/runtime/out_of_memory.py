@@ -8,8 +8,8 @@ from typing import TypeVar
 import torch
 
 from ovseg_demo.errors import DeviceError
-from ovseg_demo.progress import ProgressCallback, silent
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.progress import ProgressCallback, no_progress
+from ovseg_demo.runtime.caching import LazyModel
 
 N = TypeVar("N")
 R = TypeVar("R")
@@ -18,30 +18,30 @@ ON_CPU = "on the CPU"
 
 
 def compute(
-    network: SharedNetwork[N], work: Callable[[N], R], progress: ProgressCallback = silent, part: str = ""
+    network: LazyModel[N], work: Callable[[N], R], progress: ProgressCallback = no_progress, part: str = ""
 ) -> tuple[R, str]:
-    """Work with a network; where memory is too small, with lighter variants, then with its twin on the CPU.
+    """Work with a network; where memory is too small, with fallbacks variants, then with its twin on the CPU.
 
     Args:
-        network: has a method ``lighter()`` as that of :class:`ovseg_demo.proposals.ProposalGenerator`.
+        network: has a method ``fallbacks()`` as that of :class:`ovseg_demo.proposals.ProposalGenerator`.
         work: is called with the network or a variant, again from its start.
         progress: told of waiting for the network.
-        part: of the network that the work needs (:meth:`SharedNetwork.use`).
+        part: of the network that the work needs (:meth:`LazyModel.use`).
 
     Returns:
-        The result, and what was lowered: empty where nothing was.
+        The result, and what was fallback: empty where nothing was.
 
     Raises:
         DeviceError: there is too little memory for the least of them.
     """
     with network.use(progress, part) as full:
-        for lowered, variant in _variants(full):
+        for fallback, variant in _variants(full):
             result = _try(work, variant)
             if result is not None:
-                return result[0], lowered
+                return result[0], fallback
     if network.on_cpu is None:
         raise DeviceError(
-            "There is too little memory for this picture; scale it down, choose a smaller model, or start "
+            "There is too little memory for this image; scale it down, choose a smaller model, or start "
             'with "--device cpu".'
         )
     with network.on_cpu.use(progress, part) as twin:
@@ -55,7 +55,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def _variants(full: N) -> Iterator[tuple[str, N]]:
     yield "", full
-    yield from full.lighter()
+    yield from full.fallbacks()
 
 
 def _try(work: Callable[[N], R], network: N) -> tuple[R] | None:

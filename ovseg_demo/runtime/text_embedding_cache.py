@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ovseg-demo"
 
 
-class EmbeddingFiles:
+class TextEmbeddingCache:
     """One file for each list of names and each text tower; several processes may share the folder.
 
     Args:

@@ -1,4 +1,4 @@
-"""The picture while it is being painted, with its label map and instance map always in step."""
+"""The image while it is being painted, with its label map and instance map always in step."""
 
 from __future__ import annotations
 

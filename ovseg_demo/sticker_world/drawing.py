@@ -60,7 +60,7 @@ def _warp(source: np.ndarray, size: float, angle: float, rng: np.random.Generato
     """Flip, stretch, turn, tilt and bend in one resampling.
 
     The map from target to source is a bicubic Bézier patch. Straight maps are exact in it, and displacing its
-    4×4 control points bends the picture smoothly.
+    4×4 control points bends the image smoothly.
     """
     height, width = source.shape[:2]
     aspect = (width / height) ** 0.5 * rng.uniform(0.9, 1.1)

@@ -203,7 +203,7 @@ sofa; couch                        | 1F6CB                   | 5 | r  | c
 bed                                | 1F6CF                   | 5 | r  | c
 door                               | 1F6AA                   | 5 | r  | c
 window                             | 1FA9F                   | 4 | h  | c
-picture; picture frame             | 1F5BC                   | 3 | h  |
+image; image frame             | 1F5BC                   | 3 | h  |
 bathtub; bath                      | 1F6C1                   | 5 | r  | c
 clock; mantel clock                | 1F570                   | 2 | t  | c
 television; TV                     | 1F4FA                   | 3 | rt | c
@@ -254,7 +254,7 @@ class Noun:
         name: the class name, unique among all names and synonyms.
         synonyms: what else captions may call it.
         category: the heading it stands under, such as "animals".
-        drawings: code points of its pictures in the emoji font.
+        drawings: code points of its images in the emoji font.
         size: from 1 (a cherry) to 5 (a house); how tall it is beside the others in one scene.
         places: where it belongs: some of "ground", "sky", "water", "table", "room", "wall".
         novel: held back from all segmentation training; see :mod:`ovseg_demo.sticker_world.classes`.

@@ -39,7 +39,7 @@ class SceneObject:
         colour: the colour that it is painted in, or ``None`` if it has its natural colours.
         class_index: index of its class in ``CLASS_NAMES``.
         box: tight box xyxy of its visible pixels, exclusive end.
-        visible_fraction: visible share of its drawing, in (0, 1]; the rest is covered or outside the picture.
+        visible_fraction: visible share of its drawing, in (0, 1]; the rest is covered or outside the image.
         area: its visible pixels.
         stuff_under: the stuff class that it stands on or is in front of.
     """
@@ -56,7 +56,7 @@ class SceneObject:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One picture of Sticker World with perfect labels.
+    """One image of Sticker World with perfect labels.
 
     Attributes:
         image: uint8 RGB (H, W, 3).

@@ -74,7 +74,7 @@ def _premultiply(rgba: np.ndarray) -> np.ndarray:
 
 
 def build_atlas(font_file: Path) -> Image.Image:
-    """Render all drawings from the emoji font into one RGBA picture.
+    """Render all drawings from the emoji font into one RGBA image.
 
     Raises:
         DatasetError: the font cannot be read or lacks a drawing.

@@ -65,7 +65,7 @@ def cut_texture(
 
 
 def _ground_plane(size: tuple[int, int], foreshortening: float) -> np.ndarray:
-    """Homography from the picture to a plane that recedes towards the top; the bottom keeps its scale."""
+    """Homography from the image to a plane that recedes towards the top; the bottom keeps its scale."""
     width, height = size
     nearness = (1 - 1 / foreshortening) / height  # the divisor runs from 1/foreshortening at the top to 1
     stretch = 1.6  # the ground is seen at a low angle

@@ -1,6 +1,6 @@
 """Step 5, ``train finetune``: CLIP's image tower learns masked regions from mask-noun pairs.
 
-The text tower is locked. Some regions are shown unmasked, so that what CLIP knew of ordinary pictures is not
+The text tower is locked. Some regions are shown unmasked, so that what CLIP knew of ordinary images is not
 forgotten. With ``--unmasked`` all are: the control that tells adaptation to masks from mere further training.
 For the same reason the weights that are saved may be a mean of those before and after (WiSE-FT, Wortsman et
 al. 2022): names that the pairs do not hold are kept, and most of what was learned, too.

@@ -36,19 +36,19 @@ def train(options: TrainOptions) -> Path:
     """Pre-train; returns the weights file."""
     preset = find_settings(options.preset, "clip")
     torch.manual_seed(options.seed)
-    pictures = options.out / "data" / f"captioned-{preset.pictures}.bin"
-    task = ClipPretrainingTask(preset, pictures, options.seed)
+    images = options.out / "data" / f"captioned-{preset.images}.bin"
+    task = ClipPretrainingTask(preset, images, options.seed)
     if options.init:
         task.clip.load_state_dict(load_clip(options.init)[0].state_dict())
     return run_training(task, options.apply_to(preset.loop), options.folder("clip"), options.runtime())
 
 
 class ClipPretrainingTask(TrainingTask):
-    """CLIP's loss on captioned pictures, and a head that predicts the captions' tokens and is thrown away."""
+    """CLIP's loss on captioned images, and a head that predicts the captions' tokens and is thrown away."""
 
-    def __init__(self, preset: ClipPretraining, pictures: Path, seed: int):
+    def __init__(self, preset: ClipPretraining, images: Path, seed: int):
         super().__init__()
-        self.preset, self.pictures, self.seed = preset, pictures, seed
+        self.preset, self.images, self.seed = preset, images, seed
         self.clip = new_clip(preset.size)
         self.token_head = nn.Linear(preset.size.embed_dim, preset.size.vocabulary)
         self.kept_patches = preset.kept_patches
@@ -69,7 +69,7 @@ class ClipPretrainingTask(TrainingTask):
 
     @override
     def dataset(self) -> Dataset:
-        return CaptionedCrops(self.pictures, self.preset.pictures, self.preset.size.image_size, self.seed)
+        return CaptionedCrops(self.images, self.preset.images, self.preset.size.image_size, self.seed)
 
     @override
     def collate(self, samples: Sequence[CaptionedImage]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
-"""Captioned pictures of Sticker World for pre-training: drawn once, kept on disk, seen many times.
+"""Captioned images of Sticker World for pre-training: drawn once, kept on disk, seen many times.
 
-Drawing a picture costs about a quarter of what a training step spends on it. The first pass over the pictures
+Drawing an image costs about a quarter of what a training step spends on it. The first pass over the images
 draws them, in the data loader's workers; later passes read them back, in other cut-outs, tones and words.
 """
 
@@ -30,7 +30,7 @@ from ovseg_demo.training.pixels import vary_tone
 from ovseg_demo.training.records import open_records, shuffled
 
 STORED_SIZE = 80
-"""Side of a stored picture: a quarter more than the input, so that there is something to cut."""
+"""Side of a stored image: a quarter more than the input, so that there is something to cut."""
 
 _CAPTION_BYTES = 240
 _SCENE_SHARE = 0.08
@@ -68,7 +68,7 @@ class CaptionedImage:
 
 
 class CaptionedCrops(Dataset):
-    """An endless stream over ``count`` pictures, in another order, cut-out, tone and wording at each pass."""
+    """An endless stream over ``count`` images, in another order, cut-out, tone and wording at each pass."""
 
     def __init__(self, file: Path, count: int, size: int, seed: int):
         self.file, self.count, self.size, self.seed = Path(file), count, size, seed
@@ -93,7 +93,7 @@ class CaptionedCrops(Dataset):
 
 
 def draw_record(record: np.void, number: int) -> None:
-    """Fill in picture ``number``: mostly one object or one stuff class, sometimes a whole scene."""
+    """Fill in image ``number``: mostly one object or one stuff class, sometimes a whole scene."""
     if np.random.default_rng(number).random() < _SCENE_SHARE:
         scene = render_scene(number, "pretraining", _SCENE_SIZE)
         image, label, colour, stuff, caption = scene.image, -1, -1, -1, scene.caption

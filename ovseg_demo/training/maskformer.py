@@ -31,7 +31,7 @@ from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerato
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, build_maskformer, published_tensors
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training, save_atomically
-from ovseg_demo.training.maskformer_data import LabelledPictures, open_pictures
+from ovseg_demo.training.maskformer_data import LabelledImages, open_images
 from ovseg_demo.training.maskformer_losses import (
     MaskTargets,
     QueryOutputs,
@@ -44,7 +44,7 @@ from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.pair_loss import pair_loss
 from ovseg_demo.training.presets import MaskFormerTraining, find_settings
 
-_PIXELS_PER_PICTURE = 512
+_PIXELS_PER_IMAGE = 512
 _SCALED_UP_AT = 0.7
 """Share of the schedule after which similarities have their full scale."""
 
@@ -60,25 +60,25 @@ def train(options: TrainOptions) -> Path:
     clip = init
     if options.clip or not init:
         clip = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE)
-    task = MaskFormerTask(preset, open_pictures(options.root), clip, options.seed, init)
+    task = MaskFormerTask(preset, open_images(options.root), clip, options.seed, init)
     return run_training(task, options.apply_to(preset.loop), options.folder("maskformer"), options.runtime())
 
 
 class MaskFormerTask(TrainingTask):
-    """MaskFormer's losses on labelled pictures."""
+    """MaskFormer's losses on labelled images."""
 
     def __init__(
         self,
         preset: MaskFormerTraining,
-        pictures: LabelledPictures,
+        images: LabelledImages,
         clip: Checkpoint,
         seed: int,
         init: Checkpoint | None = None,
     ):
         super().__init__()
-        self.preset, self.pictures, self.seed = preset, pictures, seed
+        self.preset, self.images, self.seed = preset, images, seed
         self.clip_tensors = clip.clip()
-        text = embed_class_names(self.clip_tensors, pictures.class_names)
+        text = embed_class_names(self.clip_tensors, images.class_names)
         self.register_buffer("text_embeddings", torch.from_numpy(text), persistent=False)
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
@@ -93,7 +93,7 @@ class MaskFormerTask(TrainingTask):
                 module.register_forward_pre_hook(_make_contiguous)
         self.pixel_head = None
         if preset.pixel_weight:
-            self.pixel_head = nn.Linear(network.config.mask_width, len(pictures.class_names))
+            self.pixel_head = nn.Linear(network.config.mask_width, len(images.class_names))
         self.first_logit_scale = LOGIT_SCALE if init else preset.first_logit_scale  # trained names stay sharp
         self.logit_scale = self.first_logit_scale
 
@@ -111,7 +111,7 @@ class MaskFormerTask(TrainingTask):
 
     @override
     def dataset(self) -> Dataset:
-        return self.pictures.training(self.preset.pictures, self.seed)
+        return self.images.training(self.preset.images, self.seed)
 
     @override
     def before_step(self, progress: float) -> None:
@@ -145,7 +145,7 @@ class MaskFormerTask(TrainingTask):
         return set_losses(outputs, logits, mask_features.flatten(2)[..., some], targets.at(some))
 
     def choose_pixels(self, targets: MaskTargets) -> Tensor:
-        """The pixels on which masks are compared, by chance and the same in all pictures of the batch."""
+        """The pixels on which masks are compared, by chance and the same in all images of the batch."""
         order = torch.randperm(targets.masks.shape[2], device=targets.masks.device)
         return order[: self.preset.mask_pixels]
 
@@ -167,7 +167,7 @@ class MaskFormerTask(TrainingTask):
 
     def name_pixels(self, mask_features: Tensor, labels: Tensor, targets: MaskTargets) -> Tensor:
         """Cross-entropy of the classes of random pixels, as many of one class as of another."""
-        chosen = sample_pixels(targets, _PIXELS_PER_PICTURE)
+        chosen = sample_pixels(targets, _PIXELS_PER_IMAGE)
         flat = mask_features.flatten(2).transpose(1, 2)
         sampled = flat.gather(1, chosen[..., None].expand(-1, -1, flat.shape[2]))
         wanted = labels.flatten(1).gather(1, chosen)
@@ -180,7 +180,7 @@ class MaskFormerTask(TrainingTask):
     @cached_property
     def validation_set(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Made when it is first needed."""
-        return self.pictures.validation(self.preset.validation_pictures)
+        return self.images.validation(self.preset.validation_images)
 
     @override
     def evaluate(self) -> dict[str, float]:
@@ -194,7 +194,7 @@ class MaskFormerTask(TrainingTask):
         )
         text = self.text_embeddings.cpu().numpy()
         with torch.autocast(self.pixel_mean.device.type, enabled=False):  # as it will propose
-            return mask_figures(generator, self.validation_set, self.pictures.class_names, text)
+            return mask_figures(generator, self.validation_set, self.images.class_names, text)
 
     @override
     def save(self, path: Path) -> None:

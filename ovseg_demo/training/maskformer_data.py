@@ -1,4 +1,4 @@
-"""Labelled pictures for ``train maskformer``: Sticker World, and COCO-Stuff in its official folders."""
+"""Labelled images for ``train maskformer``: Sticker World, and COCO-Stuff in its official folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ovseg_demo.evaluation.datasets import find_folder, read_image, read_label_i
 from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN
 from ovseg_demo.sticker_world import BASE_CLASSES, CLASS_NAMES, render_scene
 from ovseg_demo.training.maskformer_losses import IGNORED
-from ovseg_demo.training.presets import PictureSizes
+from ovseg_demo.training.presets import ImageSizes
 from ovseg_demo.training.records import SCENES_PER_SEED, shuffled
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
@@ -32,7 +32,7 @@ VALIDATION_SEED = 600_000
 
 SCENE_SIZE = (640, 480)
 _VIEWS = 4
-"""Training pictures made of a scene in a row: drawing it takes longer than all that a GPU does with it."""
+"""Training images made of a scene in a row: drawing it takes longer than all that a GPU does with it."""
 
 _REMOVED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
 """Of COCO's ids 1 to 182: things that were never annotated (hat, shoe, desk, …)."""
@@ -46,19 +46,19 @@ _COCO_LABELS = (
 )
 
 
-class TrainingPicture(TypedDict):
+class TrainingImage(TypedDict):
     """One sample.
 
     Attributes:
-        image: uint8 RGB (3, H, W); what the picture does not fill has the mean colour.
-        labels: int64 (H / 4, W / 4), index of the class; -1 where unknown and outside the picture.
+        image: uint8 RGB (3, H, W); what the image does not fill has the mean colour.
+        labels: int64 (H / 4, W / 4), index of the class; -1 where unknown and outside the image.
     """
 
     image: Tensor
     labels: Tensor
 
 
-class LabelledPictures(Protocol):
+class LabelledImages(Protocol):
     """A data set to train on.
 
     Attributes:
@@ -67,38 +67,38 @@ class LabelledPictures(Protocol):
 
     class_names: tuple[str, ...]
 
-    def training(self, sizes: PictureSizes, seed: int) -> Dataset:
-        """An endless stream of :class:`TrainingPicture`; ``[i]`` depends on i and the arguments alone."""
+    def training(self, sizes: ImageSizes, seed: int) -> Dataset:
+        """An endless stream of :class:`TrainingImage`; ``[i]`` depends on i and the arguments alone."""
 
     def validation(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Some other pictures: uint8 RGB (H, W, 3) and labels int (H, W).
+        """Some other images: uint8 RGB (H, W, 3) and labels int (H, W).
 
         Labels from K on are classes that training does not know.
         """
 
 
 @dataclass(frozen=True)
-class StickerWorldPictures:
-    """Scenes with base nouns and stuff; a :class:`LabelledPictures`."""
+class LabelledScenes:
+    """Scenes with base nouns and stuff; a :class:`LabelledImages`."""
 
     class_names: tuple[str, ...] = BASE_CLASSES
 
-    def training(self, sizes: PictureSizes, seed: int) -> Dataset:
-        """See :class:`LabelledPictures`."""
-        return _ScenePictures(sizes, seed)
+    def training(self, sizes: ImageSizes, seed: int) -> Dataset:
+        """See :class:`LabelledImages`."""
+        return _SceneImages(sizes, seed)
 
     def validation(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """See :class:`LabelledPictures`; novel nouns are the unknown classes."""
+        """See :class:`LabelledImages`; novel nouns are the unknown classes."""
         scenes = [render_scene(VALIDATION_SEED + i, "validation", SCENE_SIZE) for i in range(count)]
         return [(scene.image, _base_labels(scene.label_map)) for scene in scenes]
 
 
-class _ScenePictures(Dataset):
-    def __init__(self, sizes: PictureSizes, seed: int):
+class _SceneImages(Dataset):
+    def __init__(self, sizes: ImageSizes, seed: int):
         self.sizes, self.seed = sizes, seed
         self._draw = lru_cache(maxsize=1)(render_scene)
 
-    def __getitem__(self, index: int) -> TrainingPicture:
+    def __getitem__(self, index: int) -> TrainingImage:
         cv2.setNumThreads(1)
         rng = np.random.default_rng([self.seed, index])
         scene = self._draw(self.seed * SCENES_PER_SEED + index // _VIEWS, "segmentation", SCENE_SIZE)
@@ -111,8 +111,8 @@ class _ScenePictures(Dataset):
 
 
 @dataclass(frozen=True)
-class CocoStuffPictures:
-    """COCO-Stuff with 171 classes; a :class:`LabelledPictures`.
+class CocoStuffImages:
+    """COCO-Stuff with 171 classes; a :class:`LabelledImages`.
 
     Attributes:
         root: folder with ``images/train2017/*.jpg`` and ``annotations/stuffthingmaps/train2017/*.png`` (or
@@ -126,16 +126,16 @@ class CocoStuffPictures:
         """Names in the order of the training ids."""
         return load_vocabulary("coco-stuff-171").class_names
 
-    def training(self, sizes: PictureSizes, seed: int) -> Dataset:
-        """See :class:`LabelledPictures`."""
-        return _CocoPictures(self.files("train2017"), sizes, seed)
+    def training(self, sizes: ImageSizes, seed: int) -> Dataset:
+        """See :class:`LabelledImages`."""
+        return _CocoImages(self.files("train2017"), sizes, seed)
 
     def validation(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """See :class:`LabelledPictures`."""
+        """See :class:`LabelledImages`."""
         return [read_coco_pair(*pair) for pair in self.files("val2017")[:count]]
 
     def files(self, part: str) -> list[tuple[Path, Path]]:
-        """The picture and the label file of every labelled picture of "train2017" or "val2017".
+        """The image and the label file of every labelled image of "train2017" or "val2017".
 
         Raises:
             DatasetError: a folder is missing or holds no label file.
@@ -148,11 +148,11 @@ class CocoStuffPictures:
         return found
 
 
-class _CocoPictures(Dataset):
-    def __init__(self, files: Sequence[tuple[Path, Path]], sizes: PictureSizes, seed: int):
+class _CocoImages(Dataset):
+    def __init__(self, files: Sequence[tuple[Path, Path]], sizes: ImageSizes, seed: int):
         self.files, self.sizes, self.seed = files, sizes, seed
 
-    def __getitem__(self, index: int) -> TrainingPicture:
+    def __getitem__(self, index: int) -> TrainingImage:
         cv2.setNumThreads(1)
         rng = np.random.default_rng([self.seed, index])
         image, labels = read_coco_pair(*self.files[shuffled(self.seed, index, len(self.files))])
@@ -166,13 +166,13 @@ class _CocoPictures(Dataset):
         return crop(image, labels, self.sizes.crop, rng)
 
 
-def open_pictures(root: Path | None) -> LabelledPictures:
+def open_images(root: Path | None) -> LabelledImages:
     """COCO-Stuff in a folder, or Sticker World if there is none."""
-    return StickerWorldPictures() if root is None else CocoStuffPictures(Path(root))
+    return LabelledScenes() if root is None else CocoStuffImages(Path(root))
 
 
 def read_coco_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A picture, uint8 RGB (H, W, 3), and its training ids, int32 (H, W).
+    """An image, uint8 RGB (H, W, 3), and its training ids, int32 (H, W).
 
     Raises:
         DatasetError: a file is missing or damaged, or the two differ in size.
@@ -195,7 +195,7 @@ def coco_training_ids(values: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Bring a picture (by Pillow's bilinear filter, as at test) and its labels to (width, height)."""
+    """Bring an image (by Pillow's bilinear filter, as at test) and its labels to (width, height)."""
     if image.shape[1::-1] == size:
         return image, labels
     resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
@@ -204,8 +204,8 @@ def resize(image: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> tupl
 
 def crop(
     image: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: np.random.Generator
-) -> TrainingPicture:
-    """A random part of (width, height); a smaller picture is padded at the bottom and right."""
+) -> TrainingImage:
+    """A random part of (width, height); a smaller image is padded at the bottom and right."""
     width, height = size
     top = int(rng.integers(max(0, labels.shape[0] - height) + 1))
     left = int(rng.integers(max(0, labels.shape[1] - width) + 1))
@@ -215,7 +215,7 @@ def crop(
     inside = np.s_[: labels[part].shape[0], : labels[part].shape[1]]
     padded[inside], known[inside] = image[part], labels[part]
     centres = np.s_[LABEL_STRIDE // 2 :: LABEL_STRIDE]
-    return TrainingPicture(
+    return TrainingImage(
         image=torch.from_numpy(padded).permute(2, 0, 1),
         labels=torch.from_numpy(known[centres, centres].copy()),
     )

@@ -1,6 +1,6 @@
-"""MaskFormer's losses: queries are matched with the picture's masks one to one, and then held to them.
+"""MaskFormer's losses: queries are matched with the image's masks one to one, and then held to them.
 
-A target is the mask of one class that is in the picture (semantic segmentation, arXiv 2107.06278). Losses are
+A target is the mask of one class that is in the image (semantic segmentation, arXiv 2107.06278). Losses are
 taken on pixels of the mask features, a quarter of the input's resolution: on all or on some chosen by chance,
 which is as good and faster (PointRend, arXiv 1912.08193).
 """
@@ -34,7 +34,7 @@ _FOCAL_GAMMA = 2.0
 
 @dataclass(frozen=True, eq=False)
 class MaskTargets:
-    """What is in B pictures: up to T classes each, the rest of the rows empty.
+    """What is in B images: up to T classes each, the rest of the rows empty.
 
     Attributes:
         classes: int64 (B, T), class of each mask, -1 for empty rows, which come last.
@@ -64,13 +64,13 @@ class MaskTargets:
 
     @property
     def counts(self) -> list[int]:
-        """Number of masks of each picture."""
+        """Number of masks of each image."""
         return (self.classes != IGNORED).sum(dim=1).tolist()
 
 
 @dataclass(frozen=True, eq=False)
 class QueryOutputs:
-    """What Q queries say about B pictures after each of L decoder layers.
+    """What Q queries say about B images after each of L decoder layers.
 
     Attributes:
         class_embeddings: (L, B, Q, D), not normalised, in the text embeddings' space.
@@ -125,7 +125,7 @@ def match(outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets:
         outputs: of the queries.
         logits: (L, B, Q, K + 1), of the classes.
         mask_features: (B, M, P), on the targets' pixels.
-        targets: of which at most Q a picture are matched.
+        targets: of which at most Q an image are matched.
 
     Returns:
         int64 (L, B, T), the query of each mask; -1 for empty rows, and for masks that no query is left for.
@@ -185,7 +185,7 @@ def mask_losses(
         embeddings: (L, B, T, M), in the order of the targets' masks.
         present: bool (L, B, T), whether a mask counts.
         mask_features: (B, M, P), on the targets' pixels.
-        targets: T masks for each picture.
+        targets: T masks for each image.
     """
     layers = len(embeddings)
     rows = embeddings.transpose(0, 1).flatten(1, 2)  # (B, L·T, M)
@@ -208,9 +208,9 @@ def mask_losses(
 
 
 def sample_pixels(targets: MaskTargets, count: int) -> Tensor:
-    """Random pixels of each picture, as many of one class as of another: int64 (B, count).
+    """Random pixels of each image, as many of one class as of another: int64 (B, count).
 
-    Pictures without any valid pixel give any pixels.
+    Images without any valid pixel give any pixels.
     """
     sizes = targets.masks.sum(dim=2, keepdim=True)
     shares = (targets.masks / sizes.clamp(min=1)).sum(dim=1)

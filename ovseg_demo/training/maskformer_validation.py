@@ -15,33 +15,33 @@ from ovseg_demo.training.maskformer_losses import IGNORED
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 
 _SMALLEST_SHARE = 0.002
-"""Of the picture's pixels; smaller regions are not asked for (24×24 pixels of 640×480)."""
+"""Of the image's pixels; smaller regions are not asked for (24×24 pixels of 640×480)."""
 
 
 def mask_figures(
     generator: MaskFormerProposalGenerator,
-    pictures: Sequence[tuple[np.ndarray, np.ndarray]],
+    images: Sequence[tuple[np.ndarray, np.ndarray]],
     class_names: Sequence[str],
     text_embeddings: np.ndarray,
 ) -> dict[str, float]:
-    """Figures in per cent over labelled pictures.
+    """Figures in per cent over labelled images.
 
     Args:
         generator: with the network.
-        pictures: uint8 RGB (H, W, 3) and labels int (H, W); -1 is ignored, K and above are novel classes.
+        images: uint8 RGB (H, W, 3) and labels int (H, W); -1 is ignored, K and above are novel classes.
         class_names: K names that training knows.
         text_embeddings: float32 (K, D), unit length.
 
     Returns:
         For "base" and, if there are any, "novel" classes, over the regions (all pixels of one class in one
-        picture): ``…_recall_50`` and ``…_recall_75``, the share that some binary mask covers with that IoU,
+        image): ``…_recall_50`` and ``…_recall_75``, the share that some binary mask covers with that IoU,
         and ``…_mask_iou``, the mean IoU of the best mask. ``miou``, of the map that the network draws with
         its own class embeddings (no CLIP), on pixels of base classes.
     """
     vocabulary = Vocabulary(tuple(ClassName(name, ()) for name in class_names))
     best: dict[str, list[float]] = {"base": [], "novel": []}
     confusion = np.zeros((len(class_names), len(class_names) + 1), dtype=np.int64)
-    for image, labels in pictures:
+    for image, labels in images:
         proposals = generator(image)
         for label, iou in best_ious(proposals, labels).items():
             best["base" if label < len(class_names) else "novel"].append(iou)

@@ -89,10 +89,10 @@ class PairRegions(Dataset):
     def __getitem__(self, index: int) -> PairRegion:
         rng = np.random.default_rng([self.seed, index])
         region = self.plain(self._choose(index, rng))
-        pictures = [vary_tone(region.masked, rng), vary_tone(region.unmasked, rng), region.mask]
+        images = [vary_tone(region.masked, rng), vary_tone(region.unmasked, rng), region.mask]
         if rng.random() < 0.5:
-            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
-        masked, unmasked, mask = pictures
+            images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+        masked, unmasked, mask = images
         if rng.random() < _VARIED_MASKS:
             masked, mask = vary_mask(masked, unmasked, mask, rng)
         masked[~mask] = BLANK

@@ -41,10 +41,10 @@ class ClipPretraining:
         loop: schedule and batch.
         learning_rate: at the peak.
         weight_decay: of matrices.
-        pictures: different ones; each is drawn once, kept on disk and seen in many cut-outs and words.
+        images: different ones; each is drawn once, kept on disk and seen in many cut-outs and words.
         muon_learning_rate: of inner matrices; see :func:`ovseg_demo.training.loop.decay_groups`.
         kept_patches: share of an image's patches that the image tower reads, at random (FLIP, Li et al. 2023:
-            more pictures a second); it reads all of them in the last part of the schedule.
+            more images a second); it reads all of them in the last part of the schedule.
         all_patches_from: where in the schedule (0 to 1) that last part begins.
         token_loss_weight: of the auxiliary loss that predicts the caption's tokens from the image feature.
         validation_scenes: whose regions are named for the figures.
@@ -56,7 +56,7 @@ class ClipPretraining:
     loop: LoopSettings
     learning_rate: float
     weight_decay: float
-    pictures: int
+    images: int
     muon_learning_rate: float | None = None
     kept_patches: float = 0.5
     all_patches_from: float = 0.8
@@ -76,11 +76,11 @@ class SamTraining:
         learning_rate: at the peak.
         weight_decay: of matrices.
         muon_learning_rate: of inner matrices; see :func:`ovseg_demo.training.loop.decay_groups`.
-        prompts: points a picture or part.
+        prompts: points an image or part.
         cells: of the image embedding, on which the masks of a prompt are compared.
-        parts: cut from each picture …
+        parts: cut from each image …
         part_cells: … of so many cells a side …
-        whole_from: … until this share of the schedule, and whole pictures from then on.
+        whole_from: … until this share of the schedule, and whole images from then on.
         quality_weight: of the loss of the predicted IoU.
         pair_weight: of the auxiliary loss on pairs of pixels.
         validation_scenes: on which the figures are taken.
@@ -102,13 +102,13 @@ class SamTraining:
 
 
 @dataclass(frozen=True)
-class PictureSizes:
+class ImageSizes:
     """What MaskFormer is shown in training, in pixels.
 
     Attributes:
         shortest: the shorter side is resized to at least this many …
         longest: … and at most this many.
-        crop: (width, height) of the part that is shown, multiples of 32; smaller pictures are padded.
+        crop: (width, height) of the part that is shown, multiples of 32; smaller images are padded.
     """
 
     shortest: int
@@ -125,7 +125,7 @@ class MaskFormerTraining:
         loop: schedule and batch.
         learning_rate: at the peak.
         weight_decay: of matrices.
-        pictures: sizes in training.
+        images: sizes in training.
         muon_learning_rate: of inner matrices; see :func:`ovseg_demo.training.loop.decay_groups`.
         min_size: of the shorter side when masks are proposed.
         max_size: of the longer side then.
@@ -134,14 +134,14 @@ class MaskFormerTraining:
         pixel_weight: of the auxiliary loss that names pixels from the mask features; 0 leaves it out.
         pair_weight: of the auxiliary loss by which pixels of one mask attract each other; 0 leaves it out.
         first_logit_scale: what similarities with class names are multiplied by at first; 100 in the end.
-        validation_pictures: on which the figures are taken.
+        validation_images: on which the figures are taken.
     """
 
     size: MaskFormerConfig
     loop: LoopSettings
     learning_rate: float
     weight_decay: float
-    pictures: PictureSizes
+    images: ImageSizes
     min_size: int
     max_size: int
     muon_learning_rate: float | None = None
@@ -150,7 +150,7 @@ class MaskFormerTraining:
     pixel_weight: float = 0.0
     pair_weight: float = 0.0
     first_logit_scale: float = 100.0
-    validation_pictures: int = 40
+    validation_images: int = 40
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ PRESETS = {
             loop=LoopSettings(steps=8, batch_size=16, warmup_steps=2, log_every=2),
             learning_rate=1e-3,
             weight_decay=0.05,
-            pictures=64,
+            images=64,
             validation_scenes=2,
             validation_crops=20,
             crops_per_unseen_pair=0,
@@ -274,13 +274,13 @@ PRESETS = {
             loop=LoopSettings(steps=4, batch_size=2, warmup_steps=1, log_every=2),
             learning_rate=1e-3,
             weight_decay=0.05,
-            pictures=PictureSizes(96, 128, (128, 96)),
+            images=ImageSizes(96, 128, (128, 96)),
             min_size=96,
             max_size=384,
             pixel_weight=1.0,
             pair_weight=1.0,
             first_logit_scale=20.0,
-            validation_pictures=2,
+            validation_images=2,
         ),
         pairs=PairMining(images=12, background_images=3),
         finetuning=ClipFinetuning(
@@ -346,11 +346,11 @@ PRESETS = {
             ),
             learning_rate=6e-5,
             weight_decay=0.01,
-            pictures=PictureSizes(320, 1280, (640, 640)),
+            images=ImageSizes(320, 1280, (640, 640)),
             min_size=640,
             max_size=2560,
             mask_threshold=0.4,
-            validation_pictures=500,
+            validation_images=500,
         ),
         pairs=PairMining(images=118_287),
         finetuning=ClipFinetuning(
@@ -390,7 +390,7 @@ PRESETS = {
             learning_rate=1e-3,
             muon_learning_rate=3e-3,
             weight_decay=0.05,
-            pictures=200_000,
+            images=200_000,
         ),
         maskformer=MaskFormerTraining(
             size=MaskFormerConfig(
@@ -409,7 +409,7 @@ PRESETS = {
             ),
             learning_rate=7e-4,
             weight_decay=0.05,
-            pictures=PictureSizes(256, 480, (448, 352)),
+            images=ImageSizes(256, 480, (448, 352)),
             min_size=384,
             max_size=1536,
             muon_learning_rate=1.5e-3,

@@ -3,10 +3,10 @@
 What makes a small vision transformer learn this from nothing in hours on a small machine:
 
 * attention from tokens to pixels starts with equal query and key projections, so that a point finds its own
-  place in the picture from the first step on (they share one positional encoding);
+  place in the image from the first step on (they share one positional encoding);
 * an auxiliary loss asks of pairs of pixels of the upscaled image embedding: is this one region?
-* the image encoder may start from CLIP's image tower (``--clip``), which has seen a picture before;
-* it sees parts of pictures at first, whole ones in the end, and masks are compared on some cells only;
+* the image encoder may start from CLIP's image tower (``--clip``), which has seen an image before;
+* it sees parts of images at first, whole ones in the end, and masks are compared on some cells only;
 * matrices learn by Muon.
 
 The head that predicts IoU learns on all masks from the start, and the loss drives logits apart, since the
@@ -115,7 +115,7 @@ class SamTask(TrainingTask):
         return self._scenes(self.seed, first_seed=self.seed * SCENES_PER_SEED)
 
     def before_step(self, progress: float) -> None:
-        """Parts of pictures first, whole pictures in the end."""
+        """Parts of images first, whole images in the end."""
         self.whole = progress >= self.preset.whole_from
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""What of a picture a training step of Segment Anything looks at: parts, points and cells, all by chance."""
+"""What of an image a training step of Segment Anything looks at: parts, points and cells, all by chance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SMALLEST_REGION = 8
 
 
 def target_masks(regions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Bool masks (P, G, G) of the regions asked for, and where the picture is: bool (G, G)."""
+    """Bool masks (P, G, G) of the regions asked for, and where the image is: bool (G, G)."""
     return regions[None] == targets[:, None, None], regions >= 0
 
 

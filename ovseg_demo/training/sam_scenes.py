@@ -19,7 +19,7 @@ _SMALLEST_ZOOM = 0.45
 
 
 class RegionScene(TypedDict):
-    """One sample: a picture as the network sees it.
+    """One sample: an image as the network sees it.
 
     Attributes:
         image: uint8 (3, S, S), RGB, padded with zeros at the bottom and right.

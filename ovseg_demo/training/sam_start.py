@@ -13,7 +13,7 @@ from torch import Tensor
 from ovseg_demo.proposals.sam.building import SamConfig, read_config
 
 _LOCAL_ATTENTION_GAIN = 4.0
-"""Of the first scores between a point and its own place; 4 makes a spot of about a tenth of the picture."""
+"""Of the first scores between a point and its own place; 4 makes a spot of about a tenth of the image."""
 
 
 @torch.no_grad()

@@ -10,20 +10,20 @@ import gradio as gr
 from ovseg_demo.errors import ImageError
 from ovseg_demo.export.files import encode_label_map, known_settings, segmentation_record
 from ovseg_demo.segmentation import Segmentation
-from ovseg_demo.ui.components import PictureInput
-from ovseg_demo.ui.handlers import told
+from ovseg_demo.ui.components import ImageInput
+from ovseg_demo.ui.handlers import show_user_errors
 from ovseg_demo.ui.messages import Message
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.uploads import read_picture
+from ovseg_demo.ui.uploads import read_image
 
 API_NAME = "segment"
 
 DESCRIPTION = (
-    "Find things in a picture by their names. The label map is a PNG of the picture's size in which 0 is "
+    "Find things in an image by their names. The label map is a PNG of the image's size in which 0 is "
     "unlabelled, 1 the first class, and so on. The record is a COCO data set of one image: the categories "
-    "tell each class's area, share of the picture and score, the annotations hold a run-length mask of each "
+    "tell each class's area, share of the image and score, the annotations hold a run-length mask of each "
     "that was found."
 )
 
@@ -32,50 +32,56 @@ class Api:
     """What the endpoint does. It remembers nothing of its callers.
 
     Args:
-        offers: the models; the default one is used.
+        registry: the models; the default one is used.
         settings: limits, the same as on the page.
         publish: keeps bytes under a file name, and gives Gradio's record of that file.
     """
 
-    def __init__(self, offers: Offers, settings: PageSettings, publish: Callable[[bytes, str], Message]):
-        self._offers = offers
+    def __init__(
+        self, registry: ModelRegistry, settings: PageSettings, publish: Callable[[bytes, str], Message]
+    ):
+        self._registry = registry
         self._settings = settings
         self._publish = publish
 
-    @told
+    @show_user_errors
     def segment(
-        self, picture: str | None, words: str, generator: str = "", granularity: float = 0.8
+        self, image: str | None, words: str, generator: str = "", granularity: float = 0.8
     ) -> tuple[str, dict[str, Any]]:
-        """Segment a picture into classes.
+        """Segment an image into classes.
 
         Args:
-            picture: a file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
+            image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
             words: class names, separated by commas; a slash joins synonyms: "frog, cup / mug".
             generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.
             granularity: of the masks, from 0 (most coarse) to 1 (most precise).
         """
-        if not picture:
-            raise ImageError("There is no picture; send one as the first argument.")
+        if not image:
+            raise ImageError("There is no image; send one as the first argument.")
         request = Request(words=words or "", generator=generator or "", granularity=granularity)
         request.check()
         request.vocabulary(self._settings.max_names)  # holds the words against the limits
-        pixels, _ = read_picture(picture, self._settings)
-        segmentation = self._offers.segmenter("").segment(pixels, **request.arguments())
+        pixels, _ = read_image(image, self._settings)
+        segmentation = self._registry.segmenter("").segment(pixels, **request.arguments())
         label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
-        return self._publish(label_map, "label_map.png")["path"], _record(segmentation, request, self._offers)
+        return self._publish(label_map, "label_map.png")["path"], _record(
+            segmentation, request, self._registry
+        )
 
 
-def offer_api(offers: Offers, settings: PageSettings, publish: Callable[[bytes, str], Message]) -> None:
+def add_api(
+    registry: ModelRegistry, settings: PageSettings, publish: Callable[[bytes, str], Message]
+) -> None:
     """Add the endpoint to the page that is being made; its components are not to be seen.
 
     Its calls queue by themselves, apart from the page's first looks.
     """
-    api = Api(offers, settings, publish)
-    generators = offers.default.generators
+    api = Api(registry, settings, publish)
+    generators = registry.default.generators
     with gr.Column(visible=False):
         inputs = [
-            PictureInput(
-                label="Picture",
+            ImageInput(
+                label="UploadedImage",
                 type="filepath",
                 image_mode=None,
                 fetches_addresses=settings.fetch_addresses,
@@ -93,11 +99,11 @@ def offer_api(offers: Offers, settings: PageSettings, publish: Callable[[bytes, 
             api_description=DESCRIPTION,
             api_visibility="public",
             concurrency_id="program",
-            concurrency_limit=settings.looks_at_once,
+            concurrency_limit=settings.concurrent_analyses,
         )
 
 
-def _record(segmentation: Segmentation, request: Request, offers: Offers) -> dict[str, Any]:
+def _record(segmentation: Segmentation, request: Request, registry: ModelRegistry) -> dict[str, Any]:
     return segmentation_record(
         segmentation.label_map,
         segmentation.class_names,
@@ -105,7 +111,7 @@ def _record(segmentation: Segmentation, request: Request, offers: Offers) -> dic
         segmentation.best_scores,
         synonyms=[entry.synonyms for entry in segmentation.vocabulary.classes],
         settings={
-            "model": offers.default.name,
+            "model": registry.default.name,
             "granularity": request.granularity,
             **known_settings(segmentation),
             "notes": list(segmentation.notes),

@@ -10,7 +10,7 @@ from ovseg_demo.cli.parser import USER_ERROR
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
 from ovseg_demo.ui.examples import load_examples
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.options import AppOptions, read_options
 from ovseg_demo.ui.page import create_demo
 from ovseg_demo.ui.preload import preload
@@ -26,11 +26,11 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """
     options = read_options(argv, environment)
     try:
-        offers = make_offers(options, on_lent_gpu=is_zero_gpu(environment))
+        registry = make_registry(options, on_lent_gpu=is_zero_gpu(environment))
         examples = load_examples()
-        demo = create_demo(offers, options.page, examples)
+        demo = create_demo(registry, options.page, examples)
         if options.preload:
-            for line in preload(offers, options.page, examples):
+            for line in preload(registry, options.page, examples):
                 print(line, flush=True)
         serve(demo, options.server)
     except OvsegError as error:
@@ -39,7 +39,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     return 0
 
 
-def make_offers(options: AppOptions, *, on_lent_gpu: bool = False) -> Offers:
+def make_registry(options: AppOptions, *, on_lent_gpu: bool = False) -> ModelRegistry:
     """The models that visitors can choose: those of the catalogue, or one of the operator's own files.
 
     Args:
@@ -54,9 +54,9 @@ def make_offers(options: AppOptions, *, on_lent_gpu: bool = False) -> Offers:
     if on_lent_gpu:
         load = lending(load)
     if options.weights:
-        offers = Offers.of_segmenter(load(options.model, **options.weights))
+        registry = ModelRegistry.of_segmenter(load(options.model, **options.weights))
     else:
-        offers = Offers.of_catalogue(options.model or DEFAULT_MODEL, load)
+        registry = ModelRegistry.of_catalogue(options.model or DEFAULT_MODEL, load)
         if on_lent_gpu:
-            offers.segmenter(offers.default.name)
-    return offers.prefer(options.generator) if options.generator else offers
+            registry.segmenter(registry.default.name)
+    return registry.prefer(options.generator) if options.generator else registry

@@ -1,4 +1,4 @@
-"""The page's own components: HTML that a script of ours brings to life, and Gradio's picture input, tamed."""
+"""The page's own components: HTML that a script of ours brings to life, and Gradio's image input, tamed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Header(Panel):
 
 
 class Viewer(Panel):
-    """The picture, its map, legend, and all that can be done with them."""
+    """The image, its map, legend, and all that can be done with them."""
 
     html = "viewer/viewer.html"
     scripts = ("viewer/labels.js", "viewer/panels.js", "viewer/viewer.js")
@@ -83,11 +83,11 @@ class Gallery(Panel):
     triggers = ("choose",)
 
 
-class PictureInput(gr.Image):
+class ImageInput(gr.Image):
     """Hands on the file that was uploaded, untouched, for :func:`ovseg_demo.images.load_image` to read.
 
-    Gradio's own decoding turns no picture upright, cuts 16-bit pixels to white, and reads any format. It
-    would also fetch a picture from an address, however large that is; here the operator decides.
+    Gradio's own decoding turns no image upright, cuts 16-bit pixels to white, and reads any format. It
+    would also fetch an image from an address, however large that is; here the operator decides.
 
     Args:
         fetches_addresses: whether programs may send a public address rather than a file.
@@ -101,7 +101,7 @@ class PictureInput(gr.Image):
     async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
         """Take a file in; called by Gradio before :meth:`preprocess`."""
         if is_http_url_like(str(url_or_file_path)) and not self._fetches_addresses:
-            raise gr.Error("Send the picture itself; its address is not fetched here.", print_exception=False)
+            raise gr.Error("Send the image itself; its address is not fetched here.", print_exception=False)
         return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def preprocess(self, payload: ImageData | None) -> str | None:
@@ -109,7 +109,7 @@ class PictureInput(gr.Image):
         if payload is None:
             return None
         if not payload.path:
-            raise ImageError("The picture came without a file; upload it.")
+            raise ImageError("The image came without a file; upload it.")
         return payload.path
 
     def get_block_name(self) -> str:

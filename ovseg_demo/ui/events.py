@@ -19,19 +19,19 @@ def connect(demo: gr.Blocks, parts: Parts, steps: Steps, settings: PageSettings)
     session, saved = parts.session, parts.saved
     long = _PRIVATE | {
         "concurrency_id": "look",
-        "concurrency_limit": settings.looks_open,
+        "concurrency_limit": settings.queued_analyses,
         "trigger_mode": "multiple",
     }
-    short = _PRIVATE | {"concurrency_id": "edit", "concurrency_limit": settings.edits_at_once}
+    short = _PRIVATE | {"concurrency_id": "edit", "concurrency_limit": settings.concurrent_edits}
     instant = _PRIVATE | {"concurrency_id": "instant", "concurrency_limit": None, "trigger_mode": "multiple"}
     shown = [parts.viewer, parts.chips]
-    asked = [session, parts.picture, *parts.request]
+    asked = [session, parts.image, *parts.request]
 
     gr.on([parts.submit.click, parts.words.submit], steps.look, asked, shown, **long)
-    # Not the picture's `input`, which comes with clearing, too, and may still bring the picture along.
-    choices = [parts.picture.upload, parts.generator.input, parts.classifier.input, parts.model.input]
+    # Not the image's `input`, which comes with clearing, too, and may still bring the image along.
+    choices = [parts.image.upload, parts.generator.input, parts.classifier.input, parts.model.input]
     gr.on(choices, steps.look_again, asked, shown, **long)
-    parts.gallery.choose(steps.fill_in, parts.request, [parts.picture, *parts.request], **instant).success(
+    parts.gallery.choose(steps.fill_in, parts.request, [parts.image, *parts.request], **instant).success(
         steps.look, asked, shown, **long
     )
     parts.viewer.compare(steps.compare, [session], shown, **long)
@@ -43,8 +43,8 @@ def connect(demo: gr.Blocks, parts: Parts, steps: Steps, settings: PageSettings)
     parts.viewer.save(steps.save, [session], shown, **short)
 
     parts.viewer.cancel(steps.cancel, [session], None, **instant)
-    parts.clear.click(steps.clear, [session], [*shown, parts.picture, parts.words], **instant)
-    parts.picture.clear(steps.forget, [session], shown, **instant)
+    parts.clear.click(steps.clear, [session], [*shown, parts.image, parts.words], **instant)
+    parts.image.clear(steps.forget, [session], shown, **instant)
     parts.distractors.change(
         lambda choice: gr.update(visible=choice == "own"), parts.distractors, parts.own, **instant
     )

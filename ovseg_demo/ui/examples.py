@@ -1,4 +1,4 @@
-"""The examples: pictures with words that suit them, from a manifest.
+"""The examples: images with words that suit them, from a manifest.
 
 A manifest is a JSON list of entries: "image" (a file beside it), "title", "classes" (the words), "generator"
 and "granularity". Photographs also have "credit" (who made it, and its licence) and ``"kind": "photograph"``;
@@ -22,21 +22,21 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 STICKERS, PHOTOGRAPH = "stickers", "photograph"
 
 _THUMBNAIL = (240, 180)
-_HEADS = (0.5, 0.2)  # where upright pictures have what counts
+_HEADS = (0.5, 0.2)  # where upright images have what counts
 
 
 @dataclass(frozen=True)
 class Example:
-    """A picture with words that suit it.
+    """An image with words that suit it.
 
     Attributes:
-        path: of the picture.
+        path: of the image.
         title: two or three words.
         words: class names, as one would type them.
         generator: of the proposals.
         granularity: from 0 to 1.
         kind: :data:`STICKERS` or :data:`PHOTOGRAPH`.
-        credit: who made the picture, and its licence.
+        credit: who made the image, and its licence.
     """
 
     path: Path
@@ -74,7 +74,7 @@ def examples_for(examples: Sequence[Example], knows_photographs: bool) -> list[E
 
 
 def gallery_value(examples: Sequence[Example]) -> list[dict[str, Any]]:
-    """What the gallery shows: titles, words, credits and small pictures."""
+    """What the gallery shows: titles, words, credits and small images."""
     return [
         {
             "title": example.title,
@@ -88,6 +88,6 @@ def gallery_value(examples: Sequence[Example]) -> list[dict[str, Any]]:
 
 def _thumbnail(path: Path) -> str:
     buffer = io.BytesIO()
-    with Image.open(path) as picture:
-        ImageOps.fit(picture.convert("RGB"), _THUMBNAIL, centering=_HEADS).save(buffer, "WEBP", quality=80)
+    with Image.open(path) as image:
+        ImageOps.fit(image.convert("RGB"), _THUMBNAIL, centering=_HEADS).save(buffer, "WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

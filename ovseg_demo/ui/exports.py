@@ -47,14 +47,14 @@ class View:
 
 
 def export(
-    kind: str, segmentation: Segmentation, picture_name: str, request: Request, view: View
+    kind: str, segmentation: Segmentation, image_name: str, request: Request, view: View
 ) -> tuple[bytes, str]:
     """Make a file.
 
     Args:
         kind: one of :data:`KINDS`.
         segmentation: what to write.
-        picture_name: of the picture's file.
+        image_name: of the image's file.
         request: what it was made from; kept in the JSON.
         view: for the overlay.
 
@@ -67,7 +67,7 @@ def export(
     if kind not in KINDS:
         raise OvsegError(f'There is no file "{kind}" to download; choose one of {", ".join(KINDS)}.')
     suffix, write = KINDS[kind]
-    return write(segmentation, request, view), f"{slug(Path(picture_name).stem)}-{suffix}"
+    return write(segmentation, request, view), f"{slug(Path(image_name).stem)}-{suffix}"
 
 
 def _overlay(segmentation: Segmentation, request: Request, view: View) -> bytes:

@@ -1,6 +1,6 @@
 """What each event of the page does: values of components in, updates of components out.
 
-The work itself is the :class:`Guide`'s; here its messages are handed to Gradio.
+The work itself is the :class:`PageController`'s; here its messages are handed to Gradio.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
-from ovseg_demo.ui.controller import Guide, Updates
+from ovseg_demo.ui.controller import PageController, Updates
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import View
 from ovseg_demo.ui.layout import Parts, generator_choices, is_fetchable, licence_line, model_facts
-from ovseg_demo.ui.model_registry import Offer, Offers
+from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
@@ -32,7 +32,7 @@ MAX_RECENT = 6
 Outputs = dict[Any, Any]
 
 
-def told(step: Callable) -> Callable:
+def show_user_errors(step: Callable) -> Callable:
     """Show the errors that visitors can mend as they are; the toast reads HTML, so they are escaped."""
 
     def to_tell(error: OvsegError) -> gr.Error:
@@ -60,8 +60,8 @@ class Steps:
 
     Args:
         parts: the components.
-        guide: does the work.
-        offers: the models.
+        controller: does the work.
+        registry: the models.
         settings: limits and permissions.
         examples: of all kinds.
     """
@@ -69,124 +69,124 @@ class Steps:
     def __init__(
         self,
         parts: Parts,
-        guide: Guide,
-        offers: Offers,
+        controller: PageController,
+        registry: ModelRegistry,
         settings: PageSettings,
         examples: Sequence[Example],
     ):
         self._parts = parts
-        self._guide = guide
-        self._offers = offers
+        self._controller = controller
+        self._registry = registry
         self._settings = settings
         self._examples = examples
 
-    # ---- the picture and its map
+    # ---- the image and its map
 
-    @told
+    @show_user_errors
     def look(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Submit: a first look, or if that was done, a new map."""
-        yield from self._in_turns(self._guide.look(session, path, _request(values)))
+        yield from self._in_turns(self._controller.look(session, path, _request(values)))
 
-    @told
+    @show_user_errors
     def look_again(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
-        """Another picture or setting that needs a first look; without a picture only the words are read."""
+        """Another image or setting that needs a first look; without an image only the words are read."""
         if path:
-            yield from self._in_turns(self._guide.look(session, path, _request(values)))
+            yield from self._in_turns(self._controller.look(session, path, _request(values)))
         else:
-            yield self._outputs(self._guide.edit(session, _request(values)))
+            yield self._outputs(self._controller.edit(session, _request(values)))
 
-    @told
+    @show_user_errors
     def fill_in(self, event: gr.EventData, *values: Any) -> Outputs:
-        """An example: its picture, words and settings in place of the visitor's; then it is looked at.
+        """An example: its image, words and settings in place of the visitor's; then it is looked at.
 
-        One step for both would be natural. But where a generator sets a picture and then leaves it as it is,
-        Gradio sends the difference of the two, and the browser garbles the picture's record with it. Nor can
+        One step for both would be natural. But where a generator sets an image and then leaves it as it is,
+        Gradio sends the difference of the two, and the browser garbles the image's record with it. Nor can
         both begin with the click: the browser starts the second step of an event when the first is done.
         """
-        offer = self._offers.find(_request(values).model)
-        examples = examples_for(self._examples, not offer.is_bundled)
+        entry = self._registry.find(_request(values).model)
+        examples = examples_for(self._examples, not entry.is_bundled)
         index = _data(event).get("index")
         if not (isinstance(index, int) and 0 <= index < len(examples)):
             raise OvsegError("There is no such example; reload the page.")
         example = examples[index]
         return {
             # Gradio serves files from its cache alone.
-            self._parts.picture: save_file_to_cache(example.path, cache_dir=self._parts.picture.GRADIO_CACHE),
+            self._parts.image: save_file_to_cache(example.path, cache_dir=self._parts.image.GRADIO_CACHE),
             self._parts.words: example.words,
-            self._parts.generator: offer.suitable(example.generator),
+            self._parts.generator: entry.suitable(example.generator),
             self._parts.granularity: example.granularity,
         }
 
-    @told
+    @show_user_errors
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Both classifiers, side by side, or no longer."""
-        yield from self._in_turns(self._guide.compare(session, _data(event).get("on") is True))
+        yield from self._in_turns(self._controller.compare(session, _data(event).get("on") is True))
 
-    @told
+    @show_user_errors
     def edit(self, session: Session, *values: Any) -> Outputs:
         """Other words, another granularity."""
-        return self._outputs(self._guide.edit(session, _request(values)))
+        return self._outputs(self._controller.edit(session, _request(values)))
 
-    @told
+    @show_user_errors
     def explain(self, event: gr.EventData, session: Session) -> Outputs:
         """Why is this pixel what it is?"""
         x, y = _data(event).get("x"), _data(event).get("y")
         is_pixel = isinstance(x, int) and isinstance(y, int)
-        return self._outputs(self._guide.explain(session, x, y) if is_pixel else {})
+        return self._outputs(self._controller.explain(session, x, y) if is_pixel else {})
 
-    @told
+    @show_user_errors
     def save(self, event: gr.EventData, session: Session) -> Outputs:
         """A file to take away."""
         data = _data(event)
-        return self._outputs(self._guide.export(session, str(data.get("kind")), View.read(data)))
+        return self._outputs(self._controller.export(session, str(data.get("kind")), View.read(data)))
 
     def cancel(self, event: gr.EventData, session: Session) -> None:
         """Stop what was under way when the button was pressed."""
         session.cancel(_data(event).get("run"))
 
     def forget(self, session: Session) -> Outputs:
-        """The picture was taken away; the words stay."""
-        updates = self._guide.clear(session)
+        """The image was taken away; the words stay."""
+        updates = self._controller.clear(session)
         return self._outputs({channel: updates[channel] for channel in updates.keys() - {"chips"}})
 
     def clear(self, session: Session) -> Outputs:
         """Begin anew."""
-        outputs = self._outputs(self._guide.clear(session))
-        return outputs | {self._parts.picture: None, self._parts.words: ""}
+        outputs = self._outputs(self._controller.clear(session))
+        return outputs | {self._parts.image: None, self._parts.words: ""}
 
     # ---- models
 
-    @told
+    @show_user_errors
     def fetch(self, session: Session, model: str) -> Iterator[Outputs]:
         """Download a model, and say so."""
         outputs: Outputs = {}
-        for outputs in self._in_turns(self._guide.fetch(session, model)):
+        for outputs in self._in_turns(self._controller.fetch(session, model)):
             yield outputs
-        offer = self._offers.find(model)
+        entry = self._registry.find(model)
         yield outputs | {
-            self._parts.model_facts: model_facts(offer),
-            self._parts.fetch: gr.update(visible=is_fetchable(offer, self._settings)),
+            self._parts.model_facts: model_facts(entry),
+            self._parts.fetch: gr.update(visible=is_fetchable(entry, self._settings)),
         }
 
-    @told
+    @show_user_errors
     def describe(self, model: str, generator: str) -> Outputs:
         """Another model: other generators, other examples, another licence."""
-        offer = self._offers.find(model)
-        examples = examples_for(self._examples, not offer.is_bundled)
+        entry = self._registry.find(model)
+        examples = examples_for(self._examples, not entry.is_bundled)
         return {
             self._parts.generator: gr.update(
-                choices=generator_choices(offer),
-                value=offer.suitable(generator),
+                choices=generator_choices(entry),
+                value=entry.suitable(generator),
             ),
-            self._parts.model_facts: model_facts(offer),
-            self._parts.fetch: gr.update(visible=is_fetchable(offer, self._settings)),
+            self._parts.model_facts: model_facts(entry),
+            self._parts.fetch: gr.update(visible=is_fetchable(entry, self._settings)),
             self._parts.gallery: gallery_value(examples),
-            self._parts.licence: licence_line(offer),
+            self._parts.licence: licence_line(entry),
         }
 
     # ---- what the browser remembers
 
-    @told
+    @show_user_errors
     def remember(self, saved: Mapping[str, Any], *values: Any) -> Outputs:
         """Keep settings, and words that can be read as the newest of the recent ones."""
         request = _request(values)
@@ -212,13 +212,13 @@ class Steps:
         outputs: Outputs = {self._parts.recent: _recent(saved)}
         if request == Request() or session.wanted != Request():
             return outputs
-        offer = self._offer_of(request)
-        request = replace(request, model=offer.name, generator=offer.suitable(request.generator))
+        entry = self._entry_of(request)
+        request = replace(request, model=entry.name, generator=entry.suitable(request.generator))
         return {
             **outputs,
             **dict(zip(self._parts.request, astuple(request), strict=True)),
-            self._parts.generator: gr.update(choices=generator_choices(offer), value=request.generator),
-            **self._outputs(self._guide.edit(session, request)),
+            self._parts.generator: gr.update(choices=generator_choices(entry), value=request.generator),
+            **self._outputs(self._controller.edit(session, request)),
         }
 
     # ---- their parts
@@ -243,12 +243,12 @@ class Steps:
             outputs[self._parts.chips] = updates["chips"]
         return outputs or {self._parts.chips: gr.skip()}
 
-    def _offer_of(self, request: Request) -> Offer:
+    def _entry_of(self, request: Request) -> ModelEntry:
         try:
-            offer = self._offers.find(request.model)
+            entry = self._registry.find(request.model)
         except ModelError:
-            return self._offers.default
-        return offer if offer.is_present else self._offers.default
+            return self._registry.default
+        return entry if entry.is_present else self._registry.default
 
 
 def _request(values: Sequence[Any]) -> Request:

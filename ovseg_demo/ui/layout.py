@@ -10,9 +10,9 @@ import gradio as gr
 
 from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui.assets import read_assets
-from ovseg_demo.ui.components import Chips, Gallery, Header, PictureInput, Pills, Viewer
+from ovseg_demo.ui.components import Chips, Gallery, Header, ImageInput, Pills, Viewer
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
-from ovseg_demo.ui.model_registry import Offer, Offers
+from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import DISTRACTORS, TEMPLATE_CHOICES, Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
@@ -34,7 +34,7 @@ class Parts:
 
     session: gr.State
     saved: gr.BrowserState
-    picture: PictureInput
+    image: ImageInput
     words: gr.Textbox
     submit: gr.Button
     clear: gr.Button
@@ -68,7 +68,7 @@ class Parts:
         ]
 
 
-def lay_out(offers: Offers, settings: PageSettings, examples: Sequence[Example]) -> Parts:
+def lay_out(registry: ModelRegistry, settings: PageSettings, examples: Sequence[Example]) -> Parts:
     """Put all components on the page that is being made."""
     parts: dict[str, gr.components.Component] = {
         "session": gr.State(Session()),
@@ -77,14 +77,14 @@ def lay_out(offers: Offers, settings: PageSettings, examples: Sequence[Example])
     Header(elem_id="header", padding=False)
     with gr.Row(elem_id="page"):
         with gr.Column(elem_id="controls", scale=0, min_width=300):
-            parts |= _controls(offers, settings, Request())
+            parts |= _controls(registry, settings, Request())
         with gr.Column(elem_id="main", scale=1, min_width=300):
             with gr.Row(elem_id="ask"):
                 parts |= _ask()
             parts["chips"] = Chips(elem_id="chips", padding=False)
             parts["viewer"] = Viewer(elem_id="viewer", padding=False)
             parts["gallery"] = Gallery(
-                value=gallery_value(examples_for(examples, not offers.default.is_bundled)),
+                value=gallery_value(examples_for(examples, not registry.default.is_bundled)),
                 elem_id="gallery",
                 padding=False,
             )
@@ -96,25 +96,27 @@ def lay_out(offers: Offers, settings: PageSettings, examples: Sequence[Example])
         elem_id="how",
         padding=False,
     )
-    parts["licence"] = gr.HTML(licence_line(offers.default), elem_id="licence", padding=False)
+    parts["licence"] = gr.HTML(licence_line(registry.default), elem_id="licence", padding=False)
     return Parts(**parts)
 
 
-def _controls(offers: Offers, settings: PageSettings, default: Request) -> dict[str, gr.components.Component]:
-    """The picture, and how it is looked at."""
-    picture = PictureInput(
-        label="Picture",
+def _controls(
+    registry: ModelRegistry, settings: PageSettings, default: Request
+) -> dict[str, gr.components.Component]:
+    """The image, and how it is looked at."""
+    image = ImageInput(
+        label="UploadedImage",
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
         buttons=[],
         height=230,
-        elem_id="picture",
+        elem_id="image",
     )
     with gr.Column(elem_id="settings"):
         generator = gr.Radio(
-            generator_choices(offers.default),
-            value=offers.default.generators[0],
+            generator_choices(registry.default),
+            value=registry.default.generators[0],
             label="Proposal generator",
             elem_id="generator",
         )
@@ -129,8 +131,8 @@ def _controls(offers: Offers, settings: PageSettings, default: Request) -> dict[
             elem_classes=["live"],
         )
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-            advanced = _advanced(offers, settings, default)
-    return {"picture": picture, "generator": generator, "granularity": granularity, **advanced}
+            advanced = _advanced(registry, settings, default)
+    return {"image": image, "generator": generator, "granularity": granularity, **advanced}
 
 
 def _ask() -> dict[str, gr.components.Component]:
@@ -152,20 +154,22 @@ def _ask() -> dict[str, gr.components.Component]:
     }
 
 
-def _advanced(offers: Offers, settings: PageSettings, default: Request) -> dict[str, gr.components.Component]:
-    several = len(list(offers)) > 1
+def _advanced(
+    registry: ModelRegistry, settings: PageSettings, default: Request
+) -> dict[str, gr.components.Component]:
+    several = len(list(registry)) > 1
     return {
         "model": gr.Dropdown(
-            [(offer.title, offer.name) for offer in offers],
-            value=offers.default.name,
+            [(entry.title, entry.name) for entry in registry],
+            value=registry.default.name,
             label="Model",
             visible=several,
             filterable=False,
             elem_id="model",
         ),
-        "model_facts": gr.HTML(model_facts(offers.default), elem_id="model-facts", padding=False),
+        "model_facts": gr.HTML(model_facts(registry.default), elem_id="model-facts", padding=False),
         "fetch": gr.Button(
-            "Download", size="sm", visible=is_fetchable(offers.default, settings), elem_id="fetch"
+            "Download", size="sm", visible=is_fetchable(registry.default, settings), elem_id="fetch"
         ),
         "classifier": gr.Radio(
             list(zip(_CLASSIFIER_TITLES, CLASSIFIERS, strict=True)),
@@ -198,26 +202,26 @@ def _advanced(offers: Offers, settings: PageSettings, default: Request) -> dict[
     }
 
 
-def generator_choices(offer: Offer) -> list[tuple[str, str]]:
+def generator_choices(entry: ModelEntry) -> list[tuple[str, str]]:
     """The proposal generators of a model, for a menu."""
-    return [(GENERATOR_TITLES[name], name) for name in offer.generators]
+    return [(GENERATOR_TITLES[name], name) for name in entry.generators]
 
 
-def model_facts(offer: Offer) -> str:
+def model_facts(entry: ModelEntry) -> str:
     """What there is to know of a model, as HTML."""
-    facts = [escape(offer.description)]
-    if offer.spec is not None:
-        state = "ready" if offer.is_present else "not downloaded"
-        facts.append(f"{format_size(offer.spec.size)} · {escape(offer.licence)} · <b>{state}</b>")
+    facts = [escape(entry.description)]
+    if entry.spec is not None:
+        state = "ready" if entry.is_present else "not downloaded"
+        facts.append(f"{format_size(entry.spec.size)} · {escape(entry.licence)} · <b>{state}</b>")
     return "<p>" + "<br>".join(facts) + "</p>"
 
 
-def licence_line(offer: Offer) -> str:
+def licence_line(entry: ModelEntry) -> str:
     """Whose the weights are, as HTML, for the foot of the page."""
-    licence = f"its weights: {escape(offer.licence)}" if offer.licence else "its weights: ask who gave them"
-    return f"<p>Model on this page: <b>{escape(offer.title)}</b>, {licence}. This program: Apache-2.0.</p>"
+    licence = f"its weights: {escape(entry.licence)}" if entry.licence else "its weights: ask who gave them"
+    return f"<p>Model on this page: <b>{escape(entry.title)}</b>, {licence}. This program: Apache-2.0.</p>"
 
 
-def is_fetchable(offer: Offer, settings: PageSettings) -> bool:
-    """Whether the page offers to download a model."""
-    return settings.allow_downloads and not offer.is_present
+def is_fetchable(entry: ModelEntry, settings: PageSettings) -> bool:
+    """Whether the page registry to download a model."""
+    return settings.allow_downloads and not entry.is_present

@@ -1,7 +1,7 @@
 """What the server tells the browser: small JSON, from which the browser paints everything itself.
 
 A label map travels as its bytes, deflated: exact, some kilobytes, and read by the browser without a detour
-over colours. Every message names the picture that it is about, and carries a number that grows: the browser
+over colours. Every message names the image that it is about, and carries a number that grows: the browser
 drops what is late or comes twice, as Gradio sends again, when a step ends, what the step said last.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import PixelExplanation, Segmentation
-from ovseg_demo.ui.session import Shown
-from ovseg_demo.ui.uploads import DISPLAY_SIDE, Picture
+from ovseg_demo.ui.session import DisplayedMap
+from ovseg_demo.ui.uploads import DISPLAY_SIDE, UploadedImage
 from ovseg_demo.visualization.overlay import label_points
 from ovseg_demo.visualization.palette import class_colors, distinct_colors, hex_color, text_color
 from ovseg_demo.vocabulary import Vocabulary
@@ -34,7 +34,7 @@ def empty_message(number: int) -> Message:
 
 
 def status_message(number: int, text: str) -> Message:
-    """The line below the picture."""
+    """The line below the image."""
     return {"number": number, "text": text}
 
 
@@ -43,16 +43,16 @@ def progress_message(number: int, run: int, label: str, fraction: float) -> Mess
     return {"number": number, "run": run, "label": label, "fraction": fraction}
 
 
-def picture_message(picture: Picture, url: Mapping[str, Any]) -> Message:
-    """The picture to lay the map over; ``url`` is Gradio's record of a file, which becomes an address."""
-    return {"number": picture.number, "file": url, "width": picture.width, "height": picture.height}
+def image_message(image: UploadedImage, url: Mapping[str, Any]) -> Message:
+    """The image to lay the map over; ``url`` is Gradio's record of a file, which becomes an address."""
+    return {"number": image.number, "file": url, "width": image.width, "height": image.height}
 
 
-def map_message(shown: Shown, segmentation: Segmentation) -> Message:
+def map_message(shown: DisplayedMap, segmentation: Segmentation) -> Message:
     """A label map with its legend, and a link to what it was made from."""
     return {
         "number": shown.number,
-        "picture": shown.picture.number,
+        "image": shown.image.number,
         "classifier": shown.request.classifier,
         "link": shown.request.link(),
         "labels": pack_labels(segmentation.label_map),
@@ -62,11 +62,11 @@ def map_message(shown: Shown, segmentation: Segmentation) -> Message:
     }
 
 
-def masks_message(picture: Picture, number: int, proposals: Proposals) -> Message:
+def masks_message(image: UploadedImage, number: int, proposals: Proposals) -> Message:
     """All proposals, the small above the large, each in a colour of its own."""
     return {
         "number": number,
-        "picture": picture.number,
+        "image": image.number,
         "labels": pack_labels(topmost_masks(proposals)),
         "colors": [hex_color(color) for color in distinct_colors(len(proposals))],
         "count": len(proposals),
@@ -75,14 +75,14 @@ def masks_message(picture: Picture, number: int, proposals: Proposals) -> Messag
 
 
 def why_message(
-    picture: Picture, number: int, segmentation: Segmentation, explanation: PixelExplanation
+    image: UploadedImage, number: int, segmentation: Segmentation, explanation: PixelExplanation
 ) -> Message:
     """Why a pixel is labelled as it is."""
     colors = class_colors(segmentation.class_names)
     color_of = {name: hex_color(color) for name, color in zip(segmentation.class_names, colors, strict=True)}
     return {
         "number": number,
-        "picture": picture.number,
+        "image": image.number,
         "x": explanation.x,
         "y": explanation.y,
         "name": explanation.name,

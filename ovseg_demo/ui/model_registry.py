@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import CATALOGUE, ModelSpec
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.segmenter import Caches, Segmenter
 
 MAX_LOADED = 2
@@ -19,7 +19,7 @@ CUSTOM = "custom"
 
 
 @dataclass(frozen=True, eq=False)
-class Offer:
+class ModelEntry:
     """A model on the menu.
 
     Attributes:
@@ -53,28 +53,30 @@ class Offer:
         return self.spec is not None and self.spec.bundled
 
 
-class Offers:
+class ModelRegistry:
     """Models by name, and their segmenters; safe to use from many threads.
 
     Args:
-        offers: in the order of the menu; the first is the default.
+        registry: in the order of the menu; the first is the default.
         load: makes the segmenter of a name.
     """
 
-    def __init__(self, offers: Sequence[Offer], load: Callable[[str], Segmenter]):
-        self._offers = {offer.name: offer for offer in offers}
+    def __init__(self, registry: Sequence[ModelEntry], load: Callable[[str], Segmenter]):
+        self._registry = {entry.name: entry for entry in registry}
         self._load = load
-        self._loaded: OrderedDict[str, SharedNetwork[Segmenter]] = OrderedDict()
+        self._loaded: OrderedDict[str, LazyModel[Segmenter]] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
-    def of_segmenter(cls, segmenter: Segmenter, title: str = "Own weights", description: str = "") -> Offers:
+    def of_segmenter(
+        cls, segmenter: Segmenter, title: str = "Own weights", description: str = ""
+    ) -> ModelRegistry:
         """A menu of one model, which is loaded already."""
         description = description or "The weights that the operator of this page has chosen."
-        return cls([Offer(CUSTOM, title, description, segmenter.generators)], lambda name: segmenter)
+        return cls([ModelEntry(CUSTOM, title, description, segmenter.generators)], lambda name: segmenter)
 
     @classmethod
-    def of_catalogue(cls, default: str, load: Callable[..., Segmenter]) -> Offers:
+    def of_catalogue(cls, default: str, load: Callable[..., Segmenter]) -> ModelRegistry:
         """All models of the catalogue that can segment.
 
         Args:
@@ -84,18 +86,18 @@ class Offers:
         Raises:
             ModelError: the default is no such model.
         """
-        offers = {
-            name: _offer(spec) for name, spec in CATALOGUE.items() if spec.classifies and spec.generators
+        registry = {
+            name: _entry(spec) for name, spec in CATALOGUE.items() if spec.classifies and spec.generators
         }
-        if default not in offers:
+        if default not in registry:
             raise ModelError(
-                f'"{default}" is no model that can segment by itself; choose one of {", ".join(offers)}.'
+                f'"{default}" is no model that can segment by itself; choose one of {", ".join(registry)}.'
             )
-        ordered = [offers.pop(default), *offers.values()]
+        ordered = [registry.pop(default), *registry.values()]
         caches = Caches()
         return cls(ordered, lambda name: load(name, caches=caches))
 
-    def prefer(self, generator: str) -> Offers:
+    def prefer(self, generator: str) -> ModelRegistry:
         """The same menu with another default generator of the default model.
 
         Raises:
@@ -108,30 +110,30 @@ class Offers:
             )
         others = [name for name in self.default.generators if name != generator]
         first = replace(self.default, generators=(generator, *others))
-        return Offers([first, *list(self)[1:]], self._load)
+        return ModelRegistry([first, *list(self)[1:]], self._load)
 
-    def __iter__(self) -> Iterator[Offer]:
-        return iter(self._offers.values())
+    def __iter__(self) -> Iterator[ModelEntry]:
+        return iter(self._registry.values())
 
     @property
-    def default(self) -> Offer:
+    def default(self) -> ModelEntry:
         """The one that is chosen at first."""
-        return next(iter(self._offers.values()))
+        return next(iter(self._registry.values()))
 
-    def find(self, name: str) -> Offer:
-        """The offer of a name; the default for an empty one.
+    def find(self, name: str) -> ModelEntry:
+        """The entry of a name; the default for an empty one.
 
         Raises:
             ModelError: there is none.
         """
         if not name:
             return self.default
-        if name not in self._offers:
-            raise ModelError(f'There is no model "{name}" here; choose one of {", ".join(self._offers)}.')
-        return self._offers[name]
+        if name not in self._registry:
+            raise ModelError(f'There is no model "{name}" here; choose one of {", ".join(self._registry)}.')
+        return self._registry[name]
 
     def segmenter(self, name: str) -> Segmenter:
-        """The segmenter of an offer, loaded if need be.
+        """The segmenter of an entry, loaded if need be.
 
         Raises:
             OvsegError: there is no such model, or it has not been downloaded.
@@ -139,7 +141,7 @@ class Offers:
         name = self.find(name).name
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = SharedNetwork(lambda: self._load(name))
+                self._loaded[name] = LazyModel(lambda: self._load(name))
             segmenter = self._loaded[name]
             self._loaded.move_to_end(name)
             while len(self._loaded) > MAX_LOADED:
@@ -152,5 +154,5 @@ class Offers:
             self._loaded.pop(name, None)
 
 
-def _offer(spec: ModelSpec) -> Offer:
-    return Offer(spec.name, spec.title, spec.description, spec.generators, spec.licence, spec)
+def _entry(spec: ModelSpec) -> ModelEntry:
+    return ModelEntry(spec.name, spec.title, spec.description, spec.generators, spec.licence, spec)

@@ -68,8 +68,8 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> AppOpti
         page=PageSettings(
             max_side=given["max_image_size"],
             allow_downloads=is_local if downloads is None else downloads,
-            fetch_addresses=given["mcp"],  # that is how language models send pictures
-            looks_at_once=given["concurrency"],
+            fetch_addresses=given["mcp"],  # that is how language models send images
+            concurrent_analyses=given["concurrency"],
         ),
         server=ServerSettings(
             host=given["host"],
@@ -117,7 +117,7 @@ def _add_page_arguments(page: argparse._ArgumentGroup) -> None:
         type=_number(64, 8192),
         default=PageSettings.max_side,
         metavar="PIXELS",
-        help="larger pictures are scaled down until their longer side has so many (%(default)s)",
+        help="larger images are scaled down until their longer side has so many (%(default)s)",
     )
     page.add_argument(
         "--allow-downloads",
@@ -150,9 +150,9 @@ def _add_server_arguments(server: argparse._ArgumentGroup, default_host: str) ->
     server.add_argument(
         "--concurrency",
         type=_number(1, 64),
-        default=PageSettings.looks_at_once,
+        default=PageSettings.concurrent_analyses,
         metavar="N",
-        help="so many new pictures are worked on at once, others wait (%(default)s)",
+        help="so many new images are worked on at once, others wait (%(default)s)",
     )
     server.add_argument(
         "--mcp",

@@ -9,13 +9,13 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
-from ovseg_demo.ui.api import API_NAME, offer_api
-from ovseg_demo.ui.controller import Guide
+from ovseg_demo.ui.api import API_NAME, add_api
+from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.events import connect
 from ovseg_demo.ui.examples import Example, load_examples
 from ovseg_demo.ui.handlers import Steps
 from ovseg_demo.ui.layout import lay_out
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.settings import PageSettings
 
 TITLE = "OVSeg Demo"
@@ -24,12 +24,12 @@ _CLEAN_EVERY, _KEEP_FILES = 600, 3600  # seconds
 
 
 def create_demo(
-    offers: Offers, settings: PageSettings | None = None, examples: Sequence[Example] | None = None
+    registry: ModelRegistry, settings: PageSettings | None = None, examples: Sequence[Example] | None = None
 ) -> gr.Blocks:
     """Make the page; :func:`ovseg_demo.ui.server.launch` opens it.
 
     Args:
-        offers: the models that visitors can choose.
+        registry: the models that visitors can choose.
         settings: limits and permissions; by default those for a public server.
         examples: by default those in ``examples/``.
     """
@@ -38,11 +38,11 @@ def create_demo(
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(_CLEAN_EVERY, _KEEP_FILES)
     ) as demo:
-        parts = lay_out(offers, settings, examples)
+        parts = lay_out(registry, settings, examples)
         publish = _publisher(parts.viewer.GRADIO_CACHE)
-        guide = Guide(offers, settings, publish)
-        connect(demo, parts, Steps(parts, guide, offers, settings, examples), settings)
-        offer_api(offers, settings, publish)
+        controller = PageController(registry, settings, publish)
+        connect(demo, parts, Steps(parts, controller, registry, settings, examples), settings)
+        add_api(registry, settings, publish)
     _close_to_programs(demo)
     return demo
 

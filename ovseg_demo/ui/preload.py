@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 
 from ovseg_demo.ui.examples import Example, examples_for
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.status_text import format_seconds
-from ovseg_demo.ui.uploads import read_picture
+from ovseg_demo.ui.uploads import read_image
 
 
-def preload(offers: Offers, settings: PageSettings, examples: Sequence[Example]) -> Iterator[str]:
+def preload(registry: ModelRegistry, settings: PageSettings, examples: Sequence[Example]) -> Iterator[str]:
     """Load the default model and segment the examples that suit it, so that the caches know them.
 
     Yields:
@@ -22,13 +22,13 @@ def preload(offers: Offers, settings: PageSettings, examples: Sequence[Example])
     Raises:
         OvsegError: the model cannot be loaded, or an example not be used.
     """
-    offer = offers.default
-    segmenter = offers.segmenter(offer.name)
-    suitable = examples_for(examples, not offer.is_bundled)
+    entry = registry.default
+    segmenter = registry.segmenter(entry.name)
+    suitable = examples_for(examples, not entry.is_bundled)
     for number, example in enumerate(suitable, start=1):
         start = time.perf_counter()
-        pixels, _ = read_picture(str(example.path), settings)
-        generator = offer.suitable(example.generator)
+        pixels, _ = read_image(str(example.path), settings)
+        generator = entry.suitable(example.generator)
         request = Request(words=example.words, generator=generator, granularity=example.granularity)
         segmenter.segment(pixels, **request.arguments())
         took = format_seconds(time.perf_counter() - start)

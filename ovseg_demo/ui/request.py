@@ -1,4 +1,4 @@
-"""What a visitor asks for, apart from the picture: words and settings, from the controls or from a link."""
+"""What a visitor asks for, apart from the image: words and settings, from the controls or from a link."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Request:
         model: the name of an offered model; empty for the default.
         classifier: one of the model's.
         distractors: one of :data:`DISTRACTORS`. Not "none" by default: few visitors name all that is in a
-            picture, and the rest would be shared out among their words.
+            image, and the rest would be shared out among their words.
         own: the visitor's own distractors, as typed; read if ``distractors`` is "own".
         templates: one of :data:`TEMPLATE_CHOICES`.
     """
@@ -107,7 +107,7 @@ class Request:
         return Vocabulary.parse(self.words, distractors=self._hidden())
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of :meth:`Segmenter.segment` after the picture."""
+        """The arguments of :meth:`Segmenter.segment` after the image."""
         return {
             "classes": self.words,
             "distractors": self._hidden(),
@@ -119,7 +119,7 @@ class Request:
 
     @property
     def look(self) -> tuple[str, str, str]:
-        """What of it a first look at a picture depends on: when that is done, the rest takes milliseconds."""
+        """What of it a first look at an image depends on: when that is done, the rest takes milliseconds."""
         return self.model, self.generator, self.classifier
 
     def _hidden(self) -> str | tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ovseg_demo.errors import Cancelled
 from ovseg_demo.ui.request import Request
-from ovseg_demo.ui.uploads import Picture
+from ovseg_demo.ui.uploads import UploadedImage
 
 FETCH = "fetch"
 """The kind of a run that downloads."""
@@ -37,7 +37,7 @@ class Run:
 
     @property
     def lane(self) -> str:
-        """Downloads have one of their own: they go on while pictures are looked at."""
+        """Downloads have one of their own: they go on while images are looked at."""
         return FETCH if self.kind == FETCH else "look"
 
     def check(self) -> None:
@@ -47,16 +47,16 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplayedMap:
     """The map on the page: the number of its message, and what it was made from."""
 
     number: int
-    picture: Picture
+    image: UploadedImage
     request: Request
 
 
 class Session:
-    """A visitor's picture, wishes and running work. Several events may use it at once.
+    """A visitor's image, wishes and running work. Several events may use it at once.
 
     Attributes:
         wanted: the newest words and settings.
@@ -66,9 +66,9 @@ class Session:
     def __init__(self) -> None:
         self.wanted = Request()
         self.compares = False
-        self._picture: Picture | None = None
+        self._image: UploadedImage | None = None
         self._looked: tuple | None = None
-        self._shown: Shown | None = None
+        self._shown: DisplayedMap | None = None
         self._runs: dict[str, Run] = {}  # the newest of each lane
         self._number = time.time_ns() // 1_000_000  # beyond those of a server that ran before under this page
         self._lock = threading.RLock()
@@ -77,17 +77,17 @@ class Session:
         """A new one. Gradio copies a state's first value for each visitor, when they first do something.
 
         It would also call a function for each. But that is an event like others, which may come after the
-        visitor's first click, and then take the picture from under the work.
+        visitor's first click, and then take the image from under the work.
         """
         return Session()
 
     @property
-    def picture(self) -> Picture | None:
+    def image(self) -> UploadedImage | None:
         """The one on the page."""
-        return self._picture
+        return self._image
 
     @property
-    def shown(self) -> Shown | None:
+    def shown(self) -> DisplayedMap | None:
         """The map on the page, if there is one."""
         return self._shown
 
@@ -147,27 +147,27 @@ class Session:
 
     # ---- what is on the page
 
-    def take(self, picture: Picture, run: Run) -> None:
-        """Put another picture on the page, with no map yet; a run that is not wanted any more may not."""
+    def take(self, image: UploadedImage, run: Run) -> None:
+        """Put another image on the page, with no map yet; a run that is not wanted any more may not."""
         with self._lock:
             run.check()
-            self._picture, self._looked, self._shown, self.compares = picture, None, None, False
+            self._image, self._looked, self._shown, self.compares = image, None, None, False
 
     def note_look(self, look: tuple, run: Run) -> None:
-        """Remember that the first look at the picture is done."""
+        """Remember that the first look at the image is done."""
         with self._lock:
             run.check()
             self._looked = look
 
     def has_looked(self, look: tuple) -> bool:
-        """Whether only milliseconds are missing to a map of the picture."""
-        return self._picture is not None and self._looked == look
+        """Whether only milliseconds are missing to a map of the image."""
+        return self._image is not None and self._looked == look
 
-    def show(self, shown: Shown) -> None:
-        """Note what the map was made from, unless there is a newer one or another picture."""
+    def show(self, shown: DisplayedMap) -> None:
+        """Note what the map was made from, unless there is a newer one or another image."""
         with self._lock:
             is_newer = self._shown is None or self._shown.number < shown.number
-            if is_newer and self._picture is shown.picture:
+            if is_newer and self._image is shown.image:
                 self._shown = shown
 
     def hide(self) -> None:
@@ -176,7 +176,7 @@ class Session:
             self._shown = None
 
     def clear(self) -> None:
-        """Forget the picture and end what runs."""
+        """Forget the image and end what runs."""
         with self._lock:
             self.cancel()
-            self._picture, self._looked, self._shown, self.compares = None, None, None, False
+            self._image, self._looked, self._shown, self.compares = None, None, None, False

@@ -12,15 +12,15 @@ class PageSettings:
     """Limits and permissions, safe for a public server as they stand.
 
     Attributes:
-        max_pixels: pictures with more are refused before they are decoded.
-        max_side: pictures with a longer side are scaled down to it.
+        max_pixels: images with more are refused before they are decoded.
+        max_side: images with a longer side are scaled down to it.
         max_names: how many names (classes, synonyms and own distractors) a visitor may give.
         allow_downloads: let visitors download missing models to this machine.
-        fetch_addresses: let programs send a picture's public address, which is fetched whatever its size.
-        looks_at_once: so many visitors' first looks at pictures run side by side; others wait, and see that.
-        looks_open: so many run or wait like that; yet others are not begun, and see nothing of it.
-        edits_at_once: the same for what takes only milliseconds.
-        kept_pictures: bytes of decoded pictures that stay in memory, all visitors together.
+        fetch_addresses: let programs send an image's public address, which is fetched whatever its size.
+        concurrent_analyses: analyses that run at the same time, all visitors together; others wait.
+        queued_analyses: analyses that may run or wait for their turn; further ones are not started.
+        concurrent_edits: edits (new names, another granularity) that run at the same time.
+        kept_images: bytes of decoded images that stay in memory, all visitors together.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -28,7 +28,7 @@ class PageSettings:
     max_names: int = 300
     allow_downloads: bool = False
     fetch_addresses: bool = False
-    looks_at_once: int = 2
-    looks_open: int = 24
-    edits_at_once: int = 8
-    kept_pictures: int = 256 * 2**20
+    concurrent_analyses: int = 2
+    queued_analyses: int = 24
+    concurrent_edits: int = 8
+    kept_images: int = 256 * 2**20

@@ -1,4 +1,4 @@
-"""Visitors' pictures: loaded once, kept while there is room, loaded again when needed."""
+"""Visitors' images: loaded once, kept while there is room, loaded again when needed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ DISPLAY_SIDE = 1600
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that a visitor chose.
+class UploadedImage:
+    """An image that a visitor chose.
 
     Attributes:
         number: tells it from the visitor's earlier ones.
         path: of its file.
-        width: in pixels, of the picture as it is segmented.
+        width: in pixels, of the image as it is segmented.
         height: the same.
-        original_size: (width, height) of the file's picture, where that is larger.
+        original_size: (width, height) of the file's image, where that is larger.
     """
 
     number: int
@@ -37,50 +37,50 @@ class Picture:
     original_size: tuple[int, int] | None = None
 
 
-class Pictures:
-    """Loads pictures as :class:`PageSettings` allows; safe to use from many threads."""
+class ImageStore:
+    """Loads images as :class:`PageSettings` allows; safe to use from many threads."""
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        self._cache = ByteCache(settings.kept_pictures)
+        self._cache = ByteCache(settings.kept_images)
 
-    def open(self, path: str, number: int) -> Picture:
-        """Load a picture for the first time.
+    def open(self, path: str, number: int) -> UploadedImage:
+        """Load an image for the first time.
 
         Raises:
             ImageError: it cannot be used.
         """
         pixels, original_size = self._load(path)
         height, width = pixels.shape[:2]
-        return Picture(number, path, width, height, original_size)
+        return UploadedImage(number, path, width, height, original_size)
 
-    def pixels(self, picture: Picture) -> np.ndarray:
-        """The picture's pixels: uint8 RGB (height, width, 3).
+    def pixels(self, image: UploadedImage) -> np.ndarray:
+        """The image's pixels: uint8 RGB (height, width, 3).
 
         Raises:
             ImageError: they were dropped to make room, and the file has been deleted since.
         """
-        pixels = self._cache.get(picture.path)
+        pixels = self._cache.get(image.path)
         if pixels is not None:
             return pixels
-        if not Path(picture.path).is_file():
-            raise ImageError("The picture is no longer here, as some time has passed; choose it again.")
-        return self._load(picture.path)[0]
+        if not Path(image.path).is_file():
+            raise ImageError("The image is no longer here, as some time has passed; choose it again.")
+        return self._load(image.path)[0]
 
     def _load(self, path: str) -> tuple[np.ndarray, tuple[int, int] | None]:
-        pixels, original_size = read_picture(path, self._settings)
+        pixels, original_size = read_image(path, self._settings)
         self._cache.put(path, pixels)
         return pixels, original_size
 
 
-def read_picture(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int, int] | None]:
+def read_image(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int, int] | None]:
     """The pixels of a visitor's file, uint8 RGB (height, width, 3), scaled down to the limit.
 
     Returns:
         The pixels, and the (width, height) before they were scaled down, if they were.
 
     Raises:
-        ImageError: the picture cannot be used.
+        ImageError: the image cannot be used.
     """
     pixels = load_image(path, max_pixels=settings.max_pixels)
     if max(pixels.shape) <= settings.max_side:
@@ -90,7 +90,7 @@ def read_picture(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[i
 
 
 def display_jpeg(pixels: np.ndarray) -> bytes:
-    """A picture as the browser shows it: at most :data:`DISPLAY_SIDE` pixels a side."""
+    """An image as the browser shows it: at most :data:`DISPLAY_SIDE` pixels a side."""
     if max(pixels.shape) > DISPLAY_SIDE:
         pixels = resize_longer_side(pixels, DISPLAY_SIDE)
     buffer = io.BytesIO()

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ovseg_demo.progress import WAITING, ProgressCallback, RegionWatcher, silent
+from ovseg_demo.progress import WAITING, ProgressCallback, RegionWatcher, no_progress
 from ovseg_demo.proposals.types import Proposals
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import Segmenter
 
@@ -43,7 +43,7 @@ class LentSegmenter:
     def __init__(self, here: Segmenter, load: Callable[[], Segmenter]):
         import spaces
 
-        there = SharedNetwork(load)
+        there = LazyModel(load)
 
         def work(method: str, arguments: tuple, options: Mapping[str, Any]) -> Any:
             return getattr(there.get(), method)(*arguments, **options)
@@ -66,7 +66,7 @@ class LentSegmenter:
         """As :attr:`Segmenter.templates`."""
         return self._here.templates
 
-    def propose(self, *arguments: Any, progress: ProgressCallback = silent, **options: Any) -> Proposals:
+    def propose(self, *arguments: Any, progress: ProgressCallback = no_progress, **options: Any) -> Proposals:
         """As :meth:`Segmenter.propose`."""
         progress(WAITING, 0, 1)
         return self._work("propose", arguments, options)
@@ -74,7 +74,7 @@ class LentSegmenter:
     def segment(
         self,
         *arguments: Any,
-        progress: ProgressCallback = silent,
+        progress: ProgressCallback = no_progress,
         watch: RegionWatcher | None = None,
         **options: Any,
     ) -> Segmentation:

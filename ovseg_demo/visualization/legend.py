@@ -1,4 +1,4 @@
-"""What a legend tells, and the legend as a picture."""
+"""What a legend tells, and the legend as an image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LegendEntry:
         name: its name.
         color: RGB.
         area: pixels of the label map.
-        share: of the picture, from 0 to 1.
+        share: of the image, from 0 to 1.
         score: from 0 to 1; the class's score where it was found, else the best that any mask got for it.
     """
 
@@ -66,7 +66,7 @@ def legend_entries(
         areas: K numbers of pixels.
         scores: K scores in the label map; not read where the area is 0.
         best_scores: for each class, the highest score that any mask got.
-        pixels: of the whole picture.
+        pixels: of the whole image.
     """
     entries = []
     for index, color in enumerate(class_colors(class_names)):

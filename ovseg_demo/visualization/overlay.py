@@ -1,4 +1,4 @@
-"""Paint label maps and masks over pictures: array in, array out, at the speed of typing."""
+"""Paint label maps and masks over images: array in, array out, at the speed of typing."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def overlay_array(
     opacity: float = DEFAULT_OPACITY,
     outlines: bool = True,
 ) -> np.ndarray:
-    """Lay the colours of a label map over its picture; unlabelled pixels stay as they are.
+    """Lay the colours of a label map over its canvas; unlabelled pixels stay as they are.
 
     Args:
         image: uint8 RGB (H, W, 3).
         label_map: int32 (H, W), class indices below K, or −1 where unlabelled.
         colors: uint8 RGB (K, 3).
-        opacity: of the colours, from 0 (the picture) to 1 (the colours).
+        opacity: of the colours, from 0 (the canvas) to 1 (the colours).
         outlines: edge each region in its full colour, with a white line where two regions meet.
 
     Returns:
@@ -106,14 +106,14 @@ def draw_labels(
     Returns:
         uint8 RGB (H, W, 3), a new array.
     """
-    picture = Image.fromarray(image)
-    draw = ImageDraw.Draw(picture)
-    size = max(12, max(picture.size) // _LABELS_PER_SIDE)
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    size = max(12, max(canvas.size) // _LABELS_PER_SIDE)
     taken: list[tuple[int, int, int, int]] = []
     for index, point in label_points(label_map).items():
         text = lettering(class_names[index], max_width=12 * size, size=size)
         width = round(pillow_font(text.font, size).getlength(text.text)) + size
-        box = _free_box(point, (width, round(1.5 * size)), picture.size, taken)
+        box = _free_box(point, (width, round(1.5 * size)), canvas.size, taken)
         if box is None:
             continue
         taken.append(box)
@@ -121,7 +121,7 @@ def draw_labels(
         draw.rounded_rectangle(box, radius=size // 3, fill=color, outline=WHITE, width=line_width(image))
         center = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         draw.text(center, text.text, text_color(color), pillow_font(text.font, size), anchor="mm")
-    return np.array(picture)
+    return np.array(canvas)
 
 
 def label_points(label_map: np.ndarray) -> dict[int, tuple[int, int]]:
@@ -132,7 +132,7 @@ def label_points(label_map: np.ndarray) -> dict[int, tuple[int, int]]:
 
     Returns:
         class index → (x, y), from the class with the largest region to the one with the smallest. A class
-        that has only regions of a few pixels on a large picture may be missing.
+        that has only regions of a few pixels on a large canvas may be missing.
     """
     step = max(1, max(label_map.shape) // _LABEL_SEARCH_SIDE)
     thinned = np.ascontiguousarray(label_map[::step, ::step])
@@ -149,7 +149,7 @@ def label_points(label_map: np.ndarray) -> dict[int, tuple[int, int]]:
 
 
 def line_width(image: np.ndarray) -> int:
-    """Pixels of a fine line on a picture (H, W, …): 1 below 1,000 pixels a side, then 2, and so on."""
+    """Pixels of a fine line on a canvas (H, W, …): 1 below 1,000 pixels a side, then 2, and so on."""
     return 1 + max(image.shape[:2]) // 1000
 
 
@@ -188,14 +188,14 @@ def _widen(lines: np.ndarray, width: int) -> np.ndarray:
 def _free_box(
     center: tuple[int, int],
     size: tuple[int, int],
-    picture_size: tuple[int, int],
+    image_size: tuple[int, int],
     taken: Sequence[tuple[int, int, int, int]],
 ) -> tuple[int, int, int, int] | None:
-    """A box (left, top, right, bottom) at, above or below a point, in the picture and off all others."""
-    (width, height), (picture_width, picture_height) = size, picture_size
-    left = min(max(0, center[0] - width // 2), max(0, picture_width - width - 1))
+    """A box (left, top, right, bottom) at, above or below a point, in the canvas and off all others."""
+    (width, height), (image_width, image_height) = size, image_size
+    left = min(max(0, center[0] - width // 2), max(0, image_width - width - 1))
     for rows in (0, -1, 1, -2, 2):
-        top = min(max(0, center[1] - height // 2 + rows * height), max(0, picture_height - height - 1))
+        top = min(max(0, center[1] - height // 2 + rows * height), max(0, image_height - height - 1))
         box = left, top, left + width, top + height
         if not any(_overlap(box, other) for other in taken):
             return box

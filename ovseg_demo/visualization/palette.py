@@ -1,7 +1,7 @@
 """Which colour a class gets: always the same for the same name, and never one that another class has.
 
 The rule: each name ranks the fourteen *primary* colours by a hash of its own, and the names of a list choose
-in turn, each the first in its ranking that is still free. So a name keeps its colour on every picture and in
+in turn, each the first in its ranking that is still free. So a name keeps its colour on every image and in
 every run; appending words to a list changes nothing for those before; and only where two names of one list
 want the same colour does the later one move on. When the primary colours are used up, further names choose
 in the same way among a thousand *secondary* ones.
@@ -9,7 +9,7 @@ in the same way among a thousand *secondary* ones.
 Any two primary colours can be told apart: their CIEDE2000 difference is at least 19.9 in normal vision, 13.2
 and 12.4 to deuteranopes and protanopes, 11.2 to tritanopes (simulated after Machado, Oliveira and Fernandes,
 2009), where Okabe and Ito's palette of seven reaches 10.9 at the least. They were found by maximising the
-smallest of these differences among colours of middle lightness and chroma, which stand out on most pictures.
+smallest of these differences among colours of middle lightness and chroma, which stand out on most images.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def _hash(text: str) -> int:
 
 def _contrast(first: Color, second: Color) -> float:
     """WCAG 2.1's contrast ratio of two colours, from 1 to 21."""
-    darker, lighter = sorted((_luminance(first), _luminance(second)))
-    return (lighter + 0.05) / (darker + 0.05)
+    darker, fallbacks = sorted((_luminance(first), _luminance(second)))
+    return (fallbacks + 0.05) / (darker + 0.05)
 
 
 def _luminance(color: Color) -> float:

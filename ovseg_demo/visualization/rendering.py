@@ -1,4 +1,4 @@
-"""The picture to show: a label map over its image, with the legend burnt in."""
+"""The image to show: a label map over its image, with the legend burnt in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ovseg_demo.visualization.legend import LegendEntry, draw_legend
 from ovseg_demo.visualization.overlay import DEFAULT_OPACITY, draw_labels, overlay_array
 
 PRINT_SIDE = 1600
-"""Pixels that the longer side has at least; smaller pictures are enlarged by a whole number."""
+"""Pixels that the longer side has at least; smaller images are enlarged by a whole number."""
 
 
 def render_overlay(
@@ -25,7 +25,7 @@ def render_overlay(
     outlines: bool = True,
     labels: bool = False,
 ) -> Image.Image:
-    """Draw a label map over its picture with its legend, large enough for print.
+    """Draw a label map over its image with its legend, large enough for print.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -36,7 +36,7 @@ def render_overlay(
         labels: write the names into the map as well.
 
     Returns:
-        RGB; the map at the top left, as large as the picture or a whole multiple of it, and the legend to
+        RGB; the map at the top left, as large as the image or a whole multiple of it, and the legend to
         its right or, where that would be too wide, below.
     """
     by_index = sorted(entries, key=lambda entry: entry.index)

@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from tests.ui.colour_world import HOUSE, SLOW_COLOUR, colour_segmenter, landscape, save_picture, stripes
+from tests.ui.colour_world import HOUSE, SLOW_COLOUR, colour_segmenter, landscape, save_image, stripes
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -20,7 +20,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    "--use-fake-device-for-media-stream",  # a camera that shows a moving test picture …
+    "--use-fake-device-for-media-stream",  # a camera that shows a moving test image …
     "--use-fake-ui-for-media-stream",  # … and a visitor who lets the page use it
 ]
 
@@ -43,36 +43,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory) -> dict[str, str]:
-    """Paths of pictures of the colour world."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory) -> dict[str, str]:
+    """Paths of images of the colour world."""
+    folder = tmp_path_factory.mktemp("images")
     pixels = {
         "landscape": landscape(),
         "stripes": stripes((0, 0, 255), (255, 0, 0), (255, 255, 255)),
         "slow": stripes(SLOW_COLOUR, HOUSE),
     }
-    return {name: str(save_picture(folder / f"{name}.png", value)) for name, value in pixels.items()}
+    return {name: str(save_image(folder / f"{name}.png", value)) for name, value in pixels.items()}
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory, pictures) -> Iterator[str]:
+def address(tmp_path_factory, images) -> Iterator[str]:
     """A running server, with examples of the colour world."""
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
     from pathlib import Path
 
     from ovseg_demo.ui import PageSettings, create_demo
     from ovseg_demo.ui.examples import PHOTOGRAPH, Example
-    from ovseg_demo.ui.model_registry import Offers
+    from ovseg_demo.ui.model_registry import ModelRegistry
     from ovseg_demo.ui.server import launch
 
     examples = [
         Example(
-            Path(pictures["landscape"]), "Landscape", "red, green, sky blue, yellow, unicorn", kind=PHOTOGRAPH
+            Path(images["landscape"]), "Landscape", "red, green, sky blue, yellow, unicorn", kind=PHOTOGRAPH
         ),
-        Example(Path(pictures["stripes"]), "Stripes", "blue, red", "maskformer", 0.5, kind=PHOTOGRAPH),
-        Example(Path(pictures["slow"]), "Slow", "red, magenta", kind=PHOTOGRAPH),
+        Example(Path(images["stripes"]), "Stripes", "blue, red", "maskformer", 0.5, kind=PHOTOGRAPH),
+        Example(Path(images["slow"]), "Slow", "red, magenta", kind=PHOTOGRAPH),
     ]
-    demo = create_demo(Offers.of_segmenter(colour_segmenter()), PageSettings(), examples)
+    demo = create_demo(ModelRegistry.of_segmenter(colour_segmenter()), PageSettings(), examples)
     _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()

@@ -10,15 +10,15 @@ import pytest
 from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
 from ovseg_demo.ui import PageSettings, create_demo
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.server import launch
 from tests.browser.test_page import choose, legend, type_words
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    offers = Offers.of_catalogue(DEFAULT_MODEL, partial(load_segmenter, device="cpu"))
-    demo = create_demo(offers, PageSettings())
+    registry = ModelRegistry.of_catalogue(DEFAULT_MODEL, partial(load_segmenter, device="cpu"))
+    demo = create_demo(registry, PageSettings())
     _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()

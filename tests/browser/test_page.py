@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from ovseg_demo.export.files import decode_label_map
 from ovseg_demo.ui import controller
 from tests.ui import colour_world
-from tests.ui.colour_world import HOUSE, landscape, save_picture, stripes
+from tests.ui.colour_world import HOUSE, landscape, save_image, stripes
 
 WORDS = "#words textarea"
 
@@ -84,13 +84,13 @@ def painted(page, x: float, y: float) -> list[int]:
     )
 
 
-def click_picture(page, x: float, y: float) -> None:
+def click_image(page, x: float, y: float) -> None:
     box = page.locator(".frame").bounding_box()
     page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
 def upload(page, path: str | Path) -> None:
-    page.locator("#picture input[type=file]").set_input_files(str(path))
+    page.locator("#image input[type=file]").set_input_files(str(path))
 
 
 # ---- the way to a map
@@ -116,13 +116,13 @@ def test_an_example_is_one_click(open_page):
     assert page.locator(".names span").count() == 4
 
 
-def test_a_picture_from_the_camera_is_looked_at(open_page):
+def test_an_image_from_the_camera_is_looked_at(open_page):
     page = open_page()
     page.locator(WORDS).fill("green")
-    page.locator("#picture button[aria-label='Capture from camera']").click()
-    page.locator("#picture").get_by_text("Click to Access Webcam").click()
-    page.wait_for_function("() => document.querySelector('#picture video')?.videoWidth > 0")
-    page.locator("#picture button[aria-label='capture photo']").click()
+    page.locator("#image button[aria-label='Capture from camera']").click()
+    page.locator("#image").get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("() => document.querySelector('#image video')?.videoWidth > 0")
+    page.locator("#image button[aria-label='capture photo']").click()
     wait_for_map(page)
     assert legend(page) == ["green"]
 
@@ -132,12 +132,12 @@ def test_a_slow_look_shows_what_it_has_read_so_far(open_page, tmp_path, monkeypa
     monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 1.5)
     page = open_page()
     page.locator(WORDS).fill("lime, white, pink")
-    upload(page, save_picture(tmp_path / "two.png", stripes((0, 255, 0), (255, 255, 255), (0, 255, 0))))
+    upload(page, save_image(tmp_path / "two.png", stripes((0, 255, 0), (255, 255, 255), (0, 255, 0))))
     page.wait_for_function("() => document.querySelector('.viewer').dataset.preview")
     page.locator(".legend h3", has_text="Found so far").wait_for()
     assert page.locator(".work").is_visible()
     assert not page.locator(".actions").is_visible(), "there is nothing to take away yet"
-    click_picture(page, 0.1, 0.5)
+    click_image(page, 0.1, 0.5)
     wait_for_map(page)
     assert page.locator(".viewer").get_attribute("data-preview") == ""
     assert legend(page) == ["lime", "white"]
@@ -145,10 +145,10 @@ def test_a_slow_look_shows_what_it_has_read_so_far(open_page, tmp_path, monkeypa
     assert not page.locator(".why").is_visible()
 
 
-def test_own_picture_own_words_enter(open_page, pictures):
+def test_own_image_own_words_enter(open_page, images):
     page = open_page()
     page.locator(WORDS).fill("white, blue")
-    upload(page, pictures["stripes"])
+    upload(page, images["stripes"])
     wait_for_map(page)
     page.locator(WORDS).press("Control+a")
     page.keyboard.type("red / scarlet; white, white")
@@ -240,10 +240,10 @@ def test_the_pointer_names_what_is_under_it(open_page):
     assert page.locator(".legend .entry.pointed .name").text_content() == "red"
 
 
-def test_a_click_on_the_picture_tells_why(open_page):
+def test_a_click_on_the_image_tells_why(open_page):
     page = open_page()
     choose(page, "Landscape")
-    click_picture(page, 0.3, 0.5)
+    click_image(page, 0.3, 0.5)
     why = page.locator(".why")
     why.locator("b", has_text="red").wait_for()
     assert why.locator(".bar .name").first.text_content() == "red"
@@ -264,7 +264,7 @@ def test_keys_alone_tell_why(open_page):
     why.wait_for(state="hidden")
 
 
-def test_picture_and_map_and_both_classifiers_are_compared(open_page):
+def test_image_and_map_and_both_classifiers_are_compared(open_page):
     page = open_page()
     choose(page, "Landscape")
     type_words(page, "red, blue")
@@ -320,8 +320,8 @@ def test_downloads_open_and_hold_the_map(open_page, kind, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "advice"),
     [
-        ("note.png", b"no picture at all", "no picture that can be read here"),
-        ("cut.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", "damaged or cut off|no picture"),
+        ("note.png", b"no image at all", "no image that can be read here"),
+        ("cut.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", "damaged or cut off|no image"),
     ],
 )
 def test_bad_files_are_told_with_the_remedy_and_cost_nothing(open_page, tmp_path, name, content, advice):
@@ -336,7 +336,7 @@ def test_bad_files_are_told_with_the_remedy_and_cost_nothing(open_page, tmp_path
     assert legend(page), "the map before is still there"
 
 
-def test_tiny_pictures_and_endless_words_are_refused(open_page, tmp_path):
+def test_tiny_images_and_endless_words_are_refused(open_page, tmp_path):
     page = open_page()
     tiny = tmp_path / "tiny.png"
     Image.new("RGB", (4, 4)).save(tiny)
@@ -354,7 +354,7 @@ def test_tiny_pictures_and_endless_words_are_refused(open_page, tmp_path):
     assert page.locator(".pills button").count() == 1, "what cannot be read is not offered again"
 
 
-def test_submit_without_a_picture_says_what_to_do(open_page):
+def test_submit_without_an_image_says_what_to_do(open_page):
     page = open_page()
     page.locator(WORDS).fill("red")
     page.locator("#submit").click()
@@ -368,14 +368,14 @@ def test_names_are_text_whatever_they_contain(open_page):
     page.locator(WORDS).fill(f"{nasty} / red, green, ${{7*7}} {{{{value}}}}")
     wait_for_legend(page, [f"{nasty} / red", "green", "${7*7} {{value}}"])
     assert nasty in page.locator(".chips").text_content()
-    click_picture(page, 0.3, 0.5)
+    click_image(page, 0.3, 0.5)
     page.locator(".why b").wait_for()
     assert page.locator(".why b").text_content() == nasty
     assert page.locator("img[src=x]").count() == 0
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_pictures_from_cameras_are_upright(open_page, tmp_path, orientation):
+def test_images_from_cameras_are_upright(open_page, tmp_path, orientation):
     page = open_page()
     path = tmp_path / "camera.webp"
     exif = Image.Exif()
@@ -384,7 +384,7 @@ def test_pictures_from_cameras_are_upright(open_page, tmp_path, orientation):
     page.locator(WORDS).fill("red, green, skyblue")
     upload(page, path)
     wait_for_map(page)
-    size = page.locator("img.picture").evaluate("n => [n.naturalWidth, n.naturalHeight]")
+    size = page.locator("img.image").evaluate("n => [n.naturalWidth, n.naturalHeight]")
     assert size == ([320, 240] if orientation == 1 else [240, 320])
 
 
@@ -421,10 +421,10 @@ def test_clear_begins_anew(open_page):
     assert legend(page)
 
 
-def test_the_picture_can_be_taken_away_and_the_words_stay(open_page):
+def test_the_image_can_be_taken_away_and_the_words_stay(open_page):
     page = open_page()
     choose(page, "Stripes")
-    page.locator("#picture button[aria-label='Remove Image']").click()
+    page.locator("#image button[aria-label='Remove Image']").click()
     page.locator(".empty").wait_for()
     wait_for_words(page, "blue, red")
     assert page.locator(".toast-body").count() == 0
@@ -474,7 +474,7 @@ def test_visitors_at_once_get_their_own(open_page):
     type_words(two, "white, red")
     assert legend(one) == ["green", "sky blue", "red", "yellow"]
     assert set(legend(two)) == {"white", "red"}
-    assert one.locator("img.picture").get_attribute("src") != two.locator("img.picture").get_attribute("src")
+    assert one.locator("img.image").get_attribute("src") != two.locator("img.image").get_attribute("src")
 
 
 def test_a_link_restores_words_and_settings(open_page):
@@ -488,7 +488,7 @@ def test_a_link_restores_words_and_settings(open_page):
     wait_for_words(other, "blue, red")
     other.locator("#generator input[value=maskformer]:checked").wait_for(state="attached")
     assert other.locator("#granularity input[type=number]").input_value() == "0.5"
-    assert other.locator(".empty").is_visible(), "the picture is not in the link"
+    assert other.locator(".empty").is_visible(), "the image is not in the link"
 
 
 def test_the_browser_remembers_words_and_settings(open_page):

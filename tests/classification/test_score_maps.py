@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovseg_demo.classification import score_maps
-from ovseg_demo.classification.partition import Arrangement, label_cells
+from ovseg_demo.classification.partition import MaskPartition, label_cells
 from ovseg_demo.classification.score_maps import HardMasks, ScoreMap, SoftMasks
 from ovseg_demo.proposals.types import MaskQueries, Proposals
 
@@ -92,7 +92,7 @@ def test_hard_masks(seed, count, columns, distractors, working_size, image_size,
     assert_labels_match(score_map.label(), scores, columns)
 
     weights = probabilities * kept[:, None]
-    drawn = label_cells(Arrangement.of(proposals), weights, columns, image_size, mode)
+    drawn = label_cells(MaskPartition.of(proposals), weights, columns, image_size, mode)
     assert_labels_match(drawn, scores, columns)
 
 
@@ -154,10 +154,10 @@ def test_mask_weights_and_masks_at_the_image_size(seed, working_size, image_size
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 20), size=SIZES)
 def test_cells_are_the_sets_of_masks(seed, count, size):
     proposals = make_proposals(seed, count, size, size)
-    arrangement = Arrangement.of(proposals)
+    partition = MaskPartition.of(proposals)
     per_pixel = proposals.masks.reshape(count, size[0] * size[1]).T
-    np.testing.assert_array_equal(arrangement.unpack(arrangement.cells.ravel()), per_pixel)
-    assert len(arrangement) == len(np.unique(per_pixel, axis=0))
+    np.testing.assert_array_equal(partition.unpack(partition.cells.ravel()), per_pixel)
+    assert len(partition) == len(np.unique(per_pixel, axis=0))
 
 
 def test_summary_counts_pixels_and_averages_shares():

@@ -30,17 +30,17 @@ def sam(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A folder with two pictures, and a text beside them that a folder's listing leaves out."""
-    folder = tmp_path / "pictures"
+def images(tmp_path):
+    """A folder with two images, and a text beside them that a folder's listing leaves out."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for seed, name in enumerate(("first.png", "second.jpg")):
-        save_picture(folder / name, seed)
+        save_image(folder / name, seed)
     (folder / "notes.txt").write_text("a cat")
     return folder
 
 
-def save_picture(path: Path, seed: int = 0) -> Path:
+def save_image(path: Path, seed: int = 0) -> Path:
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), np.uint8)
     Image.fromarray(blocks.repeat(16, axis=0).repeat(16, axis=1)).save(path)
     return path
@@ -65,9 +65,9 @@ def files_in(folder: Path) -> list[str]:
 # ---- segment
 
 
-def test_a_picture_gets_its_map(ovseg, pictures, tmp_path, capsys):
+def test_an_image_gets_its_map(ovseg, images, tmp_path, capsys):
     output = tmp_path / "out"
-    assert segment(ovseg, output, pictures / "first.png", "--device", "cpu") == 0
+    assert segment(ovseg, output, images / "first.png", "--device", "cpu") == 0
     assert files_in(output / "first") == FILES
     label_map, names = decode_label_map(output / "first" / "label_map.png")
     assert label_map.shape == (64, 96)
@@ -77,15 +77,15 @@ def test_a_picture_gets_its_map(ovseg, pictures, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "3 classes: cat / kitten, grass, sky" in printed.out
     assert "first.png → " in printed.out
-    assert "Pictures: 100%" in printed.err
+    assert "Images: 100%" in printed.err
     assert "Reading regions" in printed.err
 
 
-def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, pictures, tmp_path):
+def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, images, tmp_path):
     settings = {"granularity": 1, "templates": "photo", "classifier": "mask-adapted-no-prompts"}
     options = [word for name, value in settings.items() for word in (f"--{name}", value)]
     code = segment(
-        ovseg, tmp_path, pictures / "first.png", "--sam", sam, "--generator", "maskformer", *options,
+        ovseg, tmp_path, images / "first.png", "--sam", sam, "--generator", "maskformer", *options,
         "--distractors", "wall, floor", "--precision", "float32",
     )  # fmt: skip
     assert code == 0
@@ -96,63 +96,61 @@ def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, pictures, tmp_pat
     assert {name: kept[name] for name in settings} == settings
 
 
-def test_segment_anything_runs_too_and_no_mask_is_a_result(ovseg, sam, pictures, tmp_path):
+def test_segment_anything_runs_too_and_no_mask_is_a_result(ovseg, sam, images, tmp_path):
     """Most masks of random weights fail the default thresholds."""
-    assert segment(ovseg, tmp_path, pictures / "first.png", "--sam", sam, "--generator", "sam") == 0
+    assert segment(ovseg, tmp_path, images / "first.png", "--sam", sam, "--generator", "sam") == 0
     record = json.loads((tmp_path / "first" / "segmentation.json").read_text())
     assert record["info"]["settings"]["generator"] == "sam"
 
 
-def test_segment_anything_can_be_told_to_look_at_fewer_points(ovseg, sam, pictures, tmp_path, capsys):
-    options = (pictures / "first.png", "--sam", sam, "--generator", "sam", "--points-per-side")
+def test_segment_anything_can_be_told_to_look_at_fewer_points(ovseg, sam, images, tmp_path, capsys):
+    options = (images / "first.png", "--sam", sam, "--generator", "sam", "--points-per-side")
     assert segment(ovseg, tmp_path, *options, 4) == 0
     assert segment(ovseg, tmp_path, *options, 0) == 2
     assert "points_per_side is 0; it must be at least 1" in capsys.readouterr().err
 
 
-def test_folders_patterns_and_files_are_segmented_once_each(ovseg, pictures, tmp_path):
+def test_folders_patterns_and_files_are_segmented_once_each(ovseg, images, tmp_path):
     output = tmp_path / "out"
-    assert segment(ovseg, output, pictures, pictures / "*.png", pictures / "first.png") == 0
+    assert segment(ovseg, output, images, images / "*.png", images / "first.png") == 0
     assert files_in(output) == [f"{name}/{file}" for name in ("first", "second") for file in FILES]
 
 
-def test_bad_files_are_named_at_the_end_and_the_others_are_done(ovseg, pictures, tmp_path, capsys):
+def test_bad_files_are_named_at_the_end_and_the_others_are_done(ovseg, images, tmp_path, capsys):
     output = tmp_path / "out"
-    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     (tmp_path / "empty").mkdir()
-    inputs = [pictures / "nowhere.png", pictures, tmp_path / "*.bmp", tmp_path / "empty"]
+    inputs = [images / "nowhere.png", images, tmp_path / "*.bmp", tmp_path / "empty"]
     assert segment(ovseg, output, *inputs) == 1
     assert sorted(path.name for path in output.iterdir()) == ["first", "second"]
     end = capsys.readouterr().err.partition("4 of 6 could not be segmented:\n")[2]
     assert '"nowhere.png" does not exist' in end
     assert '"broken.png" is' in end
     assert 'No file matches "*.bmp"' in end
-    assert 'The folder "empty" holds no pictures' in end
+    assert 'The folder "empty" holds no images' in end
     assert "Traceback" not in end
     assert str(tmp_path) not in end
 
 
 @pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
-def test_a_picture_of_too_many_pixels_is_named_without_a_warning(ovseg, tmp_path, capsys):
+def test_an_image_of_too_many_pixels_is_named_without_a_warning(ovseg, tmp_path, capsys):
     (tmp_path / "huge.png").write_bytes(png_header(10_000, 10_000))
     assert segment(ovseg, tmp_path / "out", tmp_path / "huge.png") == 1
     assert '"huge.png" has more than 50 million pixels (10000×10000)' in capsys.readouterr().err
 
 
-def test_nothing_is_loaded_when_no_picture_is_meant(tmp_path, capsys):
+def test_nothing_is_loaded_when_no_image_is_meant(tmp_path, capsys):
     assert (
         run("segment", tmp_path / "*.png", "--classes", "a", "--model", "no-such", "--output", tmp_path) == 1
     )
     assert "1 of 1 could not be segmented" in capsys.readouterr().err
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(ovseg, pictures, tmp_path):
+def test_images_of_one_name_do_not_overwrite_each_other(ovseg, images, tmp_path):
     output = tmp_path / "out"
-    save_picture(pictures / "First.jpg", seed=7)
-    save_picture(pictures / "first-2.png", seed=8)
-    assert (
-        segment(ovseg, output, pictures / "first.png", pictures / "First.jpg", pictures / "first-2.png") == 0
-    )
+    save_image(images / "First.jpg", seed=7)
+    save_image(images / "first-2.png", seed=8)
+    assert segment(ovseg, output, images / "first.png", images / "First.jpg", images / "first-2.png") == 0
     assert sorted(path.name for path in output.iterdir()) == ["First-2", "first", "first-2-2"]
 
 
@@ -174,9 +172,9 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(ovseg, pictures, tmp_p
     ],
 )
 def test_what_users_can_mend_is_one_sentence_and_exit_code_2(
-    ovseg, pictures, tmp_path, capsys, arguments, message
+    ovseg, images, tmp_path, capsys, arguments, message
 ):
-    assert segment(ovseg, tmp_path / "out", pictures / "first.png", *arguments) == 2
+    assert segment(ovseg, tmp_path / "out", images / "first.png", *arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     assert len(errors) == 1
@@ -184,23 +182,23 @@ def test_what_users_can_mend_is_one_sentence_and_exit_code_2(
     assert not any("Traceback" in line for line in lines)
 
 
-def test_weights_of_the_wrong_kind_are_refused(sam, pictures, tmp_path, capsys):
-    assert segment(sam, tmp_path / "out", pictures / "first.png") == 2
+def test_weights_of_the_wrong_kind_are_refused(sam, images, tmp_path, capsys):
+    assert segment(sam, tmp_path / "out", images / "first.png") == 2
     assert "error: " in capsys.readouterr().err
 
 
-def test_an_output_folder_that_cannot_be_written_is_named(ovseg, pictures, tmp_path, capsys):
+def test_an_output_folder_that_cannot_be_written_is_named(ovseg, images, tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
-    assert segment(ovseg, tmp_path / "out", pictures / "first.png") == 2
+    assert segment(ovseg, tmp_path / "out", images / "first.png") == 2
     assert "cannot be written to" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_without_a_traceback(pictures, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_ends_without_a_traceback(images, tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ovseg_demo.cli.segment.load_chosen", interrupt)
-    assert run("segment", pictures, "--classes", "a", "--output", tmp_path) == 130
+    assert run("segment", images, "--classes", "a", "--output", tmp_path) == 130
     assert capsys.readouterr().err == "Stopped.\n"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.proposals.types import Proposals
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 
@@ -55,8 +55,8 @@ class ColourClip:
 
 
 def flat_segmenter(mistakes=None, key="flat"):
-    generators = {"sam": SharedNetwork(ColourGenerator, key)}
-    return Segmenter(generators, SharedNetwork(lambda: ColourClip(mistakes), key))
+    generators = {"sam": LazyModel(ColourGenerator, key)}
+    return Segmenter(generators, LazyModel(lambda: ColourClip(mistakes), key))
 
 
 @dataclass(eq=False)

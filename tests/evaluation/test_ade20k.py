@@ -152,7 +152,7 @@ def test_a_single_object_and_a_carelessly_written_name_are_understood(tmp_path):
     assert (dataset.load(dataset.keys[0]).labels == index).all()
 
 
-def test_large_pictures_of_the_full_data_set_are_scaled_down_with_their_labels(tmp_path):
+def test_large_images_of_the_full_data_set_are_scaled_down_with_their_labels(tmp_path):
     scene = tmp_path / "images/ADE/validation/office"
     save_image(scene / "ADE_val_00000001.jpg", size=(1200, 1024))
     values = np.full((1024, 1200), NUMBERS["wall"])

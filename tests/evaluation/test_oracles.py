@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from ovseg_demo.classification.partition import Arrangement
+from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.resampling import resize_nearest
 from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.evaluation.metrics import IGNORED
@@ -42,7 +42,7 @@ def test_overlaps_are_iou_of_the_pixels_that_count(seed, count, working_size):
     rng = np.random.default_rng(seed)
     sample = random_sample(rng, 8, 10)
     proposals = random_proposals(rng, count, working_size, (8, 10))
-    overlaps = segment_overlaps(proposals, Arrangement.of(proposals), sample)
+    overlaps = segment_overlaps(proposals, MaskPartition.of(proposals), sample)
     segments = resize_nearest(sample.segments, working_size)
     assert overlaps.shape == (count, len(sample.segment_classes))
     for index, mask in enumerate(proposals.masks):

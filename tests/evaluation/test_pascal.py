@@ -74,7 +74,7 @@ def test_labels_of_another_size_are_an_error(tmp_path):
         open_dataset("pascal-voc-20", tmp_path).load("2007_000033")
 
 
-def test_a_damaged_picture_is_named(tmp_path):
+def test_a_damaged_image_is_named(tmp_path):
     folder = save_voc(tmp_path)
     (folder / "JPEGImages/2007_000033.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
     with pytest.raises(DatasetError, match=r"2007_000033\.jpg. cannot be read"):
@@ -89,7 +89,7 @@ def test_the_list_of_images_is_needed(tmp_path, content, message):
         open_dataset("pascal-voc-20", tmp_path)
 
 
-def test_pictures_are_read_as_they_are_stored(tmp_path):
+def test_images_are_read_as_they_are_stored(tmp_path):
     """Labels belong to the stored pixels, whatever the camera noted about "up"."""
     folder = save_voc(tmp_path)
     exif = Image.Exif()

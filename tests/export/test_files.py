@@ -60,11 +60,11 @@ def test_label_maps_come_back_from_png(case):
 @pytest.mark.parametrize("classes", [1, 3, 15, 16, 200, 255])
 def test_the_palette_holds_the_colours_of_the_classes(classes):
     label_map = (np.arange(1600).reshape(40, 40) % (classes + 1) - 1).astype(np.int32)
-    picture = Image.open(io.BytesIO(encode_label_map(label_map, names_of(classes))))
-    assert picture.mode == "P"
+    image = Image.open(io.BytesIO(encode_label_map(label_map, names_of(classes))))
+    assert image.mode == "P"
     colors = np.vstack([[[0, 0, 0]], class_colors(names_of(classes))])
-    np.testing.assert_array_equal(np.asarray(picture), label_map + 1)
-    np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colors[label_map + 1])
+    np.testing.assert_array_equal(np.asarray(image), label_map + 1)
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colors[label_map + 1])
 
 
 def test_label_maps_of_many_classes_are_sixteen_bit_for_other_readers_too():
@@ -168,9 +168,9 @@ def test_masks_come_back_from_the_zip(masks):
         assert archive.testzip() is None
         for number, (name, mask) in enumerate(zip(sorted(archive.namelist()), masks, strict=True), start=1):
             assert name == f"{number:04d}-a-mask.png"
-            picture = Image.open(io.BytesIO(archive.read(name)))
-            assert picture.mode == "1"
-            np.testing.assert_array_equal(np.asarray(picture), mask)
+            image = Image.open(io.BytesIO(archive.read(name)))
+            assert image.mode == "1"
+            np.testing.assert_array_equal(np.asarray(image), mask)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_slugs_of_a_list_differ(names):
 
 
 def two_masks(names: str = "left / port, right, nowhere") -> Segmentation:
-    """Two of three masks are kept, at half the picture's resolution; the third class gets no pixel."""
+    """Two of three masks are kept, at half the image's resolution; the third class gets no pixel."""
     vocabulary = Vocabulary.parse(names, distractors="sky")
     masks = np.zeros((3, 20, 30), bool)
     masks[0, 5:15, :10] = True
@@ -269,7 +269,7 @@ def test_saving_again_replaces_the_files_and_changes_nothing_else(tmp_path):
     assert first["mine.txt"] == b"mine"
 
 
-def test_kept_masks_have_the_size_of_the_picture_and_the_name_of_their_best_class():
+def test_kept_masks_have_the_size_of_the_image_and_the_name_of_their_best_class():
     segmentation = two_masks()
     named = dict(kept_masks(segmentation))
     assert list(named) == ["left", "right"]

@@ -81,7 +81,7 @@ def server():
         yield files
 
 
-def offer(server, path: str = "/weights.pth", content: bytes = CONTENT, **behaviour) -> UrlSource:
+def entry(server, path: str = "/weights.pth", content: bytes = CONTENT, **behaviour) -> UrlSource:
     server.resources[path] = Resource(content, **behaviour)
     return UrlSource(server.url + path)
 
@@ -106,7 +106,7 @@ def assert_fails(file: WeightsFile, folder: Path, *words: str) -> str:
 
 def test_download_is_verified_recorded_and_reported(server, tmp_path):
     reports = []
-    path = download(exact(offer(server)), tmp_path / "new" / "folder", lambda *report: reports.append(report))
+    path = download(exact(entry(server)), tmp_path / "new" / "folder", lambda *report: reports.append(report))
     assert path == tmp_path / "new" / "folder" / NAME
     assert_finished(path.parent)
     assert {stage for stage, _, _ in reports} == {f"Downloading {NAME}", f"Checking {NAME}"}
@@ -115,26 +115,26 @@ def test_download_is_verified_recorded_and_reported(server, tmp_path):
 
 
 def test_a_file_that_is_there_is_not_fetched_again(server, tmp_path):
-    file = exact(offer(server))
+    file = exact(entry(server))
     download(file, tmp_path)
     assert download(file, tmp_path) == tmp_path / NAME
     assert len(server.requests) == 1
 
 
 def test_redirects_are_followed(server, tmp_path):
-    offer(server, "/stored")
-    source = offer(server, "/shared", redirect=server.url + "/stored")
+    entry(server, "/stored")
+    source = entry(server, "/shared", redirect=server.url + "/stored")
     download(exact(source), tmp_path)
     assert_finished(tmp_path)
 
 
 def test_the_chosen_weights_folder_is_used(server, tmp_path, monkeypatch):
     monkeypatch.setenv("OVSEG_WEIGHTS_DIR", str(tmp_path / "chosen"))
-    assert download(exact(offer(server))) == tmp_path / "chosen" / NAME
+    assert download(exact(entry(server))) == tmp_path / "chosen" / NAME
 
 
 def test_a_model_is_all_its_required_parts(server, tmp_path):
-    sam = exact(offer(server))
+    sam = exact(entry(server))
     clip = WeightsFile("clip.pt", CheckpointKind.CLIP, (UrlSource(server.url + "/never"),), 1, "MIT")
     spec = ModelSpec("m", "M", "", {"sam": sam, "unadapted": clip})
     assert download_model(spec, tmp_path) == {"sam": tmp_path / NAME}
@@ -154,7 +154,7 @@ def test_however_often_the_connection_breaks_the_bytes_are_right(
 ):
     monkeypatch.setattr(transfers, "_PIECE", 1000)
     folder = tmp_path_factory.mktemp("cuts")
-    source = offer(server, cuts=list(cuts), ranges=honours_ranges, etag=etag)
+    source = entry(server, cuts=list(cuts), ranges=honours_ranges, etag=etag)
     try:
         download(exact(source), folder)
     except DownloadError:
@@ -165,7 +165,7 @@ def test_however_often_the_connection_breaks_the_bytes_are_right(
 
 def test_a_broken_connection_goes_on_from_there(server, tmp_path, monkeypatch):
     monkeypatch.setattr(transfers, "_PIECE", 500)
-    download(exact(offer(server, cuts=[1000, 2000])), tmp_path)
+    download(exact(entry(server, cuts=[1000, 2000])), tmp_path)
     assert_finished(tmp_path)
     assert server.ranges() == ["", "bytes=1000-", "bytes=3000-"]
 
@@ -177,7 +177,7 @@ def stop_half_way(stage: str, done: int, total: int) -> None:
 
 def test_a_cancelled_download_goes_on_from_there(server, tmp_path, monkeypatch):
     monkeypatch.setattr(transfers, "_PIECE", 1000)
-    source = offer(server)
+    source = entry(server)
     with pytest.raises(Cancelled):
         download(exact(source), tmp_path, stop_half_way)
     assert not (tmp_path / NAME).exists()
@@ -200,8 +200,8 @@ def test_a_cancelled_download_goes_on_from_there(server, tmp_path, monkeypatch):
 def test_what_cannot_be_continued_safely_is_fetched_anew(server, tmp_path, monkeypatch, behaviour):
     monkeypatch.setattr(transfers, "_PIECE", 1000)
     with pytest.raises(Cancelled):
-        download(exact(offer(server, content=OTHER_CONTENT)), tmp_path, stop_half_way)
-    download(exact(offer(server, **behaviour)), tmp_path)
+        download(exact(entry(server, content=OTHER_CONTENT)), tmp_path, stop_half_way)
+    download(exact(entry(server, **behaviour)), tmp_path)
     assert_finished(tmp_path)
 
 
@@ -218,7 +218,7 @@ def test_the_rest_is_asked_for_only_of_the_same_version(
     server, tmp_path, monkeypatch, etag, headers, validator
 ):
     monkeypatch.setattr(transfers, "_PIECE", 500)
-    download(exact(offer(server, cuts=[1000], etag=etag, headers=headers)), tmp_path)
+    download(exact(entry(server, cuts=[1000], etag=etag, headers=headers)), tmp_path)
     assert_finished(tmp_path)
     (_, first), (_, second) = server.requests
     assert "Range" not in first and "If-Range" not in first
@@ -229,13 +229,13 @@ def test_the_rest_is_asked_for_only_of_the_same_version(
 def test_a_part_of_another_source_is_not_continued(server, tmp_path, monkeypatch):
     monkeypatch.setattr(transfers, "_PIECE", 1000)
     with pytest.raises(Cancelled):
-        download(exact(offer(server, "/elsewhere", OTHER_CONTENT)), tmp_path, stop_half_way)
-    download(exact(offer(server)), tmp_path)
+        download(exact(entry(server, "/elsewhere", OTHER_CONTENT)), tmp_path, stop_half_way)
+    download(exact(entry(server)), tmp_path)
     assert_finished(tmp_path)
 
 
 def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
-    source = offer(server)
+    source = entry(server)
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT + b"more")
     (tmp_path / f"{NAME}.part.json").write_text(json.dumps({"url": source.url, "validator": '"1"'}))
     download(exact(source), tmp_path)
@@ -244,7 +244,7 @@ def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
 
 def test_a_part_without_a_version_is_not_trusted(server, tmp_path):
     (tmp_path / f"{NAME}.part").write_bytes(OTHER_CONTENT[:5000])
-    download(exact(offer(server)), tmp_path)
+    download(exact(entry(server)), tmp_path)
     assert_finished(tmp_path)
     assert server.ranges() == [""]
 
@@ -254,21 +254,21 @@ def test_a_part_without_a_version_is_not_trusted(server, tmp_path):
 
 def test_a_server_that_never_gets_further_is_given_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(transfers, "_PIECE", 500)
-    source = offer(server, cuts=[1000] * 100, wrong_offset=True)
+    source = entry(server, cuts=[1000] * 100, wrong_offset=True)
     assert_fails(exact(source), tmp_path, "3 times in a row")
     assert len(server.requests) < 10
 
 
 def test_a_busy_server_is_asked_again(server, tmp_path):
-    download(exact(offer(server, statuses=[503, 429])), tmp_path)
+    download(exact(entry(server, statuses=[503, 429])), tmp_path)
     assert_finished(tmp_path)
 
 
 def test_the_next_source_is_tried_and_all_of_them_are_named(server, tmp_path):
     gone = UrlSource(server.url + "/gone")
-    broken = offer(server, "/broken", statuses=[500] * 3)
-    loop = offer(server, "/loop", redirect=server.url + "/loop")
-    page = offer(server, "/page", HTML, headers={"Content-Type": "text/html"})
+    broken = entry(server, "/broken", statuses=[500] * 3)
+    loop = entry(server, "/loop", redirect=server.url + "/loop")
+    page = entry(server, "/page", HTML, headers={"Content-Type": "text/html"})
     bad = (gone, broken, loop, page)
     words = ("404 Not Found", "500 Internal Server Error", "redirects", "a web page")
     message = assert_fails(exact(*bad), tmp_path, *words)
@@ -276,7 +276,7 @@ def test_the_next_source_is_tried_and_all_of_them_are_named(server, tmp_path):
     assert str(tmp_path / NAME) in message
     assert "\n" not in message
     server.resources["/broken"].statuses = [500] * 3
-    download(exact(*bad, offer(server)), tmp_path)
+    download(exact(*bad, entry(server)), tmp_path)
     assert_finished(tmp_path)
 
 
@@ -291,34 +291,34 @@ def test_no_server_at_all(tmp_path):
 def test_corrupted_bytes_never_get_the_name(server, tmp_path, place):
     corrupted = bytearray(CONTENT)
     corrupted[place] ^= 0x40
-    assert_fails(exact(offer(server, content=bytes(corrupted))), tmp_path)
+    assert_fails(exact(entry(server, content=bytes(corrupted))), tmp_path)
     assert not (tmp_path / f"{NAME}.part").exists()
 
 
 def test_a_known_start_of_a_hash_is_enough_to_refuse(server, tmp_path):
     md5 = hashlib.md5(CONTENT).hexdigest()
-    source = offer(server, content=OTHER_CONTENT)
+    source = entry(server, content=OTHER_CONTENT)
     assert_fails(weights_file(source, md5=md5[:6]), tmp_path, "MD5", f"but {md5[:6]} was expected")
     assert_fails(weights_file(source, sha256="123456"), tmp_path, "SHA-256", "but 123456 was expected")
-    download(weights_file(offer(server), md5=md5[:6]), tmp_path)
+    download(weights_file(entry(server), md5=md5[:6]), tmp_path)
     assert_finished(tmp_path)
 
 
 def test_a_short_file_is_refused_even_if_nothing_announced_its_length(server, tmp_path):
-    source = offer(server, content=CONTENT[:-5000], announce_length=False)
+    source = entry(server, content=CONTENT[:-5000], announce_length=False)
     assert_fails(weights_file(source), tmp_path, "cut off")
-    source = offer(server, content=OTHER_CONTENT)
+    source = entry(server, content=OTHER_CONTENT)
     message = assert_fails(weights_file(source, size=5, size_is_exact=True), tmp_path)
     assert f"{len(OTHER_CONTENT):,} bytes, but 5 were announced" in message
 
 
 def test_another_kind_of_model_is_refused(server, tmp_path):
-    clip = WeightsFile(NAME, CheckpointKind.CLIP, (offer(server),), 0, "MIT")
+    clip = WeightsFile(NAME, CheckpointKind.CLIP, (entry(server),), 0, "MIT")
     assert_fails(clip, tmp_path, "looks like a Segment Anything checkpoint", "a CLIP checkpoint was expected")
 
 
 def test_too_little_space_is_told_before_anything_is_fetched(server, tmp_path):
-    message = assert_fails(weights_file(offer(server), size=10**18), tmp_path, "1000000000.07 GB more")
+    message = assert_fails(weights_file(entry(server), size=10**18), tmp_path, "1000000000.07 GB more")
     assert "OVSEG_WEIGHTS_DIR" in message
     assert not server.requests
 
@@ -326,22 +326,22 @@ def test_too_little_space_is_told_before_anything_is_fetched(server, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_disk_that_fills_up_leaves_nothing_finished(server, tmp_path):
     (tmp_path / f"{NAME}.part").symlink_to("/dev/full")
-    assert_fails(exact(offer(server)), tmp_path, "is full", "free some space")
+    assert_fails(exact(entry(server)), tmp_path, "is full", "free some space")
 
 
 def test_a_folder_that_cannot_be_written(server, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DownloadError, match="cannot be written"):
-        download(exact(offer(server)), tmp_path / "file")
+        download(exact(entry(server)), tmp_path / "file")
 
 
 # ---- trust on first use
 
 
 def test_a_file_that_changed_since_it_was_first_seen_is_refused(server, tmp_path):
-    download(weights_file(offer(server)), tmp_path)
+    download(weights_file(entry(server)), tmp_path)
     (tmp_path / NAME).unlink()
-    source = offer(server, content=OTHER_CONTENT)
+    source = entry(server, content=OTHER_CONTENT)
     assert_fails(weights_file(source), tmp_path, f'recorded in "{NAME}.json"')
     (tmp_path / f"{NAME}.json").unlink()
     download(weights_file(source), tmp_path)
@@ -349,7 +349,7 @@ def test_a_file_that_changed_since_it_was_first_seen_is_refused(server, tmp_path
 
 
 def test_a_file_that_was_damaged_afterwards_is_found_out(server, tmp_path):
-    file = weights_file(offer(server))
+    file = weights_file(entry(server))
     path = download(file, tmp_path)
     path.write_bytes(OTHER_CONTENT)
     with pytest.raises(DownloadError, match=r"is there, but is not the file that it should be.*Delete it"):
@@ -358,7 +358,7 @@ def test_a_file_that_was_damaged_afterwards_is_found_out(server, tmp_path):
 
 
 def test_a_file_put_there_by_hand_is_checked_and_recorded(server, tmp_path):
-    file = exact(offer(server))
+    file = exact(entry(server))
     (tmp_path / NAME).write_bytes(CONTENT)
     download(file, tmp_path)
     assert_finished(tmp_path)
@@ -369,7 +369,7 @@ def test_a_file_put_there_by_hand_is_checked_and_recorded(server, tmp_path):
 
 
 def test_a_file_that_was_only_copied_is_hashed_again_and_stays_trusted(server, tmp_path):
-    file = weights_file(offer(server))
+    file = weights_file(entry(server))
     path = download(file, tmp_path)
     os.utime(path, ns=(1, 1))
     stages = []
@@ -381,7 +381,7 @@ def test_a_file_that_was_only_copied_is_hashed_again_and_stays_trusted(server, t
 
 
 def test_a_damaged_record_is_named(server, tmp_path):
-    file = weights_file(offer(server))
+    file = weights_file(entry(server))
     download(file, tmp_path)
     (tmp_path / f"{NAME}.json").write_text("{")
     with pytest.raises(DownloadError, match="is damaged; delete it"):
@@ -430,7 +430,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 
 def test_a_second_process_waits_instead_of_downloading_twice(server, tmp_path):
     gate = threading.Event()
-    source = offer(server, gate=gate)
+    source = entry(server, gate=gate)
     first, second = start(source, tmp_path), start(source, tmp_path)
     wait_for(lambda: server.requests)
     said: list[str] = []
@@ -444,7 +444,7 @@ def test_a_second_process_waits_instead_of_downloading_twice(server, tmp_path):
 
 
 def test_a_killed_process_leaves_a_part_that_the_next_one_continues(server, tmp_path, monkeypatch):
-    source = offer(server, gate=threading.Event())
+    source = entry(server, gate=threading.Event())
     killed = start(source, tmp_path)
     part = tmp_path / f"{NAME}.part"
     wait_for(lambda: part.exists() and part.stat().st_size > 0)
@@ -465,7 +465,7 @@ def test_waiting_can_be_cancelled(server, tmp_path):
         raise Cancelled("enough")
 
     with filelock.FileLock(tmp_path / f".{NAME}.lock"), pytest.raises(Cancelled):
-        download(exact(offer(server)), tmp_path, stop)
+        download(exact(entry(server)), tmp_path, stop)
     assert not server.requests
 
 
@@ -478,7 +478,7 @@ def hub(server, monkeypatch) -> HuggingFaceSource:
     template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    offer(server, "/spaces/someone/demo/resolve/main/sam.pth", headers={"X-Repo-Commit": "a" * 40})
+    entry(server, "/spaces/someone/demo/resolve/main/sam.pth", headers={"X-Repo-Commit": "a" * 40})
     return HuggingFaceSource("someone/demo", "sam.pth", repo_type="space")
 
 
@@ -503,7 +503,7 @@ def test_hugging_face_without_that_file_goes_to_the_next_source(hub, server, tmp
         exact(absent), tmp_path, "https://huggingface.co/spaces/someone/demo/blob/main/absent.pth"
     )
     assert "404" in message
-    download(exact(absent, offer(server)), tmp_path)
+    download(exact(absent, entry(server)), tmp_path)
     assert_finished(tmp_path)
 
 
@@ -518,7 +518,7 @@ def drive(server, monkeypatch) -> GoogleDriveSource:
         return get(self, url.replace("https://drive.google.com", server.url), **options)
 
     monkeypatch.setattr(requests.Session, "get", rerouted)
-    offer(
+    entry(
         server, "/uc", headers={"Content-Disposition": 'attachment; filename="x.pth"', "Content-Type": "a/b"}
     )
     return GoogleDriveSource("1abc")
@@ -542,10 +542,10 @@ def test_google_drive_goes_on_where_it_was_cancelled(drive, server, tmp_path, mo
 
 
 def test_google_drive_over_its_quota_goes_to_the_next_source(drive, server, tmp_path):
-    offer(server, "/uc", HTML, headers={"Content-Type": "text/html"})
+    entry(server, "/uc", HTML, headers={"Content-Type": "text/html"})
     message = assert_fails(exact(drive), tmp_path, "https://drive.google.com/file/d/1abc/view")
     assert "\n" not in message
-    download(exact(drive, offer(server)), tmp_path)
+    download(exact(drive, entry(server)), tmp_path)
     assert_finished(tmp_path)
 
 

@@ -40,7 +40,7 @@ def load(**options):
     return load_segmenter(device="cpu", precision="float32", **options)
 
 
-def picture():
+def image():
     return np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
 
@@ -49,7 +49,7 @@ def test_both_generators_segment_from_files(folder, ovseg):
     assert segmenter.generators == ("sam", "maskformer")
     assert segmenter.classifiers == ("mask-adapted", "mask-adapted-no-prompts", "un-adapted")
     for generator in segmenter.generators:
-        segmentation = segmenter.segment(picture(), "dog, grass, tree", generator=generator, granularity=0)
+        segmentation = segmenter.segment(image(), "dog, grass, tree", generator=generator, granularity=0)
         assert segmentation.proposals.generator == generator
         assert (segmentation.label_map >= 0).any()
 
@@ -57,34 +57,34 @@ def test_both_generators_segment_from_files(folder, ovseg):
 def test_any_clip_names_the_masks_of_segment_anything(folder):
     segmenter = load(sam=folder / "sam.pth", clip=folder / "clip.pth")
     assert segmenter.generators == ("sam",)
-    assert segmenter.segment(picture(), "dog, grass", granularity=0).probabilities.shape[1] == 2
+    assert segmenter.segment(image(), "dog, grass", granularity=0).probabilities.shape[1] == 2
 
 
 def test_a_clip_that_is_given_replaces_the_one_in_the_checkpoint(folder, ovseg):
     caches = Caches()
     own = load(ovseg=ovseg, unadapted=folder / "clip.pth", caches=caches)
     other = load(ovseg=ovseg, clip=folder / "clip.pth", caches=caches)
-    expected = own.segment(picture(), "dog, grass", classifier="un-adapted")
-    segmentation = other.segment(picture(), "dog, grass")
+    expected = own.segment(image(), "dog, grass", classifier="un-adapted")
+    segmentation = other.segment(image(), "dog, grass")
     np.testing.assert_array_equal(segmentation.probabilities, expected.probabilities)
     assert all(step.was_cached for step in segmentation.steps[:-1])
 
 
 def test_the_activation_changes_the_result(folder, ovseg):
     quick, exact = (
-        load(ovseg=ovseg, quick_gelu=flag).segment(picture(), "dog, grass") for flag in (True, False)
+        load(ovseg=ovseg, quick_gelu=flag).segment(image(), "dog, grass") for flag in (True, False)
     )
     assert np.abs(quick.probabilities - exact.probabilities).max() > 1e-4
     np.testing.assert_array_equal(
-        load(ovseg=ovseg).segment(picture(), "dog, grass").probabilities, quick.probabilities
+        load(ovseg=ovseg).segment(image(), "dog, grass").probabilities, quick.probabilities
     )
 
 
 def test_a_network_is_not_built_before_it_is_needed(folder, ovseg):
     segmenter = load(ovseg=ovseg, sam=folder / "sam.pth", sam_options={"points_per_side": 0})
-    segmenter.segment(picture(), "dog, grass", generator="maskformer")
+    segmenter.segment(image(), "dog, grass", generator="maskformer")
     with pytest.raises(ModelError, match="points_per_side is 0"):
-        segmenter.segment(picture(), "dog, grass", generator="sam")
+        segmenter.segment(image(), "dog, grass", generator="sam")
 
 
 def test_a_file_that_was_replaced_is_not_taken_for_the_old_one(tmp_path):
@@ -94,7 +94,7 @@ def test_a_file_that_was_replaced_is_not_taken_for_the_old_one(tmp_path):
     for seed in (0, 1):
         torch.save({"model": tiny_maskformer_tensors(seed=seed) | clip}, tmp_path / "new.pth")
         (tmp_path / "new.pth").replace(path)
-        masks.append(load(ovseg=path, caches=caches).propose(picture()).packed_masks)
+        masks.append(load(ovseg=path, caches=caches).propose(image()).packed_masks)
     assert masks[0].shape != masks[1].shape or (masks[0] != masks[1]).any()
 
 
@@ -104,12 +104,12 @@ class TestCatalogue:
     def test_a_model_runs_with_the_parts_that_are_there(self, folder):
         segmenter = load(name=self.name, folder=folder)
         assert segmenter.generators == ("maskformer",)
-        segmenter.segment(picture(), "dog, grass")
+        segmenter.segment(image(), "dog, grass")
         download = f"download {self.name}"
         with pytest.raises(ModelError, match=f'needs ".*sam_vit_l.*{download}"'):
-            segmenter.segment(picture(), "dog, grass", generator="sam")
+            segmenter.segment(image(), "dog, grass", generator="sam")
         with pytest.raises(ModelError, match=f"{download} --all"):
-            segmenter.segment(picture(), "dog, grass", classifier="un-adapted")
+            segmenter.segment(image(), "dog, grass", classifier="un-adapted")
 
     def test_a_file_replaces_a_part(self, folder):
         segmenter = load(name=self.name, folder=folder, sam=folder / "sam.pth")
@@ -150,7 +150,7 @@ class TestRefusals:
     @pytest.mark.parametrize("generator", ["detectron2", "sam"])
     def test_a_generator_without_weights_says_which_to_give(self, ovseg, generator):
         with pytest.raises(ModelError, match=f"give .*{generator}="):
-            load(ovseg=ovseg).segment(picture(), "dog, grass", generator=generator)
+            load(ovseg=ovseg).segment(image(), "dog, grass", generator=generator)
 
 
 def test_the_public_face_is_complete():
@@ -165,8 +165,8 @@ def test_fewer_points_look_for_fewer_masks(folder):
     options = {name: value for name, value in SAM.items() if name != "points_per_side"}
     few, many = (load(**files, points_per_side=side, sam_options=options) for side in (2, 8))
     seen = []
-    found = few.propose(picture(), progress=lambda *step: seen.append(step))
+    found = few.propose(image(), progress=lambda *step: seen.append(step))
     assert seen[-1][1:] == (4, 4)
-    assert 0 < len(found) < len(many.propose(picture()))
+    assert 0 < len(found) < len(many.propose(image()))
     with pytest.raises(ModelError, match="points_per_side is 0; it must be at least 1"):
-        load(**files, points_per_side=0, sam_options=options).propose(picture())
+        load(**files, points_per_side=0, sam_options=options).propose(image())

@@ -80,7 +80,7 @@ def test_ovseg_region_features(name, mask_prompts):
 
 
 def load_demo(quick_gelu: bool) -> tuple[Kit, MaskAdaptedClip, Proposals]:
-    """The published demo's SAM path: an un-adapted CLIP, and given masks of a picture at its working size."""
+    """The published demo's SAM path: an un-adapted CLIP, and given masks of an image at its working size."""
     kit = load_kit("sam_demo")
     tensors = read_checkpoint(load_kit("swin").checkpoint_path).clip()
     del tensors[MASK_EMBEDDING]

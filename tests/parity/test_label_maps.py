@@ -1,4 +1,4 @@
-"""Score maps and label maps of whole runs, from checkpoint and picture, against the reference's."""
+"""Score maps and label maps of whole runs, from checkpoint and image, against the reference's."""
 
 import re
 from collections.abc import Callable
@@ -153,7 +153,7 @@ def sam_kit_segmenter(sam_kit, quick_gelu) -> Segmenter:
 
 @pytest.fixture(scope="module")
 def ask_as_published(sam_kit, sam_kit_segmenter, given_proposals) -> Callable[..., Segmentation]:
-    """Segments the kit's picture from its masks as the published demo did: no mask prompts, one template."""
+    """Segments the kit's image from its masks as the published demo did: no mask prompts, one template."""
     return partial(
         sam_kit_segmenter.segment,
         sam_kit.image,

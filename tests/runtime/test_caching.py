@@ -7,7 +7,7 @@ import pytest
 
 from ovseg_demo.errors import Cancelled
 from ovseg_demo.progress import WAITING
-from ovseg_demo.runtime.caching import ByteCache, SharedNetwork, content_key
+from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 
 
 def kilobytes(count):
@@ -102,7 +102,7 @@ class TestByteCache:
         assert cache.get("a") is not None
 
 
-class TestSharedNetwork:
+class TestLazyModel:
     def test_many_threads_load_it_once(self):
         loads, ready = [], threading.Barrier(8)
 
@@ -111,7 +111,7 @@ class TestSharedNetwork:
             loads.append("weights")
             return object()
 
-        network = SharedNetwork(load)
+        network = LazyModel(load)
         assert not network.is_loaded
 
         def ask(_):
@@ -132,13 +132,13 @@ class TestSharedNetwork:
                 raise MemoryError
             return outcome
 
-        network = SharedNetwork(load)
+        network = LazyModel(load)
         with pytest.raises(MemoryError):
             network.get()
         assert network.get() == "weights"
 
     def test_one_thread_at_a_time_uses_a_part_and_others_may_leave(self):
-        network = SharedNetwork(lambda: "weights")
+        network = LazyModel(lambda: "weights")
         with ThreadPoolExecutor(1) as pool, network.use(part="text"):
 
             def use(part):
@@ -151,7 +151,7 @@ class TestSharedNetwork:
         assert use("text") == "weights"
 
     def test_two_networks_have_different_keys(self):
-        assert SharedNetwork(object).key != SharedNetwork(object).key
+        assert LazyModel(object).key != LazyModel(object).key
 
 
 def test_content_keys_tell_content_shape_and_type_apart():

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.runtime.text_embedding_cache import EmbeddingFiles, cache_folder
+from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache, cache_folder
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.vocabularies.class_lists import load_vocabulary, shipped_lists
 from ovseg_demo.vocabulary import Vocabulary
-from tests.test_segmenter import QuadrantGenerator, picture
+from tests.test_segmenter import QuadrantGenerator, image
 from tests.tiny.clip import tiny_clip_tensors
 
 ANIMALS = frozenset({"dog", "cat", "bird"})
@@ -43,12 +43,12 @@ def count(folder):
 
 def test_a_whole_list_is_kept_for_the_next_process(tmp_path):
     expected = embeddings(ANIMALS)
-    EmbeddingFiles(lists, tmp_path).write("key", expected)
-    assert_same(EmbeddingFiles(lists, tmp_path).read("key", ANIMALS, ANIMALS), expected)
+    TextEmbeddingCache(lists, tmp_path).write("key", expected)
+    assert_same(TextEmbeddingCache(lists, tmp_path).read("key", ANIMALS, ANIMALS), expected)
 
 
 def test_names_beside_a_list_are_neither_kept_nor_in_the_way(tmp_path):
-    files, typed = EmbeddingFiles(lists, tmp_path), {"my aunt Mary", "tree"}
+    files, typed = TextEmbeddingCache(lists, tmp_path), {"my aunt Mary", "tree"}
     files.write("key", embeddings(ANIMALS | typed))
     assert files.read("key", ANIMALS | typed, typed | ANIMALS).keys() == ANIMALS
     assert count(tmp_path) == 1
@@ -56,18 +56,18 @@ def test_names_beside_a_list_are_neither_kept_nor_in_the_way(tmp_path):
 
 
 def test_parts_of_a_list_are_not_kept(tmp_path):
-    EmbeddingFiles(lists, tmp_path / "none").write("key", embeddings({"dog", "cat", "tree"}))
+    TextEmbeddingCache(lists, tmp_path / "none").write("key", embeddings({"dog", "cat", "tree"}))
     assert not (tmp_path / "none").exists()
 
 
 def test_a_list_that_is_known_is_not_read_again(tmp_path):
-    files = EmbeddingFiles(lists, tmp_path)
+    files = TextEmbeddingCache(lists, tmp_path)
     files.write("key", embeddings(ANIMALS))
     assert files.read("key", ANIMALS | {"new"}, ["new"]) == {}
 
 
 def test_other_weights_have_other_files(tmp_path):
-    files = EmbeddingFiles(lists, tmp_path)
+    files = TextEmbeddingCache(lists, tmp_path)
     files.write("one", embeddings(ANIMALS))
     assert files.read("two", ANIMALS, ANIMALS) == {}
     files.write("two", embeddings(ANIMALS, seed=1))
@@ -76,7 +76,7 @@ def test_other_weights_have_other_files(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"\x10\0\0\0\0\0\0\0 no json", b"half"])
 def test_a_damaged_file_is_replaced(tmp_path, damage):
-    files = EmbeddingFiles(lists, tmp_path)
+    files = TextEmbeddingCache(lists, tmp_path)
     files.write("key", embeddings(ANIMALS))
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-8] if damage == b"half" else damage)
@@ -86,17 +86,17 @@ def test_a_damaged_file_is_replaced(tmp_path, damage):
 
 
 def test_embeddings_that_are_none_are_not_believed(tmp_path):
-    files = EmbeddingFiles(lists, tmp_path)
+    files = TextEmbeddingCache(lists, tmp_path)
     files.write("key", {name: np.full(4, np.nan, np.float32) for name in ANIMALS})
     assert files.read("key", ANIMALS, ANIMALS) == {}
 
 
 def test_the_oldest_make_room(tmp_path):
-    files = EmbeddingFiles(lists, tmp_path)
+    files = TextEmbeddingCache(lists, tmp_path)
     files.write("a", embeddings(ANIMALS))
     (first,) = tmp_path.iterdir()
     os.utime(first, (0, 0))
-    bounded = EmbeddingFiles(lists, tmp_path, max_bytes=2 * first.stat().st_size)
+    bounded = TextEmbeddingCache(lists, tmp_path, max_bytes=2 * first.stat().st_size)
     for key in "bc":
         bounded.write(key, embeddings(ANIMALS))
     assert count(tmp_path) == 2
@@ -105,7 +105,7 @@ def test_the_oldest_make_room(tmp_path):
 
 def test_a_disk_that_cannot_be_written_to_is_warned_of(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
-    files = EmbeddingFiles(lists, tmp_path / "file")
+    files = TextEmbeddingCache(lists, tmp_path / "file")
     with caplog.at_level(logging.WARNING):
         files.write("key", embeddings(ANIMALS))
     assert "cannot be kept" in caplog.text
@@ -145,11 +145,11 @@ class TestInASegmenter:
             tiny_clip_tensors(**sizes), runtime=Runtime(torch.device("cpu"), precision)
         )
         segmenter = Segmenter(
-            {"sam": SharedNetwork(QuadrantGenerator)},
-            SharedNetwork(lambda: clip),
-            embedding_files=EmbeddingFiles(lists, folder),
+            {"sam": LazyModel(QuadrantGenerator)},
+            LazyModel(lambda: clip),
+            text_embedding_cache=TextEmbeddingCache(lists, folder),
         )
-        return segmenter.segment(picture(), words, templates=templates).probabilities
+        return segmenter.segment(image(), words, templates=templates).probabilities
 
     def test_a_list_is_encoded_in_the_first_process_alone(self, tmp_path, texts):
         first, second = (self.segment(tmp_path) for _ in range(2))

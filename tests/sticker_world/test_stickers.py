@@ -79,7 +79,7 @@ def test_painted_things_have_their_colour(colour):
     assert np.mean(right) > 0.9
 
 
-def test_every_copy_is_another_picture():
+def test_every_copy_is_another_image():
     rng = np.random.default_rng(0)
     noun = NOUNS[0]
     copies = [draw_sticker(noun, noun.drawings[0], 60, None, rng) for _ in range(20)]

@@ -29,7 +29,7 @@ TINY_SAM_THRESHOLDS = {
 }
 """Settings of a generator under which some of the tiny network's masks pass each filter and some fail it.
 
-The masks of random weights are scattered over the whole picture, so their boxes are alike: below 1, box NMS
+The masks of random weights are scattered over the whole image, so their boxes are alike: below 1, box NMS
     leaves
 hardly more than one.
 """

@@ -1,4 +1,4 @@
-"""A made-up folder in COCO's official layout: three small pictures, their stuff-thing maps and captions."""
+"""A made-up folder in COCO's official layout: three small images, their stuff-thing maps and captions."""
 
 import json
 from pathlib import Path
@@ -14,15 +14,15 @@ CAPTIONS = (
 
 
 def make_coco_folder(root: Path, part: str = "train2017", labels: str = "annotations/stuffthingmaps") -> Path:
-    """Pictures of 96×80 pixels: person (id 1), grass (id 124) and unlabelled pixels in each."""
+    """Images of 96×80 pixels: person (id 1), grass (id 124) and unlabelled pixels in each."""
     images, maps = root / "images" / part, root / labels / part
     for folder in (images, maps, root / "annotations"):
         folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(len(CAPTIONS)):
         name = f"{number:012d}"
-        picture = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-        Image.fromarray(picture).save(images / f"{name}.jpg")
+        image = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(image).save(images / f"{name}.jpg")
         values = np.full((80, 96), 124 - 1, dtype=np.uint8)
         values[10:60, 20:50] = 1 - 1
         values[:5] = 255

@@ -204,7 +204,7 @@ def test_missing_parts_are_named(options, clip_file, tmp_path):
         clip_pretraining.train(replace(options, preset="coco"))
 
 
-def test_pictures_kept_on_disk_are_those_drawn(tmp_path):
+def test_images_kept_on_disk_are_those_drawn(tmp_path):
     first, again = (CaptionedCrops(tmp_path / "a.bin", 6, 32, seed=1) for _ in range(2))
     other = CaptionedCrops(tmp_path / "b.bin", 6, 32, seed=1)
     order = [11, 3, 0, 7]  # of the second pass, then of the first

@@ -13,7 +13,7 @@ from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.sticker_world import render_scene
 from ovseg_demo.training import maskformer
 from ovseg_demo.training.maskformer import MaskFormerTask
-from ovseg_demo.training.maskformer_data import StickerWorldPictures
+from ovseg_demo.training.maskformer_data import LabelledScenes
 from ovseg_demo.training.maskformer_validation import best_ious, draw_own_names, mask_figures
 from ovseg_demo.training.options import TrainOptions
 from ovseg_demo.training.presets import find_settings
@@ -94,7 +94,7 @@ def test_without_a_clip_the_message_names_the_file(options, tmp_path):
 
 def test_a_few_steps_on_one_batch_bring_the_losses_down(clip_file):
     torch.manual_seed(0)
-    task = MaskFormerTask(PRESET, StickerWorldPictures(), read_checkpoint(clip_file), seed=0)
+    task = MaskFormerTask(PRESET, LabelledScenes(), read_checkpoint(clip_file), seed=0)
     dataset = task.dataset()
     batch = task.collate([dataset[0], dataset[1]])
     groups = task.parameter_groups()
@@ -114,7 +114,7 @@ def test_a_few_steps_on_one_batch_bring_the_losses_down(clip_file):
 
 
 def test_similarities_are_scaled_up_on_the_way(clip_file):
-    task = MaskFormerTask(PRESET, StickerWorldPictures(), read_checkpoint(clip_file), seed=0)
+    task = MaskFormerTask(PRESET, LabelledScenes(), read_checkpoint(clip_file), seed=0)
     scales = []
     for progress in (0.0, 0.35, 0.7, 1.0):
         task.before_step(progress)

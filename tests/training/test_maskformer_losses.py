@@ -24,7 +24,7 @@ LAYERS, QUERIES, CLASSES, WIDTH = 2, 5, 7, 6
 
 @pytest.fixture
 def labels():
-    """Two pictures of 8×12 cells: three classes and a strip that is ignored, and one class alone."""
+    """Two images of 8×12 cells: three classes and a strip that is ignored, and one class alone."""
     labels = torch.zeros(2, 8, 12, dtype=torch.int64)
     labels[0, :, 6:] = 3
     labels[0, 2:6, 2:6] = 5

@@ -24,7 +24,7 @@ def test_worse_masks_show_the_region_or_what_is_around_it(seed, height, width):
 def test_outlines_move_both_ways_and_sides_are_cut_off():
     mask = np.zeros((SIZE, SIZE), dtype=bool)
     mask[10:50, 10:50] = True
-    picture = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
+    image = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
     rng = np.random.default_rng(0)
-    sizes = [vary_mask(picture, picture, mask, rng)[1].sum() / mask.sum() for _ in range(200)]
+    sizes = [vary_mask(image, image, mask, rng)[1].sum() / mask.sum() for _ in range(200)]
     assert min(sizes) < 0.75 and max(sizes) > 1.3

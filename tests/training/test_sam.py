@@ -78,7 +78,7 @@ def test_masks_of_some_cells_are_those_of_segment_anything(task):
 
 
 @torch.no_grad()
-def test_a_part_keeps_its_place_in_the_picture(task):
+def test_a_part_keeps_its_place_in_the_image(task):
     """Its first cell's positions are those of the corner, for pixels and for points."""
     corner = torch.tensor([2, 3])
     image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
@@ -94,7 +94,7 @@ def test_a_part_keeps_its_place_in_the_picture(task):
     assert not torch.allclose(before, after)
 
 
-def test_parts_are_pieces_of_the_picture_without_its_padding(regions):
+def test_parts_are_pieces_of_the_image_without_its_padding(regions):
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     images = torch.stack([rows, columns, rows])[None].to(torch.uint8)
     torch.manual_seed(0)

@@ -19,30 +19,30 @@ from ovseg_demo.progress import (
     READING_REGIONS,
     ProgressCallback,
     RegionWatcher,
-    silent,
+    no_progress,
 )
 from ovseg_demo.proposals.types import Proposals
-from ovseg_demo.runtime.caching import SharedNetwork
+from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.segmenter import Segmenter
 
 SLOW_COLOUR = (250, 0, 250)
-"""A picture whose first pixel has this colour takes :data:`SLOW_STEPS` steps of :data:`SLOW_STEP` seconds."""
+"""An image whose first pixel has this colour takes :data:`SLOW_STEPS` steps of :data:`SLOW_STEP` seconds."""
 SLOW_STEPS, SLOW_STEP = 200, 0.05
 
 MOST_COLOURS, MOST_REGIONS = 8, 8
-"""Rarer colours, and a colour's smaller regions, make no masks: a camera's picture has thousands."""
+"""Rarer colours, and a colour's smaller regions, make no masks: a camera's image has thousands."""
 
 SKY, MEADOW, HOUSE, SUN = (135, 206, 235), (0, 128, 0), (255, 0, 0), (255, 255, 0)
 
 
 def landscape(width: int = 320, height: int = 240) -> np.ndarray:
     """A sky blue sky, a green meadow, a red house and a yellow sun."""
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[:] = SKY
-    picture[height // 2 :] = MEADOW
-    picture[height // 3 : 3 * height // 4, width // 5 : 2 * width // 5] = HOUSE
-    cv2.circle(picture, (3 * width // 4, height // 5), height // 8, SUN, -1)
-    return picture
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = SKY
+    image[height // 2 :] = MEADOW
+    image[height // 3 : 3 * height // 4, width // 5 : 2 * width // 5] = HOUSE
+    cv2.circle(image, (3 * width // 4, height // 5), height // 8, SUN, -1)
+    return image
 
 
 def stripes(*colours: tuple[int, int, int], width: int = 320, height: int = 240) -> np.ndarray:
@@ -51,7 +51,7 @@ def stripes(*colours: tuple[int, int, int], width: int = 320, height: int = 240)
     return np.repeat(np.array(colours, np.uint8)[columns][None], height, axis=0)
 
 
-def save_picture(path: Path, pixels: np.ndarray) -> Path:
+def save_image(path: Path, pixels: np.ndarray) -> Path:
     Image.fromarray(pixels).save(path)
     return path
 
@@ -60,11 +60,11 @@ def colour_segmenter() -> Segmenter:
     """A segmenter of this world, with both generators (MaskFormer's merges what touches) and classifiers."""
     return Segmenter(
         {
-            "sam": SharedNetwork(lambda: _Generator("sam")),
-            "maskformer": SharedNetwork(lambda: _Generator("maskformer")),
+            "sam": LazyModel(lambda: _Generator("sam")),
+            "maskformer": LazyModel(lambda: _Generator("maskformer")),
         },
-        SharedNetwork(lambda: Classifier("adapted", [0, 1, 2])),
-        SharedNetwork(lambda: Classifier("un-adapted", [2, 1, 0])),
+        LazyModel(lambda: Classifier("adapted", [0, 1, 2])),
+        LazyModel(lambda: Classifier("un-adapted", [2, 1, 0])),
     )
 
 
@@ -75,7 +75,7 @@ class _Generator:
         self.name = name
         self.settings = (name,)
 
-    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
         is_slow = tuple(image[0, 0]) == SLOW_COLOUR
         steps = SLOW_STEPS if is_slow else 2
         for step in range(steps + 1):
@@ -111,7 +111,7 @@ class Classifier:
         proposals: Proposals,
         *,
         mask_prompts: bool = True,
-        progress: ProgressCallback = silent,
+        progress: ProgressCallback = no_progress,
         watch: RegionWatcher | None = None,
     ) -> np.ndarray:
         embeddings = np.zeros((len(proposals), 4), np.float32)
@@ -128,7 +128,7 @@ class Classifier:
         return f"{self.fingerprint} {templates}"
 
     def embed_names(
-        self, names: list[str], templates: str, *, progress: ProgressCallback = silent
+        self, names: list[str], templates: str, *, progress: ProgressCallback = no_progress
     ) -> np.ndarray:
         progress(ENCODING_NAMES, 0, len(names))
         return np.array([_name_direction(name) for name in names])

@@ -1,9 +1,9 @@
 import pytest
 
-from ovseg_demo.ui.controller import Guide
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.controller import PageController
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.settings import PageSettings
-from tests.ui.colour_world import SLOW_COLOUR, colour_segmenter, landscape, save_picture, stripes
+from tests.ui.colour_world import SLOW_COLOUR, colour_segmenter, landscape, save_image, stripes
 from tests.ui.serving import serve_page
 
 
@@ -21,24 +21,26 @@ def client(server):
 
 @pytest.fixture
 def published():
-    """Files that the guide published, by name."""
+    """Files that the controller published, by name."""
     return {}
 
 
 @pytest.fixture
-def guide(published):
+def controller(published):
     def publish(content, name):
         published[name] = content
         return {"path": name}
 
-    return Guide(Offers.of_segmenter(colour_segmenter()), PageSettings(max_side=400, max_names=20), publish)
+    return PageController(
+        ModelRegistry.of_segmenter(colour_segmenter()), PageSettings(max_side=400, max_names=20), publish
+    )
 
 
 @pytest.fixture
-def picture(tmp_path):
-    return str(save_picture(tmp_path / "Land scape.png", landscape()))
+def image(tmp_path):
+    return str(save_image(tmp_path / "Land scape.png", landscape()))
 
 
 @pytest.fixture
-def slow_picture(tmp_path):
-    return str(save_picture(tmp_path / "slow.png", stripes(SLOW_COLOUR, (255, 0, 0))))
+def slow_image(tmp_path):
+    return str(save_image(tmp_path / "slow.png", stripes(SLOW_COLOUR, (255, 0, 0))))

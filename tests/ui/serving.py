@@ -9,7 +9,7 @@ from gradio_client import Client
 
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.ui import PageSettings, create_demo
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.server import ServerSettings, launch
 from tests.ui.colour_world import colour_segmenter
 
@@ -29,7 +29,9 @@ class Server:
 def serve_page(server: ServerSettings | None = None, **settings):
     """Open the page on a free port of this machine, and close it."""
     segmenter = colour_segmenter()
-    demo = create_demo(Offers.of_segmenter(segmenter), replace(PageSettings(), **settings), examples=())
+    demo = create_demo(
+        ModelRegistry.of_segmenter(segmenter), replace(PageSettings(), **settings), examples=()
+    )
     _, url, _ = launch(demo, server, prevent_thread_lock=True, quiet=True)
     try:
         yield Server(url.rstrip("/"), segmenter)

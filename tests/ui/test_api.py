@@ -9,19 +9,19 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
 from ovseg_demo.export.files import decode_label_map
-from tests.ui.colour_world import landscape, save_picture, stripes
+from tests.ui.colour_world import landscape, save_image, stripes
 from tests.ui.serving import serve_page
 
 WORDS = "sky blue, green / lime, red, purple"
 
 
 @pytest.fixture
-def picture(tmp_path):
-    return save_picture(tmp_path / "picture.png", landscape())
+def image(tmp_path):
+    return save_image(tmp_path / "image.png", landscape())
 
 
-def call(client, picture, *arguments, **named):
-    return client.predict(handle_file(str(picture)), *arguments, api_name="/segment", **named)
+def call(client, image, *arguments, **named):
+    return client.predict(handle_file(str(image)), *arguments, api_name="/segment", **named)
 
 
 def test_it_is_the_only_public_endpoint(client):
@@ -30,7 +30,7 @@ def test_it_is_the_only_public_endpoint(client):
     assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/segment"]["parameters"]
     assert [parameter["parameter_name"] for parameter in parameters] == [
-        "picture",
+        "image",
         "words",
         "generator",
         "granularity",
@@ -39,9 +39,9 @@ def test_it_is_the_only_public_endpoint(client):
 
 
 @pytest.mark.parametrize("generator", ["sam", "maskformer"])
-def test_label_map_and_record_are_those_of_the_segmenter(server, client, picture, generator):
-    path, record = call(client, picture, WORDS, generator, 0.3)
-    expected = server.segmenter.segment(picture, WORDS, generator=generator, granularity=0.3)
+def test_label_map_and_record_are_those_of_the_segmenter(server, client, image, generator):
+    path, record = call(client, image, WORDS, generator, 0.3)
+    expected = server.segmenter.segment(image, WORDS, generator=generator, granularity=0.3)
     label_map, names = decode_label_map(path)
     np.testing.assert_array_equal(label_map, expected.label_map)
     assert names == ("sky blue", "green", "red", "purple")
@@ -58,8 +58,8 @@ def test_label_map_and_record_are_those_of_the_segmenter(server, client, picture
     assert settings["distractors"] == ["others"]
 
 
-def test_pycocotools_reads_the_record(client, picture):
-    path, record = call(client, picture, WORDS, granularity=0)
+def test_pycocotools_reads_the_record(client, image):
+    path, record = call(client, image, WORDS, granularity=0)
     dataset = COCO()
     dataset.dataset = record
     dataset.createIndex()
@@ -70,8 +70,8 @@ def test_pycocotools_reads_the_record(client, picture):
         np.testing.assert_array_equal(mask, label_map == annotation["category_id"] - 1)
 
 
-def test_picture_and_words_are_enough(client, picture):
-    _, record = call(client, picture, "red")
+def test_image_and_words_are_enough(client, image):
+    _, record = call(client, image, "red")
     assert record["info"]["settings"]["generator"] == "sam"
     assert record["info"]["settings"]["granularity"] == 0.8
 
@@ -88,23 +88,23 @@ def test_picture_and_words_are_enough(client, picture):
         ("red", {"granularity": 1.5}, "1.5"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_sentence(client, picture, words, named, sentence):
+def test_what_cannot_be_used_is_refused_in_one_sentence(client, image, words, named, sentence):
     with pytest.raises((AppError, ValueError), match=sentence):
-        call(client, picture, words, **named)
+        call(client, image, words, **named)
 
 
-def test_a_picture_is_needed(client):
-    with pytest.raises(AppError, match="There is no picture"):
+def test_an_image_is_needed(client):
+    with pytest.raises(AppError, match="There is no image"):
         client.predict(None, "red", api_name="/segment")
 
 
 def test_two_visitors_at_once_get_their_own_results(server, tmp_path):
-    """Each with a client, a picture and words of their own, several times."""
+    """Each with a client, an image and words of their own, several times."""
     names = ["red", "green", "blue", "yellow", "cyan", "magenta"]
     colours = [ImageColor.getrgb(name) for name in names]
     requests = [
         (
-            save_picture(tmp_path / f"{i}.png", stripes(colours[i], colours[i - 1], width=60 + i)),
+            save_image(tmp_path / f"{i}.png", stripes(colours[i], colours[i - 1], width=60 + i)),
             f"{names[i - 1]}, {names[i]}, black",
         )
         for i in range(6)
@@ -120,13 +120,13 @@ def test_two_visitors_at_once_get_their_own_results(server, tmp_path):
         for i, (path, record) in zip(range(visitor, 6, 2), results, strict=True):
             label_map, _ = decode_label_map(path)
             assert label_map.shape == (240, 60 + i)
-            assert (label_map[0, 0], label_map[0, -1]) == (1, 0), "this picture's stripes in these words"
+            assert (label_map[0, 0], label_map[0, -1]) == (1, 0), "this image's stripes in these words"
             assert [entry["name"] for entry in record["categories"]] == requests[i][1].split(", ")
 
 
-def test_large_pictures_are_scaled_down(tmp_path):
-    picture = save_picture(tmp_path / "large.png", landscape(300, 150))
+def test_large_images_are_scaled_down(tmp_path):
+    image = save_image(tmp_path / "large.png", landscape(300, 150))
     with serve_page(max_side=100) as small:
-        path, record = call(small.client(), picture, "red, green")
+        path, record = call(small.client(), image, "red, green")
     assert (record["images"][0]["width"], record["images"][0]["height"]) == (100, 50)
     assert Image.open(path).size == (100, 50)

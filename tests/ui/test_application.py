@@ -10,15 +10,15 @@ import pytest
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.images import resize_longer_side
-from ovseg_demo.ui.application import make_offers, run
+from ovseg_demo.ui.application import make_registry, run
 from ovseg_demo.ui.examples import PHOTOGRAPH, Example
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.options import AppOptions
 from ovseg_demo.ui.preload import preload
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.settings import PageSettings
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
-from tests.ui.colour_world import colour_segmenter, landscape, save_picture
+from tests.ui.colour_world import colour_segmenter, landscape, save_image
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,17 +30,19 @@ def tiny_files(tmp_path_factory):
 
 
 def test_the_menu_is_the_catalogue_with_the_chosen_model_first():
-    offers = make_offers(AppOptions(model="ovseg-r101c-vitb16", generator="maskformer"))
-    assert offers.default.name == "ovseg-r101c-vitb16"
-    assert offers.default.generators == ("maskformer", "sam")
-    assert len(list(offers)) > 3
-    assert [offer.generators[0] for offer in offers][1:] != ["maskformer"] * (len(list(offers)) - 1)
+    registry = make_registry(AppOptions(model="ovseg-r101c-vitb16", generator="maskformer"))
+    assert registry.default.name == "ovseg-r101c-vitb16"
+    assert registry.default.generators == ("maskformer", "sam")
+    assert len(list(registry)) > 3
+    assert [entry.generators[0] for entry in registry][1:] != ["maskformer"] * (len(list(registry)) - 1)
 
 
 def test_own_weights_are_the_only_model(tiny_files):
-    offers = make_offers(AppOptions(weights=tiny_files, runtime={"device": "cpu"}, generator="maskformer"))
-    assert [offer.generators for offer in offers] == [("maskformer", "sam")]
-    assert offers.segmenter("").generators == ("sam", "maskformer")
+    registry = make_registry(
+        AppOptions(weights=tiny_files, runtime={"device": "cpu"}, generator="maskformer")
+    )
+    assert [entry.generators for entry in registry] == [("maskformer", "sam")]
+    assert registry.segmenter("").generators == ("sam", "maskformer")
 
 
 @pytest.mark.parametrize(
@@ -55,15 +57,15 @@ def test_own_weights_are_the_only_model(tiny_files):
 )
 def test_what_there_is_not_is_told(options, sentence):
     with pytest.raises(ModelError, match=sentence):
-        make_offers(options)
+        make_registry(options)
 
 
 def test_after_preloading_an_example_nothing_is_left_to_do(tmp_path):
-    segmenter, picture = colour_segmenter(), save_picture(tmp_path / "house.png", landscape(400, 100))
-    example = Example(picture, "A house", "red, green", "maskformer", 0.5, PHOTOGRAPH)
+    segmenter, image = colour_segmenter(), save_image(tmp_path / "house.png", landscape(400, 100))
+    example = Example(image, "A house", "red, green", "maskformer", 0.5, PHOTOGRAPH)
     settings = PageSettings(max_side=200)
     sticker = Example(tmp_path / "absent.png", "Another model's", "red")
-    lines = list(preload(Offers.of_segmenter(segmenter), settings, [sticker, example]))
+    lines = list(preload(ModelRegistry.of_segmenter(segmenter), settings, [sticker, example]))
     assert re.fullmatch(r"Preloaded 1 of 1: A house \(.+ m?s\)", *lines)
     stages = []
     segmenter.segment(

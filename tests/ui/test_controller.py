@@ -1,4 +1,4 @@
-"""From a picture and words to a map, step by step, without a browser."""
+"""From an image and words to a map, step by step, without a browser."""
 
 import json
 import threading
@@ -13,44 +13,44 @@ from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyErro
 from ovseg_demo.export.files import decode_label_map
 from ovseg_demo.progress import WAITING
 from ovseg_demo.ui import status_text
-from ovseg_demo.ui.controller import Guide
+from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.exports import View
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 from tests.ui import colour_world
-from tests.ui.colour_world import colour_segmenter, landscape, save_picture, stripes
+from tests.ui.colour_world import colour_segmenter, landscape, save_image, stripes
 from tests.ui.updates import WORDS, clears, collect, found, labels, look
 
 # ---- a first look
 
 
-def test_messages_of_a_channel_are_numbered_upwards(guide, picture):
+def test_messages_of_a_channel_are_numbered_upwards(controller, image):
     session = Session()
-    updates = [*guide.look(session, picture, WORDS), guide.edit(session, Request(words="red"))]
-    updates += [guide.explain(session, 80, 100), guide.clear(session)]
-    for channel in ("picture", "masks", "map", "why", "progress", "status", "chips"):
+    updates = [*controller.look(session, image, WORDS), controller.edit(session, Request(words="red"))]
+    updates += [controller.explain(session, 80, 100), controller.clear(session)]
+    for channel in ("image", "masks", "map", "why", "progress", "status", "chips"):
         numbers = [update[channel]["number"] for update in updates if channel in update]
         assert numbers, channel
         assert numbers == sorted(set(numbers)), channel
 
 
-def test_a_look_shows_picture_masks_and_map_in_turn(guide, picture, published):
+def test_a_look_shows_image_masks_and_map_in_turn(controller, image, published):
     session = Session()
-    updates = list(guide.look(session, picture, WORDS))
-    order = [channel for update in updates for channel in update if channel in ("picture", "masks", "map")]
-    assert order == ["picture", "masks", "map"]
+    updates = list(controller.look(session, image, WORDS))
+    order = [channel for update in updates for channel in update if channel in ("image", "masks", "map")]
+    assert order == ["image", "masks", "map"]
     assert clears(updates[-1], "progress", "preview")
     newest = collect(updates)
-    assert (newest["picture"]["width"], newest["picture"]["height"]) == (320, 240)
+    assert (newest["image"]["width"], newest["image"]["height"]) == (320, 240)
     assert newest["masks"]["count"] == 4
     assert "4 masks" in newest["status"]["text"]
-    assert published["picture.jpg"].startswith(b"\xff\xd8")
+    assert published["image.jpg"].startswith(b"\xff\xd8")
 
 
-def test_the_map_is_exact_and_its_legend_sorted_by_area(guide, picture):
-    _, newest = look(guide, picture)
+def test_the_map_is_exact_and_its_legend_sorted_by_area(controller, image):
+    _, newest = look(controller, image)
     shown = newest["map"]
     assert found(shown) == ["green", "skyblue", "red", "yellow"]
     by_name = {entry["name"]: entry for entry in shown["classes"]}
@@ -65,106 +65,109 @@ def test_the_map_is_exact_and_its_legend_sorted_by_area(guide, picture):
     assert by_name["unicorn"]["score"] < 0.1
 
 
-def test_names_are_chips_in_the_colours_of_the_map(guide, picture):
-    _, newest = look(guide, picture)
+def test_names_are_chips_in_the_colours_of_the_map(controller, image):
+    _, newest = look(controller, image)
     of_map = {entry["name"]: entry["color"] for entry in newest["map"]["classes"]}
     chips = newest["chips"]["chips"]
     assert {chip["name"]: chip["color"] for chip in chips} == of_map
     assert {chip["name"]: chip["isFound"] for chip in chips}["unicorn"] is False
 
 
-def test_a_lone_word_competes_with_a_hidden_one(guide, picture):
-    _, newest = look(guide, picture, Request(words="red"))
+def test_a_lone_word_competes_with_a_hidden_one(controller, image):
+    _, newest = look(controller, image, Request(words="red"))
     assert newest["chips"]["hidden"] == ["others"]
 
 
-def test_without_words_the_masks_are_read_so_that_words_answer_at_once(guide, picture):
-    session, newest = look(guide, picture, Request())
+def test_without_words_the_masks_are_read_so_that_words_answer_at_once(controller, image):
+    session, newest = look(controller, image, Request())
     assert "map" not in newest
     assert newest["masks"]["count"] == 4
-    assert found(guide.edit(session, WORDS)["map"])
+    assert found(controller.edit(session, WORDS)["map"])
 
 
-def test_without_a_picture_the_remedy_is_told(guide):
+def test_without_an_image_the_remedy_is_told(controller):
     with pytest.raises(OvsegError, match="choose an example"):
-        list(guide.look(Session(), None, WORDS))
+        list(controller.look(Session(), None, WORDS))
 
 
-def test_a_file_that_is_no_picture_leaves_the_page_tidy(guide, tmp_path, picture):
-    session, _ = look(guide, picture)
+def test_a_file_that_is_no_image_leaves_the_page_tidy(controller, tmp_path, image):
+    session, _ = look(controller, image)
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     updates = []
     with pytest.raises(ImageError, match=r"broken\.png"):
-        for update in guide.look(session, str(broken), WORDS):
+        for update in controller.look(session, str(broken), WORDS):
             updates.append(update)
     assert clears(updates[-1], "progress", "preview")
     assert session.shown is not None, "the map before it stays"
-    assert found(guide.edit(session, WORDS)["map"])
+    assert found(controller.edit(session, WORDS)["map"])
 
 
-def test_large_pictures_are_scaled_down(guide, tmp_path):
-    path = save_picture(tmp_path / "large.png", landscape(800, 600))
-    _, newest = look(guide, str(path))
-    assert (newest["picture"]["width"], newest["picture"]["height"]) == (400, 300)
+def test_large_images_are_scaled_down(controller, tmp_path):
+    path = save_image(tmp_path / "large.png", landscape(800, 600))
+    _, newest = look(controller, str(path))
+    assert (newest["image"]["width"], newest["image"]["height"]) == (400, 300)
     assert labels(newest["map"]).shape == (300, 400)
 
 
 # ---- edits
 
 
-def test_other_words_and_another_granularity_change_the_map_at_once(guide, picture):
-    session, first = look(guide, picture)
-    fewer = guide.edit(session, Request(words="red, green"))
+def test_other_words_and_another_granularity_change_the_map_at_once(controller, image):
+    session, first = look(controller, image)
+    fewer = controller.edit(session, Request(words="red, green"))
     assert found(fewer["map"]) == ["green", "red"]
     assert fewer["map"]["number"] > first["map"]["number"]
     assert "from the cache" in fewer["status"]["text"]
-    coarse = guide.edit(session, Request(words="red, green", granularity=0))
+    coarse = controller.edit(session, Request(words="red, green", granularity=0))
     assert len(coarse["map"]["kept"]) == 4, "all masks take part"
     assert "words=red%2C+green&granularity=0" in coarse["map"]["link"]
 
 
-def test_an_edit_before_the_first_look_only_echoes_the_words(guide):
-    updates = guide.edit(Session(), WORDS)
+def test_an_edit_before_the_first_look_only_echoes_the_words(controller):
+    updates = controller.edit(Session(), WORDS)
     assert set(updates) == {"chips"}
 
 
-def test_bad_words_are_told_beside_the_box_and_keep_the_map(guide, picture):
-    session, _ = look(guide, picture)
-    updates = guide.edit(session, Request(words=f"red, {'x' * 101}"))
+def test_bad_words_are_told_beside_the_box_and_keep_the_map(controller, image):
+    session, _ = look(controller, image)
+    updates = controller.edit(session, Request(words=f"red, {'x' * 101}"))
     assert set(updates) == {"chips"}
     assert "use at most 100" in updates["chips"]["problem"]
     assert session.shown.request == WORDS
 
 
-def test_no_words_no_map(guide, picture):
-    session, _ = look(guide, picture)
-    cleared = guide.edit(session, Request(words=" , "))
+def test_no_words_no_map(controller, image):
+    session, _ = look(controller, image)
+    cleared = controller.edit(session, Request(words=" , "))
     assert clears({"map": cleared["map"]}, "map")
     assert session.shown is None
 
 
-def test_the_operators_limit_on_words_holds(guide, picture):
+def test_the_operators_limit_on_words_holds(controller, image):
     many = Request(words=",".join(f"word {number}" for number in range(21)))
     with pytest.raises(VocabularyError, match="use at most 20 here"):
-        list(guide.look(Session(), picture, many))
+        list(controller.look(Session(), image, many))
 
 
-def test_distractors_compete_and_are_not_drawn(guide, picture):
-    session, _ = look(guide, picture)
+def test_distractors_compete_and_are_not_drawn(controller, image):
+    session, _ = look(controller, image)
     request = Request(words="red, green", distractors="own", own="skyblue; yellow", granularity=0)
-    updates = guide.edit(session, request)
+    updates = controller.edit(session, request)
     assert updates["chips"]["hidden"] == ["skyblue", "yellow"]
     assert updates["map"]["unlabelled"] > 0.3
-    assert len(guide.edit(session, Request(words="red", distractors="coco-stuff"))["chips"]["hidden"]) == 171
+    assert (
+        len(controller.edit(session, Request(words="red", distractors="coco-stuff"))["chips"]["hidden"])
+        == 171
+    )
 
 
 # ---- runs
 
 
-def test_a_cancelled_look_ends_and_says_so(guide, slow_picture):
+def test_a_cancelled_look_ends_and_says_so(controller, slow_image):
     session = Session()
-    updates = guide.look(session, slow_picture, WORDS)
+    updates = controller.look(session, slow_image, WORDS)
     while "progress" not in (update := next(updates)):
         pass
     assert update["progress"]["label"].startswith(("Proposing masks", "Loading"))
@@ -175,88 +178,90 @@ def test_a_cancelled_look_ends_and_says_so(guide, slow_picture):
     assert session.shown is None
 
 
-def test_after_a_cancelled_look_another_one_gives_its_map(guide, slow_picture, picture):
+def test_after_a_cancelled_look_another_one_gives_its_map(controller, slow_image, image):
     session = Session()
-    cancelled = guide.look(session, slow_picture, WORDS)
+    cancelled = controller.look(session, slow_image, WORDS)
     while "progress" not in (update := next(cancelled)):
         pass
     session.cancel(update["progress"]["run"])
-    again = guide.look(session, picture, WORDS)
+    again = controller.look(session, image, WORDS)
     assert "chips" in next(again)
     session.cancel(update["progress"]["run"])  # pressed twice, and the second comes late
     assert found(collect(again)["map"])
     assert "status" not in collect(cancelled), "its end says nothing about the newer look"
 
 
-def test_comparing_does_not_end_a_look(guide, slow_picture, monkeypatch):
+def test_comparing_does_not_end_a_look(controller, slow_image, monkeypatch):
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 20)
-    session, _ = look(guide, slow_picture)
-    updates = guide.look(session, slow_picture, replace(WORDS, generator="maskformer"))
+    session, _ = look(controller, slow_image)
+    updates = controller.look(session, slow_image, replace(WORDS, generator="maskformer"))
     while "progress" not in next(updates):
         pass
-    assert list(guide.compare(session, True)) == []
+    assert list(controller.compare(session, True)) == []
     newest = collect(updates)
     assert newest["map"]["classifier"] != newest["other"]["classifier"]
 
 
-def test_a_newer_picture_ends_the_look_at_the_older_one(guide, slow_picture, picture):
+def test_a_newer_image_ends_the_look_at_the_older_one(controller, slow_image, image):
     session = Session()
-    older = guide.look(session, slow_picture, WORDS)
-    while "picture" not in next(older):
+    older = controller.look(session, slow_image, WORDS)
+    while "image" not in next(older):
         pass
-    newer = collect(guide.look(session, picture, WORDS))
+    newer = collect(controller.look(session, image, WORDS))
     assert found(newer["map"])
     assert "map" not in collect(older)
-    assert session.shown.picture.number == newer["picture"]["number"]
+    assert session.shown.image.number == newer["image"]["number"]
 
 
-def test_looks_wait_for_their_turn_and_say_so(slow_picture, picture):
-    settings = PageSettings(looks_at_once=1)
-    guide = Guide(Offers.of_segmenter(colour_segmenter()), settings, lambda content, name: {"path": name})
-    first = guide.look(Session(), slow_picture, WORDS)
+def test_looks_wait_for_their_turn_and_say_so(slow_image, image):
+    settings = PageSettings(concurrent_analyses=1)
+    controller = PageController(
+        ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda content, name: {"path": name}
+    )
+    first = controller.look(Session(), slow_image, WORDS)
     while "progress" not in next(first):
         pass
     session = Session()
-    waiting = guide.look(session, picture, replace(WORDS, generator="maskformer"))
+    waiting = controller.look(session, image, replace(WORDS, generator="maskformer"))
     seen = {}
     while "progress" not in seen:
         seen |= next(waiting)
-    assert seen["picture"]["file"], "the picture is shown at once"
+    assert seen["image"]["file"], "the image is shown at once"
     assert seen["progress"]["label"] == WAITING
     first.close()
     assert found(collect(waiting)["map"])
 
 
-def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(guide, slow_picture, monkeypatch):
+def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(controller, slow_image, monkeypatch):
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 40)  # it is waited for
     session = Session()
-    updates = guide.look(session, slow_picture, Request(words="green"))
+    updates = controller.look(session, slow_image, Request(words="green"))
     while "progress" not in next(updates):
         pass
-    assert set(collect(guide.look(session, slow_picture, Request(words="red")))) == {"chips"}
-    guide.edit(session, Request(words="red, magenta"))
+    assert set(collect(controller.look(session, slow_image, Request(words="red")))) == {"chips"}
+    controller.edit(session, Request(words="red, magenta"))
     assert found(collect(updates)["map"]) == ["red", "magenta"]
 
 
-def test_a_visitor_who_leaves_stops_the_work(guide, slow_picture):
+def test_a_visitor_who_leaves_stops_the_work(controller, slow_image):
     session = Session()
-    updates = guide.look(session, slow_picture, WORDS)
+    updates = controller.look(session, slow_image, WORDS)
     while "progress" not in next(updates):
         pass
     updates.close()
     assert not session.is_running("look")
 
 
-def test_two_visitors_share_nothing(guide, tmp_path, picture):
-    other = save_picture(tmp_path / "other.png", stripes((0, 0, 255), (255, 0, 0)))
+def test_two_visitors_share_nothing(controller, tmp_path, image):
+    other = save_image(tmp_path / "other.png", stripes((0, 0, 255), (255, 0, 0)))
     results = {}
 
     def visit(name, path, words):
-        session, newest = look(guide, str(path), Request(words=words))
+        session, newest = look(controller, str(path), Request(words=words))
         results[name] = found(newest["map"]), session.shown.request.words
 
     visitors = [
-        threading.Thread(target=visit, args=("one", picture, "green, yellow, red, skyblue")),
+        threading.Thread(target=visit, args=("one", image, "green, yellow, red, skyblue")),
         threading.Thread(target=visit, args=("two", other, "blue, red")),
     ]
     for visitor in visitors:
@@ -270,9 +275,9 @@ def test_two_visitors_share_nothing(guide, tmp_path, picture):
 # ---- questions about a map
 
 
-def test_a_pixel_tells_why(guide, picture):
-    session, _ = look(guide, picture)
-    why = guide.explain(session, 80, 100)["why"]
+def test_a_pixel_tells_why(controller, image):
+    session, _ = look(controller, image)
+    why = controller.explain(session, 80, 100)["why"]
     assert why["name"] == "red"
     assert why["classes"][0]["share"] > 0.9
     assert why["maskCount"] == 1
@@ -280,21 +285,21 @@ def test_a_pixel_tells_why(guide, picture):
     np.testing.assert_array_equal(mask == 1, (landscape() == (255, 0, 0)).all(axis=2))
 
 
-def test_pixels_that_are_not_there_tell_nothing(guide, picture):
-    session, _ = look(guide, picture)
-    assert clears(guide.explain(session, 320, 0), "why")
-    assert clears(guide.explain(Session(), 0, 0), "why")
+def test_pixels_that_are_not_there_tell_nothing(controller, image):
+    session, _ = look(controller, image)
+    assert clears(controller.explain(session, 320, 0), "why")
+    assert clears(controller.explain(Session(), 0, 0), "why")
 
 
-def test_classifiers_are_compared_on_the_same_masks_and_kept_in_step(guide, picture):
-    session, _ = look(guide, picture, Request(words="red, blue"))
-    other = collect(guide.compare(session, True))["other"]
+def test_classifiers_are_compared_on_the_same_masks_and_kept_in_step(controller, image):
+    session, _ = look(controller, image, Request(words="red, blue"))
+    other = collect(controller.compare(session, True))["other"]
     assert found(other) == ["red", "blue"] or found(other) == ["blue", "red"]
     index = {entry["name"]: entry["index"] for entry in other["classes"]}
     assert labels(other)[100, 80] == index["blue"] + 1, "the un-adapted one takes red for blue"
-    assert "other" in guide.edit(session, Request(words="red, blue, yellow"))
-    assert list(guide.compare(session, False)) == []
-    assert "other" not in guide.edit(session, Request(words="red, blue"))
+    assert "other" in controller.edit(session, Request(words="red, blue, yellow"))
+    assert list(controller.compare(session, False)) == []
+    assert "other" not in controller.edit(session, Request(words="red, blue"))
 
 
 # ---- files
@@ -309,9 +314,9 @@ def test_classifiers_are_compared_on_the_same_masks_and_kept_in_step(guide, pict
         ("masks", "land-scape-masks.zip"),
     ],
 )
-def test_files_carry_the_map_on_the_page(guide, picture, published, kind, name):
-    session, newest = look(guide, picture)
-    message = guide.export(session, kind, View())["file"]
+def test_files_carry_the_map_on_the_page(controller, image, published, kind, name):
+    session, newest = look(controller, image)
+    message = controller.export(session, kind, View())["file"]
     assert message["name"] == name
     assert published[name]
     if kind == "label-map":
@@ -319,20 +324,20 @@ def test_files_carry_the_map_on_the_page(guide, picture, published, kind, name):
         np.testing.assert_array_equal(label_map + 1, labels(newest["map"]))
 
 
-def test_a_record_tells_how_its_map_was_made(guide, picture, published):
-    session, _ = look(guide, picture, replace(WORDS, distractors="own", own="grey, pink"))
-    name = guide.export(session, "coco", View())["file"]["name"]
+def test_a_record_tells_how_its_map_was_made(controller, image, published):
+    session, _ = look(controller, image, replace(WORDS, distractors="own", own="grey, pink"))
+    name = controller.export(session, "coco", View())["file"]["name"]
     settings = json.loads(published[name])["info"]["settings"]
     assert settings["distractors"] == ["grey", "pink"]
     assert (settings["generator"], settings["granularity"]) == ("sam", 0.8)
 
 
-def test_files_need_a_map_and_a_known_kind(guide, picture):
+def test_files_need_a_map_and_a_known_kind(controller, image):
     with pytest.raises(OvsegError, match="no map yet"):
-        guide.export(Session(), "overlay", View())
-    session, _ = look(guide, picture)
+        controller.export(Session(), "overlay", View())
+    session, _ = look(controller, image)
     with pytest.raises(OvsegError, match='no file "virus"'):
-        guide.export(session, "virus", View())
+        controller.export(session, "virus", View())
 
 
 def test_what_the_browser_says_of_the_view_is_not_trusted():
@@ -344,15 +349,15 @@ def test_what_the_browser_says_of_the_view_is_not_trusted():
 # ---- settings that are not there
 
 
-def test_unknown_settings_are_refused_by_name(guide, picture):
+def test_unknown_settings_are_refused_by_name(controller, image):
     for request in (Request(generator="magic"), Request(classifier="magic"), Request(model="magic")):
         with pytest.raises(ModelError, match="magic"):
-            list(guide.look(Session(), picture, request))
+            list(controller.look(Session(), image, request))
 
 
-def test_downloads_must_be_allowed(guide):
+def test_downloads_must_be_allowed(controller):
     with pytest.raises(ModelError, match="ask its operator"):
-        list(guide.fetch(Session(), ""))
+        list(controller.fetch(Session(), ""))
 
 
 def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch):
@@ -364,16 +369,16 @@ def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch)
         fetched.append(spec.name)
 
     monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
-    offers = Offers.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
-    guide = Guide(offers, PageSettings(allow_downloads=True), lambda content, name: {})
-    updates = list(guide.fetch(Session(), "ovseg-r101c-vitb16"))
+    registry = ModelRegistry.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
+    controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    updates = list(controller.fetch(Session(), "ovseg-r101c-vitb16"))
     assert updates[0]["progress"]["label"] == "Downloading weights.pth 5 / 20 MB"
     assert updates[0]["progress"]["fraction"] == 0.25
     assert clears(updates[-1], "progress")
     assert fetched == ["ovseg-r101c-vitb16"]
 
 
-def test_pictures_can_be_looked_at_during_a_download(monkeypatch, picture):
+def test_images_can_be_looked_at_during_a_download(monkeypatch, image):
     looked = threading.Event()
 
     def download(spec, progress):
@@ -383,12 +388,12 @@ def test_pictures_can_be_looked_at_during_a_download(monkeypatch, picture):
         time.sleep(0.3)
 
     monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
-    offers = Offers.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
-    guide = Guide(offers, PageSettings(allow_downloads=True), lambda content, name: {})
+    registry = ModelRegistry.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
+    controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
     session = Session()
-    fetching = guide.fetch(session, "ovseg-r101c-vitb16")
+    fetching = controller.fetch(session, "ovseg-r101c-vitb16")
     assert next(fetching)["progress"]["fraction"] == 0.25
-    newest = collect(guide.look(session, picture, WORDS))
+    newest = collect(controller.look(session, image, WORDS))
     assert found(newest["map"])
     looked.set()
     *_, end, last = fetching
@@ -396,9 +401,9 @@ def test_pictures_can_be_looked_at_during_a_download(monkeypatch, picture):
     assert clears(last, "progress")
 
 
-def test_clear_forgets(guide, picture):
-    session, _ = look(guide, picture)
-    updates = guide.clear(session)
+def test_clear_forgets(controller, image):
+    session, _ = look(controller, image)
+    updates = controller.clear(session)
     assert clears({"map": updates["map"]}, "map")
-    assert session.picture is None
+    assert session.image is None
     assert session.shown is None

@@ -34,7 +34,7 @@ def test_photographs_tell_their_source_and_licence(example):
     assert any(word in example.credit for word in ("public domain", "CC0"))
 
 
-def test_the_gallery_gets_small_pictures():
+def test_the_gallery_gets_small_images():
     for card in gallery_value(EXAMPLES):
         assert card["thumbnail"].startswith("data:image/webp;base64,")
         assert len(card["thumbnail"]) < 40_000

@@ -9,7 +9,7 @@ import pytest
 
 from ovseg_demo.export.files import decode_label_map
 from ovseg_demo.ui.server import ServerSettings
-from tests.ui.colour_world import landscape, save_picture
+from tests.ui.colour_world import landscape, save_image
 from tests.ui.serving import serve_page
 
 mcp = pytest.importorskip("mcp", reason="MCP is not installed (requirements-mcp.txt)")
@@ -38,16 +38,16 @@ def test_the_endpoint_is_the_only_tool(server):
 
     (tool,) = asyncio.run(talk(server.url, conversation))
     assert tool.name.endswith("segment")
-    assert set(tool.inputSchema["properties"]) == {"picture", "words", "generator", "granularity"}
+    assert set(tool.inputSchema["properties"]) == {"image", "words", "generator", "granularity"}
 
 
-def test_a_language_model_segments_a_picture(server, tmp_path):
-    picture = save_picture(tmp_path / "house.png", landscape())
-    address = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+def test_a_language_model_segments_an_image(server, tmp_path):
+    image = save_image(tmp_path / "house.png", landscape())
+    address = f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
 
     async def conversation(session):
         (tool,) = (await session.list_tools()).tools
-        arguments = {"picture": address, "words": "red, green", "generator": "sam", "granularity": 0.5}
+        arguments = {"image": address, "words": "red, green", "generator": "sam", "granularity": 0.5}
         return await session.call_tool(tool.name, arguments)
 
     answer = asyncio.run(talk(server.url, conversation))

@@ -5,32 +5,32 @@ import pytest
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.ui.layout import licence_line, model_facts
-from ovseg_demo.ui.model_registry import MAX_LOADED, Offer, Offers
+from ovseg_demo.ui.model_registry import MAX_LOADED, ModelEntry, ModelRegistry
 from tests.ui.colour_world import colour_segmenter
 
 NAMES = [f"model-{number}" for number in range(MAX_LOADED + 1)]
 
 
-def make_offers(loaded: list[str]) -> Offers:
+def make_registry(loaded: list[str]) -> ModelRegistry:
     def load(name):
         loaded.append(name)
         return colour_segmenter()
 
-    return Offers([Offer(name, name, "", ("sam",)) for name in NAMES], load)
+    return ModelRegistry([ModelEntry(name, name, "", ("sam",)) for name in NAMES], load)
 
 
 def test_models_are_loaded_when_first_used_and_the_last_few_are_kept():
     loaded = []
-    offers = make_offers(loaded)
+    registry = make_registry(loaded)
     assert loaded == []
-    first = offers.segmenter(NAMES[0])
-    assert offers.segmenter("") is first, "no name is the default's"
+    first = registry.segmenter(NAMES[0])
+    assert registry.segmenter("") is first, "no name is the default's"
     for name in NAMES:
-        offers.segmenter(name)
+        registry.segmenter(name)
     assert loaded == NAMES
-    offers.segmenter(NAMES[-1])
+    registry.segmenter(NAMES[-1])
     assert loaded == NAMES
-    assert offers.segmenter(NAMES[0]) is not first, "it made room"
+    assert registry.segmenter(NAMES[0]) is not first, "it made room"
 
 
 def test_a_model_that_failed_to_load_is_tried_again():
@@ -40,36 +40,36 @@ def test_a_model_that_failed_to_load_is_tried_again():
         attempts.append(name)
         raise ModelError("not downloaded")
 
-    offers = Offers([Offer("one", "One", "", ("sam",))], load)
+    registry = ModelRegistry([ModelEntry("one", "One", "", ("sam",))], load)
     for _ in range(2):
         with pytest.raises(ModelError, match="not downloaded"):
-            offers.segmenter("one")
+            registry.segmenter("one")
     assert attempts == ["one", "one"]
 
 
 def test_unknown_models_are_named():
     with pytest.raises(ModelError, match='no model "magic" here; choose one of model-0'):
-        make_offers([]).segmenter("magic")
+        make_registry([]).segmenter("magic")
 
 
 def test_the_catalogues_models_that_can_segment_are_offered_the_default_first():
-    offers = Offers.of_catalogue("ovseg-r101c-vitb16", load=lambda name, caches: None)
-    names = [offer.name for offer in offers]
+    registry = ModelRegistry.of_catalogue("ovseg-r101c-vitb16", load=lambda name, caches: None)
+    names = [entry.name for entry in registry]
     assert names[0] == "ovseg-r101c-vitb16"
     assert set(names) == {name for name, spec in CATALOGUE.items() if spec.classifies and spec.generators}
     with pytest.raises(ModelError, match="no model that can segment by itself"):
-        Offers.of_catalogue("sam-vit-h", load=lambda name, caches: None)
+        ModelRegistry.of_catalogue("sam-vit-h", load=lambda name, caches: None)
 
 
 def test_size_licence_and_presence_are_told():
-    offers = Offers.of_catalogue("ovseg-r101c-vitb16", load=lambda name, caches: None)
-    facts = model_facts(offers.default)
+    registry = ModelRegistry.of_catalogue("ovseg-r101c-vitb16", load=lambda name, caches: None)
+    facts = model_facts(registry.default)
     assert "GB" in facts
     assert "CC-BY-NC 4.0" in facts
-    assert "CC-BY-NC 4.0" in licence_line(offers.default)
+    assert "CC-BY-NC 4.0" in licence_line(registry.default)
 
 
 def test_what_operators_write_is_escaped():
-    offer = Offer("x", "<b>mine</b>", "a < b", ("sam",))
-    assert "&lt;b&gt;mine" in licence_line(offer)
-    assert "a &lt; b" in model_facts(offer)
+    entry = ModelEntry("x", "<b>mine</b>", "a < b", ("sam",))
+    assert "&lt;b&gt;mine" in licence_line(entry)
+    assert "a &lt; b" in model_facts(entry)

@@ -49,7 +49,7 @@ def test_all_options():
     server = options.server
     assert (server.host, server.port, server.share, server.root_path) == ("::1", 8000, True, "/demo")
     assert (server.auth, server.mcp) == ((("ann", "a:b"), ("bob", "c")), True)
-    assert (options.page.max_side, options.page.looks_at_once) == (1024, 5)
+    assert (options.page.max_side, options.page.concurrent_analyses) == (1024, 5)
 
 
 def test_each_option_is_a_variable_too():

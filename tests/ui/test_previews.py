@@ -22,9 +22,9 @@ def slowly(monkeypatch):
     monkeypatch.setattr(Classifier, "seconds_a_region", 0.5)
 
 
-def test_a_slow_look_shows_what_it_has_read_so_far(guide, picture, often):
+def test_a_slow_look_shows_what_it_has_read_so_far(controller, image, often):
     session = Session()
-    updates = list(guide.look(session, picture, WORDS))
+    updates = list(controller.look(session, image, WORDS))
     previews = [update["preview"] for update in updates if "preview" in update]
     of_maps = previews[:-1]
     assert [found(message) for message in of_maps] == [
@@ -38,30 +38,30 @@ def test_a_slow_look_shows_what_it_has_read_so_far(guide, picture, often):
     assert found(collect(updates)["map"]) == found(of_maps[-1])
 
 
-def test_previews_follow_the_newest_words_that_can_be_read(guide, picture, often, slowly):
+def test_previews_follow_the_newest_words_that_can_be_read(controller, image, often, slowly):
     session = Session()
-    updates = guide.look(session, picture, WORDS)
+    updates = controller.look(session, image, WORDS)
     while "preview" not in next(updates):
         pass
-    guide.edit(session, Request(words="green, blue"))
+    controller.edit(session, Request(words="green, blue"))
     too_many = ", ".join(f"name {i}" for i in range(21))
-    assert "at most 20" in guide.edit(session, Request(words=too_many))["chips"]["problem"]
+    assert "at most 20" in controller.edit(session, Request(words=too_many))["chips"]["problem"]
     *_, last = (update["preview"] for update in updates if "classes" in update.get("preview", {}))
     assert {entry["name"] for entry in last["classes"]} == {"green", "blue"}
     assert session.shown.request.words == "green, blue"
 
 
-def test_words_typed_during_a_look_without_any_are_previewed(guide, picture, often, slowly):
+def test_words_typed_during_a_look_without_any_are_previewed(controller, image, often, slowly):
     session = Session()
-    updates = guide.look(session, picture, Request())
+    updates = controller.look(session, image, Request())
     while "masks" not in next(updates):
         pass
-    guide.edit(session, WORDS)
+    controller.edit(session, WORDS)
     previews = [update["preview"] for update in updates if "preview" in update]
     assert "green" in found(previews[0])
 
 
-def test_a_name_that_cannot_be_encoded_costs_nothing_that_was_read(guide, picture, often, monkeypatch):
+def test_a_name_that_cannot_be_encoded_costs_nothing_that_was_read(controller, image, often, monkeypatch):
     encode, read, readings = Classifier.embed_names, Classifier.embed_regions, []
 
     def refuse(clip, names, templates, **options):
@@ -77,23 +77,23 @@ def test_a_name_that_cannot_be_encoded_costs_nothing_that_was_read(guide, pictur
     monkeypatch.setattr(Classifier, "embed_regions", count)
     session = Session()
     with pytest.raises(VocabularyError, match="too long"):
-        collect(guide.look(session, picture, Request(words="llanfairpwll")))
-    assert found(collect(guide.look(session, picture, WORDS))["map"])
+        collect(controller.look(session, image, Request(words="llanfairpwll")))
+    assert found(collect(controller.look(session, image, WORDS))["map"])
     assert len(readings) == 1
 
 
-def test_a_quick_look_shows_no_preview(guide, picture):
-    _, newest = look(guide, picture)
+def test_a_quick_look_shows_no_preview(controller, image):
+    _, newest = look(controller, image)
     assert clears({"preview": newest["preview"]}, "preview")
 
 
-def test_a_preview_answers_no_questions(guide, picture, often, slowly):
+def test_a_preview_answers_no_questions(controller, image, often, slowly):
     session = Session()
-    updates = guide.look(session, picture, WORDS)
+    updates = controller.look(session, image, WORDS)
     while "preview" not in next(updates):
         pass
     assert session.shown is None
-    assert clears(guide.explain(session, 0, 0), "why")
+    assert clears(controller.explain(session, 0, 0), "why")
     session.cancel()
     ending = collect(updates)
     assert "map" not in ending

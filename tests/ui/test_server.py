@@ -16,26 +16,26 @@ import ovseg_demo.ui.page
 from ovseg_demo.errors import MissingDependencyError, ServerError
 from ovseg_demo.ui import server as server_module
 from ovseg_demo.ui.server import ServerSettings
-from tests.ui.colour_world import landscape, save_picture
+from tests.ui.colour_world import landscape, save_image
 from tests.ui.serving import serve_page
 
 HTML = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-def picture(tmp_path):
-    return save_picture(tmp_path / "picture.png", landscape())
+def image(tmp_path):
+    return save_image(tmp_path / "image.png", landscape())
 
 
-def post_segment(server, picture):
+def post_segment(server, image):
     """Call the endpoint without the client, which would upload files and tidy up."""
     route = f"{server.url}/gradio_api/call/segment"
-    event = httpx.post(route, json={"data": [picture, "red", "sam", 0.8]}).json()["event_id"]
+    event = httpx.post(route, json={"data": [image, "red", "sam", 0.8]}).json()["event_id"]
     return httpx.get(f"{route}/{event}").text
 
 
-def segment(client, picture, words="red, green"):
-    return client.predict(handle_file(str(picture)), words, api_name="/segment")
+def segment(client, image, words="red, green"):
+    return client.predict(handle_file(str(image)), words, api_name="/segment")
 
 
 @pytest.mark.parametrize("route", ["run", "api"])
@@ -70,10 +70,10 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(server, client, tm
 
 
 @pytest.mark.parametrize("content", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"", b"GIF89a"])
-def test_what_is_no_picture_is_refused(client, tmp_path, content):
-    file = tmp_path / "picture.png"
+def test_what_is_no_image_is_refused(client, tmp_path, content):
+    file = tmp_path / "image.png"
     file.write_bytes(content)
-    with pytest.raises(AppError, match="picture"):
+    with pytest.raises(AppError, match="image"):
         segment(client, file)
 
 
@@ -98,9 +98,9 @@ def test_files_of_the_server_are_not_served(server, path):
     assert answer.status_code in (403, 404)
 
 
-def test_files_of_the_server_cannot_be_segmented(server, picture):
+def test_files_of_the_server_cannot_be_segmented(server, image):
     """A path that was never uploaded, such as another visitor's or the server's own."""
-    foreign = {"path": str(picture), "meta": {"_type": "gradio.FileData"}}
+    foreign = {"path": str(image), "meta": {"_type": "gradio.FileData"}}
     answer = post_segment(server, foreign)
     assert "event: error" in answer
     assert "label_map" not in answer
@@ -108,26 +108,26 @@ def test_files_of_the_server_cannot_be_segmented(server, picture):
 
 def test_addresses_are_not_fetched(server):
     """Neither from inside the server's network, nor a file without end from outside."""
-    for address in (f"{server.url}/favicon.ico", "http://example.com/picture.png"):
+    for address in (f"{server.url}/favicon.ico", "http://example.com/image.png"):
         answer = post_segment(server, {"path": address, "meta": {"_type": "gradio.FileData"}})
         assert "event: error" in answer
-        assert "Send the picture itself; its address is not fetched here." in answer
+        assert "Send the image itself; its address is not fetched here." in answer
 
 
-def test_html_in_a_class_name_is_harmless(client, picture):
-    path, record = segment(client, picture, f"red, {HTML}")
+def test_html_in_a_class_name_is_harmless(client, image):
+    path, record = segment(client, image, f"red, {HTML}")
     assert record["categories"][1]["name"] == HTML, "JSON, which no browser takes for HTML"
     assert "<" not in Path(path).name
     with pytest.raises(AppError) as refused:
-        segment(client, picture, HTML + "x" * 100)
+        segment(client, image, HTML + "x" * 100)
     assert escape(HTML) in str(refused.value), "a message becomes HTML on the page"
     assert HTML not in str(refused.value)
 
 
-def test_the_queue_is_bounded(picture):
+def test_the_queue_is_bounded(image):
     """One works, one waits, the third is told that the server is busy."""
     may_go_on, has_begun = threading.Event(), threading.Event()
-    with serve_page(ServerSettings(queue_size=1), looks_at_once=1) as server:
+    with serve_page(ServerSettings(queue_size=1), concurrent_analyses=1) as server:
         real = server.segmenter.segment
 
         def slow(*arguments, **options):
@@ -137,17 +137,17 @@ def test_the_queue_is_bounded(picture):
 
         server.segmenter.segment = slow
         client = server.client()
-        jobs = [client.submit(handle_file(str(picture)), "red", api_name="/segment")]
+        jobs = [client.submit(handle_file(str(image)), "red", api_name="/segment")]
         assert has_begun.wait(30)
-        jobs.append(client.submit(handle_file(str(picture)), "red", api_name="/segment"))
+        jobs.append(client.submit(handle_file(str(image)), "red", api_name="/segment"))
         wait_until(lambda: jobs[1].status().queue_size == 1)
         with pytest.raises(Exception, match="Queue is full"):
-            client.predict(handle_file(str(picture)), "red", api_name="/segment")
+            client.predict(handle_file(str(image)), "red", api_name="/segment")
         may_go_on.set()
         assert all(job.result(timeout=60) for job in jobs)
 
 
-def test_temporary_files_are_deleted(monkeypatch, tmp_path, picture):
+def test_temporary_files_are_deleted(monkeypatch, tmp_path, image):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     monkeypatch.setattr(ovseg_demo.ui.page, "_CLEAN_EVERY", 1)
     monkeypatch.setattr(ovseg_demo.ui.page, "_KEEP_FILES", 1)
@@ -161,20 +161,20 @@ def test_temporary_files_are_deleted(monkeypatch, tmp_path, picture):
 
     with serve_page() as server:
         client = server.client()
-        job = client.submit(handle_file(str(picture)), "red, green", api_name="/segment")
+        job = client.submit(handle_file(str(image)), "red, green", api_name="/segment")
         wait_until(lambda: not is_empty() and "label_map.png" in seen)
         assert job.result(timeout=30)
         wait_until(is_empty)
-    assert seen >= {"picture.png", "label_map.png"}
+    assert seen >= {"image.png", "label_map.png"}
 
 
-def test_a_login_keeps_others_out(picture):
+def test_a_login_keeps_others_out(image):
     with serve_page(ServerSettings(auth=(("ann", "secret"),))) as server:
         assert httpx.get(f"{server.url}/config").status_code == 401
         assert httpx.get(f"{server.url}/gradio_api/app_id").status_code == 200, "the health check's route"
         with pytest.raises((AuthenticationError, ValueError), match="Could not login"):
             server.client(auth=("ann", "wrong"))
-        assert segment(server.client(auth=("ann", "secret")), picture)
+        assert segment(server.client(auth=("ann", "secret")), image)
 
 
 def test_a_port_that_is_taken_is_told_in_one_sentence(server):

@@ -7,10 +7,10 @@ import pytest
 
 from ovseg_demo.errors import Cancelled
 from ovseg_demo.ui.request import Request
-from ovseg_demo.ui.session import Session, Shown
-from ovseg_demo.ui.uploads import Picture
+from ovseg_demo.ui.session import DisplayedMap, Session
+from ovseg_demo.ui.uploads import UploadedImage
 
-FIRST, SECOND = Picture(1, "first.png", 4, 4), Picture(2, "second.png", 4, 4)
+FIRST, SECOND = UploadedImage(1, "first.png", 4, 4), UploadedImage(2, "second.png", 4, 4)
 
 
 def test_asking_for_the_same_joins_and_for_something_else_replaces():
@@ -65,23 +65,23 @@ def test_a_run_that_is_not_wanted_changes_nothing():
         session.take(SECOND, run)
     with pytest.raises(Cancelled):
         session.note_look(("look",), run)
-    assert session.picture is FIRST
+    assert session.image is FIRST
 
 
-def test_older_maps_and_maps_of_other_pictures_do_not_replace_newer_ones():
+def test_older_maps_and_maps_of_other_images_do_not_replace_newer_ones():
     session = Session()
     session.take(FIRST, session.begin("look"))
-    newer, older = Shown(5, FIRST, Request(words="b")), Shown(4, FIRST, Request(words="a"))
+    newer, older = DisplayedMap(5, FIRST, Request(words="b")), DisplayedMap(4, FIRST, Request(words="a"))
     session.show(newer)
     session.show(older)
-    session.show(Shown(6, SECOND, Request(words="c")))
+    session.show(DisplayedMap(6, SECOND, Request(words="c")))
     assert session.shown is newer
 
 
-def test_another_picture_starts_without_a_map():
+def test_another_image_starts_without_a_map():
     session = Session()
     session.take(FIRST, session.begin("look", 1))
-    session.show(Shown(1, FIRST, Request(words="a")))
+    session.show(DisplayedMap(1, FIRST, Request(words="a")))
     session.note_look((1,), session.begin("look", 2))
     assert session.has_looked((1,))
     session.take(SECOND, session.begin("look", 3))

@@ -1,4 +1,4 @@
-"""Visitors' pictures in memory."""
+"""Visitors' images in memory."""
 
 from dataclasses import replace
 
@@ -8,32 +8,32 @@ from PIL import Image
 
 from ovseg_demo.errors import ImageError
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.uploads import Pictures, display_jpeg
-from tests.ui.colour_world import landscape, save_picture
+from ovseg_demo.ui.uploads import ImageStore, display_jpeg
+from tests.ui.colour_world import landscape, save_image
 
 
-def test_a_picture_is_kept_and_scaled_down_once(tmp_path):
-    path = save_picture(tmp_path / "a.png", landscape(80, 60))
-    pictures = Pictures(PageSettings(max_side=40))
-    picture = pictures.open(str(path), 1)
-    assert (picture.width, picture.height, picture.original_size) == (40, 30, (80, 60))
-    assert pictures.pixels(picture) is pictures.pixels(picture)
+def test_an_image_is_kept_and_scaled_down_once(tmp_path):
+    path = save_image(tmp_path / "a.png", landscape(80, 60))
+    images = ImageStore(PageSettings(max_side=40))
+    image = images.open(str(path), 1)
+    assert (image.width, image.height, image.original_size) == (40, 30, (80, 60))
+    assert images.pixels(image) is images.pixels(image)
 
 
 def test_what_made_room_is_read_again_while_its_file_is_there(tmp_path):
-    path = save_picture(tmp_path / "a.png", landscape(80, 60))
-    pictures = Pictures(replace(PageSettings(), kept_pictures=10))
-    picture = pictures.open(str(path), 1)
-    np.testing.assert_array_equal(pictures.pixels(picture), landscape(80, 60))
+    path = save_image(tmp_path / "a.png", landscape(80, 60))
+    images = ImageStore(replace(PageSettings(), kept_images=10))
+    image = images.open(str(path), 1)
+    np.testing.assert_array_equal(images.pixels(image), landscape(80, 60))
     path.unlink()
     with pytest.raises(ImageError, match="choose it again"):
-        pictures.pixels(picture)
+        images.pixels(image)
 
 
 def test_the_operators_limit_on_pixels_holds(tmp_path):
-    path = save_picture(tmp_path / "a.png", landscape(80, 60))
+    path = save_image(tmp_path / "a.png", landscape(80, 60))
     with pytest.raises(ImageError, match="scale it down"):
-        Pictures(PageSettings(max_pixels=4000)).open(str(path), 1)
+        ImageStore(PageSettings(max_pixels=4000)).open(str(path), 1)
 
 
 def test_browsers_get_at_most_1600_pixels_a_side(tmp_path):

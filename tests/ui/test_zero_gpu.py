@@ -9,15 +9,15 @@ import pytest
 
 from ovseg_demo.errors import Cancelled, VocabularyError
 from ovseg_demo.ui import PageSettings
-from ovseg_demo.ui.application import make_offers
-from ovseg_demo.ui.controller import Guide
-from ovseg_demo.ui.model_registry import Offers
+from ovseg_demo.ui.application import make_registry
+from ovseg_demo.ui.controller import PageController
+from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.options import AppOptions
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
 from tests.tiny.checkpoints import save_tiny_ovseg
-from tests.ui.colour_world import colour_segmenter, landscape, save_picture
+from tests.ui.colour_world import colour_segmenter, landscape, save_image
 
 
 class Spaces(SimpleNamespace):
@@ -60,23 +60,23 @@ def test_a_lent_segmenter_gives_the_same(spaces):
     assert (lent.generators, lent.classifiers) == (own.generators, own.classifiers)
     assert lent.templates == own.templates
     assert (spaces.decorated, spaces.lent, devices) == (1, 0, ["cpu"])
-    picture = landscape()
-    assert len(lent.propose(picture, generator="sam")) == len(own.propose(picture, generator="sam"))
-    found = lent.segment(picture, "red, green", granularity=0.3)
+    image = landscape()
+    assert len(lent.propose(image, generator="sam")) == len(own.propose(image, generator="sam"))
+    found = lent.segment(image, "red, green", granularity=0.3)
     np.testing.assert_array_equal(
-        found.label_map, own.segment(picture, "red, green", granularity=0.3).label_map
+        found.label_map, own.segment(image, "red, green", granularity=0.3).label_map
     )
     assert found.explain(0, 239).name == "green"
     assert (spaces.lent, devices) == (2, ["cpu", "auto"])
 
 
 def test_the_page_looks_with_a_lent_segmenter(spaces, tmp_path):
-    offers = Offers.of_segmenter(lending(lambda device="auto": colour_segmenter())())
-    guide = Guide(offers, PageSettings(), lambda content, name: {"path": name})
-    picture = save_picture(tmp_path / "landscape.png", landscape())
+    registry = ModelRegistry.of_segmenter(lending(lambda device="auto": colour_segmenter())())
+    controller = PageController(registry, PageSettings(), lambda content, name: {"path": name})
+    image = save_image(tmp_path / "landscape.png", landscape())
     *_, newest = (
         update["map"]
-        for update in guide.look(Session(), str(picture), Request(words="green, red"))
+        for update in controller.look(Session(), str(image), Request(words="green, red"))
         if "map" in update
     )
     assert {entry["name"] for entry in newest["classes"] if entry["isFound"]} >= {"green", "red"}
@@ -98,8 +98,8 @@ def test_errors_and_leaving_before_a_call_are_as_ever(spaces):
 
 def test_the_space_knows_before_the_page_opens_that_a_gpu_is_wanted(spaces, tmp_path):
     ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth")
-    offers = make_offers(AppOptions(weights={"ovseg": ovseg}), on_lent_gpu=True)
+    registry = make_registry(AppOptions(weights={"ovseg": ovseg}), on_lent_gpu=True)
     assert (spaces.decorated, spaces.lent) == (1, 0)
-    assert offers.default.generators == ("maskformer",)
-    assert make_offers(AppOptions(model="sticker-world"), on_lent_gpu=True).default.name == "sticker-world"
+    assert registry.default.generators == ("maskformer",)
+    assert make_registry(AppOptions(model="sticker-world"), on_lent_gpu=True).default.name == "sticker-world"
     assert spaces.decorated == 2

@@ -1,11 +1,11 @@
-"""What a guide tells the page, read as the page reads it."""
+"""What a controller tells the page, read as the page reads it."""
 
 import base64
 import zlib
 
 import numpy as np
 
-from ovseg_demo.ui.controller import Guide
+from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 
@@ -37,6 +37,6 @@ def found(message: dict) -> list[str]:
     return [entry["name"] for entry in message["classes"] if entry["isFound"]]
 
 
-def look(guide: Guide, picture: str, request: Request = WORDS) -> tuple[Session, dict]:
+def look(controller: PageController, image: str, request: Request = WORDS) -> tuple[Session, dict]:
     session = Session()
-    return session, collect(guide.look(session, picture, request))
+    return session, collect(controller.look(session, image, request))

@@ -52,7 +52,7 @@ def test_outlines_edge_regions_in_full_colour_with_a_white_line_between():
     assert (row[16] == overlay_array(GREY, two_squares(), COLORS, opacity=0.5, outlines=False)[20, 16]).all()
 
 
-def test_the_picture_itself_is_left_alone():
+def test_the_image_itself_is_left_alone():
     image = GREY.copy()
     overlay_array(image, two_squares(), COLORS)
     outline_mask(image, two_squares() == 0, (1, 2, 3))
@@ -69,7 +69,7 @@ def test_any_number_of_classes_is_painted_exactly(classes):
     np.testing.assert_array_equal(result, expected)
 
 
-def test_a_map_without_labels_shows_the_picture():
+def test_a_map_without_labels_shows_the_image():
     nothing = np.full((40, 60), -1, np.int32)
     np.testing.assert_array_equal(overlay_array(GREY, nothing, COLORS), GREY)
     np.testing.assert_array_equal(draw_labels(GREY, nothing, ["a", "b"], COLORS), GREY)
@@ -100,7 +100,7 @@ def test_small_proposals_lie_above_large_ones_and_kept_ones_are_brighter():
     assert of_kept < of_other < 1
 
 
-def test_no_proposals_show_the_picture():
+def test_no_proposals_show_the_image():
     nothing = np.zeros(0)
     np.testing.assert_array_equal(proposals_array(GREY, None, nothing, nothing.astype(bool)), GREY)
 

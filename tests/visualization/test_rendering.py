@@ -1,4 +1,4 @@
-"""The overlay picture: the exact map, and a legend beside or below it."""
+"""The overlay image: the exact map, and a legend beside or below it."""
 
 import threading
 
@@ -25,7 +25,7 @@ def scene(height, width):
 @pytest.mark.parametrize(
     ("size", "factor"), [((1200, 1600), 1), ((1599, 800), 2), ((64, 96), 17), ((2000, 20), 1), ((8, 800), 2)]
 )
-def test_small_pictures_are_enlarged_by_a_whole_number(size, factor):
+def test_small_images_are_enlarged_by_a_whole_number(size, factor):
     rendered = render_overlay(*scene(*size))
     assert rendered.mode == "RGB"
     height, width = size
@@ -56,7 +56,7 @@ def test_outlines_and_labels_can_be_chosen():
     assert not changed[600:].any(), "the class that was not found is not written into the map"
 
 
-def test_a_picture_without_any_class_has_an_empty_legend():
+def test_an_image_without_any_class_has_an_empty_legend():
     image = np.zeros((1200, 1600, 3), np.uint8)
     rendered = render_overlay(image, np.full((1200, 1600), -1, np.int32), ())
     assert not np.asarray(rendered)[:1200, :1600].any()

@@ -26,7 +26,7 @@ from ovseg_demo.classification.clip.towers import encode_regions, encode_tree
 from ovseg_demo.classification.duplicates import find_originals
 from ovseg_demo.classification.regions import iterate_regions
 from ovseg_demo.errors import ModelError
-from ovseg_demo.progress import ENCODING_NAMES, READING_REGIONS, ProgressCallback, RegionWatcher, silent
+from ovseg_demo.progress import ENCODING_NAMES, READING_REGIONS, ProgressCallback, RegionWatcher, no_progress
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
@@ -121,12 +121,12 @@ class MaskAdaptedClip:
         parts = self._text_fingerprint, str(self._dtype), open_clip.__version__, words  # the tokenizer's
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def lighter(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
-        """Variants that need less and less memory and share the network, and what is lowered in each."""
-        for lowered, tokens in (("smaller batches", self._tokens_per_batch // 8), ("one at a time", 1)):
+    def fallbacks(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
+        """Variants that need less and less memory and share the network, and what is fallback in each."""
+        for fallback, tokens in (("smaller batches", self._tokens_per_batch // 8), ("one at a time", 1)):
             variant = copy(self)
             variant._tokens_per_batch = tokens
-            yield lowered, variant
+            yield fallback, variant
 
     @torch.inference_mode()
     def embed_regions(
@@ -134,7 +134,7 @@ class MaskAdaptedClip:
         proposals: Proposals,
         *,
         mask_prompts: bool = True,
-        progress: ProgressCallback = silent,
+        progress: ProgressCallback = no_progress,
         watch: RegionWatcher | None = None,
     ) -> np.ndarray:
         """Embed the region of every proposal, the largest first: float32 (N, D), unit length.
@@ -168,7 +168,7 @@ class MaskAdaptedClip:
 
     @torch.inference_mode()
     def embed_names(
-        self, names: Sequence[str], templates: str, *, progress: ProgressCallback = silent
+        self, names: Sequence[str], templates: str, *, progress: ProgressCallback = no_progress
     ) -> np.ndarray:
         """Embed class names: the mean of unit-length features over all templates, brought to unit length.
 

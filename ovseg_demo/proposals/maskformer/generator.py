@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ovseg_demo.errors import ModelError
-from ovseg_demo.progress import PROPOSING, ProgressCallback, silent
+from ovseg_demo.progress import PROPOSING, ProgressCallback, no_progress
 from ovseg_demo.proposals.maskformer.config import (
     MASK_THRESHOLD,
     MAX_SIZE,
@@ -77,7 +77,7 @@ class MaskFormerProposalGenerator:
         return (self.name, self.min_size, self.max_size, self.mask_threshold, str(self.runtime.dtype))
 
     @torch.inference_mode()
-    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
         """Propose masks for an RGB image, uint8 (H, W, 3).
 
         A proposal's score is its mean foreground probability: the query's soft mask averaged over the pixels
@@ -120,8 +120,8 @@ class MaskFormerProposalGenerator:
             queries=queries,
         )
 
-    def lighter(self) -> Iterator[tuple[str, MaskFormerProposalGenerator]]:
-        """The variant that needs less memory: it sees the picture at half the size."""
+    def fallbacks(self) -> Iterator[tuple[str, MaskFormerProposalGenerator]]:
+        """The variant that needs less memory: it sees the image at half the size."""
         variant = copy(self)
         variant.min_size, variant.max_size = max(1, self.min_size // 2), max(1, self.max_size // 2)
         yield f"masks of {variant.min_size} pixels", variant

@@ -3,7 +3,7 @@
 The published decoder repeats the image embedding for every prompt and projects all of its pixels anew in each
 of its attentions. Here only the prompt's few tokens are projected (see sam_attention), what the first layer
 computes from the image alone is shared by all prompts, and masks are made only where their predicted quality
-deserves it, for the part of the square input that the picture covers.
+deserves it, for the part of the square input that the image covers.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class FastMaskGenerator:
 
     def __call__(self, image: np.ndarray, progress: ProgressCallback) -> FoundMasks:
         """Find the masks of an RGB uint8 image (H, W, 3)."""
-        geometry = MaskGeometry.of_picture(image.shape[:2], self._sam.image_encoder.img_size, self._grid_size)
+        geometry = MaskGeometry.of_image(image.shape[:2], self._sam.image_encoder.img_size, self._grid_size)
         # What decoding needs is freed before the masks are put in order, which is the peak of memory.
         return self._collect(image, geometry, progress).without_duplicates()
 

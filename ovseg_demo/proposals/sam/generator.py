@@ -1,4 +1,4 @@
-"""Stage 1 with Segment Anything: masks for a grid of points over the picture (OVSEG.md, section 7)."""
+"""Stage 1 with Segment Anything: masks for a grid of points over the image (OVSEG.md, section 7)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from segment_anything.modeling import Sam
 
 from ovseg_demo.errors import ImageError, ModelError
-from ovseg_demo.progress import ProgressCallback, silent
+from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.proposals.sam.building import SamConfig, build_sam, new_sam
 from ovseg_demo.proposals.sam.fast import FastMaskGenerator
 from ovseg_demo.proposals.sam.masks import MaskFilters
@@ -25,7 +25,7 @@ __all__ = ["IMPLEMENTATIONS", "SamConfig", "SamProposalGenerator", "build_sam", 
 IMPLEMENTATIONS = {"fast": FastMaskGenerator, "stock": StockMaskGenerator}
 
 LIGHT_LONG_SIDE = 640
-"""Working size where memory is too small for the picture's own."""
+"""Working size where memory is too small for the image's own."""
 
 
 class SamProposalGenerator:
@@ -47,8 +47,8 @@ class SamProposalGenerator:
         stability_score_offset: how far the logits' threshold is moved up and down for the stability score.
         box_nms_thresh: of two masks whose boxes overlap with a higher IoU, the one of lower predicted IoU is
             dropped.
-        long_side: working size, the picture's longer side in pixels (the published demo's is 1280); ``None``
-            keeps the picture's own size. Masks have the working size.
+        long_side: working size, the image's longer side in pixels (the published demo's is 1280); ``None``
+            keeps the image's own size. Masks have the working size.
         implementation: "fast", or "stock" for segment-anything's own generator, which always computes in
             float32.
         runtime: device and precision; by default the CPU in float32.
@@ -112,7 +112,7 @@ class SamProposalGenerator:
             str(self._masks.dtype),
         )
 
-    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = silent) -> Proposals:
+    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
         """Propose masks for an RGB uint8 image (H, W, 3), best predicted IoU first.
 
         ``progress`` is told the number of points done and of all points; while the image is encoded it is
@@ -138,7 +138,7 @@ class SamProposalGenerator:
             generator=self.name,
         )
 
-    def lighter(self) -> Iterator[tuple[str, SamProposalGenerator]]:
+    def fallbacks(self) -> Iterator[tuple[str, SamProposalGenerator]]:
         """Variants that need less and less memory: fewer points at a time, then smaller masks."""
         variant = copy(self)
         variant._masks = self._masks.in_batches_of(max(1, self._masks.points_per_batch // 8))

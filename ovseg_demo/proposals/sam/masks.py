@@ -1,4 +1,4 @@
-"""From low-resolution mask logits to binary masks at the picture's resolution, a few at a time."""
+"""From low-resolution mask logits to binary masks at the image's resolution, a few at a time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ovseg_demo.proposals.types import tight_boxes
 
 @dataclass(frozen=True)
 class MaskGeometry:
-    """How mask logits lie over a picture.
+    """How mask logits lie over an image.
 
-    The picture was resized to ``resized_size`` and padded at the bottom and right to a square of
+    The image was resized to ``resized_size`` and padded at the bottom and right to a square of
     ``input_size``; the network divides that square into ``grid_size`` cells a side and gives 4 × 4 logits a
     cell.
 
     Attributes:
-        image_size: (height, width) of the picture, and of the masks.
-        resized_size: (height, width) that the picture took within the network's square input.
+        image_size: (height, width) of the image, and of the masks.
+        resized_size: (height, width) that the image took within the network's square input.
         input_size: side of that square.
         grid_size: cells along that side.
     """
@@ -34,23 +34,23 @@ class MaskGeometry:
     grid_size: int
 
     @classmethod
-    def of_picture(cls, image_size: tuple[int, int], input_size: int, grid_size: int) -> MaskGeometry:
-        """How a picture of (height, width) is laid into the square, its longer side filling the square's."""
+    def of_image(cls, image_size: tuple[int, int], input_size: int, grid_size: int) -> MaskGeometry:
+        """How an image of (height, width) is laid into the square, its longer side filling the square's."""
         scale = input_size / max(image_size)
         height, width = (max(1, int(side * scale + 0.5)) for side in image_size)
         return cls(image_size, (height, width), input_size, grid_size)
 
     @property
     def cells(self) -> tuple[int, int]:
-        """(rows, columns) of cells under the picture, and one more for interpolation at its border."""
+        """(rows, columns) of cells under the image, and one more for interpolation at its border."""
         patch = self.input_size // self.grid_size
         rows, columns = (min(self.grid_size, -(-side // patch) + 1) for side in self.resized_size)
         return rows, columns
 
     def upsample(self, logits: np.ndarray) -> np.ndarray:
-        """Resize float32 logits (4 · rows, 4 · columns) over :attr:`cells` to the picture: (height, width).
+        """Resize float32 logits (4 · rows, 4 · columns) over :attr:`cells` to the image: (height, width).
 
-        As segment-anything does: to the network's input, cropped, and then to the picture.
+        As segment-anything does: to the network's input, cropped, and then to the image.
         """
         patch = self.input_size // self.grid_size
         height, width = self.resized_size
@@ -94,7 +94,7 @@ class FoundMasks:
 
     @classmethod
     def none(cls, image_size: tuple[int, int]) -> FoundMasks:
-        """No mask at all on a picture of (height, width)."""
+        """No mask at all on an image of (height, width)."""
         height, width = image_size
         return cls(
             packed_masks=np.zeros((0, height, -(-width // 8)), dtype=np.uint8),

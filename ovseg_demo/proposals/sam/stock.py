@@ -55,8 +55,8 @@ class StockMaskGenerator:
         height, width = image.shape[:2]
         if 0 in ResizeLongestSide.get_preprocess_shape(height, width, self._sam.image_encoder.img_size):
             raise ImageError(
-                f"The stock SAM implementation cannot resize a picture as thin as {width} × {height} pixels; "
-                'choose implementation="fast", or crop the picture.'
+                f"The stock SAM implementation cannot resize an image as thin as {width} × {height} pixels; "
+                'choose implementation="fast", or crop the image.'
             )
         progress(PROPOSING, 0, self._points_per_side**2)
         # A new one for every image: it keeps the image's embedding in itself.

@@ -8,7 +8,7 @@ function chip(entry) {
   node.className = entry.isFound === false ? "chip missing" : "chip";
   node.style.cssText = `--color: ${entry.color}; --ink: ${entry.ink}`;
   node.textContent = [entry.name, ...entry.synonyms].join(" / ");
-  node.title = entry.isFound === false ? "not found in this picture" : node.textContent;
+  node.title = entry.isFound === false ? "not found in this image" : node.textContent;
   return node;
 }
 

@@ -1,4 +1,4 @@
-// Examples: a picture and its words each; one click runs them.
+// Examples: an image and its words each; one click runs them.
 
 const strip = element.querySelector(".gallery");
 

@@ -1,4 +1,4 @@
-"""Masks at the picture's resolution: the same pixels, filters and boxes as segment-anything's."""
+"""Masks at the image's resolution: the same pixels, filters and boxes as segment-anything's."""
 
 import functools
 
@@ -23,11 +23,11 @@ shared_sam = functools.cache(tiny_sam)
 
 
 def geometry_of(image_size, input_size=64, grid_size=8) -> MaskGeometry:
-    return MaskGeometry.of_picture(image_size, input_size, grid_size)
+    return MaskGeometry.of_image(image_size, input_size, grid_size)
 
 
 @given(height=st.integers(1, 5000), width=st.integers(1, 5000), input_size=st.sampled_from([64, 256, 1024]))
-def test_pictures_are_laid_into_the_square_as_in_segment_anything(height, width, input_size):
+def test_images_are_laid_into_the_square_as_in_segment_anything(height, width, input_size):
     resized = ResizeLongestSide.get_preprocess_shape(height, width, input_size)
     geometry = geometry_of((height, width), input_size, input_size // 16)
     assert geometry.resized_size == tuple(max(1, side) for side in resized)
@@ -51,7 +51,7 @@ def test_logits_are_resized_as_in_segment_anything(height, width, seed):
     ("image_size", "cells"),
     [((64, 64), (8, 8)), ((48, 64), (7, 8)), ((49, 64), (8, 8)), ((10, 100), (2, 8)), ((1, 1), (8, 8))],
 )
-def test_only_cells_under_the_picture_are_needed(image_size, cells):
+def test_only_cells_under_the_image_are_needed(image_size, cells):
     assert geometry_of(image_size).cells == cells
 
 

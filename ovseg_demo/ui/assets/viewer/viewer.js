@@ -10,14 +10,14 @@ const layers = { map: find("canvas.map"), other: find("canvas.other"), marks: fi
 
 const options = { opacity: 0.6, labels: true, outlines: true, ...restoreOptions() };
 const state = {
-  picture: null, // the message on the page, and for maps and masks their unpacked labels
+  image: null, // the message on the page, and for maps and masks their unpacked labels
   map: null,
   preview: null, // of a map that is not there yet: what is known of it
   other: null,
   masks: null,
   why: null,
   mode: "map",
-  compare: "picture",
+  compare: "image",
   divider: 0.5,
   hovered: null, // a class index, from the legend
   pinned: null,
@@ -40,11 +40,11 @@ function receive() {
 }
 
 const receivers = {
-  picture(message) {
-    state.picture = message.file ? message : null;
+  image(message) {
+    state.image = message.file ? message : null;
     forgetMaps();
-    const image = find("img.picture");
-    if (!state.picture) {
+    const image = find("img.image");
+    if (!state.image) {
       image.removeAttribute("src");
     } else {
       image.src = message.file.url;
@@ -80,11 +80,11 @@ const receivers = {
   },
 };
 
-/** Unpack and keep labels, unless something newer came in that time or they belong to another picture. */
+/** Unpack and keep labels, unless something newer came in that time or they belong to another image. */
 async function receiveLabels(channel, message, packed = message.labels) {
   const labels = packed ? await readLabels(packed) : null;
   if (message.number !== newest[channel]) return;
-  if (isFilled(message) && message.picture !== state.picture?.number) return;
+  if (isFilled(message) && message.image !== state.image?.number) return;
   state[channel] = isFilled(message) ? { ...message, labels } : null;
   if (channel === "map") receiveMap();
   if (channel === "preview") receivePreview();
@@ -117,7 +117,7 @@ function unfocus(map) {
 }
 
 const showsPreview = () => Boolean(state.preview && !state.map);
-const shownMap = () => state.map ?? state.preview;
+const displayedMap = () => state.map ?? state.preview;
 
 function forgetMaps() {
   Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, hovered: null, pinned: null });
@@ -138,11 +138,11 @@ function update() {
 }
 
 function paint() {
-  const { picture, masks, other } = state, map = shownMap();
+  const { image, masks, other } = state, map = displayedMap();
   const isComparing = state.mode === "compare" && Boolean(map);
   const comparesClips = isComparing && state.compare === "clips" && Boolean(other);
   const showsMasks = Boolean(masks) && (state.mode === "masks" || !map);
-  viewer.dataset.state = !picture ? "empty" : map ? "map" : masks ? "masks" : "picture";
+  viewer.dataset.state = !image ? "empty" : map ? "map" : masks ? "masks" : "image";
   viewer.dataset.mode = state.mode;
   viewer.dataset.map = state.map ? state.map.number : "";
   viewer.dataset.preview = showsPreview() ? state.preview.number : "";
@@ -193,8 +193,8 @@ function paintMasks(canvas) {
 
 /** The outline of the mask that decided, and the pixel that was asked about. */
 function paintMarks() {
-  const { why, picture } = state;
-  const isShown = Boolean(why && picture && why.picture === picture.number && state.mode === "map");
+  const { why, image } = state;
+  const isShown = Boolean(why && image && why.image === image.number && state.mode === "map");
   layers.marks.hidden = !(isShown && why.labels);
   if (!layers.marks.hidden) {
     const width = 1.5 * lineWidth(why.labels);
@@ -204,8 +204,8 @@ function paintMarks() {
   const pin = find(".pin");
   pin.hidden = !isShown;
   if (isShown) {
-    pin.style.left = `${(100 * (why.x + 0.5)) / picture.width}%`;
-    pin.style.top = `${(100 * (why.y + 0.5)) / picture.height}%`;
+    pin.style.left = `${(100 * (why.x + 0.5)) / image.width}%`;
+    pin.style.top = `${(100 * (why.y + 0.5)) / image.height}%`;
   }
 }
 
@@ -263,13 +263,13 @@ function showTags(isComparing, comparesClips) {
   const [left, right] = [find(".side-left"), find(".side-right")];
   left.hidden = right.hidden = !isComparing;
   if (!isComparing) return;
-  left.textContent = comparesClips ? CLASSIFIER_NAMES[state.other.classifier] : "picture";
-  right.textContent = comparesClips ? CLASSIFIER_NAMES[shownMap().classifier] : "map";
+  left.textContent = comparesClips ? CLASSIFIER_NAMES[state.other.classifier] : "image";
+  right.textContent = comparesClips ? CLASSIFIER_NAMES[displayedMap().classifier] : "map";
 }
 
 function showPanels(showsMasks) {
-  find(".side").hidden = !(shownMap() || state.masks);
-  find(".legend").hidden = showsMasks || !shownMap();
+  find(".side").hidden = !(displayedMap() || state.masks);
+  find(".legend").hidden = showsMasks || !displayedMap();
   find(".masks-card").hidden = !showsMasks;
   if (showsMasks) fillMasks(find(".masks-card"), state.masks, state.map);
   const why = find(".why");
@@ -291,7 +291,7 @@ function actOnClass(index, action) {
 function askAbout(index) {
   if (index === null || !state.map) return closeWhy();
   const { point } = state.map.classes.find((entry) => entry.index === index);
-  if (point && state.mode === "map") pick(Math.floor(point[0] * state.picture.width), Math.floor(point[1] * state.picture.height));
+  if (point && state.mode === "map") pick(Math.floor(point[0] * state.image.width), Math.floor(point[1] * state.image.height));
 }
 
 function pick(x, y) {
@@ -303,7 +303,7 @@ function closeWhy() {
   update();
 }
 
-/** Where in the picture a pointer is, as fractions; null outside. */
+/** Where in the image a pointer is, as fractions; null outside. */
 function placeOf(event) {
   const box = frame.getBoundingClientRect();
   const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
@@ -313,7 +313,7 @@ function placeOf(event) {
 frame.addEventListener("click", (event) => {
   const place = placeOf(event);
   if (!place || !state.map || state.mode !== "map") return;
-  pick(Math.floor(place[0] * state.picture.width), Math.floor(place[1] * state.picture.height));
+  pick(Math.floor(place[0] * state.image.width), Math.floor(place[1] * state.image.height));
 });
 
 frame.addEventListener("pointermove", (event) => {
@@ -337,17 +337,17 @@ find(".divider").addEventListener("keydown", (event) => {
 
 function moveDivider(at) {
   state.divider = Math.min(1, Math.max(0, at));
-  placeDivider(Boolean(shownMap()));
+  placeDivider(Boolean(displayedMap()));
 }
 
 /** Name what is under the pointer, and point it out in the legend. */
 function showTip(event, place) {
   const tip = find(".tip");
-  const map = state.mode === "compare" && state.compare === "clips" && state.other && place && place[0] < state.divider ? state.other : shownMap();
-  const isOnPicture = state.mode === "compare" && state.compare === "picture" && place && place[0] < state.divider;
-  const label = place && map && !isOnPicture && state.mode !== "masks" ? labelAt(map.labels, ...place) : 0;
+  const map = state.mode === "compare" && state.compare === "clips" && state.other && place && place[0] < state.divider ? state.other : displayedMap();
+  const isOnImage = state.mode === "compare" && state.compare === "image" && place && place[0] < state.divider;
+  const label = place && map && !isOnImage && state.mode !== "masks" ? labelAt(map.labels, ...place) : 0;
   for (const row of findAll(".legend .entry.pointed")) row.classList.remove("pointed");
-  hoverMask(place && state.masks && (state.mode === "masks" || !shownMap()) ? labelAt(state.masks.labels, ...place) : 0);
+  hoverMask(place && state.masks && (state.mode === "masks" || !displayedMap()) ? labelAt(state.masks.labels, ...place) : 0);
   tip.hidden = !label;
   if (!label) return;
   const entry = map.classes.find((one) => one.index === label - 1);
@@ -376,12 +376,12 @@ function choose(attribute, value) {
   update();
 }
 
-/** Offer to compare classifiers, or tell why that is impossible. */
+/** ModelEntry to compare classifiers, or tell why that is impossible. */
 function allowComparison(obstacle) {
   const button = find("[data-compare=clips]");
   button.disabled = Boolean(obstacle);
   button.title = obstacle || "The same masks, named by CLIP as it is and by mask-adapted CLIP";
-  if (obstacle && state.compare === "clips") choose("compare", "picture");
+  if (obstacle && state.compare === "clips") choose("compare", "image");
 }
 
 /** The other classifier's map is made when somebody wants to see it, and kept up to date while they do. */
