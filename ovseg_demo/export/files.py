@@ -143,7 +143,7 @@ def known_settings(segmentation: Segmentation) -> dict[str, Any]:
     """What a segmentation knows of how it was made, as a record keeps it."""
     return {
         "generator": segmentation.proposals.generator,
-        "templates": segmentation.vocabulary.templates,
+        "templates": segmentation.templates,
         "distractors": list(segmentation.vocabulary.distractors),
         "masks": len(segmentation.proposals),
         "kept_masks": int(np.count_nonzero(segmentation.kept)),

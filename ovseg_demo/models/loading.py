@@ -133,7 +133,7 @@ def load_segmenter(
         _share_clip(files["unadapted"], runtime, quick_gelu) if "unadapted" in files else None,
         unavailable={name: recipe.lacking[role] for name, role in _ROLES.items()},
         templates=recipe.templates,
-        ensemble_weight=recipe.maskformer.ensemble_weight_for(benchmark),
+        clip_weight=recipe.maskformer.ensemble_weight_for(benchmark),
         caches=caches,
         text_embedding_cache=TextEmbeddingCache(shipped_lists),
     )

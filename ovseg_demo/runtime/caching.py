@@ -1,4 +1,4 @@
-"""What visitors share: results that are computed once, and networks that are loaded once."""
+"""Shared by all threads: a cache of a bounded size, and models that are loaded when they are needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ovseg_demo.progress import WAITING, ProgressCallback, no_progress
 
 T = TypeVar("T")
 
-_PATIENCE = 0.2  # seconds between two looks at whether a waiting visitor has left
+_PATIENCE = 0.2  # seconds between two reports of a waiting thread, which may cancel it
 
 
 class ByteCache:
@@ -63,24 +63,20 @@ class ByteCache:
 
     def get_or_make(
         self, key: Hashable, make: Callable[[], T], progress: ProgressCallback = no_progress
-    ) -> tuple[T, bool]:
-        """The value kept under ``key``, made first if need be; others who ask for it meanwhile wait for it.
+    ) -> T:
+        """Return the value kept under ``key``; make it first if need be, once for all threads that ask.
 
-        If ``make`` raises, nothing is kept, and the next of those who wait makes it.
-
-        Returns:
-            the value, and whether it was there already.
+        If ``make`` raises, nothing is kept, and the next thread that waits makes the value.
         """
         value = self.get(key)
         if value is not None:
-            return value, True
+            return value
         with self._turn(key, progress):
             value = self.get(key)
-            if value is not None:
-                return value, True
-            value = make()
-            self.put(key, value)
-            return value, False
+            if value is None:
+                value = make()
+                self.put(key, value)
+            return value
 
     @contextmanager
     def _turn(self, key: Hashable, progress: ProgressCallback) -> Iterator[None]:
@@ -98,7 +94,7 @@ class ByteCache:
 
 
 class _Turn:
-    """Who makes a value; the others wait."""
+    """One thread makes a value while the others wait."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -106,12 +102,12 @@ class _Turn:
 
 
 class LazyModel(Generic[T]):
-    """A network that is loaded when it is first needed and then used by one thread at a time.
+    """A model that is loaded when it is first needed, and used by one thread at a time.
 
     Args:
-        load: makes it; called at most once, unless it raises.
-        key: tells its weights from others; part of cache keys.
-        on_cpu: its twin on the CPU, for what the memory of a GPU is too small for.
+        load: loads the model; called once, and again only after it raised.
+        key: identifies the weights; part of cache keys.
+        on_cpu: the same model on the CPU, for work that is too large for a GPU's memory.
 
     Attributes:
         key, on_cpu: as above.
@@ -123,38 +119,38 @@ class LazyModel(Generic[T]):
         self.key = key if key is not None else object()
         self.on_cpu = on_cpu
         self._load: Callable[[], T] | None = load
-        self._network: T | None = None
+        self._model: T | None = None
         self._loading = threading.Lock()
         self._in_use: dict[str, threading.Lock] = {}
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it takes memory already."""
-        return self._network is not None
+        """Whether the model is in memory."""
+        return self._model is not None
 
     def get(self) -> T:
-        """The network, for what does not compute with it."""
+        """Return the model, loaded if need be, for whatever does not compute with it."""
         with self._loading:
             if self._load is not None:
-                self._network = self._load()
+                self._model = self._load()
                 self._load = None  # and with it the file's tensors
-            return self._network
+            return self._model
 
     @contextmanager
     def use(self, progress: ProgressCallback = no_progress, part: str = "") -> Iterator[T]:
-        """Compute with the network, or with an independent part of it, while no one else does."""
-        network = self.get()
+        """Give one thread the model, or an independent part of it, to compute with."""
+        model = self.get()
         with self._loading:
             lock = self._in_use.setdefault(part, threading.Lock())
         with hold(lock, progress):
-            yield network
+            yield model
 
 
 @contextmanager
 def hold(
     lock: threading.Lock | threading.Semaphore, progress: ProgressCallback = no_progress
 ) -> Iterator[None]:
-    """Hold a lock; while waiting for it, report so, which lets the waiting visitor leave by raising."""
+    """Hold a lock. While it waits, it reports :data:`WAITING`; the callback may raise to give up."""
     while not lock.acquire(timeout=_PATIENCE):
         progress(WAITING, 0, 1)
     try:

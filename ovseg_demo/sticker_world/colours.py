@@ -71,7 +71,7 @@ def _plan(code: int, octave: int) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _shades(paint: np.ndarray, middle: float, colour: str) -> np.ndarray:
-    """Colours by brightness, uint8 (256, 3): ``paint`` at ``middle``, darker below, fallbacks above."""
+    """Colours by brightness, uint8 (256, 3): ``paint`` at ``middle``, darker below, brighter above."""
     level = np.arange(256, dtype=np.float32)[:, None]
     darkest = 0.3 if colour == "white" else 0.12
     lightest = 0.35 if colour == "black" else 0.7

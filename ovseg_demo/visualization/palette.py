@@ -119,8 +119,8 @@ def _hash(text: str) -> int:
 
 def _contrast(first: Color, second: Color) -> float:
     """WCAG 2.1's contrast ratio of two colours, from 1 to 21."""
-    darker, fallbacks = sorted((_luminance(first), _luminance(second)))
-    return (fallbacks + 0.05) / (darker + 0.05)
+    darker, lighter = sorted((_luminance(first), _luminance(second)))
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def _luminance(color: Color) -> float:
