@@ -23,6 +23,7 @@ from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmentation import Segmentation, Timing, low_memory_note
+from ovseg_demo.vocabulary import check_templates
 
 T = TypeVar("T")
 
@@ -205,9 +206,13 @@ class Segmenter:
 
         Args:
             image: as :meth:`analyze` takes it.
-            names, rule, granularity, distractors, templates: as :meth:`Analysis.segment` takes them.
+            names: as :meth:`Analysis.segment` takes them.
             generator: as :meth:`analyze` takes it; for an :class:`EnsembleRule` the default is "maskformer".
             classifier: as :meth:`analyze` takes it.
+            rule: as :meth:`Analysis.segment` takes it.
+            granularity: short for ``rule=GranularityRule(granularity)``.
+            distractors: as :meth:`Analysis.segment` takes them.
+            templates: as :meth:`Analysis.segment` takes them.
             progress: called while the work goes on; may stop it by raising.
 
         Raises:
@@ -215,6 +220,7 @@ class Segmenter:
         """
         vocabulary = read_vocabulary(names, distractors)  # wrong names fail before the long work
         rule = choose_rule(rule, granularity)
+        check_templates(templates or self._templates)
         if generator is None and isinstance(rule, EnsembleRule):
             generator = "maskformer"
         analysis = self.analyze(image, generator=generator, classifier=classifier, progress=progress)
