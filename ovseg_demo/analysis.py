@@ -58,9 +58,14 @@ class Analysis:
         return self.proposals.generator
 
     @property
+    def parts(self) -> tuple[np.ndarray | Proposals | MaskPartition, ...]:
+        """What takes memory; analyses of one image may share parts. Each has ``nbytes``."""
+        return self.image, self.proposals, self.partition, self.regions
+
+    @property
     def nbytes(self) -> int:
-        """Bytes held by the arrays; what a cache charges."""
-        return self.image.nbytes + self.proposals.nbytes + self.partition.nbytes + self.regions.nbytes
+        """Bytes held by all parts."""
+        return sum(part.nbytes for part in self.parts)
 
     def segment(
         self,

@@ -104,6 +104,11 @@ class Segmenter:
         return self._templates
 
     @property
+    def caches(self) -> Caches:
+        """What this segmenter remembers."""
+        return self._caches
+
+    @property
     def clip_weight(self) -> float:
         """CLIP's share λ in :class:`EnsembleRule` where none is asked for."""
         return self._clip_weight
@@ -134,7 +139,7 @@ class Segmenter:
             ModelError: there is no such generator.
         """
         model = self._generator(generator or self.generators[0])
-        return self._propose(load_image(image), model, progress).proposals
+        return self._propose(load_image(image), model, progress).masks.proposals
 
     def analyze(
         self,
@@ -163,7 +168,7 @@ class Segmenter:
         self._classifier(classifier)  # a wrong name fails before the long work
         pixels = load_image(image)
         stage = self._propose(pixels, model, progress)
-        return self._classify(pixels, stage, classifier, progress, on_partial)
+        return self._classify(stage, classifier, progress, on_partial)
 
     def classify(
         self,
@@ -187,7 +192,7 @@ class Segmenter:
         """
         pixels = load_image(image)
         _check_size(pixels, proposals)
-        return self._classify(pixels, _Stage1.of(proposals), classifier, progress)
+        return self._classify(_Stage1(_Masks.of(pixels, proposals)), classifier, progress)
 
     def segment(
         self,
@@ -244,29 +249,28 @@ class Segmenter:
         self, image: np.ndarray, model: LazyModel[ProposalGenerator], progress: ProgressCallback
     ) -> _Stage1:
         def make() -> _Masks:
-            pixels = image.copy()  # the caller may write into the array later
-            found, fallback = compute(model, lambda propose: propose(pixels, progress=progress), progress)
-            return _Masks.of(replace(found, fallback=fallback) if fallback else found)
+            own = image.copy()  # the caller may write into the array later
+            found, fallback = compute(model, lambda propose: propose(own, progress=progress), progress)
+            return _Masks.of(own, replace(found, fallback=fallback) if fallback else found)
 
         key = content_key(image), model.key, model.get().settings
         masks, timing = self._remember(PROPOSING, key, make, progress)
-        return _Stage1(masks.proposals, masks.partition, key, (timing,))
+        return _Stage1(masks, key, (timing,))
 
     def _classify(
         self,
-        image: np.ndarray,
         stage: _Stage1,
         classifier: str,
         progress: ProgressCallback,
         on_partial: PartialAnalysisCallback | None = None,
     ) -> Analysis:
-        model, proposals = self._classifier(classifier), stage.proposals
+        model, proposals = self._classifier(classifier), stage.masks.proposals
         clip = model.get()
         mask_prompts = classifier == CLASSIFIERS[0] and clip.has_mask_prompts
         analysis = Analysis(
-            image=image,
+            image=stage.masks.image,
             proposals=proposals,
-            partition=stage.partition,
+            partition=stage.masks.partition,
             regions=np.zeros((len(proposals), clip.width), np.float32),
             classifier=classifier,
             text_encoder=self.text_encoder(classifier),
@@ -336,29 +340,25 @@ class Segmenter:
 class _Masks:
     """What the cache holds of stage 1."""
 
+    image: np.ndarray
     proposals: Proposals
     partition: MaskPartition
 
     @classmethod
-    def of(cls, proposals: Proposals) -> _Masks:
-        return cls(proposals, MaskPartition.of(proposals))
+    def of(cls, image: np.ndarray, proposals: Proposals) -> _Masks:
+        return cls(image, proposals, MaskPartition.of(proposals))
 
     @property
     def nbytes(self) -> int:
-        return self.proposals.nbytes + self.partition.nbytes
+        return self.image.nbytes + self.proposals.nbytes + self.partition.nbytes
 
 
 class _Stage1(NamedTuple):
-    """Masks on their way to stage 2; without a key their regions are not cached."""
+    """Masks on their way to stage 2; without a key their region embeddings are not cached."""
 
-    proposals: Proposals
-    partition: MaskPartition
+    masks: _Masks
     key: Hashable | None = None
     timings: tuple[Timing, ...] = ()
-
-    @classmethod
-    def of(cls, proposals: Proposals) -> _Stage1:
-        return cls(proposals, MaskPartition.of(proposals))
 
 
 @dataclass(frozen=True, eq=False)

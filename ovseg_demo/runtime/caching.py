@@ -28,6 +28,7 @@ class ByteCache:
     def __init__(self, max_bytes: int):
         self.max_bytes = max_bytes
         self._nbytes = 0
+        self._reserved = 0
         self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
         self._in_the_making: dict[Hashable, _Turn] = {}
@@ -53,13 +54,22 @@ class ByteCache:
         size = int(value.nbytes)
         with self._lock:
             self._nbytes -= self._entries.pop(key, (None, 0))[1]
-            if size > self.max_bytes:
+            if size > self.max_bytes - self._reserved:
                 return
             self._entries[key] = value, size
             self._nbytes += size
-            while self._nbytes > self.max_bytes:
-                _, (_, freed) = self._entries.popitem(last=False)
-                self._nbytes -= freed
+            self._make_room()
+
+    def reserve(self, nbytes: int) -> None:
+        """Leave some of the budget to others, who hold values of their own: the cache may take the rest."""
+        with self._lock:
+            self._reserved = nbytes
+            self._make_room()
+
+    def _make_room(self) -> None:
+        while self._entries and self._nbytes > self.max_bytes - self._reserved:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self._nbytes -= freed
 
     def get_or_make(
         self, key: Hashable, make: Callable[[], T], progress: ProgressCallback = no_progress

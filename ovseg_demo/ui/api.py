@@ -46,23 +46,25 @@ class Api:
 
     @show_user_errors
     def segment(
-        self, image: str | None, words: str, generator: str = "", granularity: float = 0.8
+        self, image: str | None, prompt: str, generator: str = "", granularity: float = 0.8
     ) -> tuple[str, dict[str, Any]]:
         """Segment an image into classes.
 
         Args:
             image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
-            words: class names, separated by commas; a slash joins synonyms: "frog, cup / mug".
+            prompt: class names, separated by commas; a slash joins synonyms: "frog, cup / mug".
             generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.
             granularity: of the masks, from 0 (most coarse) to 1 (most precise).
         """
         if not image:
             raise ImageError("There is no image; send one as the first argument.")
-        request = Request(words=words or "", generator=generator or "", granularity=granularity)
+        request = Request(prompt=prompt or "", generator=generator or "", granularity=granularity)
         request.check()
-        request.vocabulary(self._settings.max_names)  # holds the words against the limits
+        vocabulary = request.vocabulary(self._settings.max_names)
         pixels, _ = read_image(image, self._settings)
-        segmentation = self._registry.segmenter("").segment(pixels, **request.arguments())
+        segmentation = self._registry.segmenter("").segment(
+            pixels, vocabulary, generator=request.generator or None, rule=request.rule
+        )
         label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
         return self._publish(label_map, "label_map.png")["path"], _record(
             segmentation, request, self._registry

@@ -61,7 +61,7 @@ class Viewer(Panel):
 
 
 class Chips(Panel):
-    """What was understood of the words."""
+    """The class names as they were read."""
 
     html = '<div class="chips" role="status" aria-live="polite"></div>'
     scripts = ("chips.js",)

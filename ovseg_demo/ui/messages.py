@@ -48,13 +48,14 @@ def image_message(image: UploadedImage, url: Mapping[str, Any]) -> Message:
     return {"number": image.number, "file": url, "width": image.width, "height": image.height}
 
 
-def map_message(shown: DisplayedMap, segmentation: Segmentation) -> Message:
-    """A label map with its legend, and a link to what it was made from."""
+def map_message(displayed: DisplayedMap) -> Message:
+    """Return a label map with its legend, and a link that restores the request."""
+    segmentation = displayed.segmentation
     return {
-        "number": shown.number,
-        "image": shown.image.number,
-        "classifier": shown.request.classifier,
-        "link": shown.request.link(),
+        "number": displayed.number,
+        "image": displayed.image.number,
+        "classifier": displayed.request.classifier,
+        "link": displayed.request.link(),
         "labels": pack_labels(segmentation.label_map),
         "classes": _legend(segmentation),
         "kept": np.flatnonzero(segmentation.kept).tolist(),
@@ -135,7 +136,7 @@ def chips_message(number: int, vocabulary: Vocabulary, found: Mapping[str, bool]
 
 
 def problem_message(number: int, problem: str) -> Message:
-    """Why the words cannot be used."""
+    """Return why the class names cannot be used."""
     return {"number": number, "chips": [], "hidden": [], "problem": problem}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import CATALOGUE, ModelSpec
-from ovseg_demo.runtime.caching import LazyModel
+from ovseg_demo.runtime.caching import ByteCache, LazyModel
 from ovseg_demo.segmenter import Caches, Segmenter
 
 MAX_LOADED = 2
@@ -57,12 +57,19 @@ class ModelRegistry:
     """Models by name, and their segmenters; safe to use from many threads.
 
     Args:
-        registry: in the order of the menu; the first is the default.
+        entries: in the order of the menu; the first is the default.
         load: makes the segmenter of a name.
+        analysis_cache: the cache that these segmenters share, where they have one in this process.
     """
 
-    def __init__(self, registry: Sequence[ModelEntry], load: Callable[[str], Segmenter]):
-        self._registry = {entry.name: entry for entry in registry}
+    def __init__(
+        self,
+        entries: Sequence[ModelEntry],
+        load: Callable[[str], Segmenter],
+        analysis_cache: ByteCache | None = None,
+    ):
+        self.analysis_cache = analysis_cache
+        self._entries = {entry.name: entry for entry in entries}
         self._load = load
         self._loaded: OrderedDict[str, LazyModel[Segmenter]] = OrderedDict()
         self._lock = threading.Lock()
@@ -73,7 +80,8 @@ class ModelRegistry:
     ) -> ModelRegistry:
         """A menu of one model, which is loaded already."""
         description = description or "The weights that the operator of this page has chosen."
-        return cls([ModelEntry(CUSTOM, title, description, segmenter.generators)], lambda name: segmenter)
+        entry = ModelEntry(CUSTOM, title, description, segmenter.generators)
+        return cls([entry], lambda name: segmenter, segmenter.caches.analyses)
 
     @classmethod
     def of_catalogue(cls, default: str, load: Callable[..., Segmenter]) -> ModelRegistry:
@@ -86,16 +94,16 @@ class ModelRegistry:
         Raises:
             ModelError: the default is no such model.
         """
-        registry = {
+        entries = {
             name: _entry(spec) for name, spec in CATALOGUE.items() if spec.classifies and spec.generators
         }
-        if default not in registry:
+        if default not in entries:
             raise ModelError(
-                f'"{default}" is no model that can segment by itself; choose one of {", ".join(registry)}.'
+                f'"{default}" is no model that can segment by itself; choose one of {", ".join(entries)}.'
             )
-        ordered = [registry.pop(default), *registry.values()]
+        ordered = [entries.pop(default), *entries.values()]
         caches = Caches()
-        return cls(ordered, lambda name: load(name, caches=caches))
+        return cls(ordered, lambda name: load(name, caches=caches), caches.analyses)
 
     def prefer(self, generator: str) -> ModelRegistry:
         """The same menu with another default generator of the default model.
@@ -110,15 +118,15 @@ class ModelRegistry:
             )
         others = [name for name in self.default.generators if name != generator]
         first = replace(self.default, generators=(generator, *others))
-        return ModelRegistry([first, *list(self)[1:]], self._load)
+        return ModelRegistry([first, *list(self)[1:]], self._load, self.analysis_cache)
 
     def __iter__(self) -> Iterator[ModelEntry]:
-        return iter(self._registry.values())
+        return iter(self._entries.values())
 
     @property
     def default(self) -> ModelEntry:
         """The one that is chosen at first."""
-        return next(iter(self._registry.values()))
+        return next(iter(self._entries.values()))
 
     def find(self, name: str) -> ModelEntry:
         """The entry of a name; the default for an empty one.
@@ -128,9 +136,9 @@ class ModelRegistry:
         """
         if not name:
             return self.default
-        if name not in self._registry:
-            raise ModelError(f'There is no model "{name}" here; choose one of {", ".join(self._registry)}.')
-        return self._registry[name]
+        if name not in self._entries:
+            raise ModelError(f'There is no model "{name}" here; choose one of {", ".join(self._entries)}.')
+        return self._entries[name]
 
     def segmenter(self, name: str) -> Segmenter:
         """The segmenter of an entry, loaded if need be.

@@ -1,4 +1,4 @@
-// What was understood of the words: a chip for each class in the colour that it has in the map.
+// The class names as they were read: a chip for each class, in its colour in the map.
 
 const box = element.querySelector(".chips");
 let newest = -1;
@@ -17,7 +17,7 @@ function hidden(names) {
   node.className = "chip hidden-chip";
   const shown = names.slice(0, 3).join(", ");
   node.textContent = names.length > 3 ? `+ ${names.length} hidden: ${shown} …` : `+ hidden: ${shown}`;
-  node.title = "These words compete for masks and are never drawn.";
+  node.title = "These names compete for masks and are never drawn.";
   return node;
 }
 
