@@ -1,4 +1,4 @@
-"""The components of the page and where they stand. What they do is in :mod:`.events`."""
+"""The components of the page and their places; :mod:`.events` connects them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STORAGE_KEY = _STORAGE_SECRET = "ovseg-demo"
 
 @dataclass(frozen=True)
 class Components:
-    """The components that events need."""
+    """The components that events read or change."""
 
     session: gr.State
     saved: gr.BrowserState
@@ -60,7 +60,7 @@ class Components:
 
 
 def build_layout(registry: ModelRegistry, settings: PageSettings, examples: Sequence[Example]) -> Components:
-    """Put all components on the page that is being made."""
+    """Create all components on the page that is being made, and return those that events need."""
     parts: dict[str, gr.components.Component] = {
         "session": gr.State(Session()),
         "saved": gr.BrowserState({}, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
@@ -94,7 +94,7 @@ def build_layout(registry: ModelRegistry, settings: PageSettings, examples: Sequ
 def _controls(
     registry: ModelRegistry, settings: PageSettings, default: Request
 ) -> dict[str, gr.components.Component]:
-    """The image, and how it is looked at."""
+    """Create the image input and the settings."""
     image = ImageInput(
         label="UploadedImage",
         type="filepath",
@@ -127,7 +127,7 @@ def _controls(
 
 
 def _ask() -> dict[str, gr.components.Component]:
-    """The prompt and its buttons."""
+    """Create the prompt and its buttons."""
     return {
         "prompt": gr.Textbox(
             placeholder="Type class names, separated by commas: frog, red truck, road …",
@@ -172,7 +172,7 @@ def _advanced(
             list(zip(_DISTRACTOR_TITLES, DISTRACTORS, strict=True)),
             value=default.distractors,
             label="Hidden distractors",
-            info="Words that compete for masks and are never drawn",
+            info="Names that compete for masks and are never drawn",
             elem_id="distractors",
             elem_classes=["live"],
         ),
@@ -214,5 +214,5 @@ def licence_line(entry: ModelEntry) -> str:
 
 
 def is_downloadable(entry: ModelEntry, settings: PageSettings) -> bool:
-    """Whether the page registry to download a model."""
+    """Return whether visitors may download a model that is missing."""
     return settings.allow_downloads and not entry.is_present

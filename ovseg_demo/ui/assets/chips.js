@@ -15,8 +15,8 @@ function chip(entry) {
 function hidden(names) {
   const node = document.createElement("span");
   node.className = "chip hidden-chip";
-  const shown = names.slice(0, 3).join(", ");
-  node.textContent = names.length > 3 ? `+ ${names.length} hidden: ${shown} …` : `+ hidden: ${shown}`;
+  const first = names.slice(0, 3).join(", ");
+  node.textContent = names.length > 3 ? `+ ${names.length} hidden: ${first} …` : `+ hidden: ${first}`;
   node.title = "These names compete for masks and are never drawn.";
   return node;
 }

@@ -13,7 +13,7 @@ const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * 
 const fullName = (entry) => [entry.name, ...(entry.synonyms || [])].join(" / ");
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
-/** Fill the legend; `act(index, "hover" | "leave" | "click" | "press")` is told what the visitor does with a
+/** Fill the legend; `act(index, "hover" | "leave" | "click" | "press")` is called for what the visitor does with a
  *  class; to press is to click with a key. A preview has not found what it may find yet. */
 function fillLegend(panel, map, act, isPreview = false) {
   const found = map.classes.filter((entry) => entry.isFound);

@@ -22,7 +22,7 @@ const state = {
   hovered: null, // a class index, from the legend
   pinned: null,
   hoveredMask: 0,
-  run: null, // the work whose progress is shown
+  run: null, // the run whose progress is on the page
 };
 
 // ---- messages
