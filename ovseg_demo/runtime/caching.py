@@ -19,10 +19,10 @@ _PATIENCE = 0.2  # seconds between two reports of a waiting thread, which may ca
 
 
 class ByteCache:
-    """Values by key, the least recently used dropped first; safe to use from many threads.
+    """A cache of values by key that drops the least recently used; safe to use from many threads.
 
     Args:
-        max_bytes: what the values may take together. A larger single value is handed out but not kept.
+        max_bytes: limit of all values together. A larger value is returned but not kept.
     """
 
     def __init__(self, max_bytes: int):
@@ -31,7 +31,7 @@ class ByteCache:
         self._reserved = 0
         self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
-        self._in_the_making: dict[Hashable, _Turn] = {}
+        self._being_made: dict[Hashable, _Turn] = {}
 
     @property
     def nbytes(self) -> int:
@@ -42,7 +42,7 @@ class ByteCache:
         return len(self._entries)
 
     def get(self, key: Hashable) -> Any | None:
-        """The value kept under ``key``, or ``None``."""
+        """Return the value kept under ``key``, or ``None``."""
         with self._lock:
             if key not in self._entries:
                 return None
@@ -50,7 +50,7 @@ class ByteCache:
             return self._entries[key][0]
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Keep a value; it is charged with its ``nbytes``."""
+        """Keep a value; its ``nbytes`` count."""
         size = int(value.nbytes)
         with self._lock:
             self._nbytes -= self._entries.pop(key, (None, 0))[1]
@@ -91,7 +91,7 @@ class ByteCache:
     @contextmanager
     def _turn(self, key: Hashable, progress: ProgressCallback) -> Iterator[None]:
         with self._lock:
-            turn = self._in_the_making.setdefault(key, _Turn())
+            turn = self._being_made.setdefault(key, _Turn())
             turn.visitors += 1
         try:
             with hold(turn.lock, progress):
@@ -100,7 +100,7 @@ class ByteCache:
             with self._lock:
                 turn.visitors -= 1
                 if not turn.visitors:
-                    del self._in_the_making[key]
+                    del self._being_made[key]
 
 
 class _Turn:
@@ -170,7 +170,7 @@ def hold(
 
 
 def content_key(*arrays: np.ndarray) -> str:
-    """A hash of arrays: equal for equal content, shapes and types."""
+    """Return a hash of arrays, equal for equal content, shapes and dtypes."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())

@@ -53,7 +53,7 @@ def compute(
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that memory is full: CUDA has a type for that, MPS only words."""
+    """Return whether an error says that memory is full. CUDA has a type for it, MPS only a message."""
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
 
@@ -63,13 +63,13 @@ def _variants(full: N) -> Iterator[tuple[str, N]]:
 
 
 def _try(work: Callable[[N], R], variant: N) -> tuple[R] | None:
-    """The result, or ``None`` where memory was too small for it."""
+    """Return the result, or ``None`` if memory was too small."""
     try:
         return (work(variant),)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-    # Only now, as the error's traceback has kept the tensors of its frames.
+    # Not earlier: the error's traceback holds the tensors of its frames.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
