@@ -2,7 +2,7 @@
 
 
 class OvsegError(Exception):
-    """Base of all user errors: the page, the endpoint and the command line display the message as it is.
+    """Base of all user errors. The page, the endpoint and the command line display the message.
 
     The message says in one or two sentences what was given, what was expected and what to do.
     """
@@ -21,7 +21,7 @@ class CheckpointError(OvsegError):
 
 
 class DownloadError(OvsegError):
-    """A weights file could not be downloaded, or its content is not the expected one."""
+    """A weights file could not be downloaded, or its content is not what was expected."""
 
 
 class ModelError(OvsegError):
