@@ -9,7 +9,7 @@ class OvsegError(Exception):
 
 
 class ImageError(OvsegError):
-    """A file or array is no image that can be segmented: of an unknown format, damaged, empty or too large."""
+    """A file or array is no image that can be segmented: unknown format, damaged, empty or too large."""
 
 
 class VocabularyError(OvsegError):
