@@ -2,6 +2,8 @@
 
 import logging
 import os
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -58,6 +60,32 @@ def test_names_beside_a_list_are_neither_kept_nor_in_the_way(tmp_path):
 def test_parts_of_a_list_are_not_kept(tmp_path):
     TextEmbeddingCache(lists, tmp_path / "none").write("key", embeddings({"dog", "cat", "tree"}))
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_of_another_user_can_still_be_read(tmp_path, monkeypatch):
+    expected = embeddings(ANIMALS)
+    TextEmbeddingCache(lists, tmp_path).write("key", expected)
+
+    def refuse(*arguments, **options):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert_same(TextEmbeddingCache(lists, tmp_path).read("key", ANIMALS, ANIMALS), expected)
+
+
+def test_a_full_disk_is_a_warning(tmp_path, caplog):
+    """Files may have 10 bytes: the same error as on a full disk, from the library that writes them."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with caplog.at_level(logging.WARNING):
+            TextEmbeddingCache(lists, tmp_path).write("key", embeddings(ANIMALS))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "cannot be kept" in caplog.text
+    assert count(tmp_path) == 0
 
 
 def test_a_list_that_is_known_is_not_read_again(tmp_path):
