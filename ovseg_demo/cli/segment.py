@@ -14,7 +14,7 @@ from ovseg_demo.cli.inputs import expand_inputs, name_folders
 from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import ImageError, OvsegError
-from ovseg_demo.export.files import save_segmentation
+from ovseg_demo.export.folder import save_segmentation
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
