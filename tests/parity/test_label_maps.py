@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ovseg_demo import Segmenter, load_segmenter
-from ovseg_demo.proposals.sam.generator import resize_to_long_side
+from ovseg_demo.images import resize_longer_side
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.vocabulary import TEMPLATES
@@ -132,7 +132,7 @@ def sam_kit() -> Kit:
 @pytest.fixture(scope="module")
 def given_proposals(sam_kit) -> Proposals:
     """The kit's masks, at the working size."""
-    working_image = resize_to_long_side(sam_kit.image, sam_kit.config["long_side"])
+    working_image = resize_longer_side(sam_kit.image, sam_kit.config["long_side"])
     masks = np.unpackbits(sam_kit.outputs["masks_packed"], axis=-1, count=working_image.shape[1]).view(bool)
     return Proposals.from_masks(masks, np.ones(len(masks)), working_image, sam_kit.image.shape[:2], "sam")
 
