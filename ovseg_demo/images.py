@@ -167,7 +167,7 @@ def _to_rgb(name: str, image: Image.Image) -> np.ndarray:
 def _deep_grey(image: Image.Image, tags: Mapping[int, Any]) -> np.ndarray:
     """Grey of more than 8 bits (Pillow's modes I and I;16) as uint16 over the whole range 0–65535.
 
-    Only TIFF tells bits and signs; elsewhere these modes hold 16 unsigned bits.
+    Only TIFF says how many bits and whether they are signed; elsewhere these modes hold 16 unsigned bits.
     """
     bits = tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
     is_signed = tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == 2

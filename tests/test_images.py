@@ -1,4 +1,4 @@
-"""Images as users bring them: every format and mode becomes upright RGB, every wreck a clear sentence."""
+"""Reading images: every format and mode becomes upright RGB, every damaged file a clear message."""
 
 import io
 import re
@@ -111,7 +111,7 @@ STORED = {
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(image_format, orientation):
     upright = two_halves()
-    upright.paste("blue", (0, 0, 10, 6))  # one marked corner tells all eight apart
+    upright.paste("blue", (0, 0, 10, 6))  # one marked corner distinguishes all eight
     stored = upright if STORED[orientation] is None else upright.transpose(STORED[orientation])
     exif = Image.Exif()
     exif[274] = orientation

@@ -30,7 +30,7 @@ class ExportOptions:
 
     Attributes:
         settings: how the segmentation was made, for formats that record it; anything that JSON can hold.
-        view: how the map is drawn, for formats that are images to look at.
+        view: how the map is drawn, for formats that show it to people.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The label map over its image with its legend, as a PNG for people to look at."""
+"""The label map over its image with its legend, as a PNG for viewing and print."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ and in every run. Appending names to a list changes no colour of the earlier one
 list prefer the same colour does the later one take its next. When the primary colours are used up, further
 names choose in the same way among a thousand *secondary* ones.
 
-Any two primary colours can be told apart: their CIEDE2000 difference is at least 19.9 in normal vision, 13.2
+Any two primary colours are distinct: their CIEDE2000 difference is at least 19.9 in normal vision, 13.2
 and 12.4 to deuteranopes and protanopes, 11.2 to tritanopes (simulated after Machado, Oliveira and Fernandes,
 2009), where Okabe and Ito's palette of seven reaches 10.9 at the least. They were found by maximising the
 smallest of these differences among colours of middle lightness and chroma, which stand out on most images.
