@@ -7,7 +7,7 @@ import pytest
 
 from ovseg_demo.classification.labeling import class_probabilities
 from ovseg_demo.classification.partition import MaskPartition
-from ovseg_demo.classification.rules import Drawing, draw_by_granularity, draw_softly
+from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, Labeling, NamedMasks
 from ovseg_demo.models.checkpoints import read_checkpoint
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
 from ovseg_demo.vocabulary import Vocabulary
@@ -39,28 +39,28 @@ def vocabulary(kit) -> Vocabulary:
     return Vocabulary.parse(kit.config["class_names"])
 
 
-def assert_equals_scores(kit: Kit, name: str, drawing: Drawing) -> None:
+def assert_equals_scores(kit: Kit, name: str, labeling: Labeling) -> None:
     """Scores within 1e-3 of the largest one, and the labels that follow on 99.8% of the pixels."""
-    scores = np.concatenate([strip.numpy() for _, strip in drawing.score_map.strips()], axis=1)
+    scores = np.concatenate([strip.numpy() for _, strip in labeling.score_map.strips()], axis=1)
     kit.assert_close(name, scores, 1e-3)
     actual, expected = kit.pair(name, scores)
     labels = np.where(expected.max(axis=0) > 0, expected.argmax(axis=0), -1)
-    drawn, _ = kit.pair(name, drawing.label_map.labels)
+    drawn, _ = kit.pair(name, labeling.label_map.labels)
     assert drawn.shape == labels.shape == actual.shape[1:]
     assert (drawn == labels).mean() >= 0.998
 
 
-def test_demo_rule(kit, proposals, vocabulary):
+@pytest.fixture(scope="module")
+def masks(kit, proposals, vocabulary) -> NamedMasks:
     text = kit.outputs["text_features_with_non_object"][:-1]
     probabilities = class_probabilities(kit.outputs["region_features"], text, vocabulary)
-    partition = MaskPartition.of(proposals)
-    drawing = draw_by_granularity(proposals, partition, probabilities, len(vocabulary.classes), granularity=1)
-    assert_equals_scores(kit, "demo_sem_seg", drawing)
+    return NamedMasks(proposals, MaskPartition.of(proposals), probabilities, text, vocabulary)
 
 
-def test_evaluation_rule(kit, proposals, vocabulary):
-    text = kit.outputs["text_features_with_non_object"][:-1]
-    probabilities = class_probabilities(kit.outputs["region_features"], text, vocabulary)
+def test_granularity_rule(kit, masks):
+    assert_equals_scores(kit, "demo_sem_seg", GranularityRule(1).label(masks))
+
+
+def test_ensemble_rule(kit, masks):
     weight = kit.config["ensemble_weight_eval"]
-    drawing = draw_softly(proposals, probabilities, text, vocabulary, weight)
-    assert_equals_scores(kit, f"eval_ensemble{weight}_sem_seg", drawing)
+    assert_equals_scores(kit, f"eval_ensemble{weight}_sem_seg", EnsembleRule(weight).label(masks))
