@@ -113,7 +113,7 @@ def _segment(
 
 
 def _save(segmentation: Segmentation, folder: Path, given: Mapping[str, Any]) -> None:
-    settings = chosen(given, ("model", "classifier", "granularity"))
+    settings = chosen(given, ("model",))
     try:
         save_segmentation(segmentation, folder, settings=settings)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,9 @@ def coco_record(segmentation: Segmentation, *, settings: Mapping[str, Any] | Non
 def _known_settings(segmentation: Segmentation) -> dict[str, Any]:
     return {
         "generator": segmentation.proposals.generator,
+        "classifier": segmentation.classifier,
         "templates": segmentation.templates,
+        **asdict(segmentation.rule),
         "distractors": list(segmentation.vocabulary.distractors),
         "masks": len(segmentation.proposals),
         "kept_masks": int(np.count_nonzero(segmentation.kept)),

@@ -66,8 +66,7 @@ class Api:
             pixels, vocabulary, generator=request.generator or None, rule=request.rule
         )
         label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
-        settings = {"model": self._registry.default.name, "granularity": request.granularity}
-        record = coco_record(segmentation, settings=settings)
+        record = coco_record(segmentation, settings={"model": self._registry.default.name})
         return self._publish(label_map, "label_map.png")["path"], record
 
 

@@ -44,6 +44,6 @@ def export(
         OvsegError: there is no such format.
     """
     export_format = find_format(kind)
-    options = ExportOptions({"granularity": request.granularity, **request.save()}, view)
+    options = ExportOptions(request.save(), view)
     content = export_format.write(segmentation, options)
     return content, f"{slug(Path(image_name).stem)}-{export_format.suffix}"

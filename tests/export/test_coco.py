@@ -47,5 +47,5 @@ def test_the_record_has_area_share_and_scores_of_every_class():
 
 
 def test_what_the_segmentation_knows_overrides_given_settings():
-    settings = coco_record(two_masks(), settings={"granularity": 0.8, "generator": ""})["info"]["settings"]
-    assert (settings["granularity"], settings["generator"]) == (0.8, "sam")
+    settings = coco_record(two_masks(), settings={"model": "photo-mini", "generator": ""})["info"]["settings"]
+    assert (settings["model"], settings["generator"]) == ("photo-mini", "sam")

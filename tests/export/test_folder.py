@@ -14,7 +14,7 @@ from tests.export.samples import two_masks
 def test_a_saved_segmentation_comes_back_exactly(tmp_path):
     segmentation = two_masks()
     folder = tmp_path / "new" / "folder"
-    save_segmentation(segmentation, folder, settings={"granularity": 0.5})
+    save_segmentation(segmentation, folder, settings={"model": "photo-mini"})
     assert sorted(path.name for path in folder.iterdir()) == [
         "label_map.png",
         "overlay.png",
@@ -37,6 +37,8 @@ def test_a_saved_segmentation_comes_back_exactly(tmp_path):
         "masks": 3,
         "kept_masks": 2,
         "notes": [],
+        "classifier": "mask-adapted",
+        "model": "photo-mini",
         "granularity": 0.5,
     }
 

@@ -30,12 +30,12 @@ def test_each_format_writes_a_file_of_the_kind_that_its_suffix_names(name):
 
 def test_the_options_reach_the_formats_that_they_concern():
     segmentation = two_masks()
-    options = ExportOptions({"granularity": 0.5}, View(opacity=0, labels=False, outlines=False))
+    options = ExportOptions({"model": "photo-mini"}, View(opacity=0, labels=False, outlines=False))
     overlay = Image.open(io.BytesIO(FORMATS["overlay"].write(segmentation, options)))
     expected = segmentation.overlay(opacity=0, labels=False, outlines=False)
     np.testing.assert_array_equal(np.asarray(overlay), np.asarray(expected))
     record = json.loads(FORMATS["coco"].write(segmentation, options))
-    assert record["info"]["settings"]["granularity"] == 0.5
+    assert record["info"]["settings"]["model"] == "photo-mini"
     label_map, names = decode_label_map(FORMATS["label-map"].write(segmentation, options))
     np.testing.assert_array_equal(label_map, segmentation.label_map)
     assert names == segmentation.class_names
