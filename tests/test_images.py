@@ -21,14 +21,14 @@ RED, GREEN, WHITE = (220, 30, 40), (20, 160, 60), (255, 255, 255)
 
 def two_halves() -> Image.Image:
     """Left half red, right half green: any flip, crop or palette slip shows."""
-    image = Image.new("RGB", (WIDTH, HEIGHT), RED)
-    image.paste(GREEN, (WIDTH // 2, 0, WIDTH, HEIGHT))
-    return image
+    original = Image.new("RGB", (WIDTH, HEIGHT), RED)
+    original.paste(GREEN, (WIDTH // 2, 0, WIDTH, HEIGHT))
+    return original
 
 
-def encode(image: Image.Image, image_format: str, **options) -> bytes:
+def encode(original: Image.Image, image_format: str, **options) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, image_format, **options)
+    original.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
@@ -122,10 +122,10 @@ def test_exif_orientation_is_applied(image_format, orientation):
 
 
 def test_alpha_is_laid_on_white():
-    translucent = two_halves().convert("RGBA")
-    translucent.paste((0, 0, 0, 0), (0, 0, 8, HEIGHT))  # fully transparent black
-    translucent.paste((0, 0, 0, 51), (8, 0, 16, HEIGHT))  # one fifth of black
-    for source in (translucent, encode(translucent, "PNG"), np.asarray(translucent)):
+    original = two_halves().convert("RGBA")
+    original.paste((0, 0, 0, 0), (0, 0, 8, HEIGHT))  # fully transparent black
+    original.paste((0, 0, 0, 51), (8, 0, 16, HEIGHT))  # one fifth of black
+    for source in (original, encode(original, "PNG"), np.asarray(original)):
         image = load_image(source)
         assert tuple(image[0, 0]) == WHITE
         assert tuple(image[0, 10]) == (204, 204, 204)
@@ -137,17 +137,17 @@ def test_every_kind_of_transparency_is_laid_on_white(mode):
     nothing, grey = {"LA": ((0, 0), (90, 255)), "RGB": ((0, 0, 0), (90, 90, 90)), "L": (0, 90)}.get(
         mode, (0, 1)
     )
-    image = Image.new("P" if mode == "PA" else mode, (WIDTH, HEIGHT), grey)
-    image.paste(nothing, (0, 0, 8, HEIGHT))
+    original = Image.new("P" if mode == "PA" else mode, (WIDTH, HEIGHT), grey)
+    original.paste(nothing, (0, 0, 8, HEIGHT))
     if mode in ("P", "PA"):
-        image.putpalette([0, 0, 0, 90, 90, 90])
+        original.putpalette([0, 0, 0, 90, 90, 90])
     if mode == "PA":
-        image.info["transparency"] = 0
-        source = image.convert("PA")
+        original.info["transparency"] = 0
+        source = original.convert("PA")
     elif mode == "LA":
-        source = encode(image, "PNG")
+        source = encode(original, "PNG")
     else:
-        source = encode(image, "PNG", transparency=nothing)
+        source = encode(original, "PNG", transparency=nothing)
     image = load_image(source)
     assert tuple(image[0, 0]) == WHITE
     assert tuple(image[0, -1]) == (90, 90, 90)
