@@ -128,8 +128,8 @@ class Segmentation:
         return render_overlay(self.image, self.label_map, self.legend(), **options)
 
     def save(self, folder: str | Path) -> None:
-        """Write all files of the result, as :func:`ovseg_demo.export.files.save_segmentation` does."""
-        from ovseg_demo.export.files import save_segmentation
+        """Write all files of the result, as :func:`ovseg_demo.export.folder.save_segmentation` does."""
+        from ovseg_demo.export.folder import save_segmentation
 
         save_segmentation(self, folder)
 

@@ -23,7 +23,7 @@ SIZE = (24, 36)
 
 
 class QuadrantGenerator:
-    """Proposes the four quarters of a sample and all below its diagonal, and counts how often it does."""
+    """Proposes the four quarters of an image and all below its diagonal, and counts how often it does."""
 
     name = "sam"
 

@@ -14,7 +14,7 @@ from ovseg_demo.cli.inputs import expand_inputs, name_folders
 from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import ImageError, OvsegError
-from ovseg_demo.export.files import save_segmentation
+from ovseg_demo.export.folder import save_segmentation
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
@@ -113,7 +113,7 @@ def _segment(
 
 
 def _save(segmentation: Segmentation, folder: Path, given: Mapping[str, Any]) -> None:
-    settings = chosen(given, ("model", "classifier", "granularity"))
+    settings = chosen(given, ("model",))
     try:
         save_segmentation(segmentation, folder, settings=settings)
     except OSError as error:

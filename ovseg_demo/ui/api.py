@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.export.files import encode_label_map, known_settings, segmentation_record
-from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.export.coco import coco_record
+from ovseg_demo.export.label_map import encode_label_map
 from ovseg_demo.ui.components import ImageInput
 from ovseg_demo.ui.handlers import show_user_errors
 from ovseg_demo.ui.messages import Message
@@ -66,9 +66,8 @@ class Api:
             pixels, vocabulary, generator=request.generator or None, rule=request.rule
         )
         label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
-        return self._publish(label_map, "label_map.png")["path"], _record(
-            segmentation, request, self._registry
-        )
+        record = coco_record(segmentation, settings={"model": self._registry.default.name})
+        return self._publish(label_map, "label_map.png")["path"], record
 
 
 def add_api(
@@ -103,19 +102,3 @@ def add_api(
             concurrency_id="program",
             concurrency_limit=settings.concurrent_analyses,
         )
-
-
-def _record(segmentation: Segmentation, request: Request, registry: ModelRegistry) -> dict[str, Any]:
-    return segmentation_record(
-        segmentation.label_map,
-        segmentation.class_names,
-        segmentation.scores,
-        segmentation.best_scores,
-        synonyms=[entry.synonyms for entry in segmentation.vocabulary.classes],
-        settings={
-            "model": registry.default.name,
-            "granularity": request.granularity,
-            **known_settings(segmentation),
-            "notes": list(segmentation.notes),
-        },
-    )

@@ -19,7 +19,7 @@ from gradio.processing_utils import save_file_to_cache
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.ui.controller import PageController, Updates
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
-from ovseg_demo.ui.exports import View
+from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Request
@@ -137,7 +137,7 @@ class EventHandlers:
     def save(self, event: gr.EventData, session: Session) -> Outputs:
         """Make a file to download."""
         data = _data(event)
-        return self._outputs(self._controller.export(session, str(data.get("kind")), View.read(data)))
+        return self._outputs(self._controller.export(session, str(data.get("kind")), read_view(data)))
 
     def cancel(self, event: gr.EventData, session: Session) -> None:
         """Stop the run that was under way when the button was pressed."""

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.ui import controller
 from tests.ui import colour_world
 from tests.ui.colour_world import HOUSE, landscape, save_image, stripes

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ovseg_demo.cli.main import COMMANDS, main
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.models.catalogue import CATALOGUE
 from tests.paths import ROOT
 from tests.test_images import png_header

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from ovseg_demo import Segmenter, load_segmenter
-from ovseg_demo.proposals.sam.generator import resize_to_long_side
+from ovseg_demo.images import resize_longer_side
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.vocabulary import TEMPLATES
-from tests.parity.kits import Kit, load_kit
+from tests.parity.kits import Kit, kits, load_kit
+
+FULL_RUN = ("demo_single_class_sem_seg", "eval_ensemble0.7_no_mask_prompt_sem_seg")
 
 
 def load_kit_segmenter(kit: Kit) -> Segmenter:
@@ -50,7 +52,7 @@ def assert_equals_label_map(segmentation: Segmentation, expected: np.ndarray, sh
     assert (segmentation.label_map == expected).mean() >= share
 
 
-@pytest.fixture(scope="module", params=["swin", "r101c"])
+@pytest.fixture(scope="module", params=kits("swin", "r101c", arrays=FULL_RUN))
 def ovseg_kit(request) -> Kit:
     return load_kit(request.param)
 
@@ -98,9 +100,9 @@ def test_evaluation_mode(ovseg_kit, ovseg_segmenter, classifier):
     assert_equals_score_map(segmentation, ovseg_kit.outputs[f"eval_ensemble{weight}{suffix}_sem_seg"])
 
 
-@pytest.fixture(scope="module")
-def simseg_kit() -> Kit:
-    return load_kit("simseg")
+@pytest.fixture(scope="module", params=kits("simseg", arrays=("vild_clip_only_sem_seg",)))
+def simseg_kit(request) -> Kit:
+    return load_kit(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -124,15 +126,15 @@ def test_simseg(simseg_kit, simseg_segmenter, setting):
     assert_equals_score_map(segmentation, simseg_kit.outputs[f"{setting}_sem_seg"])
 
 
-@pytest.fixture(scope="module")
-def sam_kit() -> Kit:
-    return load_kit("sam_demo")
+@pytest.fixture(scope="module", params=kits("sam_demo"))
+def sam_kit(request) -> Kit:
+    return load_kit(request.param)
 
 
 @pytest.fixture(scope="module")
 def given_proposals(sam_kit) -> Proposals:
     """The kit's masks, at the working size."""
-    working_image = resize_to_long_side(sam_kit.image, sam_kit.config["long_side"])
+    working_image = resize_longer_side(sam_kit.image, sam_kit.config["long_side"])
     masks = np.unpackbits(sam_kit.outputs["masks_packed"], axis=-1, count=working_image.shape[1]).view(bool)
     return Proposals.from_masks(masks, np.ones(len(masks)), working_image, sam_kit.image.shape[:2], "sam")
 
@@ -145,7 +147,7 @@ def quick_gelu(request) -> int:
 @pytest.fixture(scope="module")
 def sam_kit_segmenter(sam_kit, quick_gelu) -> Segmenter:
     """With the CLIP of the kit that this one refers to."""
-    clip_kit = load_kit(re.search(r"(\w+)/checkpoint\.pth", sam_kit.config["clip_weights"])[1])
+    clip_kit = sam_kit.sibling(re.search(r"(\w+)/checkpoint\.pth", sam_kit.config["clip_weights"])[1])
     return load_segmenter(
         ovseg=clip_kit.checkpoint_path, device="cpu", precision="float32", quick_gelu=bool(quick_gelu)
     )

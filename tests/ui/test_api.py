@@ -8,7 +8,7 @@ from PIL import Image, ImageColor
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
 from tests.ui.colour_world import landscape, save_image, stripes
 from tests.ui.serving import serve_page
 

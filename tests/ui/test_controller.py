@@ -10,11 +10,12 @@ import pytest
 
 import ovseg_demo.ui.controller
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
+from ovseg_demo.export.options import View
 from ovseg_demo.progress import WAITING
 from ovseg_demo.ui import status_text
 from ovseg_demo.ui.controller import PageController
-from ovseg_demo.ui.exports import View
+from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
@@ -340,14 +341,14 @@ def test_files_need_a_map_and_a_known_kind(controller, image):
     with pytest.raises(OvsegError, match="no map yet"):
         controller.export(Session(), "overlay", View())
     session, _ = analyze(controller, image)
-    with pytest.raises(OvsegError, match='no file "virus"'):
+    with pytest.raises(OvsegError, match='no export format "virus"'):
         controller.export(session, "virus", View())
 
 
 def test_what_the_browser_says_of_the_view_is_not_trusted():
-    assert View.read({"opacity": 0.3, "labels": False, "outlines": True}) == View(0.3, False, True)
-    assert View.read({"opacity": "<script>", "labels": "yes"}) == View(labels=True)
-    assert View.read({"opacity": float("nan")}) == View()
+    assert read_view({"opacity": 0.3, "labels": False, "outlines": True}) == View(0.3, False, True)
+    assert read_view({"opacity": "<script>", "labels": "yes"}) == View(labels=True)
+    assert read_view({"opacity": float("nan")}) == View()
 
 
 # ---- settings that are not there

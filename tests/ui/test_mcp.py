@@ -7,7 +7,7 @@ import base64
 import httpx
 import pytest
 
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.ui.server import ServerSettings
 from tests.ui.colour_world import landscape, save_image
 from tests.ui.serving import serve_page

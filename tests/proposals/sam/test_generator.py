@@ -9,7 +9,7 @@ import torch
 
 from ovseg_demo.errors import Cancelled, ImageError, ModelError
 from ovseg_demo.progress import PROPOSING
-from ovseg_demo.proposals.sam.generator import SamProposalGenerator, resize_to_long_side
+from ovseg_demo.proposals.sam.generator import SamProposalGenerator
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from tests.tiny.sam import TINY_SAM, TINY_SAM_THRESHOLDS, tiny_sam
@@ -166,14 +166,6 @@ def test_masks_have_the_working_size(implementation):
     assert proposals.image_size == (50, 75)
     assert proposals.working_size == (26, 40)
     assert_same(proposals, propose(tiny_sam(), proposals.working_image, implementation))
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [((960, 1280), (960, 1280)), ((500, 333), (1280, 852)), ((1, 3000), (1, 1280)), ((7, 7), (1280, 1280))],
-)
-def test_the_shorter_side_of_the_working_size_is_truncated(size, expected):
-    assert resize_to_long_side(np.zeros((*size, 3), np.uint8), 1280).shape == (*expected, 3)
 
 
 @pytest.mark.parametrize("implementation", ["fast", "stock"])
