@@ -23,6 +23,7 @@ from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmentation import Segmentation, Timing, low_memory_note
+from ovseg_demo.vocabulary import check_templates
 
 T = TypeVar("T")
 
@@ -133,7 +134,7 @@ class Segmenter:
             ModelError: there is no such generator.
         """
         model = self._generator(generator or self.generators[0])
-        return self._propose(load_image(image), model, progress).proposals
+        return self._propose(_own_pixels(image), model, progress).proposals
 
     def analyze(
         self,
@@ -160,7 +161,7 @@ class Segmenter:
         """
         model = self._generator(generator or self.generators[0])
         self._classifier(classifier)  # a wrong name fails before the long work
-        pixels = load_image(image)
+        pixels = _own_pixels(image)
         stage = self._propose(pixels, model, progress)
         return self._classify(pixels, stage, classifier, progress, on_partial)
 
@@ -184,7 +185,7 @@ class Segmenter:
             ImageError: the image cannot be used, or the masks were made for one of another size.
             ModelError: there is no such classifier.
         """
-        pixels = load_image(image)
+        pixels = _own_pixels(image)
         _check_size(pixels, proposals)
         return self._classify(pixels, _Stage1.of(proposals), classifier, progress)
 
@@ -205,16 +206,21 @@ class Segmenter:
 
         Args:
             image: as :meth:`analyze` takes it.
-            names, rule, granularity, distractors, templates: as :meth:`Analysis.segment` takes them.
+            names: as :meth:`Analysis.segment` takes them.
             generator: as :meth:`analyze` takes it; for an :class:`EnsembleRule` the default is "maskformer".
             classifier: as :meth:`analyze` takes it.
+            rule: as :meth:`Analysis.segment` takes it.
+            granularity: short for ``rule=GranularityRule(granularity)``.
+            distractors: names that compete with the classes and are not drawn.
+            templates: the prompt templates; ``None`` takes the model's own.
             progress: called while the work goes on; may stop it by raising.
 
         Raises:
             OvsegError: the image, the names or a setting cannot be used; the message names the remedy.
         """
-        vocabulary = read_vocabulary(names, distractors)  # wrong names fail before the long work
+        vocabulary = read_vocabulary(names, distractors)  # wrong settings fail before the long work
         rule = choose_rule(rule, granularity)
+        check_templates(templates or self._templates)
         if generator is None and isinstance(rule, EnsembleRule):
             generator = "maskformer"
         analysis = self.analyze(image, generator=generator, classifier=classifier, progress=progress)
@@ -238,8 +244,7 @@ class Segmenter:
         self, image: np.ndarray, model: LazyModel[ProposalGenerator], progress: ProgressCallback
     ) -> _Stage1:
         def make() -> _Masks:
-            pixels = image.copy()  # the caller may write into the array later
-            found, fallback = compute(model, lambda propose: propose(pixels, progress=progress), progress)
+            found, fallback = compute(model, lambda propose: propose(image, progress=progress), progress)
             return _Masks.of(replace(found, fallback=fallback) if fallback else found)
 
         key = content_key(image), model.key, model.get().settings
@@ -365,6 +370,12 @@ class _Regions:
     @property
     def nbytes(self) -> int:
         return self.embeddings.nbytes
+
+
+def _own_pixels(source: ImageSource) -> np.ndarray:
+    """Return the image; never the caller's array, which may be written into later."""
+    pixels = load_image(source)
+    return pixels.copy() if isinstance(source, np.ndarray) else pixels
 
 
 def _check_size(image: np.ndarray, proposals: Proposals) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
+from ovseg_demo.classification.rules import GranularityRule
 from ovseg_demo.classification.score_maps import HardMasks, ScoreMap
 from ovseg_demo.export.files import (
     class_rles,
@@ -226,7 +227,18 @@ def two_masks(names: str = "left / port, right, nowhere") -> Segmentation:
     areas, scores = labels.summarise(3)
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     return Segmentation(
-        image, vocabulary, proposals, probabilities, kept, labels.labels, areas, scores, score_map
+        image=image,
+        vocabulary=vocabulary,
+        proposals=proposals,
+        probabilities=probabilities,
+        kept=kept,
+        label_map=labels.labels,
+        areas=areas,
+        scores=scores,
+        score_map=score_map,
+        rule=GranularityRule(0.5),
+        classifier="mask-adapted",
+        templates="photo",
     )
 
 
@@ -251,7 +263,7 @@ def test_a_saved_segmentation_comes_back_exactly(tmp_path):
     assert record["categories"][2]["best_score"] == pytest.approx(0.3)
     assert record["info"]["settings"] == {
         "generator": "sam",
-        "templates": "vild",
+        "templates": "photo",
         "distractors": ["sky"],
         "masks": 3,
         "kept_masks": 2,

@@ -27,7 +27,7 @@ class Kit:
         config: ``config.json``: sizes, thresholds, class names and more.
         outputs: the arrays of ``reference_outputs.npz``.
         checkpoint_path: ``checkpoint.pth``; the SAM kit has none and refers to another kit's.
-        image: uint8 RGB (H, W, 3), the sample of the run.
+        image: uint8 RGB (H, W, 3), the image of the run.
     """
 
     folder: Path
@@ -50,8 +50,8 @@ def load_kit(name: str) -> Kit:
     config = json.loads((folder / "config.json").read_text())
     with np.load(folder / "reference_outputs.npz") as arrays:
         outputs = dict(arrays)
-    with Image.open(folder.parent / config["image"]) as sample:
-        image = np.asarray(sample.convert("RGB"))
+    with Image.open(folder.parent / config["image"]) as file:
+        image = np.asarray(file.convert("RGB"))
     return Kit(folder, config, outputs, folder / "checkpoint.pth", image)
 
 
