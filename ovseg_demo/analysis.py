@@ -162,10 +162,12 @@ def choose_rule(rule: Rule | None, granularity: float | None) -> Rule:
     """Return the rule that is meant by a rule or a granularity.
 
     Raises:
-        ModelError: both are given, or the granularity is outside [0, 1].
+        ModelError: both are given, the rule is none, or the granularity is outside [0, 1].
     """
-    if granularity is None:
-        return GranularityRule() if rule is None else rule
-    if rule is not None:
+    if rule is None:
+        return GranularityRule() if granularity is None else GranularityRule(granularity)
+    if not isinstance(rule, Rule):
+        raise ModelError(f"{rule!r} is no rule; give a GranularityRule or an EnsembleRule.")
+    if granularity is not None:
         raise ModelError("Both a rule and a granularity were given; give GranularityRule(granularity) alone.")
-    return GranularityRule(granularity)
+    return rule

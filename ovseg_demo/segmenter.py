@@ -139,7 +139,7 @@ class Segmenter:
             ModelError: there is no such generator.
         """
         model = self._generator(generator or self.generators[0])
-        return self._propose(load_image(image), model, progress).masks.proposals
+        return self._propose(_own_pixels(image), model, progress).masks.proposals
 
     def analyze(
         self,
@@ -166,7 +166,7 @@ class Segmenter:
         """
         model = self._generator(generator or self.generators[0])
         self._classifier(classifier)  # a wrong name fails before the long work
-        pixels = load_image(image)
+        pixels = _own_pixels(image)
         stage = self._propose(pixels, model, progress)
         return self._classify(stage, classifier, progress, on_partial)
 
@@ -190,7 +190,7 @@ class Segmenter:
             ImageError: the image cannot be used, or the masks were made for one of another size.
             ModelError: there is no such classifier.
         """
-        pixels = load_image(image)
+        pixels = _own_pixels(image)
         _check_size(pixels, proposals)
         return self._classify(_Stage1(_Masks.of(pixels, proposals)), classifier, progress)
 
@@ -216,14 +216,14 @@ class Segmenter:
             classifier: as :meth:`analyze` takes it.
             rule: as :meth:`Analysis.segment` takes it.
             granularity: short for ``rule=GranularityRule(granularity)``.
-            distractors: as :meth:`Analysis.segment` takes them.
-            templates: as :meth:`Analysis.segment` takes them.
+            distractors: names that compete with the classes and are not drawn.
+            templates: the prompt templates; ``None`` takes the model's own.
             progress: called while the work goes on; may stop it by raising.
 
         Raises:
             OvsegError: the image, the names or a setting cannot be used; the message names the remedy.
         """
-        vocabulary = read_vocabulary(names, distractors)  # wrong names fail before the long work
+        vocabulary = read_vocabulary(names, distractors)  # wrong settings fail before the long work
         rule = choose_rule(rule, granularity)
         check_templates(templates or self._templates)
         if generator is None and isinstance(rule, EnsembleRule):
@@ -249,9 +249,8 @@ class Segmenter:
         self, image: np.ndarray, model: LazyModel[ProposalGenerator], progress: ProgressCallback
     ) -> _Stage1:
         def make() -> _Masks:
-            own = image.copy()  # the caller may write into the array later
-            found, fallback = compute(model, lambda propose: propose(own, progress=progress), progress)
-            return _Masks.of(own, replace(found, fallback=fallback) if fallback else found)
+            found, fallback = compute(model, lambda propose: propose(image, progress=progress), progress)
+            return _Masks.of(image, replace(found, fallback=fallback) if fallback else found)
 
         key = content_key(image), model.key, model.get().settings
         masks, timing = self._remember(PROPOSING, key, make, progress)
@@ -371,6 +370,12 @@ class _Regions:
     @property
     def nbytes(self) -> int:
         return self.embeddings.nbytes
+
+
+def _own_pixels(source: ImageSource) -> np.ndarray:
+    """Return the image; never the caller's array, which may be written into later."""
+    pixels = load_image(source)
+    return pixels.copy() if isinstance(source, np.ndarray) else pixels
 
 
 def _check_size(image: np.ndarray, proposals: Proposals) -> None:

@@ -40,7 +40,7 @@ _BARE_STUFF = (
     "{}",
     "{}",
     "a photo of {}",
-    "an image of {}",
+    "a picture of {}",
     "{} seen from close by",
     "there is {} in the scene",
 )
@@ -48,11 +48,11 @@ _BARE_OBJECT = (
     "{}",
     "{}",
     "a photo of {}",
-    "an image of {}",
+    "a picture of {}",
     "there is {} in the scene",
     "a close-up of {}",
 )
-_SCENE_FRAMES = ("{}", "{}", "{}", "a photo of {}", "an image of {}", "a scene with {}")
+_SCENE_FRAMES = ("{}", "{}", "{}", "a photo of {}", "a picture of {}", "a scene with {}")
 _BESIDE = ("beside", "next to", "near", "with")
 
 _STUFF_BY_NAME: dict[str, Stuff] = {stuff.name: stuff for stuff in STUFF}

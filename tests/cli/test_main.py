@@ -78,7 +78,7 @@ def test_an_image_gets_its_map(ovseg, images, tmp_path, capsys):
     assert "3 classes: cat / kitten, grass, sky" in printed.out
     assert "first.png → " in printed.out
     assert "Images: 100%" in printed.err
-    assert "Reading regions" in printed.err
+    assert "Embedding regions" in printed.err
 
 
 def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, images, tmp_path):

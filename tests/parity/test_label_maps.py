@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ovseg_demo import Segmenter, load_segmenter
+from ovseg_demo import EnsembleRule, Segmenter, load_segmenter
 from ovseg_demo.images import resize_longer_side
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import Segmentation
@@ -66,13 +66,13 @@ def ovseg_segmenter(ovseg_kit) -> Segmenter:
 def test_demo_mode(ovseg_kit, ovseg_segmenter, single_class):
     classes = ovseg_kit.config["single_class"] if single_class else ovseg_kit.config["class_names"]
     expected = ovseg_kit.outputs["demo_single_class_sem_seg" if single_class else "demo_sem_seg"]
-    ask = partial(ovseg_segmenter.segment, ovseg_kit.image, classes, generator="maskformer", granularity=1)
-    segmentation = ask()
+    segmentation = ovseg_segmenter.segment(ovseg_kit.image, classes, generator="maskformer", granularity=1)
     assert_equals_label_map(segmentation, labels_of(expected, len(segmentation.class_names)))
     proposals = with_reference_masks(
         ovseg_segmenter.propose(ovseg_kit.image, generator="maskformer"), ovseg_kit
     )
-    assert_equals_score_map(ask(proposals=proposals), expected)
+    analysis = ovseg_segmenter.classify(ovseg_kit.image, proposals)
+    assert_equals_score_map(analysis.segment(classes, granularity=1), expected)
 
 
 def with_reference_masks(proposals: Proposals, kit: Kit) -> Proposals:
@@ -93,8 +93,7 @@ def test_evaluation_mode(ovseg_kit, ovseg_segmenter, classifier):
     segmentation = ovseg_segmenter.segment(
         ovseg_kit.image,
         ovseg_kit.config["class_names"],
-        rule="soft",
-        ensemble_weight=weight,
+        rule=EnsembleRule(weight),
         classifier=classifier,
     )
     assert_equals_score_map(segmentation, ovseg_kit.outputs[f"eval_ensemble{weight}{suffix}_sem_seg"])
@@ -114,14 +113,13 @@ def simseg_segmenter(simseg_kit) -> Segmenter:
     "setting", ["learned_cross_dataset", "vild_cross_dataset", "learned_zero_shot", "vild_clip_only"]
 )
 def test_simseg(simseg_kit, simseg_segmenter, setting):
-    trained = [bool(flag) for flag in simseg_kit.config["trained_classes"]]
+    trained = tuple(bool(flag) for flag in simseg_kit.config["trained_classes"])
+    weight = 0 if setting.endswith("clip_only") else simseg_kit.config["ensemble_weight"]
     segmentation = simseg_segmenter.segment(
         simseg_kit.image,
         simseg_kit.config["class_names"],
-        rule="soft",
+        rule=EnsembleRule(weight, trained if setting.endswith("zero_shot") else None),
         templates=setting.split("_")[0],
-        ensemble_weight=0 if setting.endswith("clip_only") else simseg_kit.config["ensemble_weight"],
-        trained_classes=trained if setting.endswith("zero_shot") else None,
     )
     assert_equals_score_map(segmentation, simseg_kit.outputs[f"{setting}_sem_seg"])
 
@@ -156,11 +154,11 @@ def sam_kit_segmenter(sam_kit, quick_gelu) -> Segmenter:
 @pytest.fixture(scope="module")
 def ask_as_published(sam_kit, sam_kit_segmenter, given_proposals) -> Callable[..., Segmentation]:
     """Segments the kit's image from its masks as the published demo did: no mask prompts, one template."""
+    analysis = sam_kit_segmenter.classify(
+        sam_kit.image, given_proposals, classifier="mask-adapted-no-prompts"
+    )
     return partial(
-        sam_kit_segmenter.segment,
-        sam_kit.image,
-        proposals=given_proposals,
-        classifier="mask-adapted-no-prompts",
+        analysis.segment,
         templates=next(name for name, texts in TEMPLATES.items() if texts == (sam_kit.config["template"],)),
     )
 

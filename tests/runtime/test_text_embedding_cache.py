@@ -1,4 +1,4 @@
-"""Embeddings of the shipped lists outlive the process; what visitors type does not."""
+"""Embeddings of the shipped lists outlive the process; what users type does not."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache, cache_fo
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.vocabularies.class_lists import load_vocabulary, shipped_lists
 from ovseg_demo.vocabulary import Vocabulary
-from tests.test_segmenter import QuadrantGenerator, image
+from tests.test_segmenter import QuadrantGenerator, random_image
 from tests.tiny.clip import tiny_clip_tensors
 
 ANIMALS = frozenset({"dog", "cat", "bird"})
@@ -168,7 +168,7 @@ class TestInASegmenter:
         monkeypatch.setattr(MaskAdaptedClip, "embed_names", embed_names)
         return asked
 
-    def segment(self, folder, words=VOCABULARY, *, precision=torch.float32, templates=None, **sizes):
+    def segment(self, folder, names=VOCABULARY, *, precision=torch.float32, templates=None, **sizes):
         clip = MaskAdaptedClip.from_tensors(
             tiny_clip_tensors(**sizes), runtime=Runtime(torch.device("cpu"), precision)
         )
@@ -177,7 +177,7 @@ class TestInASegmenter:
             LazyModel(lambda: clip),
             text_embedding_cache=TextEmbeddingCache(lists, folder),
         )
-        return segmenter.segment(image(), words, templates=templates).probabilities
+        return segmenter.segment(random_image(), names, templates=templates).probabilities
 
     def test_a_list_is_encoded_in_the_first_process_alone(self, tmp_path, texts):
         first, second = (self.segment(tmp_path) for _ in range(2))
@@ -197,8 +197,7 @@ class TestInASegmenter:
         texts.clear()
         self.segment(tmp_path, mask_prompt_depth=0)
         assert texts == []
-        words = ", ".join(sorted(ANIMALS))
         for other in ({"seed": 1}, {"precision": torch.bfloat16}, {"templates": "photo"}):
-            self.segment(tmp_path, words, **other)
+            self.segment(tmp_path, **other)
             assert sorted(texts) == sorted(ANIMALS), other
             texts.clear()

@@ -6,7 +6,7 @@ from ovseg_demo.sticker_world import CLASS_NAMES, COLOURS, NOUNS, STUFF, UNSEEN_
 from ovseg_demo.sticker_world.captions import pluralise
 
 SMALL = (160, 120)
-FRAME = """a an the photo image scene of in with and beside next to near from close by there is are seen
+FRAME = """a an the photo picture scene of in with and beside next to near from close by there is are seen
 two three four five six seven eight nine ten eleven twelve"""
 NOUN_BY_NAME = {noun.name: noun for noun in NOUNS}
 
