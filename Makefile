@@ -18,7 +18,7 @@ help:
 	@echo "make demo      open the page (OPTIONS=\"--preload --port 8000\"; all: OPTIONS=--help)"
 	@echo "make demo TORCH=cpu  the same; the first call installs PyTorch without 3 GB of CUDA libraries"
 	@echo "make examples  segment the example images into out/ (others: IMAGES=… WORDS=\"a, b\")"
-	@echo "make test      run the tests"
+	@echo "make test      run the tests in two processes (some: PYTEST=tests/cli)"
 	@echo "make lint      check style and formatting"
 	@echo "make format    put style and formatting right, as far as that can be done by itself"
 	@echo "make wheel     build the package into dist/"
@@ -33,7 +33,7 @@ examples: $(READY)
 	$(PY) -m ovseg_demo segment $(IMAGES) --classes "$(WORDS)" --output out
 
 test: $(READY)
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist worksteal $(PYTEST)
 
 lint: $(READY)
 	$(PY) -m ruff check .
