@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ovseg_demo.errors import ModelError
-from ovseg_demo.models.checkpoints import CheckpointKind
+from ovseg_demo.models.kinds import CheckpointKind
 from ovseg_demo.models.weights_files import (
     BundledSource,
     GoogleDriveSource,

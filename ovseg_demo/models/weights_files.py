@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovseg_demo.errors import ModelError
-from ovseg_demo.models.checkpoints import CheckpointKind
+from ovseg_demo.models.kinds import CheckpointKind
 from ovseg_demo.runtime.resources import bundled, cache_folder, is_installed
 
 BUNDLED_WEIGHTS = bundled("weights")
