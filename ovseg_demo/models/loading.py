@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,8 +54,21 @@ _LACKING = {
     ),
 }
 
+_NETWORK_MODULES = (
+    "ovseg_demo.classification.clip.classifier",
+    "ovseg_demo.proposals.maskformer.generator",
+    "ovseg_demo.proposals.sam.generator",
+)
+"""What the first network to be built waits for, unless :func:`import_networks` was called."""
+
 _ROLES = {"sam": "sam", "maskformer": "ovseg", "detectron2": "detectron2", "un-adapted": "unadapted"}
 """What plays the part of each generator, and of the second classifier."""
+
+
+def import_networks() -> None:
+    """Import the modules of the networks ahead of their first use. It takes seconds and loads no weights."""
+    for name in _NETWORK_MODULES:
+        import_module(name)
 
 
 def load_segmenter(

@@ -8,7 +8,7 @@ from functools import partial
 
 from ovseg_demo.cli.parser import USER_ERROR
 from ovseg_demo.errors import OvsegError
-from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
+from ovseg_demo.models.loading import DEFAULT_MODEL, import_networks, load_segmenter
 from ovseg_demo.ui.examples import load_examples
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.options import PROGRAM, AppOptions, read_options
@@ -36,7 +36,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str], prog: str = PROGRAM
         if options.preload:
             for line in preload(registry, options.page, examples):
                 print(line, flush=True)
-        serve(demo, options.server)
+        serve(demo, options.server, once_open=import_networks)
     except OvsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
