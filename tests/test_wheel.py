@@ -1,5 +1,6 @@
 """The wheel, installed in an environment of its own, works far from the checkout."""
 
+import json
 import os
 import socket
 import subprocess
@@ -83,13 +84,12 @@ def test_the_installed_command_segments_an_example(home):
     examples, downloads = map(Path, run([python, "-c", where], **surroundings(home)).splitlines())
     assert examples.is_relative_to(home.resolve() / "env")
     assert downloads == home / "cache" / "ovseg-demo" / "weights"
-    example = next(example for example in load_examples() if example.kind == "stickers")
-    words = ["--classes", example.words, "--generator", "maskformer", "--output", "out"]
-    told = run(
-        [program(home, "ovseg"), "segment", examples / example.path.name, *words], **surroundings(home)
-    )
-    assert "%" in told
-    assert (home / "out" / example.path.stem / "label_map.png").stat().st_size > 0
+    example = json.loads((examples / "manifest.json").read_text(encoding="utf-8"))[0]
+    image = examples / example["image"]
+    options = ["--classes", example["classes"], "--generator", "maskformer", "--output", "out"]
+    printed = run([program(home, "ovseg"), "segment", image, *options], **surroundings(home))
+    assert "%" in printed
+    assert (home / "out" / image.stem / "label_map.png").stat().st_size > 0
 
 
 def test_the_installed_command_serves_the_page(home):
