@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
-from ovseg_demo.errors import ModelError
+from ovseg_demo.errors import MissingDependencyError, ModelError
 from ovseg_demo.training.options import TrainOptions
 
 STEPS = {
@@ -90,7 +91,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the step, or all of them one after the other; returns the exit status."""
+    """Run the step, or all of them one after the other; returns the exit status.
+
+    Raises:
+        MissingDependencyError: the packages for training are not installed.
+    """
+    if find_spec("accelerate") is None:
+        raise MissingDependencyError(
+            'Training needs a package that is not installed; run "pip install accelerate".'
+        )
     names = {field.name for field in fields(TrainOptions)}
     given = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
     options = TrainOptions(**given)

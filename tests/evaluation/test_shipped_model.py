@@ -38,9 +38,10 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def all_threads():
-    """These networks are not tiny."""
+    """These networks are not tiny. Where several processes test, each keeps to its own core."""
     few = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count())
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        torch.set_num_threads(os.cpu_count())
     yield
     torch.set_num_threads(few)
 
