@@ -82,7 +82,7 @@ def add_api(
     with gr.Column(visible=False):
         inputs = [
             ImageInput(
-                label="UploadedImage",
+                label="Image",
                 type="filepath",
                 image_mode=None,
                 fetches_addresses=settings.fetch_addresses,

@@ -96,7 +96,7 @@ def _controls(
 ) -> dict[str, gr.components.Component]:
     """Create the image input and the settings."""
     image = ImageInput(
-        label="UploadedImage",
+        label="Image",
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
