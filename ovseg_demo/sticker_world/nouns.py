@@ -203,7 +203,7 @@ sofa; couch                        | 1F6CB                   | 5 | r  | c
 bed                                | 1F6CF                   | 5 | r  | c
 door                               | 1F6AA                   | 5 | r  | c
 window                             | 1FA9F                   | 4 | h  | c
-image; image frame             | 1F5BC                   | 3 | h  |
+picture; picture frame             | 1F5BC                   | 3 | h  |
 bathtub; bath                      | 1F6C1                   | 5 | r  | c
 clock; mantel clock                | 1F570                   | 2 | t  | c
 television; TV                     | 1F4FA                   | 3 | rt | c

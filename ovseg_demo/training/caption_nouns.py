@@ -68,9 +68,9 @@ _PARTS = _words("top side front back middle edge end corner rest part bottom cen
 _CONTAINERS = _words("cup glass mug bottle bowl plate box loaf slice piece bag can jar pot basket vase sheet")
 _FRAME = re.compile(
     r"^(?:there (?:is|are) |this is |here is )?(?:an? |the |some )?(?:blurry |black and white )*"
-    r"(?:close-up|closeup|photo|photograph|image|image|view|scene|shot) (?:of|with|showing) "
+    r"(?:close-up|closeup|photo|photograph|picture|image|view|scene|shot) (?:of|with|showing) "
 )
-_TRAILER = re.compile(r"\b(?:in the (?:scene|image|photo|image)|seen from close by)\b")
+_TRAILER = re.compile(r"\b(?:in the (?:scene|picture|photo|image)|seen from close by)\b")
 _WORD = re.compile(r"[a-z][a-z'’-]*|[^\sa-z]+")
 _MOST_WORDS = 3
 

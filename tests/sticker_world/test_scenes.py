@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world import CLASS_NAMES, COLOURS, NOUNS, STUFF, UNSEEN_PAIRS, render_scene
 from ovseg_demo.sticker_world.captions import pluralise
 
 SMALL = (160, 120)
-FRAME = """a an the photo image scene of in with and beside next to near from close by there is are seen
+FRAME = """a an the photo picture scene of in with and beside next to near from close by there is are seen
 two three four five six seven eight nine ten eleven twelve"""
 NOUN_BY_NAME = {noun.name: noun for noun in NOUNS}
 
@@ -121,5 +120,5 @@ def test_captions_mention_only_what_is_there(scenes):
     ],
 )
 def test_bad_wishes_are_named(arguments, words):
-    with pytest.raises(DatasetError, match=words):
+    with pytest.raises(ValueError, match=words):
         render_scene(*arguments)

@@ -18,7 +18,7 @@ from ovseg_demo.training.caption_nouns import COLOURS, find_nouns, singular
         ("There are three women holding tennis rackets.", ["woman", "tennis rackets"]),
         ("A kitchen with a stove, microwave and sink.", ["kitchen", "stove", "microwave", "sink"]),
         ("There is a small t-shirt in the scene.", ["t-shirt"]),
-        ("an image of an image frame", ["image frame"]),
+        ("a picture of a picture frame", ["picture frame"]),
         ("An orange, and a man dressed in black", ["orange", "man"]),
         ("a purple racing car in front of a brick wall", ["purple racing car", "brick wall"]),
         ("a dog and a dog", ["dog"]),
