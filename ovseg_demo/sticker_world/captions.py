@@ -11,7 +11,24 @@ import numpy as np
 from ovseg_demo.sticker_world.nouns import NOUNS
 from ovseg_demo.sticker_world.streams import pick
 from ovseg_demo.sticker_world.stuff import STUFF, Stuff
-from ovseg_demo.vocabulary import TEMPLATES
+
+TEMPLATES = (
+    "a photo of a {}.",
+    "This is a photo of a {}",
+    "There is a {} in the scene",
+    "There is the {} in the scene",
+    "a photo of a {} in the scene",
+    "a photo of a small {}.",
+    "a photo of a medium {}.",
+    "a photo of a large {}.",
+    "This is a photo of a small {}.",
+    "This is a photo of a medium {}.",
+    "This is a photo of a large {}.",
+    "There is a small {} in the scene.",
+    "There is a medium {} in the scene.",
+    "There is a large {} in the scene.",
+)
+"""The 14 prompt templates of ViLD, which OVSeg uses: a CLIP trained on these captions knows its prompts."""
 
 _NUMBERS = (
     "",
@@ -40,7 +57,7 @@ _BARE_STUFF = (
     "{}",
     "{}",
     "a photo of {}",
-    "an image of {}",
+    "a picture of {}",
     "{} seen from close by",
     "there is {} in the scene",
 )
@@ -48,11 +65,11 @@ _BARE_OBJECT = (
     "{}",
     "{}",
     "a photo of {}",
-    "an image of {}",
+    "a picture of {}",
     "there is {} in the scene",
     "a close-up of {}",
 )
-_SCENE_FRAMES = ("{}", "{}", "{}", "a photo of {}", "an image of {}", "a scene with {}")
+_SCENE_FRAMES = ("{}", "{}", "{}", "a photo of {}", "a picture of {}", "a scene with {}")
 _BESIDE = ("beside", "next to", "near", "with")
 
 _STUFF_BY_NAME: dict[str, Stuff] = {stuff.name: stuff for stuff in STUFF}
@@ -80,7 +97,7 @@ def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random
     name = f"{colour} {captioned.name_used}" if colour else captioned.name_used
     style = rng.random()
     if style < 0.35:
-        return pick(rng, TEMPLATES["vild"]).format(name)
+        return pick(rng, TEMPLATES).format(name)
     if style < 0.5:
         return name
     phrase = describe(captioned.name_used, colour, 1)
@@ -95,7 +112,7 @@ def stuff_caption(stuff_name: str, rng: np.random.Generator) -> str:
     name = stuff.name if rng.random() < 0.7 else pick(rng, stuff.names)
     style = rng.random()
     if style < 0.4 and name == stuff.name:
-        return pick(rng, TEMPLATES["vild"]).format(name)
+        return pick(rng, TEMPLATES).format(name)
     if style < 0.6:
         return name
     article = stuff.article if name == stuff.name else ""  # synonyms such as "bricks" take none

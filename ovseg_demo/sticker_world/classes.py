@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from functools import cache
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.nouns import NOUNS, Noun
 from ovseg_demo.sticker_world.stuff import STUFF
 
@@ -58,9 +57,9 @@ UNSEEN_PAIRS: frozenset[tuple[str, str]] = _parse_pairs(_UNSEEN)
 
 
 def check_split(split: str) -> None:
-    """Raise :class:`DatasetError` unless ``split`` is one of :data:`SPLITS`."""
+    """Raise :class:`ValueError` unless ``split`` is one of :data:`SPLITS`."""
     if split not in SPLITS:
-        raise DatasetError(f'Sticker World has no split "{split}"; choose one of {", ".join(SPLITS)}.')
+        raise ValueError(f'Sticker World has no split "{split}"; choose one of {", ".join(SPLITS)}.')
 
 
 @cache
@@ -83,12 +82,12 @@ def find_noun(name: str, split: str, colour: str | None = None) -> Noun:
     """The noun of a class name, if it may appear in this split in this colour.
 
     Raises:
-        DatasetError: there is no such noun in the split, or it is not painted in that colour there.
+        ValueError: there is no such noun in the split, or it is not painted in that colour there.
     """
     noun = next((noun for noun in nouns_of(split) if noun.name == name), None)
     if noun is None:
-        raise DatasetError(f'The split "{split}" has no noun "{name}"; see CLASS_NAMES and NOVEL_CLASSES.')
+        raise ValueError(f'The split "{split}" has no noun "{name}"; see CLASS_NAMES and NOVEL_CLASSES.')
     if colour is not None and colour not in colours_of(noun, split):
         choice = ", ".join(colours_of(noun, split)) or "none"
-        raise DatasetError(f'The split "{split}" has no {colour} {name}; its colours there: {choice}.')
+        raise ValueError(f'The split "{split}" has no {colour} {name}; its colours there: {choice}.')
     return noun

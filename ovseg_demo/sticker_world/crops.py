@@ -7,7 +7,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.canvas import CLASS_INDEX, Canvas
 from ovseg_demo.sticker_world.captions import object_caption, stuff_caption
 from ovseg_demo.sticker_world.casting import Look, choose_look
@@ -62,13 +61,13 @@ def render_crop(
         colour: paint the noun in this colour; only together with ``noun``.
 
     Raises:
-        DatasetError: a bad split, seed or size, or a noun or colour that the split does not hold.
+        ValueError: a bad split, seed or size, or a noun or colour that the split does not hold.
     """
     rng = open_stream(seed, split, "crop")
     if not _MIN_SIDE <= size <= _MAX_SIDE:
-        raise DatasetError(f"A crop of {size} pixels: choose a size from {_MIN_SIDE} to {_MAX_SIDE}.")
+        raise ValueError(f"A crop of {size} pixels: choose a size from {_MIN_SIDE} to {_MAX_SIDE}.")
     if colour is not None and noun is None:
-        raise DatasetError(f'The colour "{colour}" needs a noun to be painted on; give both.')
+        raise ValueError(f'The colour "{colour}" needs a noun to be painted on; give both.')
     if noun is None and rng.random() < _STUFF_SHARE:
         return _render_stuff(size, rng)
     chosen = pick(rng, nouns_of(split)) if noun is None else find_noun(noun, split, colour)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.canvas import CLASS_INDEX, NO_OBJECT, Canvas
 from ovseg_demo.sticker_world.captions import scene_caption
 from ovseg_demo.sticker_world.casting import Role, cast
@@ -85,11 +84,11 @@ def render_scene(seed: int, split: str = "validation", size: tuple[int, int] = (
         size: (width, height) in pixels.
 
     Raises:
-        DatasetError: an unknown split, a negative seed, or a side under 32 or over 4096 pixels.
+        ValueError: an unknown split, a negative seed, or a side under 32 or over 4096 pixels.
     """
     rng = open_stream(seed, split, "scene")
     if not all(_MIN_SIDE <= side <= _MAX_SIDE for side in size):
-        raise DatasetError(
+        raise ValueError(
             f"A scene of {size[0]}×{size[1]} pixels: choose sides from {_MIN_SIDE} to {_MAX_SIDE}."
         )
     canvas = Canvas(size)

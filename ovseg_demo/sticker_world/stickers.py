@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.nouns import NOUNS
 
 ATLAS = Path(__file__).parent / "data" / "stickers.webp"
@@ -62,7 +61,7 @@ def sticker_aspect(code: int) -> float:
 @lru_cache(maxsize=1)
 def _load_atlas() -> np.ndarray:
     if not ATLAS.is_file():
-        raise DatasetError(f"The sticker atlas {ATLAS} is missing; install the package again.")
+        raise FileNotFoundError(f"The sticker atlas {ATLAS} is missing; install the package again.")
     with Image.open(ATLAS) as image:
         return np.asarray(image.convert("RGBA"))
 
@@ -77,12 +76,12 @@ def build_atlas(font_file: Path) -> Image.Image:
     """Render all drawings from the emoji font into one RGBA image.
 
     Raises:
-        DatasetError: the font cannot be read or lacks a drawing.
+        ValueError: the font cannot be read or lacks a drawing.
     """
     try:
         font = ImageFont.truetype(font_file, _FONT_SIZE)
     except OSError as error:
-        raise DatasetError(
+        raise ValueError(
             f'"{font_file}" is no font with bitmaps of size {_FONT_SIZE} ({error}).'
         ) from error
     codes = drawings()
@@ -99,7 +98,7 @@ def _render_glyph(font: ImageFont.FreeTypeFont, code: int) -> Image.Image:
     ImageDraw.Draw(glyph).text((0, 0), chr(code), font=font, embedded_color=True)
     box = glyph.getbbox()
     if box is None:
-        raise DatasetError(f"The font has no drawing for U+{code:X}; use NotoColorEmoji.ttf.")
+        raise ValueError(f"The font has no drawing for U+{code:X}; use NotoColorEmoji.ttf.")
     glyph = glyph.crop(box)
     glyph.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
     return glyph
@@ -113,7 +112,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--output", type=Path, default=ATLAS, help="where the atlas goes (default: the package)"
     )
     options = parser.parse_args(arguments)
-    atlas = build_atlas(options.font)
+    try:
+        atlas = build_atlas(options.font)
+    except ValueError as error:
+        parser.error(str(error))
     atlas.save(options.output, lossless=True, quality=100, method=6)
     print(f"{len(drawings())} drawings, {options.output.stat().st_size / 1e6:.1f} MB in {options.output}")
 

@@ -80,8 +80,15 @@ class StickerWorldImages:
         return {"kind": "sticker-world", "split": self.split, "size": list(self.size)}
 
     def load(self, image: str) -> np.ndarray:
-        """Render the scene of that seed."""
-        return render_scene(int(image), self.split, self.size).image
+        """Render the scene of that seed.
+
+        Raises:
+            DatasetError: Sticker World has no such scene.
+        """
+        try:
+            return render_scene(int(image), self.split, self.size).image
+        except ValueError as error:
+            raise DatasetError(f'The scene "{image}" of the mask-noun pairs cannot be drawn: {error}') from error
 
 
 @dataclass(frozen=True)
