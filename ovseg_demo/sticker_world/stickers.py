@@ -81,9 +81,7 @@ def build_atlas(font_file: Path) -> Image.Image:
     try:
         font = ImageFont.truetype(font_file, _FONT_SIZE)
     except OSError as error:
-        raise ValueError(
-            f'"{font_file}" is no font with bitmaps of size {_FONT_SIZE} ({error}).'
-        ) from error
+        raise ValueError(f'"{font_file}" is no font with bitmaps of size {_FONT_SIZE} ({error}).') from error
     codes = drawings()
     rows = -(-len(codes) // _COLUMNS)
     atlas = Image.new("RGBA", (_COLUMNS * CELL, rows * CELL))

@@ -88,7 +88,7 @@ class StickerWorldImages:
         try:
             return render_scene(int(image), self.split, self.size).image
         except ValueError as error:
-            raise DatasetError(f'The scene "{image}" of the mask-noun pairs cannot be drawn: {error}') from error
+            raise DatasetError(f'The scene "{image}" of these pairs cannot be drawn: {error}') from error
 
 
 @dataclass(frozen=True)

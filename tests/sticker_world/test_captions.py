@@ -62,7 +62,7 @@ def test_object_captions_vary_and_name_the_object():
 
 
 def test_captions_use_the_prompts_that_the_classifier_uses():
-    assert TEMPLATES == vocabulary.TEMPLATES["vild"]
+    assert vocabulary.TEMPLATES["vild"] == TEMPLATES
 
 
 def test_an_object_on_nothing_known_is_described_alone():
