@@ -1,9 +1,9 @@
-"""Step 5, ``train finetune``: CLIP's image tower learns masked regions from mask-noun pairs.
+"""The stage "finetune": train CLIP's image tower on masked regions and their nouns (OVSeg, section 3.2).
 
-The text tower is locked. Some regions are shown unmasked, so that what CLIP knew of ordinary images is not
-forgotten. With ``--unmasked`` all are: the control that tells adaptation to masks from mere further training.
-For the same reason the weights that are saved may be a mean of those before and after (WiSE-FT, Wortsman et
-al. 2022): names that the pairs do not hold are kept, and most of what was learned, too.
+The text tower is frozen. A share of the regions keeps its surroundings, so that the tower does not forget
+unmasked images. With ``--unmasked`` all regions do: this control separates adaptation to masks from further
+training. The saved weights may be a mean of the weights before and after (WiSE-FT, Wortsman et al. 2022): it
+keeps most class names that the pairs do not contain.
 """
 
 from __future__ import annotations
@@ -33,29 +33,32 @@ from ovseg_demo.training.clip_validation import (
 )
 from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, mean_weights, save_clip
 from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels
-from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.options import FinetuneOptions, MaskPromptOptions
 from ovseg_demo.training.pair_regions import PairRegion, PairRegions, collate_regions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import ClipFinetuning, find_settings
+from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets.types import ClipFinetuning
+from ovseg_demo.training.task import TrainingTask
 
 _BATCH = 256  # of held-out pairs
 
 
-def train(options: TrainOptions) -> Path:
+def train(options: FinetuneOptions) -> Path:
     """Fine-tune; returns the weights file."""
     preset = find_adaptation(options, "finetuning")
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
-    init = options.init or options.out / "clip" / WEIGHTS_FILE
+    init = options.init or options.weights_of("clip")
     share = 1.0 if options.unmasked else preset.unmasked_share
     task = FinetuningTask(preset, init, pairs, options.seed, share, preset.kept_share)
-    return run_training(task, preset.loop, options.folder("finetune"), options.runtime())
+    return run_training(task, preset.loop, options.folder, options.runtime())
 
 
-def find_adaptation(options: TrainOptions, step: str) -> Any:
-    """The preset's settings of a step that adapts CLIP, with what was asked for put in their place."""
-    preset = find_settings(options.preset, step)
+def find_adaptation(options: FinetuneOptions | MaskPromptOptions, stage: str) -> Any:
+    """The preset's settings of a stage that adapts CLIP, with the given options in their place."""
+    preset = find_settings(options.preset, stage)
     among_all_nouns = preset.among_all_nouns and not options.contrastive
     return replace(preset, loop=options.apply_to(preset.loop), among_all_nouns=among_all_nouns)
 

@@ -1,6 +1,6 @@
-"""Step 1, ``train clip``: contrastive pre-training of a small CLIP, the stand-in for OpenAI's.
+"""The stage "clip": contrastive pre-training of a small CLIP, which replaces OpenAI's.
 
-It sees whole scenes and unmasked crops with captions, and never a mask.
+It trains on captions of whole scenes and of unmasked crops, and uses no masks.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from ovseg_demo.training.clip_validation import ValidationSet, classification_fi
 from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, new_clip, save_clip
 from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels, token_loss
 from ovseg_demo.training.crops import CaptionedCrops, CaptionedImage
-from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.options import ClipOptions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import ClipPretraining, find_settings
+from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets.types import ClipPretraining
+from ovseg_demo.training.task import TrainingTask
 
 MAX_LOGIT_SCALE = 100.0
 """Of similarities in training, as CLIP was; at test they are always multiplied by 100."""
@@ -32,7 +35,7 @@ MAX_LOGIT_SCALE = 100.0
 _SCALE_RATE = 10.0  # times the learning rate, or Adam's steps would never bring a single number to 100
 
 
-def train(options: TrainOptions) -> Path:
+def train(options: ClipOptions) -> Path:
     """Pre-train; returns the weights file."""
     preset = find_settings(options.preset, "clip")
     torch.manual_seed(options.seed)
@@ -40,7 +43,7 @@ def train(options: TrainOptions) -> Path:
     task = ClipPretrainingTask(preset, images, options.seed)
     if options.init:
         task.clip.load_state_dict(load_clip(options.init)[0].state_dict())
-    return run_training(task, options.apply_to(preset.loop), options.folder("clip"), options.runtime())
+    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
 
 
 class ClipPretrainingTask(TrainingTask):

@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ovseg_demo.classification.clip.network import HEAD_WIDTH, MASK_EMBEDDING, build_clip, clip_state
 from ovseg_demo.models.checkpoints import read_checkpoint
-from ovseg_demo.training.loop import save_atomically
-from ovseg_demo.training.presets import ClipSize
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.presets.types import ClipSize
 
 
 def new_clip(size: ClipSize) -> CLIP:

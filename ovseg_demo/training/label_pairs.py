@@ -17,7 +17,7 @@ import numpy as np
 
 from ovseg_demo.proposals.types import ProposalGenerator
 from ovseg_demo.sticker_world import CLASS_NAMES, Scene, render_scene
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.options import LabelPairsOptions
 from ovseg_demo.training.pairs import EveryGenerator, collect_pairs, make_generator, mask_at_image_size
 from ovseg_demo.training.pairs_format import MaskNounPair, StickerWorldImages
 from ovseg_demo.training.presets import find_settings
@@ -25,17 +25,16 @@ from ovseg_demo.training.presets import find_settings
 _SMALLEST_AREA = 24 * 24
 
 
-def train(options: TrainOptions) -> Path:
-    """Write the pairs of the preset's scenes (or of ``options.steps``); returns their folder.
+def train(options: LabelPairsOptions) -> Path:
+    """Write the pairs of the scenes to a folder; returns the folder. An interrupted run resumes.
 
-    With ``options.sam`` its proposals and those of MaskFormer (``options.init``, or what ``train maskformer``
-    left) are pairs, too, made by ``options.workers`` processes. An interrupted run goes on.
+    With ``options.sam``, the proposals of Segment Anything and MaskFormer are pairs, too.
     """
     make = partial(make_generator, options) if options.sam else None
-    scenes = options.steps or find_settings(options.preset, "finetuning").label_scenes
-    folder = options.folder("label-pairs")
-    collect_pairs(LabelMiner(make, options.seed), NumberedScenes(), scenes, folder, options.workers or 0)
-    return folder
+    scenes = options.scenes or find_settings(options.preset, "finetuning").label_scenes
+    miner = LabelMiner(make, options.seed)
+    collect_pairs(miner, NumberedScenes(), scenes, options.folder, options.workers)
+    return options.folder
 
 
 @dataclass(frozen=True)

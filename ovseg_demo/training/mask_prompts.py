@@ -18,25 +18,25 @@ from ovseg_demo.classification.clip.towers import encode_regions, patches_with_f
 from ovseg_demo.errors import ModelError
 from ovseg_demo.training.clip_finetuning import FinetuningTask, find_adaptation
 from ovseg_demo.training.clip_weights import save_clip
-from ovseg_demo.training.loop import WEIGHTS_FILE, run_training
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.options import MaskPromptOptions
 from ovseg_demo.training.pair_regions import collate_regions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import MaskPromptTuning
+from ovseg_demo.training.presets.types import MaskPromptTuning
 
 _FIRST_REGIONS = 512
 
 
-def train(options: TrainOptions) -> Path:
+def train(options: MaskPromptOptions) -> Path:
     """Tune the prompts; returns the weights file, the whole CLIP with them."""
     preset = find_adaptation(options, "mask_prompts")
     if options.depth is not None:
         preset = replace(preset, depth=options.depth)
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
-    init = options.init or options.out / "finetune" / WEIGHTS_FILE
+    init = options.init or options.weights_of("finetune")
     task = MaskPromptTask(preset, init, pairs, options.seed)
-    return run_training(task, preset.loop, options.folder("mask-prompts"), options.runtime())
+    return run_training(task, preset.loop, options.folder, options.runtime())
 
 
 class MaskPromptTask(FinetuningTask):

@@ -30,7 +30,8 @@ from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, build_maskformer, published_tensors
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training, save_atomically
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.maskformer_data import LabelledImages, open_images
 from ovseg_demo.training.maskformer_losses import (
     MaskTargets,
@@ -40,16 +41,19 @@ from ovseg_demo.training.maskformer_losses import (
     set_losses,
 )
 from ovseg_demo.training.maskformer_validation import mask_figures
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.options import MaskFormerOptions
 from ovseg_demo.training.pair_loss import pair_loss
-from ovseg_demo.training.presets import MaskFormerTraining, find_settings
+from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets.types import MaskFormerTraining
+from ovseg_demo.training.task import TrainingTask
 
 _PIXELS_PER_IMAGE = 512
 _SCALED_UP_AT = 0.7
 """Share of the schedule after which similarities have their full scale."""
 
 
-def train(options: TrainOptions) -> Path:
+def train(options: MaskFormerOptions) -> Path:
     """Train; returns the weights file, a full OVSeg checkpoint with the CLIP whose names it learned.
 
     That CLIP is ``options.clip``, or the one in ``options.init``, or what ``train clip`` left.
@@ -59,9 +63,9 @@ def train(options: TrainOptions) -> Path:
     init = read_checkpoint(options.init) if options.init else None
     clip = init
     if options.clip or not init:
-        clip = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE)
+        clip = read_checkpoint(options.clip or options.weights_of("clip"))
     task = MaskFormerTask(preset, open_images(options.root), clip, options.seed, init)
-    return run_training(task, options.apply_to(preset.loop), options.folder("maskformer"), options.runtime())
+    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
 
 
 class MaskFormerTask(TrainingTask):

@@ -20,7 +20,7 @@ from ovseg_demo.evaluation.datasets import find_folder, read_image, read_label_i
 from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN
 from ovseg_demo.sticker_world import BASE_CLASSES, CLASS_NAMES, render_scene
 from ovseg_demo.training.maskformer_losses import IGNORED
-from ovseg_demo.training.presets import ImageSizes
+from ovseg_demo.training.presets.types import ImageSizes
 from ovseg_demo.training.records import SCENES_PER_SEED, shuffled
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
 

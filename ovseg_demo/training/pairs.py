@@ -33,8 +33,8 @@ from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
 from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, open_captioned_images
-from ovseg_demo.training.loop import LOG_FILE, WEIGHTS_FILE
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.log import LOG_FILE, append_entry, keep_entries
+from ovseg_demo.training.options import LabelPairsOptions, PairsOptions
 from ovseg_demo.training.pairs_format import (
     PAIRS_FILE,
     ImageSource,
@@ -51,30 +51,25 @@ _TEMPLATES = "vild"
 ImageT = TypeVar("ImageT")
 
 
-def train(options: TrainOptions) -> Path:
-    """Collect the pairs of the preset's images (or ``options.steps`` of them); returns their folder.
-
-    The proposals are those of ``options.init`` or of what ``train maskformer`` left, the CLIP is
-    ``options.clip`` or what ``train clip`` left. An interrupted run goes on.
-    """
+def train(options: PairsOptions) -> Path:
+    """Write the pairs of the images to a folder; returns the folder. An interrupted run resumes."""
     preset = find_settings(options.preset, "pairs")
     generator = make_generator(options)
-    clip_tensors = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE).clip()
+    clip_tensors = read_checkpoint(options.clip or options.weights_of("clip")).clip()
     images = open_captioned_images(options.root, preset.captions_per_image)
     clip = MaskAdaptedClip.from_tensors(clip_tensors, runtime=options.runtime())
     background = embed_background(generator, clip, images.read(0, preset.background_images))
     miner = PairMiner(
         generator, clip, background, preset.quality_weight, preset.least_score, preset.least_overlap
     )
-    folder = options.folder("pairs")
-    collect_pairs(miner, images, options.steps or preset.images, folder)
-    return folder
+    collect_pairs(miner, images, options.images or preset.images, options.folder)
+    return options.folder
 
 
-def make_generator(options: TrainOptions) -> ProposalGenerator | EveryGenerator:
-    """MaskFormer of ``options.init`` or of ``train maskformer``, and Segment Anything beside it if given."""
+def make_generator(options: PairsOptions | LabelPairsOptions) -> ProposalGenerator | EveryGenerator:
+    """MaskFormer's generator, with Segment Anything's beside it if ``options.sam`` is given."""
     sizes = find_settings(options.preset, "maskformer")
-    weights = options.init or options.out / "maskformer" / WEIGHTS_FILE
+    weights = options.maskformer or options.weights_of("maskformer")
     maskformer = MaskFormerProposalGenerator(
         build_maskformer(read_checkpoint(weights).maskformer()),
         min_size=sizes.min_size,
@@ -274,6 +269,7 @@ def _begin(folder: Path, images: Images) -> int:
         )
     with (folder / PAIRS_FILE).open("r+b") as file:
         file.truncate(saved["bytes"])
+    keep_entries(folder / LOG_FILE, up_to=saved["images"], key="images")
     return saved["images"]
 
 
@@ -297,7 +293,4 @@ def _log(folder: Path, done: int, batch: Sequence[Sequence[MaskNounPair]], secon
         "score": round(sum(pair.score for found in batch for pair in found) / max(1, pairs), 3),
         "images_per_second": round(len(batch) / seconds, 2),
     }
-    line = json.dumps(entry)
-    print(line, flush=True)
-    with (folder / LOG_FILE).open("a") as file:
-        file.write(line + "\n")
+    append_entry(folder / LOG_FILE, entry)

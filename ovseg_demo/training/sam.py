@@ -26,10 +26,13 @@ from torch.utils.data import Dataset, default_collate
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam.building import new_sam
 from ovseg_demo.training.clip_weights import load_clip
-from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training, save_atomically
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.options import SamOptions
 from ovseg_demo.training.pair_loss import pair_loss
-from ovseg_demo.training.presets import SamTraining, find_settings
+from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets.types import SamTraining
 from ovseg_demo.training.records import SCENES_PER_SEED
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
 from ovseg_demo.training.sam_samples import (
@@ -47,6 +50,7 @@ from ovseg_demo.training.sam_start import (
     initialise_for_points,
     resize_positions,
 )
+from ovseg_demo.training.task import TrainingTask
 
 _VALIDATION_SEED = 500_000
 _VALIDATION_BATCH = 4
@@ -57,7 +61,7 @@ signs, and so the masks, stay; their stability scores, which a short training le
 threshold of the automatic mask generator."""
 
 
-def train(options: TrainOptions) -> Path:
+def train(options: SamOptions) -> Path:
     """Train; returns the weights file, in segment-anything's format.
 
     The image encoder starts from ``options.clip`` if given, everything from ``options.init``.
@@ -69,7 +73,7 @@ def train(options: TrainOptions) -> Path:
         task.load_weights(options.init)
     elif options.clip:
         adopt_clip(task.sam.image_encoder, load_clip(options.clip)[0])
-    return run_training(task, options.apply_to(preset.loop), options.folder("sam"), options.runtime())
+    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
 
 
 class SamTask(TrainingTask):
