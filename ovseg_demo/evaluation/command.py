@@ -1,4 +1,4 @@
-"""``python -m ovseg_demo evaluate``: a model's mIoU on a benchmark."""
+"""The command ``evaluate``: a model's mIoU on a benchmark."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ovseg_demo.vocabulary import Vocabulary
 _RECORDS = Path("runs/evaluation")
 
 MODEL, ORACLE_MASKS, ORACLE_CLASSIFIER = "model", "oracle masks", "oracle classifier"
-"""What is measured; the latter two with ``--bottleneck``."""
+"""The measurements; ``--bottleneck`` adds the two with an oracle."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,24 +40,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bottleneck",
         action="store_true",
-        help="also perfect masks with the model's classifier, and its masks with a perfect classifier",
+        help="also measure perfect masks, and the model's masks with a perfect classifier",
     )
     parser.add_argument(
         "--records",
         type=Path,
         default=_RECORDS,
         metavar="DIR",
-        help="where an interrupted run is kept; the same command goes on with it (default: %(default)s)",
+        help="counts of an interrupted run, which the same command resumes (default: %(default)s)",
     )
     add_model_arguments(parser)
     group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
     group.add_argument("--generator", metavar="NAME", help="of masks: sam, maskformer or detectron2")
-    group.add_argument("--classifier", choices=CLASSIFIERS, help="what names the masks")
+    group.add_argument("--classifier", choices=CLASSIFIERS, help="classifier of the masks")
     group.add_argument(
         "--rule", choices=RULES, help='how maps are drawn; default: "soft" for maskformer, else "granularity"'
     )
     group.add_argument(
-        "--granularity", type=float, metavar="G", help="for that rule (default: 0, all masks take part)"
+        "--granularity",
+        type=float,
+        metavar="G",
+        help='of the masks, with the rule "granularity" (default: 0, all masks take part)',
     )
     group.add_argument(
         "--ensemble-weight",
@@ -84,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def choose_settings(segmenter: Segmenter, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of :meth:`Segmenter.segment`: what was given, and else what benchmarks use."""
+    """Arguments of :meth:`Segmenter.segment`: the given ones, and the benchmarks' defaults."""
     generator = given.get("generator") or (
         "maskformer" if given.get("rule") == "soft" else segmenter.generators[0]
     )
@@ -105,14 +108,14 @@ def evaluate(
     bottleneck: bool = False,
     records: Path = _RECORDS,
 ) -> dict[str, Scores]:
-    """Measure a model on a data set, with a progress bar; an interrupted run is gone on with.
+    """Scores of a model on a data set; prints a progress bar, and resumes an interrupted run.
 
     Args:
         segmenter: the model.
         dataset: the images.
         settings: arguments of :meth:`Segmenter.segment`.
         bottleneck: measure with oracles too.
-        records: folder for what an interrupted run has counted.
+        records: folder for the counts of an interrupted run.
 
     Returns:
         scores of the model, and of the oracles.

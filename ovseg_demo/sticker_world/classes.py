@@ -1,10 +1,10 @@
-"""The class list of Sticker World and the rules of its splits: who may be seen when.
+"""The class list of Sticker World and the classes of its splits.
 
-- *Base* nouns may appear everywhere. *Novel* nouns are kept out of the "segmentation" split, so that proposal
-  models and mask-noun pairs never meet them; captions of "pretraining" do name them.
-- *Unseen pairs* are colour-noun combinations that appear in no training split, though each colour and each
-  noun does.
-- "validation" holds everything.
+- *Base* nouns are in all splits. *Novel* nouns are not in the "segmentation" split, so proposal models and
+  mask-noun pairs do not contain them; captions of "pretraining" do.
+- *Unseen pairs* are colour-noun combinations of the "validation" split only; each colour and each noun is in
+  the training splits, too.
+- The "validation" split contains everything.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ CLASS_NAMES: tuple[str, ...] = tuple(noun.name for noun in NOUNS) + tuple(stuff.
 BASE_CLASSES: tuple[str, ...] = tuple(noun.name for noun in NOUNS if not noun.novel) + tuple(
     s.name for s in STUFF
 )
-"""Names of the classes that the segmentation training sees: base nouns and all stuff."""
+"""Names of the classes of the "segmentation" split: base nouns and all stuff."""
 
 NOVEL_CLASSES: tuple[str, ...] = tuple(noun.name for noun in NOUNS if noun.novel)
-"""Names of the nouns that no segmentation training sees."""
+"""Names of the nouns that the "segmentation" split leaves out."""
 
 COLOURS: tuple[str, ...] = (
     "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white",
@@ -71,7 +71,7 @@ def nouns_of(split: str) -> tuple[Noun, ...]:
 
 @cache
 def colours_of(noun: Noun, split: str) -> tuple[str, ...]:
-    """The colours in which a noun may be painted in a split; none if painting it makes no sense."""
+    """The colours in which a noun may be painted in a split; empty for nouns that are not painted."""
     check_split(split)
     if not noun.colourable:
         return ()

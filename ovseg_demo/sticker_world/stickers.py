@@ -1,4 +1,4 @@
-"""The drawings: an atlas kept in the package, and the command that rebuilds it from the emoji font.
+"""The drawings: an atlas in the package, and the command that rebuilds it from the emoji font.
 
 Run ``python -m ovseg_demo.sticker_world.stickers --font NotoColorEmoji.ttf`` when the nouns' drawings change.
 The atlas is derived from the font and stays under the font's licence, ``data/OFL.txt``.
@@ -36,7 +36,7 @@ def load_sticker(code: int, octave: int = 0) -> np.ndarray:
 
     Args:
         code: code point of the drawing.
-        octave: how often its size is halved (0, 1 or 2), so that small copies can be drawn without aliasing.
+        octave: number of halvings of its size (0, 1 or 2), for small copies without aliasing.
     """
     if octave:
         larger = load_sticker(code, octave - 1)

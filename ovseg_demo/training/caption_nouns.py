@@ -1,11 +1,11 @@
-"""Noun phrases of English captions, by rules on words: "two red cars by a brick wall" → red car, brick wall.
+"""Noun phrases of English captions, by rules: "two red cars by a brick wall" gives red car, brick wall.
 
-A small chunker in place of a tagger and its download: a caption is cut at function words and verbs, and the
-last words of each piece are the phrase.
+A caption is cut at function words and verbs, and the last words of each piece are a phrase. docs/training.md
+gives the reason for rules instead of a tagger.
 
-- A colour stays with its noun ("red car"), for a pair can teach both. Sizes and judgements go ("a large …").
-- A noun behind a number or "several" becomes singular, for each of the things is one.
-- "A cup of coffee" is one thing, "a group of people" is people, and "the top of a table" is a table.
+- A colour stays with its noun ("red car"), since a pair can teach both. Other adjectives are removed.
+- A noun after a number or "several" becomes singular.
+- "A cup of coffee" is one phrase, "a group of people" gives people, and "the top of a table" gives table.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def singular(noun: str) -> str:
 
 
 def _pieces(words: list[str]) -> list[tuple[list[str], bool]]:
-    """Runs of words between cuts, and whether a number stood before each."""
+    """The runs of words between cuts, and whether a number precedes each."""
     pieces: list[tuple[list[str], bool]] = [([], False)]
     for word in words:
         piece = pieces[-1][0]
@@ -119,7 +119,7 @@ def _pieces(words: list[str]) -> list[tuple[list[str], bool]]:
 
 
 def _phrase(words: list[str], counted: bool) -> str:
-    """The phrase that a piece ends in, or nothing."""
+    """The phrase at the end of a piece; empty if there is none."""
     words = [word for word in words if word not in _PLAIN_ADJECTIVES]
     while words and (_is_verb(words[-1]) or words[-1] == "of"):
         words.pop()
@@ -138,6 +138,6 @@ def _ends(piece: list[str], word: str) -> bool:
 
 
 def _is_verb(word: str) -> bool:
-    """Whether it looks like a participle."""
+    """Whether a word has the form of a participle."""
     by_ending = word.endswith("ing") and word not in _ING_NOUNS and len(word) > 4
     return by_ending or (word.endswith("ed") and word not in _ED_NOUNS and len(word) > 4)

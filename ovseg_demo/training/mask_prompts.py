@@ -1,7 +1,7 @@
-"""Step 6, ``train mask-prompts``: learned tokens for blank patches; all of CLIP's own weights are frozen.
+"""The stage "mask-prompts": train tokens that replace blank patches of a frozen CLIP (OVSeg, section 3.3).
 
-On the pre-trained CLIP (``--init runs/clip/weights.pt``) it is the cheap adaptation, on the fine-tuned one
-(the default) it adds to it.
+It adapts the pre-trained CLIP (``--init runs/clip/weights.pt``), or adapts the fine-tuned one further (the
+default).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FIRST_REGIONS = 512
 
 
 def train(options: MaskPromptOptions) -> Path:
-    """Tune the prompts; returns the weights file, the whole CLIP with them."""
+    """Train mask prompts; returns the weights file, which holds the whole CLIP with them."""
     preset = find_adaptation(options, "mask_prompts")
     if options.depth is not None:
         preset = replace(preset, depth=options.depth)
@@ -40,9 +40,9 @@ def train(options: MaskPromptOptions) -> Path:
 
 
 class MaskPromptTask(FinetuningTask):
-    """Fine-tuning's loss on masked regions, of which only the mask prompts (D, G², C) learn.
+    """Fine-tuning's loss on masked regions; only the mask prompts (D, G², C) are trained.
 
-    New prompts start as what they replace: the mean of blank patches' tokens.
+    New prompts start as the mean of the tokens of the blank patches that they replace.
     """
 
     def __init__(self, preset: MaskPromptTuning, init: Path, pairs: Path, seed: int):
@@ -80,16 +80,16 @@ class MaskPromptTask(FinetuningTask):
 
 @torch.no_grad()
 def mean_blank_tokens(model: CLIP, depth: int, regions: Tensor, masks: Tensor) -> Tensor:
-    """What blank patches are in plain CLIP, on average: at its input, and after each of its first blocks.
+    """The mean tokens of blank patches in CLIP without prompts: at its input, and after its first blocks.
 
     Args:
         model: the towers.
-        depth: D, of the prompts.
+        depth: number D of layers with prompts.
         regions: float32 (B, 3, S, S), normalised, zero outside the masks.
         masks: float32 (B, 1, S, S) of zeros and ones.
 
     Returns:
-        float32 (D, G², C). A patch that no region leaves blank gets the mean of all that are.
+        float32 (D, G², C). A patch that is blank in no region gets the mean of all blank patches.
     """
     visual = model.visual
     found: list[Tensor] = [visual.conv1(regions).flatten(2).mT]
