@@ -11,6 +11,9 @@ gives the reason for rules instead of a tagger.
 from __future__ import annotations
 
 import re
+from functools import cache
+
+import inflect
 
 
 def _words(text: str) -> frozenset[str]:
@@ -50,16 +53,9 @@ _ING_NOUNS = _words("""
     swing spring sling pudding icing frosting lightning earring crossing parking
 """)
 _ED_NOUNS = _words("bed sled shed seed weed reed moped")
-_IRREGULAR = {
-    "mice": "mouse", "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot",
-    "teeth": "tooth", "geese": "goose", "knives": "knife", "wolves": "wolf", "leaves": "leaf",
-    "loaves": "loaf", "scarves": "scarf", "shelves": "shelf", "halves": "half", "volcanoes": "volcano",
-    "tomatoes": "tomato", "potatoes": "potato", "cookies": "cookie", "movies": "movie", "ties": "tie",
-    "pies": "pie", "axes": "axe", "horses": "horse", "houses": "house", "vases": "vase", "roses": "rose",
-    "cheeses": "cheese", "shoes": "shoe", "canoes": "canoe", "toes": "toe",
-    "taxis": "taxi", "kiwis": "kiwi", "chillis": "chilli", "skis": "ski",
-}  # fmt: skip
-_SAME_IN_PLURAL = _words("sheep deer fish cattle dice scissors trousers jeans luggage bus")
+_SAME_IN_PLURAL = _words("sheep deer fish cattle dice scissors trousers jeans luggage")
+_PLURALS_IN_IS_OR_US = _words("taxis skis kiwis chillis bikinis broccolis menus emus gnus cpus")
+_SINGULAR_ENDINGS = ("is", "us", "ss")
 
 _MEASURES = _words(
     "group bunch pair couple lot row pile number herd flock crowd set stack line variety kind type"
@@ -83,18 +79,19 @@ def find_nouns(caption: str) -> tuple[str, ...]:
 
 
 def singular(noun: str) -> str:
-    """The singular of an English plural, by the usual endings."""
-    if noun in _SAME_IN_PLURAL:
+    """The singular of an English noun; a noun that is no plural stays.
+
+    The library takes every final "s" for a plural's, so "bus", "tennis" and "glass" are excluded first.
+    """
+    if noun in _SAME_IN_PLURAL or (noun.endswith(_SINGULAR_ENDINGS) and noun not in _PLURALS_IN_IS_OR_US):
         return noun
-    if noun in _IRREGULAR:
-        return _IRREGULAR[noun]
-    if noun.endswith("ies") and len(noun) > 4:
-        return noun[:-3] + "y"
-    if noun.endswith(("ches", "shes", "xes", "sses", "uses")):
-        return noun[:-2]
-    if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
-        return noun[:-1]
-    return noun
+    return _inflection().singular_noun(noun) or noun
+
+
+@cache
+def _inflection() -> inflect.engine:
+    """The rules of English plurals, made on first use."""
+    return inflect.engine()
 
 
 def _pieces(words: list[str]) -> list[tuple[list[str], bool]]:
