@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py
 
-Networks are the small ones of random weights: what is shown is the growth, not the time.
+Networks are the small ones of random weights: the growth counts, not the time.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ def main() -> None:
     keep_freed_memory()  # as the page's server does
     harness.start("Growth", options)
     rows = []
-    for step, growth, factor, pair in cases(options.device):
+    for work, growth, factor, pair in cases(options.device):
         takes_milliseconds = harness.time_once(pair["large"]).wall < 0.1
         rounds = options.repeats * (_MORE_ROUNDS if takes_milliseconds else 1)
         small, large = harness.alternate(pair, rounds).values()
         rows.append(
             [
-                step,
+                work,
                 f"{growth} (× {factor})",
                 f"{harness.milliseconds(small)} → {harness.milliseconds(large)}",
                 f"× {large.over(small)}",
             ]
         )
-    harness.print_table(["step", "what grows", "by the clock (processor)", "by"], rows)
+    harness.print_table(["work", "what grows", "by the clock (processor)", "by"], rows)
 
 
 def cases(device: str) -> list[tuple[str, str, int, dict[str, Callable[[], object]]]]:
-    """Each: the step, what grows, by how much, and its two sizes."""
+    """Each: the work, what grows, by how much, and its two sizes."""
     few, many = random_proposals(25, SIZES["960×720"]), random_proposals(100, SIZES["960×720"])
     low, high = (random_proposals(100, size) for size in SIZES.values())
     clip = MaskAdaptedClip.from_tensors(random_clip("ViT-B-32", 2, 2), runtime=Runtime.resolve(device))
@@ -69,13 +69,13 @@ def cases(device: str) -> list[tuple[str, str, int, dict[str, Callable[[], objec
             pair(lambda: coarse(sam.image), lambda: coarse(larger)),
         ),
         (
-            "reading regions",
+            "embedding regions",
             "25 → 100 masks",
             4,
             pair(lambda: clip.embed_regions(few), lambda: clip.embed_regions(many)),
         ),
         (
-            "reading regions",
+            "embedding regions",
             "480×360 → 960×720",
             4,
             pair(lambda: clip.embed_regions(low), lambda: clip.embed_regions(high)),

@@ -1,4 +1,4 @@
-"""A moved slider on a seen image, and the memory that many classes take.
+"""A moved slider on an analyzed image, and the memory that many classes take.
 
 python benchmarks/labeling.py
 """
@@ -18,10 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import harness, published
 from benchmarks.cases import random_proposals
 from ovseg_demo.classification.partition import MaskPartition
-from ovseg_demo.classification.rules import draw_by_granularity
+from ovseg_demo.classification.rules import GranularityRule, NamedMasks
 from ovseg_demo.classification.score_maps import UNLABELLED
 from ovseg_demo.proposals.types import MaskQueries, Proposals
 from ovseg_demo.runtime.allocator import keep_freed_memory
+from ovseg_demo.vocabulary import ClassName, Vocabulary
 
 BAR, MEMORY_BAR = 30, 300
 SIZE = (960, 1280)
@@ -65,14 +66,15 @@ def random_embeddings(count: int) -> np.ndarray:
 
 def draw(proposals: Proposals, classes: int):
     """A function that draws the map at another granularity each time."""
-    partition = MaskPartition.of(proposals)
-    logits = 100 * random_embeddings(len(proposals)) @ random_embeddings(classes).T
+    names = random_embeddings(classes)
+    logits = 100 * random_embeddings(len(proposals)) @ names.T
     probabilities = torch.from_numpy(logits).softmax(dim=1).numpy()
-    granularities = cycle((0.2, 0.5, 0.8, 0.95))
+    vocabulary = Vocabulary(tuple(ClassName(f"class {index}") for index in range(classes)))
+    masks = NamedMasks(proposals, MaskPartition.of(proposals), probabilities, names, vocabulary)
+    rules = cycle(map(GranularityRule, (0.2, 0.5, 0.8, 0.95)))
 
     def run() -> np.ndarray:
-        drawing = draw_by_granularity(proposals, partition, probabilities, classes, next(granularities))
-        return drawing.label_map.labels
+        return next(rules).label(masks).label_map.labels
 
     return run
 

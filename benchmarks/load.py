@@ -1,9 +1,9 @@
 """Many visitors at once: are all served, each with their own result, in how much time and memory?
 
 The page runs in a process of its own, as ``python app.py`` opens it, and visitors send it what browsers send,
-over the loopback. Each visitor brings images and words that nobody else has: first a new
-image (a *first look*), then other words and granularities for it (*live edits*), then the next image.
-Afterwards every map is compared with the one that the engine computes here, by itself.
+over the loopback. Each visitor brings images and class names that nobody else has: first a new
+image (a *first look*), then other names and granularities for it (*live edits*), then the next image.
+Afterwards every map is compared with the one that the segmenter computes here, by itself.
 
     python benchmarks/load.py --visitors 16 --seconds 120
 """
@@ -158,13 +158,13 @@ def call(client: PageClient, kind: str, image: Path, request: Request) -> Visit:
             names, label_map = client.look(image, request)
         else:
             names, label_map = client.edit(request)
-    except Exception as error:  # whatever it is, it is counted and told
+    except Exception as error:  # whatever it is, it is counted and printed
         return Visit(kind, image, request, time.monotonic() - start, error=repr(error))
     return Visit(kind, image, request, time.monotonic() - start, names, label_map)
 
 
 def count_wrong(visits: Sequence[Visit], model: str) -> int:
-    """How many answers are not what the engine says by itself: those of other images or words, or false."""
+    """Return how many answers differ from the segmenter's own: of other images or names, or wrong."""
     segmenter = load_segmenter(model)
     wrong = 0
     for one in visits:

@@ -1,10 +1,10 @@
-"""New words: the published demo's way to text embeddings against ours, on the same weights of ViT-L/14 size.
+"""New class names: the published demo's text embeddings against ours, on the same weights of ViT-L/14 size.
 
     python benchmarks/words.py               # 150 classes × 14 templates: minutes a round
     python benchmarks/words.py --classes 20  # the same ratio in less time
 
-Three tables: new words; ADE20K's 847 classes cold, from disk and from memory; words that are known, on a
-image that was seen.
+Three tables: new names; ADE20K's 847 classes cold, from disk and from memory; known names on an analyzed
+image.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness, published
 from benchmarks.cases import GivenProposals, random_clip, random_proposals, shallow_segmenter
+from ovseg_demo.analysis import Analysis
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.clip.network import build_clip
 from ovseg_demo.runtime.allocator import keep_freed_memory
@@ -29,7 +30,7 @@ from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.vocabularies.class_lists import load_vocabulary, shipped_lists
 
-BAR, KNOWN_WORDS_BAR = 5, 0.030
+BAR, KNOWN_NAMES_BAR = 5, 0.030
 
 
 def main() -> None:
@@ -40,14 +41,14 @@ def main() -> None:
     if options.quick:
         options.classes, options.vocabulary = 2, "pascal-voc-20"
     keep_freed_memory()  # as the page's server does
-    harness.start("New words, ViT-L/14 text tower, 14 templates", options)
+    harness.start("New class names, ViT-L/14 text tower, 14 templates", options)
     tensors = random_clip("ViT-L-14")
-    compare_new_words(tensors, options)
+    compare_new_names(tensors, options)
     measure_long_list(tensors, options)
-    measure_known_words(options)
+    measure_known_names(options)
 
 
-def compare_new_words(tensors: dict[str, torch.Tensor], options: Namespace) -> None:
+def compare_new_names(tensors: dict[str, torch.Tensor], options: Namespace) -> None:
     names = load_vocabulary("ade20k-150").class_names[: options.classes]
     plain = build_clip(tensors, device=options.device).requires_grad_(False)
     ways = [
@@ -71,19 +72,20 @@ def measure_long_list(tensors: dict[str, torch.Tensor], options: Namespace) -> N
     proposals = random_proposals(1, (480, 640))
     clip = MaskAdaptedClip.from_tensors(tensors, runtime=Runtime.resolve(options.device))
 
-    def segment(segmenter: Segmenter) -> harness.Timing:
-        return harness.time_once(lambda: segmenter.segment(proposals.working_image, vocabulary))
+    def segment(analysis: Analysis) -> harness.Timing:
+        return harness.time_once(lambda: analysis.segment(vocabulary))
 
     with tempfile.TemporaryDirectory() as folder:
 
-        def start() -> Segmenter:
+        def start() -> Analysis:
             segmenter = Segmenter(
                 {"sam": LazyModel(lambda: GivenProposals(proposals))},
                 LazyModel(lambda: clip),
                 text_embedding_cache=TextEmbeddingCache(shipped_lists, Path(folder)),
             )
-            segmenter.segment(proposals.working_image, "one, two")
-            return segmenter
+            analysis = segmenter.analyze(proposals.working_image)
+            analysis.segment("one, two")
+            return analysis
 
         first = start()
         cold, known = segment(first), segment(first)
@@ -93,25 +95,24 @@ def measure_long_list(tensors: dict[str, torch.Tensor], options: Namespace) -> N
         for way, timing in (("cold", cold), ("from disk, after a new start", from_disk), ("known", known))
     ]
     print(f"\n{options.vocabulary}: {len(vocabulary.all_names):,} names, and the map\n")
-    harness.print_table(["words", "s (processor s)"], rows)
+    harness.print_table(["names", "s (processor s)"], rows)
 
 
-def measure_known_words(options: Namespace) -> None:
+def measure_known_names(options: Namespace) -> None:
     proposals = random_proposals(100, (960, 1280))
     segmenter = shallow_segmenter(proposals, options.device)
     names = load_vocabulary("ade20k-150").class_names
     questions = {", ".join(names[start : start + 10]) for start in (0, 10)}
-    runs = {
-        words: (lambda words=words: segmenter.segment(proposals.working_image, words)) for words in questions
-    }
+    analysis = segmenter.analyze(proposals.working_image)
+    runs = {question: (lambda question=question: analysis.segment(question)) for question in questions}
     timings = harness.alternate(runs, max(options.repeats, 5))
     slowest = max(timings.values(), key=lambda timing: timing.wall)
     # The map is read and written once for each pixel: the cell (4 bytes) in, label and share (8 bytes) out.
     limit = 12 * 960 * 1280 / harness.memory_rate()
-    print("\nOther known words on a seen image: 100 masks, 10 classes, 1280×960\n")
+    print("\nOther known names on an analyzed image: 100 masks, 10 classes, 1280×960\n")
     harness.print_table(
         ["in the server (processor)", "bar", "limit: memory"],
-        [[harness.milliseconds(slowest), f"{1e3 * KNOWN_WORDS_BAR:.0f} ms", f"{1e3 * limit:.1f} ms"]],
+        [[harness.milliseconds(slowest), f"{1e3 * KNOWN_NAMES_BAR:.0f} ms", f"{1e3 * limit:.1f} ms"]],
     )
 
 

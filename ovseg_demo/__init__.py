@@ -1,4 +1,7 @@
-"""Open-vocabulary semantic segmentation: type class names, see the map."""
+"""Open-vocabulary semantic segmentation: name the classes, get the label map.
+
+The public API is the names in ``__all__``; docs/reference/python.md documents each.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,28 @@ from typing import TYPE_CHECKING, Any
 from ovseg_demo import errors
 
 if TYPE_CHECKING:
+    from ovseg_demo.analysis import Analysis
+    from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
     from ovseg_demo.models.loading import load_segmenter
     from ovseg_demo.segmentation import Segmentation
     from ovseg_demo.segmenter import Segmenter
     from ovseg_demo.vocabulary import Vocabulary
 
-__all__ = ["Segmentation", "Segmenter", "Vocabulary", "errors", "load_segmenter"]
+__all__ = [
+    "Analysis",
+    "EnsembleRule",
+    "GranularityRule",
+    "Segmentation",
+    "Segmenter",
+    "Vocabulary",
+    "errors",
+    "load_segmenter",
+]
 
-_HOMES = {
+_MODULES = {
+    "Analysis": "ovseg_demo.analysis",
+    "EnsembleRule": "ovseg_demo.classification.rules",
+    "GranularityRule": "ovseg_demo.classification.rules",
     "Segmentation": "ovseg_demo.segmentation",
     "Segmenter": "ovseg_demo.segmenter",
     "Vocabulary": "ovseg_demo.vocabulary",
@@ -24,7 +41,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, so that ``import ovseg_demo`` itself does not wait for torch."""
-    if name not in _HOMES:
+    """Import a public name when it is first used: ``import ovseg_demo`` alone does not import torch."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,15 +1,15 @@
-"""Every error that a user can cause or meet: one clear sentence that names the value and the remedy."""
+"""User errors. Each message is one clear sentence that names the value and the remedy."""
 
 
 class OvsegError(Exception):
-    """Base of all errors that are shown to users as they are.
+    """Base of all user errors. The page, the endpoint and the command line display the message.
 
-    The message is one sentence (or two) that says what was given, what was expected and what to do.
+    The message says in one or two sentences what was given, what was expected and what to do.
     """
 
 
 class ImageError(OvsegError):
-    """A file or array is no image that can be segmented: foreign, truncated, empty or too large."""
+    """A file or array is no image that can be segmented: unknown format, damaged, empty or too large."""
 
 
 class VocabularyError(OvsegError):
@@ -17,11 +17,11 @@ class VocabularyError(OvsegError):
 
 
 class CheckpointError(OvsegError):
-    """A weights file is missing, cut off, unsafe, or not of the kind that was expected."""
+    """A weights file is missing, truncated, unsafe, or of another kind than expected."""
 
 
 class DownloadError(OvsegError):
-    """A weights file could not be fetched, or what came is not what was announced."""
+    """A weights file could not be downloaded, or its content is not what was expected."""
 
 
 class ModelError(OvsegError):
@@ -29,7 +29,7 @@ class ModelError(OvsegError):
 
 
 class DeviceError(OvsegError):
-    """The device that was asked for is not there, or cannot run the precision that was asked for."""
+    """The machine lacks the device, or the device cannot compute in the precision."""
 
 
 class MissingDependencyError(OvsegError):
@@ -37,7 +37,7 @@ class MissingDependencyError(OvsegError):
 
 
 class ServerError(OvsegError):
-    """The page cannot be served as it was asked for."""
+    """The page cannot be served with these settings."""
 
 
 class DatasetError(OvsegError):

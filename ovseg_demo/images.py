@@ -1,4 +1,4 @@
-"""Open, validate and orient the images that users bring: anything in, RGB uint8 out."""
+"""Images in any common form, read and checked: upright RGB arrays."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 
 
 def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Turn an image in any common form into upright RGB.
+    """An image in any common form as upright RGB.
 
-    The first frame of an animation is taken, the EXIF orientation is applied, transparency is laid on
-    white, and deeper pixels are scaled from their format's whole range to 0–255. The number of pixels is
-    checked before any of them is decoded.
+    The first frame of an animation is taken. The EXIF orientation is applied, transparent pixels are blended
+    with white, and deeper pixels are scaled from their format's whole range to 0–255. The number of pixels
+    is checked before any of them is decoded.
 
     Args:
         source: a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 1 | 2 | 3 | 4) with the
@@ -45,7 +45,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
         uint8 RGB (H, W, 3), contiguous; it may share its memory with an array that was given.
 
     Raises:
-        ImageError: the image is missing, foreign, damaged, empty, too small, too narrow or too large.
+        ImageError: the image is missing, damaged, empty, too small, too narrow, too large or in an unknown
+            format.
     """
     if isinstance(source, np.ndarray):
         _check_size("The array", source.shape[1::-1] if source.ndim >= 2 else (0, 0), max_pixels)
@@ -63,9 +64,10 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
 
 
 def resize_longer_side(image: np.ndarray, side: int) -> np.ndarray:
-    """Scale an image so that its longer side has ``side`` pixels; the other is truncated to an integer.
+    """The image scaled so that its longer side has ``side`` pixels; the other is truncated to an integer.
 
-    OpenCV's bilinear interpolation, as in the published demo's path through Segment Anything.
+    The interpolation is OpenCV's bilinear one. The published demo scales images for Segment Anything like
+    this.
 
     Args:
         image: uint8 (H, W, 3).
@@ -165,7 +167,7 @@ def _to_rgb(name: str, image: Image.Image) -> np.ndarray:
 def _deep_grey(image: Image.Image, tags: Mapping[int, Any]) -> np.ndarray:
     """Grey of more than 8 bits (Pillow's modes I and I;16) as uint16 over the whole range 0–65535.
 
-    Only TIFF tells bits and signs; elsewhere these modes hold 16 unsigned bits.
+    Only TIFF says how many bits and whether they are signed; elsewhere these modes hold 16 unsigned bits.
     """
     bits = tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
     is_signed = tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == 2

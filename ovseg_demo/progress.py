@@ -1,4 +1,4 @@
-"""How long-running steps report where they are, and how they are stopped."""
+"""How long-running work reports its progress, and how it is stopped."""
 
 from collections.abc import Callable
 
@@ -7,22 +7,21 @@ import numpy as np
 ProgressCallback = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)``: ``stage`` is a constant below, ``0 <= done <= total``.
 
-It may raise :class:`ovseg_demo.errors.Cancelled`; the step then stops at once and leaves nothing half-done
-behind.
+It may raise :class:`ovseg_demo.errors.Cancelled`. The work then stops at once and leaves nothing half-done.
 """
 
-RegionWatcher = Callable[[np.ndarray], None]
-"""Called, after each batch of regions that is read, with the embeddings of all: float32 (N, D).
+RegionsCallback = Callable[[np.ndarray], None]
+"""Called after each batch of regions with the embeddings of all N regions: float32 (N, D).
 
-Rows of regions that are not read yet are 0. It may raise :class:`ovseg_demo.errors.Cancelled`, too.
+Rows of regions that are not embedded yet are 0. It may raise :class:`ovseg_demo.errors.Cancelled`.
 """
 
 PROPOSING = "Proposing masks"
-READING_REGIONS = "Reading regions"
-ENCODING_NAMES = "Encoding new words"
+EMBEDDING_REGIONS = "Embedding regions"
+ENCODING_NAMES = "Encoding class names"
 DRAWING = "Drawing the map"
-WAITING = "Waiting for your turn"  # while another visitor uses the same network
+WAITING = "Waiting for your turn"  # another visitor uses the same model
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
-    """The callback of those who do not ask."""
+    """Ignore the progress: the default callback."""

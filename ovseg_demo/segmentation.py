@@ -1,15 +1,14 @@
-"""The result of a segmentation: a label map, and all that explains it."""
+"""The result: a label map and everything that explains it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ovseg_demo.classification.rules import Drawing
+from ovseg_demo.classification.rules import Rule
 from ovseg_demo.classification.score_maps import UNLABELLED, ScoreMap
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.vocabulary import Vocabulary
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
     from ovseg_demo.visualization.legend import LegendEntry
 
 
-class Step(NamedTuple):
-    """One step on the way to a result.
+class Timing(NamedTuple):
+    """How long one stage of the work took.
 
     Attributes:
         stage: a constant of :mod:`ovseg_demo.progress`.
-        seconds: that it took.
-        was_cached: whether its result was there already.
+        seconds: the time it took.
+        was_cached: whether its result came from a cache.
     """
 
     stage: str
@@ -49,7 +48,7 @@ class PixelExplanation:
     Attributes:
         x, y: column and row of the pixel.
         label: index of its class, or -1.
-        name: of what won, be it a class or a hidden distractor; ``None`` under no mask.
+        name: the class or the distractor with the highest score; ``None`` under no mask.
         classes: all classes and distractors with their shares, the winner first; empty under no mask.
         masks: int64 (n,), the masks over the pixel, by their contribution to the winner, the largest first:
             indices of proposals, or of MaskFormer's queries where the masks are soft.
@@ -82,8 +81,11 @@ class Segmentation:
         scores: float32 (K,) in [0, 1], how sure the label map is of a class: the mean over its pixels of its
             share of all scores there, those of other classes and of distractors included. 0 without pixels.
         score_map: what the label map was read off.
-        steps: on the way to the result.
-        notes: what was fallback on the way, as a GPU's memory was too small: a phrase for each step.
+        rule: how the masks became the map.
+        classifier: the name of the classifier that named the masks.
+        templates: the name of the prompt templates.
+        timings: of the stages that this result took.
+        notes: what was reduced because memory was short: a phrase for each stage.
     """
 
     image: np.ndarray
@@ -95,35 +97,11 @@ class Segmentation:
     areas: np.ndarray
     scores: np.ndarray
     score_map: ScoreMap
-    steps: tuple[Step, ...] = ()
+    rule: Rule
+    classifier: str
+    templates: str
+    timings: tuple[Timing, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        image: np.ndarray,
-        vocabulary: Vocabulary,
-        proposals: Proposals,
-        drawing: Drawing,
-        steps: Sequence[Step] = (),
-        notes: Sequence[str] = (),
-    ) -> Segmentation:
-        """Put a result together from what was drawn."""
-        class_count = len(vocabulary.classes)
-        areas, scores = drawing.label_map.summarise(class_count)
-        return cls(
-            image=image,
-            vocabulary=vocabulary,
-            proposals=proposals,
-            probabilities=drawing.probabilities[:, :class_count],
-            kept=drawing.kept,
-            label_map=drawing.label_map.labels,
-            areas=areas,
-            scores=scores,
-            score_map=drawing.score_map,
-            steps=tuple(steps),
-            notes=tuple(notes),
-        )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -150,8 +128,8 @@ class Segmentation:
         return render_overlay(self.image, self.label_map, self.legend(), **options)
 
     def save(self, folder: str | Path) -> None:
-        """Write all files of the result, as :func:`ovseg_demo.export.files.save_segmentation` does."""
-        from ovseg_demo.export.files import save_segmentation
+        """Write all files of the result, as :func:`ovseg_demo.export.folder.save_segmentation` does."""
+        from ovseg_demo.export.folder import save_segmentation
 
         save_segmentation(self, folder)
 
@@ -195,3 +173,8 @@ class Segmentation:
         return ClassShare(
             self._column_names[column], float(scores[column] / scores.sum()), bool(is_distractor)
         )
+
+
+def low_memory_note(stage: str, fallback: str) -> tuple[str, ...]:
+    """Return the note that tells what a stage reduced for lack of memory; none where it reduced nothing."""
+    return (f"{stage}: {fallback}, because memory was short",) if fallback else ()

@@ -1,6 +1,6 @@
-"""What a visitor types, understood: class names with synonyms, hidden distractors and prompt templates.
+"""Class names with synonyms and distractors, read from what people type; and the prompt templates.
 
-A vocabulary is data; turning its names into text embeddings is the classifier's task.
+A vocabulary is data. The classifier turns its names into text embeddings.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _INVISIBLE = {"Cc", "Cf", "Cs"}  # control and formatting characters, lone surro
 
 @dataclass(frozen=True)
 class ClassName:
-    """One class: the name it is shown under, and other names that mean the same."""
+    """One class: the name in the legend, and other names that mean the same."""
 
     name: str
     synonyms: tuple[str, ...] = ()
@@ -76,21 +76,14 @@ class Vocabulary:
     Attributes:
         classes: the classes, in the order of their indices in a label map.
         distractors: names that compete for masks and are never drawn.
-        templates: a key of :data:`TEMPLATES`, or :data:`LEARNED`.
     """
 
     classes: tuple[ClassName, ...]
     distractors: tuple[str, ...] = ()
-    templates: str = "vild"
-
-    def __post_init__(self) -> None:
-        check_templates(self.templates)
 
     @classmethod
-    def parse(
-        cls, text: str | Sequence[str], *, distractors: str | Sequence[str] = "", templates: str = "vild"
-    ) -> Vocabulary:
-        """Read class names, forgivingly.
+    def parse(cls, text: str | Sequence[str], *, distractors: str | Sequence[str] = "") -> Vocabulary:
+        """Return the vocabulary that people mean by what they type.
 
         In a text, commas, semicolons and new lines separate classes; in a sequence every item is one class.
         ``/`` separates synonyms: ``cup / mug`` is one class. Blanks, quotes, control characters and empty
@@ -101,7 +94,6 @@ class Vocabulary:
         Raises:
             VocabularyError: no class, or more classes, names or characters in a name than
                 :data:`MAX_CLASSES`, :data:`MAX_NAMES` and :data:`MAX_NAME_LENGTH` allow.
-            ModelError: unknown templates.
         """
         classes = _merge(_read_entries(text))
         if not classes:
@@ -111,7 +103,7 @@ class Vocabulary:
         hidden = _flatten(_read_entries(distractors), known=chain.from_iterable(classes))
         if len(classes) == 1 and not hidden:
             hidden = _flatten([[OTHERS]], known=classes[0])
-        vocabulary = cls(tuple(ClassName(first, tuple(rest)) for first, *rest in classes), hidden, templates)
+        vocabulary = cls(tuple(ClassName(first, tuple(rest)) for first, *rest in classes), hidden)
         if len(vocabulary.all_names) > MAX_NAMES:
             raise VocabularyError(
                 f"{len(vocabulary.all_names):,} names were given, counting synonyms and distractors; "
@@ -130,7 +122,7 @@ class Vocabulary:
         return (*(name for entry in self.classes for name in entry.names), *self.distractors)
 
     def describe(self) -> str:
-        """Echo what was understood, in one line and in the notation that :meth:`parse` reads."""
+        """Return the classes and distractors in one line, in the notation that :meth:`parse` reads."""
         count = "1 class" if len(self.classes) == 1 else f"{len(self.classes):,} classes"
         line = f"{count}: {', '.join(' / '.join(entry.names) for entry in self.classes)}"
         if self.distractors:

@@ -1,5 +1,10 @@
 """Settings for all tests."""
 
+import atexit
+import os
+import shutil
+import tempfile
+
 import hypothesis
 import pytest
 import torch
@@ -13,6 +18,10 @@ hypothesis.settings.load_profile("repeatable")
 # The tests' networks are tiny: handing parts of them to other threads takes longer than computing them.
 torch.set_num_threads(1)
 keep_freed_memory()
+
+# Each test process has upload files of its own: a page deletes old ones. Gradio reads this at its import.
+os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="ovseg-tests-")
+atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,7 +10,7 @@ from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.clip.network import MASK_EMBEDDING, build_clip
 from ovseg_demo.classification.labeling import class_probabilities
 from ovseg_demo.classification.partition import MaskPartition
-from ovseg_demo.classification.rules import draw_by_granularity
+from ovseg_demo.classification.rules import GranularityRule, NamedMasks
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import Vocabulary
 from tests.tiny.clip import tiny_clip_tensors
@@ -45,9 +45,11 @@ def test_names(clip, plain):
 
 
 def test_maps(clip):
+    vocabulary = Vocabulary.parse(NAMES)
     regions, names = clip.embed_regions(PROPOSALS), clip.embed_names(NAMES, "vild")
-    probabilities = class_probabilities(regions, names, Vocabulary.parse(NAMES))
-    ours = draw_by_granularity(PROPOSALS, MaskPartition.of(PROPOSALS), probabilities, len(NAMES), 0)
+    probabilities = class_probabilities(regions, names, vocabulary)
+    partition = MaskPartition.of(PROPOSALS)
+    ours = GranularityRule(0).label(NamedMasks(PROPOSALS, partition, probabilities, names, vocabulary))
     assert (ours.label_map.labels == published.label(PROPOSALS, regions, names)).mean() > 0.999
     assert len(np.unique(ours.label_map.labels)) > 1
 

@@ -1,4 +1,4 @@
-"""Images as users bring them: every format and mode becomes upright RGB, every wreck a clear sentence."""
+"""Reading images: every format and mode becomes upright RGB, every damaged file a clear message."""
 
 import io
 import re
@@ -21,14 +21,14 @@ RED, GREEN, WHITE = (220, 30, 40), (20, 160, 60), (255, 255, 255)
 
 def two_halves() -> Image.Image:
     """Left half red, right half green: any flip, crop or palette slip shows."""
-    sample = Image.new("RGB", (WIDTH, HEIGHT), RED)
-    sample.paste(GREEN, (WIDTH // 2, 0, WIDTH, HEIGHT))
-    return sample
+    original = Image.new("RGB", (WIDTH, HEIGHT), RED)
+    original.paste(GREEN, (WIDTH // 2, 0, WIDTH, HEIGHT))
+    return original
 
 
-def encode(sample: Image.Image, image_format: str, **options) -> bytes:
+def encode(original: Image.Image, image_format: str, **options) -> bytes:
     buffer = io.BytesIO()
-    sample.save(buffer, image_format, **options)
+    original.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
@@ -94,7 +94,7 @@ def test_a_phone_jpeg_with_a_second_image_inside_is_read():
     assert_two_halves(load_image(data), tolerance=10)
 
 
-# How the upright sample is stored under each EXIF orientation (EXIF 2.3, tag 274).
+# How the upright image is stored under each EXIF orientation (EXIF 2.3, tag 274).
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,7 +111,7 @@ STORED = {
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(image_format, orientation):
     upright = two_halves()
-    upright.paste("blue", (0, 0, 10, 6))  # one marked corner tells all eight apart
+    upright.paste("blue", (0, 0, 10, 6))  # one marked corner distinguishes all eight
     stored = upright if STORED[orientation] is None else upright.transpose(STORED[orientation])
     exif = Image.Exif()
     exif[274] = orientation
@@ -122,10 +122,10 @@ def test_exif_orientation_is_applied(image_format, orientation):
 
 
 def test_alpha_is_laid_on_white():
-    sample = two_halves().convert("RGBA")
-    sample.paste((0, 0, 0, 0), (0, 0, 8, HEIGHT))  # fully transparent black
-    sample.paste((0, 0, 0, 51), (8, 0, 16, HEIGHT))  # one fifth of black
-    for source in (sample, encode(sample, "PNG"), np.asarray(sample)):
+    original = two_halves().convert("RGBA")
+    original.paste((0, 0, 0, 0), (0, 0, 8, HEIGHT))  # fully transparent black
+    original.paste((0, 0, 0, 51), (8, 0, 16, HEIGHT))  # one fifth of black
+    for source in (original, encode(original, "PNG"), np.asarray(original)):
         image = load_image(source)
         assert tuple(image[0, 0]) == WHITE
         assert tuple(image[0, 10]) == (204, 204, 204)
@@ -137,17 +137,17 @@ def test_every_kind_of_transparency_is_laid_on_white(mode):
     nothing, grey = {"LA": ((0, 0), (90, 255)), "RGB": ((0, 0, 0), (90, 90, 90)), "L": (0, 90)}.get(
         mode, (0, 1)
     )
-    sample = Image.new("P" if mode == "PA" else mode, (WIDTH, HEIGHT), grey)
-    sample.paste(nothing, (0, 0, 8, HEIGHT))
+    original = Image.new("P" if mode == "PA" else mode, (WIDTH, HEIGHT), grey)
+    original.paste(nothing, (0, 0, 8, HEIGHT))
     if mode in ("P", "PA"):
-        sample.putpalette([0, 0, 0, 90, 90, 90])
+        original.putpalette([0, 0, 0, 90, 90, 90])
     if mode == "PA":
-        sample.info["transparency"] = 0
-        source = sample.convert("PA")
+        original.info["transparency"] = 0
+        source = original.convert("PA")
     elif mode == "LA":
-        source = encode(sample, "PNG")
+        source = encode(original, "PNG")
     else:
-        source = encode(sample, "PNG", transparency=nothing)
+        source = encode(original, "PNG", transparency=nothing)
     image = load_image(source)
     assert tuple(image[0, 0]) == WHITE
     assert tuple(image[0, -1]) == (90, 90, 90)
@@ -310,7 +310,7 @@ def test_foreign_files_are_refused_with_their_base_name(tmp_path, name, content)
     with pytest.raises(ImageError) as caught:
         load_image(path)
     message = str(caught.value)
-    assert message.startswith(f'"{name}" is empty or no sample')
+    assert message.startswith(f'"{name}" is empty or no image')
     assert "save it as JPEG or PNG" in message
     assert tmp_path.name not in message
 
@@ -318,7 +318,7 @@ def test_foreign_files_are_refused_with_their_base_name(tmp_path, name, content)
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(ImageError, match=r'"nowhere\.png" does not exist; check the path'):
         load_image(tmp_path / "nowhere.png")
-    with pytest.raises(ImageError, match="is a folder, not a sample"):
+    with pytest.raises(ImageError, match="is a folder, not an image"):
         load_image(tmp_path)
     with pytest.raises(ImageError, match="no file name"):
         load_image("x" * 5000)
@@ -358,6 +358,14 @@ def test_resizing_the_longer_side_truncates_the_other(height, width, side):
     longer = max(height, width)
     assert image.shape == (max(1, height * side // longer), max(1, width * side // longer), 3)
     assert max(image.shape) == side
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((960, 1280), (960, 1280)), ((500, 333), (1280, 852)), ((1, 3000), (1, 1280)), ((7, 7), (1280, 1280))],
+)
+def test_the_shorter_side_is_truncated_and_never_vanishes(size, expected):
+    assert resize_longer_side(np.zeros((*size, 3), np.uint8), 1280).shape == (*expected, 3)
 
 
 def test_resizing_keeps_colours_and_size_where_nothing_is_to_do():

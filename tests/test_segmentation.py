@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from ovseg_demo.classification.labeling import class_probabilities
 from ovseg_demo.classification.partition import MaskPartition
-from ovseg_demo.classification.rules import draw_by_granularity, draw_softly
-from ovseg_demo.errors import ModelError
+from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, NamedMasks
 from ovseg_demo.proposals.types import MaskQueries, Proposals
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.vocabulary import Vocabulary
@@ -19,11 +18,33 @@ def segmentation_of(masks, probabilities, names="left, right", granularity=0.0, 
         np.array(masks, bool), np.ones(len(masks)), IMAGE, IMAGE.shape[:2], "sam"
     )
     vocabulary = Vocabulary.parse(names, distractors=distractors)
+    texts = np.zeros((len(vocabulary.all_names), 6), np.float32)  # this rule reads probabilities alone
     probabilities = np.array(probabilities, np.float32)
-    drawing = draw_by_granularity(
-        proposals, MaskPartition.of(proposals), probabilities, len(vocabulary.classes), granularity
+    return label(
+        IMAGE,
+        NamedMasks(proposals, MaskPartition.of(proposals), probabilities, texts, vocabulary),
+        GranularityRule(granularity),
     )
-    return Segmentation.of(IMAGE, vocabulary, proposals, drawing)
+
+
+def label(image, masks, rule):
+    labeling = rule.label(masks)
+    class_count = len(masks.vocabulary.classes)
+    areas, scores = labeling.label_map.summarise(class_count)
+    return Segmentation(
+        image=image,
+        vocabulary=masks.vocabulary,
+        proposals=masks.proposals,
+        probabilities=labeling.probabilities[:, :class_count],
+        kept=labeling.kept,
+        label_map=labeling.label_map.labels,
+        areas=areas,
+        scores=scores,
+        score_map=labeling.score_map,
+        rule=rule,
+        classifier="mask-adapted",
+        templates="vild",
+    )
 
 
 def mask_of(columns):
@@ -120,18 +141,14 @@ def random_segmentation(seed, rule, classes="a, b / c, d"):
         random, len(vocabulary.all_names)
     )  # short, for probabilities that are not all 0 or 1
     of_regions = class_probabilities(unit_rows(random, 4), texts, vocabulary)
-    if rule == "soft":
-        drawing = draw_softly(proposals, of_regions, texts, vocabulary, 0.7)
-    else:
-        cells = MaskPartition.of(proposals)
-        drawing = draw_by_granularity(proposals, cells, of_regions, len(vocabulary.classes), 0.6)
-    return Segmentation.of(np.zeros((10, 14, 3), np.uint8), vocabulary, proposals, drawing)
+    masks = NamedMasks(proposals, MaskPartition.of(proposals), of_regions, texts, vocabulary)
+    return label(np.zeros((10, 14, 3), np.uint8), masks, rule)
 
 
 @settings(deadline=None, max_examples=50)
 @given(
     seed=st.integers(0, 2**32),
-    rule=st.sampled_from(["granularity", "soft"]),
+    rule=st.sampled_from([GranularityRule(0.6), EnsembleRule(0.7)]),
     x=st.integers(0, 13),
     y=st.integers(0, 9),
 )
@@ -154,13 +171,3 @@ def test_explanations_agree_with_the_label_map(seed, rule, x, y):
     )
     np.testing.assert_allclose(found.contributions.sum(), score, rtol=1e-4)
     assert set(found.masks) <= set(segmentation.score_map.masks.indices)
-
-
-def test_soft_masks_need_a_weight_in_range_and_a_flag_for_each_class():
-    proposals = random_segmentation(0, "soft").proposals
-    vocabulary = Vocabulary.parse("a, b")
-    of_regions, texts = np.full((4, 2), 0.5, np.float32), unit_rows(np.random.default_rng(0), 2)
-    with pytest.raises(ModelError, match=r"1\.5 is outside"):
-        draw_softly(proposals, of_regions, texts, vocabulary, 1.5)
-    with pytest.raises(ModelError, match="3 entries; give one for each of 2 classes"):
-        draw_softly(proposals, of_regions, texts, vocabulary, 0.5, [True, False, True])

@@ -1,4 +1,4 @@
-"""Class names as visitors type them."""
+"""Class names as users type them."""
 
 import pytest
 from hypothesis import given
@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.vocabulary import (
+    LEARNED,
     MAX_CLASSES,
     MAX_NAME_LENGTH,
     MAX_NAMES,
@@ -13,6 +14,7 @@ from ovseg_demo.vocabulary import (
     TEMPLATES,
     ClassName,
     Vocabulary,
+    check_templates,
 )
 
 
@@ -118,8 +120,9 @@ def test_synonyms_and_distractors_together_are_limited():
 
 def test_unknown_templates_are_refused_with_the_choice():
     with pytest.raises(ModelError, match='no prompt templates "vlid"; choose one of vild, photo, learned'):
-        Vocabulary.parse("dog", templates="vlid")
-    assert Vocabulary.parse("dog", templates="learned").templates == "learned"
+        check_templates("vlid")
+    for known in (*TEMPLATES, LEARNED):
+        check_templates(known)
 
 
 def test_templates_are_those_of_the_paper_and_of_the_demo():

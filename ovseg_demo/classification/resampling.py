@@ -1,4 +1,4 @@
-"""From the working resolution to the image's: the two resamplings of the method, for any rows of a map."""
+"""The two resamplings from the working resolution to the image's, computed for any rows of a map."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Taps:
 def resample_rows(
     read_source: Callable[[int, int], torch.Tensor], rows: Taps, width: int, resampling: Resampling
 ) -> torch.Tensor:
-    """Compute some output rows of a resampled map, reading no more of the source than they need.
+    """Some rows of a resampled map, computed from no more of the source than they need.
 
     Args:
         read_source: gives the source rows from ``start`` up to ``stop``: float32 (C, stop − start, w).
@@ -72,7 +72,7 @@ def resample_rows(
 
 
 def resize_nearest(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an array (h, w) to (H, W) by "nearest"; returns the array itself where the sizes agree."""
+    """An array (h, w) resized to (H, W) by "nearest"; the array itself where the sizes agree."""
     if image.shape == tuple(size):
         return image
     rows, columns = (Taps.along(*lengths, "nearest").first for lengths in zip(image.shape, size, strict=True))

@@ -1,27 +1,36 @@
-"""The two rules by which named masks become a label map (OVSEG.md, sections 6, 7 and 12)."""
+"""The two rules that turn named masks into a label map.
+
+:class:`GranularityRule` is the rule of the published demo, :class:`EnsembleRule` the rule of the paper's
+evaluation (docs/explanation/method.md has both formulas).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ovseg_demo.classification.labeling import ensemble_probabilities, keep_masks, query_probabilities
+from ovseg_demo.classification.labeling import (
+    check_granularity,
+    ensemble_probabilities,
+    keep_masks,
+    query_probabilities,
+)
 from ovseg_demo.classification.partition import MaskPartition, label_cells
 from ovseg_demo.classification.score_maps import HardMasks, LabelMap, ScoreMap, SoftMasks
 from ovseg_demo.errors import ModelError
-from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.proposals.types import MaskQueries, Proposals
 from ovseg_demo.vocabulary import Vocabulary
 
 
-class Drawing(NamedTuple):
-    """A label map and what it was drawn from.
+class Labeling(NamedTuple):
+    """A label map and what it was made from.
 
     Attributes:
-        label_map: labels and shares of the pixels.
-        score_map: the same in full, on demand.
-        probabilities: float32 (N, C), of the proposals, as they were used.
+        label_map: the label of each pixel, and its share of the scores there.
+        score_map: all scores of all pixels, computed on demand.
+        probabilities: float32 (N, C), of the proposals, as the rule used them.
         kept: bool (N,), the proposals that take part.
     """
 
@@ -31,83 +40,124 @@ class Drawing(NamedTuple):
     kept: np.ndarray
 
 
-def draw_by_granularity(
-    proposals: Proposals,
-    partition: MaskPartition,
-    probabilities: np.ndarray,
-    class_count: int,
-    granularity: float,
-) -> Drawing:
-    """Sum the probabilities of the hard masks that the granularity keeps: the rule of the demo.
+class NamedMasks(NamedTuple):
+    """The masks of an image with the classifier's opinion of each: what a rule reads.
 
-    Args:
-        proposals: N masks. MaskFormer's scores are resampled bilinearly to the image, others by "nearest".
+    Attributes:
+        proposals: N masks.
         partition: of these masks.
-        probabilities: float32 (N, C), of K classes, then the distractors.
-        class_count: K.
-        granularity: see :func:`keep_masks`.
-
-    Raises:
-        ModelError: the granularity is out of range.
-    """
-    kept = keep_masks(probabilities[:, :class_count], granularity)
-    resampling = "nearest" if proposals.queries is None else "bilinear"
-    of_kept = probabilities * kept[:, None]
-    label_map = label_cells(partition, of_kept, class_count, proposals.image_size, resampling)
-    masks = HardMasks(proposals, np.flatnonzero(kept))
-    score_map = ScoreMap(masks, probabilities[kept], class_count, proposals.image_size, resampling)
-    return Drawing(label_map, score_map, probabilities, kept)
-
-
-def draw_softly(
-    proposals: Proposals,
-    of_regions: np.ndarray,
-    text_embeddings: np.ndarray,
-    vocabulary: Vocabulary,
-    ensemble_weight: float,
-    trained_classes: Sequence[bool] | None = None,
-) -> Drawing:
-    """Sum MaskFormer's and CLIP's probabilities of all soft masks: the rule of the evaluation.
-
-    Args:
-        proposals: MaskFormer's.
-        of_regions: float32 (N, C), CLIP's probabilities.
+        probabilities: float32 (N, C), CLIP's, of K classes and then the distractors.
         text_embeddings: float32 (names, D), in the order of ``vocabulary.all_names``.
         vocabulary: K classes and their distractors.
-        ensemble_weight: λ; see :func:`ensemble_probabilities`.
-        trained_classes: which of the K classes MaskFormer was trained on, where that matters (SimSeg).
+    """
+
+    proposals: Proposals
+    partition: MaskPartition
+    probabilities: np.ndarray
+    text_embeddings: np.ndarray
+    vocabulary: Vocabulary
+
+
+@dataclass(frozen=True)
+class GranularityRule:
+    """Sums the class probabilities of the hard masks that the granularity keeps.
+
+    Attributes:
+        granularity: in [0, 1]. 0 is the coarsest map, which keeps all masks; 1 the most precise one, which
+            keeps the one best mask of each class.
 
     Raises:
-        ModelError: the masks are hard, they belong to another text tower, λ is out of range, or
-            ``trained_classes`` does not have K entries.
+        ModelError: the granularity is outside [0, 1].
     """
-    class_count = len(vocabulary.classes)
+
+    granularity: float = 0.8
+
+    def __post_init__(self) -> None:
+        check_granularity(self.granularity)
+
+    def label(self, masks: NamedMasks) -> Labeling:
+        """Return the label map. MaskFormer's scores are resampled bilinearly, others by "nearest"."""
+        proposals, class_count = masks.proposals, len(masks.vocabulary.classes)
+        kept = keep_masks(masks.probabilities[:, :class_count], self.granularity)
+        resampling = "nearest" if proposals.queries is None else "bilinear"
+        of_kept = masks.probabilities * kept[:, None]
+        label_map = label_cells(masks.partition, of_kept, class_count, proposals.image_size, resampling)
+        score_map = ScoreMap(
+            HardMasks(proposals, np.flatnonzero(kept)),
+            masks.probabilities[kept],
+            class_count,
+            proposals.image_size,
+            resampling,
+        )
+        return Labeling(label_map, score_map, masks.probabilities, kept)
+
+
+@dataclass(frozen=True)
+class EnsembleRule:
+    """Sums MaskFormer's and CLIP's probabilities, combined geometrically, of all soft masks.
+
+    Attributes:
+        clip_weight: CLIP's share λ in [0, 1]; 0 is CLIP alone, ``None`` the model's own weight.
+        trained_classes: for each of the K classes, whether MaskFormer was trained on it (SimSeg exchanges
+            the exponents of those); ``None`` counts no class as trained.
+
+    Raises:
+        ModelError: the weight is outside [0, 1].
+    """
+
+    clip_weight: float | None = None
+    trained_classes: tuple[bool, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.clip_weight is not None and not 0 <= self.clip_weight <= 1:
+            raise ModelError(f"The CLIP weight {self.clip_weight} is outside the range from 0 to 1.")
+
+    def label(self, masks: NamedMasks) -> Labeling:
+        """Return the label map.
+
+        Raises:
+            ModelError: the masks are hard, MaskFormer and CLIP have different text towers, or
+                ``trained_classes`` does not have K entries.
+        """
+        proposals, class_count = masks.proposals, len(masks.vocabulary.classes)
+        queries = _soft_queries(proposals, masks.text_embeddings.shape[1])
+        probabilities = ensemble_probabilities(
+            query_probabilities(queries, masks.text_embeddings, masks.vocabulary),
+            masks.probabilities,
+            queries.kept,
+            self.clip_weight,
+            self._trained_columns(class_count, masks.probabilities.shape[1]),
+        )
+        soft_masks = SoftMasks(queries, proposals.working_size)
+        score_map = ScoreMap(soft_masks, probabilities, class_count, proposals.image_size, "bilinear")
+        kept = np.ones(len(proposals), dtype=bool)
+        return Labeling(score_map.label(), score_map, probabilities[queries.kept], kept)
+
+    def _trained_columns(self, class_count: int, column_count: int) -> np.ndarray:
+        trained = np.zeros(column_count, dtype=bool)
+        if self.trained_classes is None:
+            return trained
+        if len(self.trained_classes) != class_count:
+            raise ModelError(
+                f"trained_classes has {len(self.trained_classes)} entries; give one for each of the "
+                f"{class_count} classes."
+            )
+        trained[:class_count] = self.trained_classes
+        return trained
+
+
+Rule = GranularityRule | EnsembleRule
+
+
+def _soft_queries(proposals: Proposals, text_width: int) -> MaskQueries:
     if proposals.queries is None:
         raise ModelError(
-            f'The rule "soft" needs soft masks, those of "maskformer"; "{proposals.generator}" has hard ones.'
+            f'The ensemble rule needs the soft masks of "maskformer"; "{proposals.generator}" has hard masks.'
         )
-    widths = proposals.queries.class_embeddings.shape[1], text_embeddings.shape[1]
-    if widths[0] != widths[1]:
+    width = proposals.queries.class_embeddings.shape[1]
+    if width != text_width:
         raise ModelError(
-            f"This MaskFormer names its masks in {widths[0]} dimensions, this CLIP in {widths[1]}; "
-            'for the rule "soft" take the CLIP that it was trained with.'
+            f"This MaskFormer names its masks in {width} dimensions, this CLIP in {text_width}; "
+            "for the ensemble rule take the CLIP that it was trained with."
         )
-    if not 0 <= ensemble_weight <= 1:
-        raise ModelError(f"The ensemble weight {ensemble_weight} is outside the range from 0 to 1.")
-    if trained_classes is not None and len(trained_classes) != class_count:
-        raise ModelError(
-            f"trained_classes has {len(trained_classes)} entries; give one for each of {class_count} classes."
-        )
-    trained = np.zeros(of_regions.shape[1], dtype=bool)
-    trained[:class_count] = False if trained_classes is None else trained_classes
-    probabilities = ensemble_probabilities(
-        query_probabilities(proposals.queries, text_embeddings, vocabulary),
-        of_regions,
-        proposals.queries.kept,
-        ensemble_weight,
-        trained,
-    )
-    masks = SoftMasks(proposals.queries, proposals.working_size)
-    score_map = ScoreMap(masks, probabilities, class_count, proposals.image_size, "bilinear")
-    kept = np.ones(len(proposals), dtype=bool)
-    return Drawing(score_map.label(), score_map, probabilities[proposals.queries.kept], kept)
+    return proposals.queries

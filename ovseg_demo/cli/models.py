@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ovseg_demo.models.catalogue import CATALOGUE, OPTIONAL_ROLES, ROLES, ModelSpec
+from ovseg_demo.models.weights_files import format_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +30,3 @@ def describe(spec: ModelSpec) -> str:
     if spec.missing():
         lines.append(f"    get it: python -m ovseg_demo download {spec.name}")
     return "\n".join(lines)
-
-
-def format_size(size: int) -> str:
-    """Bytes as people read them; 0 means that nobody knows."""
-    if not size:
-        return "size unknown"
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

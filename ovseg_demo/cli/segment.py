@@ -14,12 +14,12 @@ from ovseg_demo.cli.inputs import expand_inputs, name_folders
 from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import ImageError, OvsegError
-from ovseg_demo.export.files import save_segmentation
+from ovseg_demo.export.folder import save_segmentation
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
 
-_SETTINGS = ("distractors", "templates", "generator", "classifier", "granularity")
+_SETTINGS = ("templates", "generator", "classifier", "granularity")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     total = len(paths) + len(problems)
     if paths:
         segmenter = load_chosen(given, **chosen(given, ("points_per_side",)))
-        problems += _segment_all(segmenter, paths, given)
+        problems += _segment_all(segmenter, vocabulary, paths, given)
     if problems:
         print(f"{len(problems)} of {total} could not be segmented:", *problems, sep="\n  ", file=sys.stderr)
     return 1 if problems else 0
@@ -87,14 +87,16 @@ def summarise(segmentation: Segmentation) -> str:
     return "; ".join(parts)
 
 
-def _segment_all(segmenter: Segmenter, paths: Sequence[Path], given: Mapping[str, Any]) -> list[str]:
-    """Segment and save each image; give a sentence for each one that is no image."""
+def _segment_all(
+    segmenter: Segmenter, vocabulary: Vocabulary, paths: Sequence[Path], given: Mapping[str, Any]
+) -> list[str]:
+    """Segment and save each image; return a sentence for each file that is no image."""
     problems = []
     folders = [given["output"] / name for name in name_folders(paths)]
     with tqdm(zip(paths, folders, strict=True), desc="Images", total=len(paths)) as images:
         for path, folder in images:
             try:
-                segmentation = _segment(segmenter, path, given)
+                segmentation = _segment(segmenter, path, vocabulary, given)
             except ImageError as error:
                 problems.append(str(error))
                 continue
@@ -103,13 +105,15 @@ def _segment_all(segmenter: Segmenter, paths: Sequence[Path], given: Mapping[str
     return problems
 
 
-def _segment(segmenter: Segmenter, path: Path, given: Mapping[str, Any]) -> Segmentation:
+def _segment(
+    segmenter: Segmenter, path: Path, vocabulary: Vocabulary, given: Mapping[str, Any]
+) -> Segmentation:
     with StageBar(position=1) as bar:
-        return segmenter.segment(path, given["classes"], progress=bar, **chosen(given, _SETTINGS))
+        return segmenter.segment(path, vocabulary, progress=bar, **chosen(given, _SETTINGS))
 
 
 def _save(segmentation: Segmentation, folder: Path, given: Mapping[str, Any]) -> None:
-    settings = chosen(given, ("model", "classifier", "granularity"))
+    settings = chosen(given, ("model",))
     try:
         save_segmentation(segmentation, folder, settings=settings)
     except OSError as error:

@@ -44,12 +44,11 @@ def colour_accuracy(
     for number, (colour, noun) in enumerate(pairs):
         progress(CLASSIFYING_COLOURS, number, len(pairs))
         classes = tuple(ClassName(f"{choice} {noun}") for choice in CHOICES)
-        vocabulary = Vocabulary(classes, templates=segmenter.templates)
+        vocabulary = Vocabulary(classes)
         seed = first_seed + number * crops_per_pair
         for crop in _crops(range(seed, seed + crops_per_pair), noun, colour):
-            found = segmenter.segment(
-                crop.image, vocabulary, proposals=_as_proposal(crop), granularity=0, classifier=classifier
-            )
+            analysis = segmenter.classify(crop.image, _as_proposal(crop), classifier=classifier)
+            found = analysis.segment(vocabulary, granularity=0)
             right.append(CHOICES[found.probabilities[0].argmax()] == colour)
     progress(CLASSIFYING_COLOURS, len(pairs), len(pairs))
     return 100 * float(np.mean(right))

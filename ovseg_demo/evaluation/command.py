@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
+from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
+from ovseg_demo.cli.model_arguments import add_model_arguments, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.evaluation.catalogue import DATASETS, STICKER_WORLD, open_dataset
@@ -16,8 +18,7 @@ from ovseg_demo.evaluation.datasets import Dataset
 from ovseg_demo.evaluation.measures import LabelMaps, Measure, OracleClassifier, OracleMasks
 from ovseg_demo.evaluation.scores import Scores
 from ovseg_demo.evaluation.tallies import Tally, count_images
-from ovseg_demo.segmenter import CLASSIFIERS, RULES, Segmenter
-from ovseg_demo.vocabulary import Vocabulary
+from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 
 _RECORDS = Path("runs/evaluation")
 
@@ -54,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--generator", metavar="NAME", help="of masks: sam, maskformer or detectron2")
     group.add_argument("--classifier", choices=CLASSIFIERS, help="classifier of the masks")
     group.add_argument(
-        "--rule", choices=RULES, help='how maps are drawn; default: "soft" for maskformer, else "granularity"'
+        "--rule",
+        choices=("granularity", "ensemble"),
+        help='how masks become a map; default: "ensemble" for maskformer, else "granularity"',
     )
     group.add_argument(
         "--granularity",
@@ -63,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='of the masks, with the rule "granularity" (default: 0, all masks take part)',
     )
     group.add_argument(
-        "--ensemble-weight",
+        "--clip-weight",
         type=float,
         metavar="W",
-        help="CLIP's share in the rule \"soft\", from 0 to 1 (default: the model's for this data set)",
+        help="CLIP's share in the ensemble rule, from 0 to 1 (default: the model's for this data set)",
     )
 
 
@@ -78,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = choose_settings(segmenter, given)
     scores = evaluate(segmenter, dataset, settings, given["bottleneck"], given["records"])
     print(scores[MODEL].table())
-    print(f"\n{dataset.name}, {len(dataset.keys):,} images, {', '.join(map(str, settings.values()))}:")
+    print(f"\n{dataset.name}, {len(dataset.keys):,} images, {_one_line(settings)}:")
     for name, measured in scores.items():
         print(f"  {name}: {measured.summary()}")
     if given["json"] is not None:
@@ -89,16 +92,28 @@ def run(arguments: argparse.Namespace) -> int:
 def choose_settings(segmenter: Segmenter, given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of :meth:`Segmenter.segment`: the given ones, and the benchmarks' defaults."""
     generator = given.get("generator") or (
-        "maskformer" if given.get("rule") == "soft" else segmenter.generators[0]
+        "maskformer" if given.get("rule") == "ensemble" else segmenter.generators[0]
     )
-    settings = {
+    is_ensemble = given.get("rule", "ensemble" if generator == "maskformer" else "") == "ensemble"
+    return {
         "generator": generator,
         "classifier": given.get("classifier", CLASSIFIERS[0]),
-        "rule": given.get("rule", "soft" if generator == "maskformer" else "granularity"),
+        "rule": EnsembleRule(given.get("clip_weight", segmenter.clip_weight))
+        if is_ensemble
+        else GranularityRule(given.get("granularity", 0.0)),
     }
-    if settings["rule"] == "granularity":
-        settings["granularity"] = given.get("granularity", 0.0)
-    return settings | chosen(given, ("ensemble_weight",))
+
+
+def describe_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as plain values, for JSON and for telling runs apart."""
+    rule = settings["rule"]
+    name = "ensemble" if isinstance(rule, EnsembleRule) else "granularity"
+    own = {key: value for key, value in asdict(rule).items() if value is not None}
+    return {**settings, "rule": name, **own}
+
+
+def _one_line(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{value}" for value in describe_settings(settings).values())
 
 
 def evaluate(
@@ -123,14 +138,20 @@ def evaluate(
     Raises:
         OvsegError: the data or the settings cannot be used.
     """
-    vocabulary = Vocabulary(dataset.vocabulary.classes, templates=segmenter.templates)
+    vocabulary = dataset.vocabulary
     measures: dict[str, Measure] = {MODEL: LabelMaps(segmenter, vocabulary, settings)}
     if bottleneck:
         measures[ORACLE_MASKS] = OracleMasks(segmenter, vocabulary, settings["classifier"])
-        soft = settings["rule"] == "soft"
+        soft = isinstance(settings["rule"], EnsembleRule)
         measures[ORACLE_CLASSIFIER] = OracleClassifier(segmenter, vocabulary, settings["generator"], soft)
     fingerprint = segmenter.fingerprint(generator=settings["generator"], classifier=settings["classifier"])
-    identity = dataset.name, dataset.keys, sorted(settings.items()), sorted(measures), fingerprint
+    identity = (
+        dataset.name,
+        dataset.keys,
+        sorted(describe_settings(settings).items()),
+        sorted(measures),
+        fingerprint,
+    )
     tally = Tally.in_folder(records, *identity)
     with StageBar(leave=True) as bar:
         counts = count_images(dataset, measures, tally, bar)
@@ -149,7 +170,7 @@ def _write_json(
         "model": given.get("model"),
         "dataset": dataset.name,
         "images": len(dataset.keys),
-        "settings": dict(settings),
+        "settings": describe_settings(settings),
         **scores[MODEL].record(),
     }
     oracles = {name.replace(" ", "_"): scores[name].record() for name in scores if name != MODEL}

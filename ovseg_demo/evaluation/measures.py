@@ -68,9 +68,8 @@ class OracleMasks:
     def __call__(self, sample: LabelledImage) -> Counts:
         """Returns ``confusion`` (K, K + 1), and the number of ``regions`` and of ``right`` ones (K,)."""
         proposals = oracle_proposals(sample)
-        found = self.segmenter.segment(
-            sample.image, self.vocabulary, proposals=proposals, granularity=0, classifier=self.classifier
-        )
+        analysis = self.segmenter.classify(sample.image, proposals, classifier=self.classifier)
+        found = analysis.segment(self.vocabulary, granularity=0)
         class_count = len(self.vocabulary.classes)
         return {
             "confusion": confusion_matrix(sample.labels, found.label_map, class_count),
@@ -89,9 +88,8 @@ class UnmaskedRegions:
     def __call__(self, sample: LabelledImage) -> Counts:
         """Returns ``regions`` and ``right`` (K,)."""
         boxes = _boxes_as_masks(oracle_proposals(sample))
-        found = self.segmenter.segment(
-            sample.image, self.vocabulary, proposals=boxes, granularity=0, classifier=self.classifier
-        )
+        analysis = self.segmenter.classify(sample.image, boxes, classifier=self.classifier)
+        found = analysis.segment(self.vocabulary, granularity=0)
         return _count_right(sample, found.probabilities, len(self.vocabulary.classes))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ovseg_demo.classification.rules import EnsembleRule
 from ovseg_demo.cli.main import INTERRUPTED, SUCCESS, USER_ERROR
 from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
@@ -33,7 +34,6 @@ from ovseg_demo.evaluation.tallies import Tally, count_images
 from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.sticker_world import BENCHMARK_SEEDS
-from ovseg_demo.vocabulary import Vocabulary
 
 _OTHER_SETS = 910_000
 _BETWEEN_SETS = 10_000
@@ -151,8 +151,8 @@ def measure_all(entries: Mapping[str, Entry], scenes: int, sets: int, records: P
     for tally in tallies:
         tally.remove()
     titles = {name: contender.title for name, contender in CONTENDERS.items()}
-    weight = entries["shipped"].segmenter.ensemble_weight
-    return Page(scenes=scenes, ensemble_weight=weight, titles=titles, figures=first, repeats=repeats)
+    weight = entries["shipped"].segmenter.clip_weight
+    return Page(scenes=scenes, clip_weight=weight, titles=titles, figures=first, repeats=repeats)
 
 
 def _open_tally(records: Path, dataset: StickerScenes, entries: Mapping[str, Entry]) -> Tally:
@@ -170,14 +170,15 @@ def _measures(entries: Mapping[str, Entry]) -> dict[str, Measure]:
     measures: dict[str, Measure] = {}
     for name, entry in entries.items():
         segmenter, classifier = entry.segmenter, entry.classifier
-        vocabulary = Vocabulary(StickerScenes.vocabulary.classes, templates=segmenter.templates)
+        vocabulary = StickerScenes.vocabulary
         measures[f"{name}/oracle"] = OracleMasks(segmenter, vocabulary, classifier)
         measures[f"{name}/unmasked"] = UnmaskedRegions(segmenter, vocabulary, classifier)
         for generator in _generators(segmenter):
-            settings = {"generator": generator, "classifier": classifier, **GENERATORS[generator].settings}
+            rule = GENERATORS[generator].rule
+            settings = {"generator": generator, "classifier": classifier, "rule": rule}
             measures[f"{name}/{generator}"] = LabelMaps(segmenter, vocabulary, settings)
             if name == "shipped":
-                soft = settings["rule"] == "soft"
+                soft = isinstance(rule, EnsembleRule)
                 measures[f"{name}/{generator}-named"] = OracleClassifier(
                     segmenter, vocabulary, generator, soft
                 )

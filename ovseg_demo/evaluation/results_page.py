@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, Rule
 from ovseg_demo.evaluation.goals import GOALS, UNMASKED_LOSS
 from ovseg_demo.sticker_world import NOUNS, STUFF, UNSEEN_PAIRS
 
@@ -79,13 +79,13 @@ class GeneratorUse:
     """The title of a generator, and the settings with which its masks become label maps."""
 
     title: str
-    settings: Mapping[str, Any]
+    rule: Rule
 
 
 GENERATORS: Mapping[str, GeneratorUse] = MappingProxyType(
     {
-        "sam": GeneratorUse("SAM", MappingProxyType({"rule": "granularity", "granularity": 0.0})),
-        "maskformer": GeneratorUse("MaskFormer", MappingProxyType({"rule": "soft"})),
+        "sam": GeneratorUse("SAM", GranularityRule(0.0)),
+        "maskformer": GeneratorUse("MaskFormer", EnsembleRule()),
     }
 )
 
@@ -98,14 +98,14 @@ class Page:
 
     Attributes:
         scenes: of each set.
-        ensemble_weight: λ of MaskFormer's evaluation rule.
+        clip_weight: λ of MaskFormer's evaluation rule.
         titles: of all contenders, by name, in the order of the tables.
         figures: of each contender that was measured, on the benchmark.
         repeats: the same of the shipped model and the un-adapted CLIP, on other sets of scenes.
     """
 
     scenes: int
-    ensemble_weight: float
+    clip_weight: float
     titles: Mapping[str, str]
     figures: Mapping[str, Figures]
     repeats: Sequence[Mapping[str, Figures]]
@@ -147,7 +147,7 @@ def read_notes(path: Path) -> str:
 
 def _introduction(page: Page) -> str:
     text = _INTRODUCTION.format(
-        scenes=page.scenes, nouns=len(NOUNS), stuff=len(STUFF), weight=page.ensemble_weight
+        scenes=page.scenes, nouns=len(NOUNS), stuff=len(STUFF), weight=page.clip_weight
     )
     missing = [title for name, title in page.titles.items() if name not in page.figures]
     if missing:

@@ -1,1 +1,1 @@
-"""Files that hold a segmentation exactly."""
+"""Files that hold a segmentation: one module for each format, and :mod:`.formats`, which lists them."""

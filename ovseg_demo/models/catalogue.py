@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.checkpoints import CheckpointKind
@@ -17,6 +18,9 @@ from ovseg_demo.models.weights_files import (
     UrlSource,
     WeightsFile,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROLES = MappingProxyType(
     {
@@ -307,6 +311,9 @@ SIMSEG_SETTINGS = MaskFormerSettings(
     ensemble_weight=0.8,
     ensemble_weights=MappingProxyType({"ade20k-150": 0.5, "ade20k-847": 0.5}),
 )
+_STICKER_WORLD_STEM = 16
+"""Channels of the first convolution of the bundled MaskFormer."""
+
 STICKER_WORLD_SETTINGS = MaskFormerSettings(
     min_size=384,
     max_size=1536,
@@ -421,12 +428,19 @@ def find_model(name: str) -> ModelSpec:
     return CATALOGUE[name]
 
 
-def settings_for_file(path: Path) -> MaskFormerSettings:
-    """The settings for a MaskFormer that is given as a file: those of the entry whose file has that name.
+def maskformer_settings_for(tensors: Mapping[str, Tensor]) -> MaskFormerSettings:
+    """Return the settings that go with the tensors of a full checkpoint, whatever its file is called.
 
-    A file of another name gets the defaults of :class:`MaskFormerSettings`, which are Swin-B's.
+    A Swin backbone is OVSeg's Swin-B. Of the ResNets, the narrow one is the bundled model's; the published
+    ones are OVSeg's where the CLIP has mask prompts, and SimSeg's where it has none.
+
+    Args:
+        tensors: of the whole file, by their published names.
     """
-    for spec in CATALOGUE.values():
-        if spec.maskformer is not None and spec.parts["ovseg"].name == path.name:
-            return spec.maskformer
-    return MaskFormerSettings()
+    stem = tensors.get("backbone.stem.conv1.weight")
+    if stem is None:
+        return SWIN_B_SETTINGS
+    if len(stem) == _STICKER_WORLD_STEM:
+        return STICKER_WORLD_SETTINGS
+    has_mask_prompts = "clip_adapter.clip_model.visual.mask_embedding" in tensors
+    return R101C_SETTINGS if has_mask_prompts else SIMSEG_SETTINGS

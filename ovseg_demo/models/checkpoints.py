@@ -56,6 +56,7 @@ _NON_OBJECT = "clip_adapter.non_object_embedding"
 _OVSEG_PREFIXES = ("backbone.", "sem_seg_head.", _CLIP_PREFIX, _PROMPTS_PREFIX, _NON_OBJECT)
 
 _WRAPPERS = ("model", "state_dict")
+_MAX_WRAPPERS = 8
 _NAME_PREFIXES = ("module.", "model.", "_orig_mod.")
 # MaskFormer's first releases kept the pixel decoder's layers directly in the head.
 _OLD_PIXEL_DECODER = re.compile(r"^sem_seg_head\.(?!pixel_decoder\.|predictor\.)")
@@ -237,8 +238,10 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 
 def _unwrap(content: object) -> dict[str, torch.Tensor]:
-    """Take the tensors out of ``{"model": …}`` and ``{"state_dict": …}``; empty if there are none."""
-    while isinstance(content, Mapping):
+    """Return the tensors in ``{"model": …}`` or ``{"state_dict": …}``; empty if there are none."""
+    for _ in range(_MAX_WRAPPERS):  # a mapping that contains itself has no end
+        if not isinstance(content, Mapping):
+            break
         inside = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inside is None:
             return {

@@ -15,7 +15,7 @@ from ovseg_demo.models.catalogue import (
     ModelSpec,
     SamSettings,
     find_model,
-    settings_for_file,
+    maskformer_settings_for,
 )
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.models.weights_files import WeightsFile
@@ -133,7 +133,7 @@ def load_segmenter(
         _share_clip(files["unadapted"], runtime, quick_gelu) if "unadapted" in files else None,
         unavailable={name: recipe.lacking[role] for name, role in _ROLES.items()},
         templates=recipe.templates,
-        ensemble_weight=recipe.maskformer.ensemble_weight_for(benchmark),
+        clip_weight=recipe.maskformer.ensemble_weight_for(benchmark),
         caches=caches,
         text_embedding_cache=TextEmbeddingCache(shipped_lists),
     )
@@ -175,7 +175,7 @@ class _Recipe:
 
 def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | None) -> _Recipe:
     files = {role: _File.of(weights, folder) for role, weights in given.items()}
-    maskformer = settings_for_file(files["ovseg"].path) if "ovseg" in files else MaskFormerSettings()
+    maskformer = _maskformer_settings(files["ovseg"]) if "ovseg" in files else MaskFormerSettings()
     if name is None and files:
         return _Recipe(files, _LACKING, maskformer)
     spec, lacking = find_model(name or DEFAULT_MODEL), dict(_LACKING)
@@ -189,6 +189,10 @@ def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | 
     if "ovseg" in spec.parts and "ovseg" not in files:
         lacking["clip"] = lacking["ovseg"]
     return _Recipe(files, lacking, maskformer, spec.sam, spec.templates)
+
+
+def _maskformer_settings(file: _File) -> MaskFormerSettings:
+    return maskformer_settings_for(read_checkpoint(file.path, CheckpointKind.OVSEG).tensors)
 
 
 def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:

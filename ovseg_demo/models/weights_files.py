@@ -137,3 +137,10 @@ def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
         sha256=Path(url).parent.name if "openaipublic" in url else "",
         quick_gelu=bool(config.get("quick_gelu")),
     )
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes as people read it; 0 stands for an unknown size."""
+    if not size:
+        return "size unknown"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -43,7 +43,7 @@ class Proposals:
         image_size: (height, width) of the image that was given.
         generator: name of the generator: "sam", "maskformer" or "detectron2".
         queries: MaskFormer's soft masks and class embeddings; ``None`` for other generators.
-        fallback: what was fallback as memory was too small, such as "masks of 640 pixels"; else empty.
+        fallback: what was reduced because memory was short, such as "masks of 640 pixels"; else empty.
     """
 
     packed_masks: np.ndarray
@@ -139,7 +139,7 @@ class ProposalGenerator(Protocol):
         ...
 
     def fallbacks(self) -> Iterator[tuple[str, ProposalGenerator]]:
-        """Variants that need less and less memory: what is fallback in each, and the variant.
+        """Yield variants that need less and less memory: what is reduced, and the variant.
 
         They share this generator's network.
         """

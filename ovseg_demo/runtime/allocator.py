@@ -1,11 +1,11 @@
-"""Spare the kernel the zeroing of pages: keep freed memory in the process and use it again.
+"""Makes glibc's malloc keep freed memory, which avoids page faults.
 
-By default glibc gives every large tensor pages of its own and returns them when the tensor dies, so that the
-kernel zeroes them again for the next one. Where page faults are dear (virtual machines), that costs more than
-the arithmetic: half of a Segment Anything encoder's time, two thirds of a training step's.
+By default glibc maps new pages for every large tensor and returns them to the kernel when the tensor is
+freed. The kernel fills each new page with zeros. Where page faults are slow (virtual machines), this costs
+more than the arithmetic: half of the time of a Segment Anything encoder, two thirds of a training step.
 
-Each of malloc's arenas keeps for itself, and a thread that finds them in use makes another one, up to eight
-for each core. All visitors' threads share two here, or every arena would come to hold a peak of its own.
+malloc makes up to eight arenas for each core, and each arena keeps its own freed memory. All threads here
+share two arenas; with more, each arena would grow to the peak of the whole process.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _ARENAS = 2
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's malloc to keep what is freed; to be called once, before the first large tensor.
+    """Make glibc's malloc keep freed memory. Call it once, before the first large tensor is made.
 
-    The process then holds on to its peak of memory until it ends.
+    The process keeps its peak memory until it ends.
 
     Returns:
-        Whether this C library knows these settings; others (musl, macOS, Windows) are left as they are.
+        Whether the C library has these settings. Others (musl, macOS, Windows) stay unchanged.
     """
     if not sys.platform.startswith("linux"):
         return False

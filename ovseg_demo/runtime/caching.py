@@ -1,4 +1,4 @@
-"""What visitors share: results that are computed once, and networks that are loaded once."""
+"""Shared by all threads: a cache of a bounded size, and models that are loaded when they are needed."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from ovseg_demo.progress import WAITING, ProgressCallback, no_progress
 
 T = TypeVar("T")
 
-_PATIENCE = 0.2  # seconds between two looks at whether a waiting visitor has left
+_PATIENCE = 0.2  # seconds between two reports of a waiting thread, which may cancel it
 
 
 class ByteCache:
-    """Values by key, the least recently used dropped first; safe to use from many threads.
+    """A cache of values by key that drops the least recently used; safe to use from many threads.
 
     Args:
-        max_bytes: what the values may take together. A larger single value is handed out but not kept.
+        max_bytes: limit of all values together. A larger value is returned but not kept.
     """
 
     def __init__(self, max_bytes: int):
         self.max_bytes = max_bytes
         self._nbytes = 0
+        self._reserved = 0
         self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
-        self._in_the_making: dict[Hashable, _Turn] = {}
+        self._being_made: dict[Hashable, _Turn] = {}
 
     @property
     def nbytes(self) -> int:
@@ -41,7 +42,7 @@ class ByteCache:
         return len(self._entries)
 
     def get(self, key: Hashable) -> Any | None:
-        """The value kept under ``key``, or ``None``."""
+        """Return the value kept under ``key``, or ``None``."""
         with self._lock:
             if key not in self._entries:
                 return None
@@ -49,43 +50,48 @@ class ByteCache:
             return self._entries[key][0]
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Keep a value; it is charged with its ``nbytes``."""
+        """Keep a value; its ``nbytes`` count."""
         size = int(value.nbytes)
         with self._lock:
             self._nbytes -= self._entries.pop(key, (None, 0))[1]
-            if size > self.max_bytes:
+            if size > self.max_bytes - self._reserved:
                 return
             self._entries[key] = value, size
             self._nbytes += size
-            while self._nbytes > self.max_bytes:
-                _, (_, freed) = self._entries.popitem(last=False)
-                self._nbytes -= freed
+            self._make_room()
+
+    def reserve(self, nbytes: int) -> None:
+        """Leave some of the budget to others, who hold values of their own: the cache may take the rest."""
+        with self._lock:
+            self._reserved = nbytes
+            self._make_room()
+
+    def _make_room(self) -> None:
+        while self._entries and self._nbytes > self.max_bytes - self._reserved:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self._nbytes -= freed
 
     def get_or_make(
         self, key: Hashable, make: Callable[[], T], progress: ProgressCallback = no_progress
-    ) -> tuple[T, bool]:
-        """The value kept under ``key``, made first if need be; others who ask for it meanwhile wait for it.
+    ) -> T:
+        """Return the value kept under ``key``; make it first if need be, once for all threads that ask.
 
-        If ``make`` raises, nothing is kept, and the next of those who wait makes it.
-
-        Returns:
-            the value, and whether it was there already.
+        If ``make`` raises, nothing is kept, and the next thread that waits makes the value.
         """
         value = self.get(key)
         if value is not None:
-            return value, True
+            return value
         with self._turn(key, progress):
             value = self.get(key)
-            if value is not None:
-                return value, True
-            value = make()
-            self.put(key, value)
-            return value, False
+            if value is None:
+                value = make()
+                self.put(key, value)
+            return value
 
     @contextmanager
     def _turn(self, key: Hashable, progress: ProgressCallback) -> Iterator[None]:
         with self._lock:
-            turn = self._in_the_making.setdefault(key, _Turn())
+            turn = self._being_made.setdefault(key, _Turn())
             turn.visitors += 1
         try:
             with hold(turn.lock, progress):
@@ -94,11 +100,11 @@ class ByteCache:
             with self._lock:
                 turn.visitors -= 1
                 if not turn.visitors:
-                    del self._in_the_making[key]
+                    del self._being_made[key]
 
 
 class _Turn:
-    """Who makes a value; the others wait."""
+    """One thread makes a value while the others wait."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -106,12 +112,12 @@ class _Turn:
 
 
 class LazyModel(Generic[T]):
-    """A network that is loaded when it is first needed and then used by one thread at a time.
+    """A model that is loaded when it is first needed, and used by one thread at a time.
 
     Args:
-        load: makes it; called at most once, unless it raises.
-        key: tells its weights from others; part of cache keys.
-        on_cpu: its twin on the CPU, for what the memory of a GPU is too small for.
+        load: loads the model; called once, and again only after it raised.
+        key: identifies the weights; part of cache keys.
+        on_cpu: the same model on the CPU, for work that is too large for a GPU's memory.
 
     Attributes:
         key, on_cpu: as above.
@@ -123,38 +129,38 @@ class LazyModel(Generic[T]):
         self.key = key if key is not None else object()
         self.on_cpu = on_cpu
         self._load: Callable[[], T] | None = load
-        self._network: T | None = None
+        self._model: T | None = None
         self._loading = threading.Lock()
         self._in_use: dict[str, threading.Lock] = {}
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it takes memory already."""
-        return self._network is not None
+        """Whether the model is in memory."""
+        return self._model is not None
 
     def get(self) -> T:
-        """The network, for what does not compute with it."""
+        """Return the model, loaded if need be, for whatever does not compute with it."""
         with self._loading:
             if self._load is not None:
-                self._network = self._load()
+                self._model = self._load()
                 self._load = None  # and with it the file's tensors
-            return self._network
+            return self._model
 
     @contextmanager
     def use(self, progress: ProgressCallback = no_progress, part: str = "") -> Iterator[T]:
-        """Compute with the network, or with an independent part of it, while no one else does."""
-        network = self.get()
+        """Give one thread the model, or an independent part of it, to compute with."""
+        model = self.get()
         with self._loading:
             lock = self._in_use.setdefault(part, threading.Lock())
         with hold(lock, progress):
-            yield network
+            yield model
 
 
 @contextmanager
 def hold(
     lock: threading.Lock | threading.Semaphore, progress: ProgressCallback = no_progress
 ) -> Iterator[None]:
-    """Hold a lock; while waiting for it, report so, which lets the waiting visitor leave by raising."""
+    """Hold a lock. While it waits, it reports :data:`WAITING`; the callback may raise to give up."""
     while not lock.acquire(timeout=_PATIENCE):
         progress(WAITING, 0, 1)
     try:
@@ -164,7 +170,7 @@ def hold(
 
 
 def content_key(*arrays: np.ndarray) -> str:
-    """A hash of arrays: equal for equal content, shapes and types."""
+    """Return a hash of arrays, equal for equal content, shapes and dtypes."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())

@@ -19,7 +19,7 @@ class Runtime:
     """Where the networks run and in which precision.
 
     Attributes:
-        device: where weights and activations live.
+        device: holds weights and activations.
         dtype: of the weights and activations of the heavy towers: float32, bfloat16 or float16.
     """
 
@@ -28,7 +28,7 @@ class Runtime:
 
     @classmethod
     def resolve(cls, device: str = "auto", precision: str = "auto") -> Runtime:
-        """Turn what a user asked for into what this machine has.
+        """Return the runtime that a user asked for.
 
         ``device="auto"`` takes CUDA, then MPS, then the CPU. ``precision="auto"`` takes bfloat16 where the
         hardware multiplies it faster than float32, float16 on older CUDA cards and on MPS, and float32
@@ -42,18 +42,18 @@ class Runtime:
         return cls(found, _find_dtype(found.type, precision))
 
     def with_float32(self) -> Runtime:
-        """The same device in full precision, for the small networks that gain nothing from less."""
+        """Return the same device with float32, for networks that are not faster in a lower precision."""
         return Runtime(self.device, torch.float32)
 
     def autocast(self) -> AbstractContextManager:
-        """Context in which float32 networks compute their matrix products in :attr:`dtype`."""
+        """Return a context in which float32 networks compute matrix products in :attr:`dtype`."""
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
 
 def upload(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
-    """A tensor of an array on a device; to CUDA from pinned memory, so that nobody waits for the copy."""
+    """Return an array as a tensor on a device; the copy to CUDA is asynchronous, from pinned memory."""
     tensor = torch.from_numpy(array)
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -72,7 +72,7 @@ def _find_device(name: str) -> str:
     if kind not in present:
         raise DeviceError(f'There is no device "{name}"; choose one of {", ".join(DEVICES)}.')
     if not present[kind]:
-        raise DeviceError(f'The device "{name}" is not there on this machine; use "auto" or "cpu".')
+        raise DeviceError(f'This machine has no device "{name}"; use "auto" or "cpu".')
     return name
 
 
@@ -95,7 +95,7 @@ def _fastest_dtype(device_type: str) -> torch.dtype:
 
 
 def multiplies_bfloat16(device_type: str) -> bool:
-    """Whether the hardware multiplies bfloat16, and so does it faster than float32."""
+    """Return whether the hardware multiplies bfloat16 natively, which is faster than float32."""
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device_type == "cpu":

@@ -1,4 +1,4 @@
-"""When a GPU's memory is too small: smaller batches, then a smaller size, then the CPU."""
+"""What happens when memory is short: smaller batches, then a smaller size, then the CPU."""
 
 from __future__ import annotations
 
@@ -18,38 +18,42 @@ ON_CPU = "on the CPU"
 
 
 def compute(
-    network: LazyModel[N], work: Callable[[N], R], progress: ProgressCallback = no_progress, part: str = ""
+    model: LazyModel[N], work: Callable[[N], R], progress: ProgressCallback = no_progress, part: str = ""
 ) -> tuple[R, str]:
-    """Work with a network; where memory is too small, with fallbacks variants, then with its twin on the CPU.
+    """Return the result of work with a model, and what was reduced for lack of memory.
+
+    Where memory is too small, the work starts again with each of the model's fallbacks in turn, and then
+    with the same model on the CPU.
 
     Args:
-        network: has a method ``fallbacks()`` as that of :class:`ovseg_demo.proposals.ProposalGenerator`.
-        work: is called with the network or a variant, again from its start.
-        progress: told of waiting for the network.
-        part: of the network that the work needs (:meth:`LazyModel.use`).
+        model: has a method ``fallbacks()`` like
+            :meth:`ovseg_demo.proposals.types.ProposalGenerator.fallbacks`.
+        work: called with the model or a fallback.
+        progress: called while another thread uses the model.
+        part: of the model that the work needs (:meth:`LazyModel.use`).
 
     Returns:
-        The result, and what was fallback: empty where nothing was.
+        The result and the name of the fallback, which is empty where none was needed.
 
     Raises:
-        DeviceError: there is too little memory for the least of them.
+        DeviceError: memory is too small for the last fallback, too.
     """
-    with network.use(progress, part) as full:
+    with model.use(progress, part) as full:
         for fallback, variant in _variants(full):
             result = _try(work, variant)
             if result is not None:
                 return result[0], fallback
-    if network.on_cpu is None:
+    if model.on_cpu is None:
         raise DeviceError(
             "There is too little memory for this image; scale it down, choose a smaller model, or start "
             'with "--device cpu".'
         )
-    with network.on_cpu.use(progress, part) as twin:
+    with model.on_cpu.use(progress, part) as twin:
         return work(twin), ON_CPU
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that memory is full: CUDA has a type for that, MPS only words."""
+    """Return whether an error says that memory is full. CUDA has a type for it, MPS only a message."""
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
 
@@ -58,14 +62,14 @@ def _variants(full: N) -> Iterator[tuple[str, N]]:
     yield from full.fallbacks()
 
 
-def _try(work: Callable[[N], R], network: N) -> tuple[R] | None:
-    """The result, or ``None`` where memory was too small for it."""
+def _try(work: Callable[[N], R], variant: N) -> tuple[R] | None:
+    """Return the result, or ``None`` if memory was too small."""
     try:
-        return (work(network),)
+        return (work(variant),)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-    # Only now, as the error's traceback has kept the tensors of its frames.
+    # Not earlier: the error's traceback holds the tensors of its frames.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None

@@ -1,9 +1,9 @@
-"""Text embeddings of the class lists that come with the program, kept on disk between runs.
+"""Text embeddings of the shipped class lists, kept on disk between runs.
 
-Whoever starts the program anew asks for the same long lists again: the data sets' classes, the distractors of
-COCO-Stuff. A list is written when all of its names are asked for together, and only then: what visitors type
-is never written. Files are named after a hash of everything that their content depends on, so that none is
-ever out of date; a damaged one is computed and written again.
+Every run asks for the same long lists: the data sets' classes, the distractors of COCO-Stuff. A list is
+written when all of its names are asked for together. What visitors type is never written. A file's name is a
+hash of everything that its content depends on, so no file is ever out of date. A damaged file is computed and
+written again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where they are kept: ``OVSEG_CACHE_DIR``, or ``ovseg-demo`` in the user's cache folder (XDG)."""
+    """Return the folder: ``OVSEG_CACHE_DIR``, or ``ovseg-demo`` in the user's cache folder (XDG)."""
     chosen = os.environ.get("OVSEG_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser()
@@ -34,12 +35,12 @@ def cache_folder() -> Path:
 
 
 class TextEmbeddingCache:
-    """One file for each list of names and each text tower; several processes may share the folder.
+    """A folder with one file for each list of names and each text tower; processes may share it.
 
     Args:
-        lists: gives the lists of names that may be written.
-        folder: of the files; made when it is needed.
-        max_bytes: what the files may take together; those that were not read for longest make room.
+        lists: returns the lists of names that may be written.
+        folder: holds the files; it is made when it is needed.
+        max_bytes: limit of all files together; the least recently read are deleted first.
     """
 
     def __init__(
@@ -53,12 +54,12 @@ class TextEmbeddingCache:
         self._max_bytes = max_bytes
 
     def read(self, key: str, names: Collection[str], missing: Collection[str]) -> dict[str, np.ndarray]:
-        """The embeddings, float32 (D,), of lists that are contained in ``names`` and on disk.
+        """Return the embeddings, float32 (D,), of the lists that ``names`` contains and that are on disk.
 
         Args:
             key: hash of what embeddings depend on besides the name.
-            names: all that are asked for.
-            missing: those of them that are not known yet; lists without any of these are not read.
+            names: all names that are asked for.
+            missing: the names without an embedding; a list without any of them is not read.
         """
         found: dict[str, np.ndarray] = {}
         for wanted in self._contained(names):
@@ -67,18 +68,19 @@ class TextEmbeddingCache:
         return found
 
     def write(self, key: str, embeddings: Mapping[str, np.ndarray]) -> None:
-        """Keep all lists that are contained in ``embeddings`` and not on disk yet.
+        """Write every list that ``embeddings`` contains and that is not on disk.
 
-        A disk that cannot be written to is warned of, and nothing more: results do not depend on it.
+        Where the folder cannot be written, a warning is logged: results do not depend on it.
         """
         try:
             for wanted in self._contained(embeddings):
                 path = self._path(key, wanted)
                 if not _read(path, wanted):
                     _write(path, {name: embeddings[name] for name in sorted(wanted)})
-                    self._make_room()
-        except OSError as error:
-            _logger.warning('Text embeddings cannot be kept in "%s": %s.', self._folder, error.strerror)
+                    self._delete_oldest()
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
+            _logger.warning('Text embeddings cannot be kept in "%s": %s.', self._folder, reason)
 
     def _contained(self, names: Collection[str]) -> list[frozenset[str]]:
         given = frozenset(names)
@@ -88,7 +90,7 @@ class TextEmbeddingCache:
         content = json.dumps([key, sorted(wanted)])
         return self._folder / f"{hashlib.sha256(content.encode()).hexdigest()}{_SUFFIX}"
 
-    def _make_room(self) -> None:
+    def _delete_oldest(self) -> None:
         newest_first = sorted(
             ((path.stat(), path) for path in self._folder.glob(f"*{_SUFFIX}")),
             key=lambda entry: entry[0].st_mtime,
@@ -102,13 +104,14 @@ class TextEmbeddingCache:
 
 
 def _read(path: Path, wanted: frozenset[str]) -> dict[str, np.ndarray]:
-    """The embeddings in a file; none where there is no file, or a damaged one."""
+    """Return the embeddings in a file; none if the file is missing or damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             embeddings = file.get_tensor("embeddings")
-        os.utime(path)  # it was of use
     except (OSError, SafetensorError):
         return {}
+    with suppress(OSError):  # the folder may be read-only or another user's
+        os.utime(path)  # files that were read recently are kept
     lengths = np.linalg.norm(embeddings, axis=-1)
     if embeddings.ndim != 2 or len(embeddings) != len(wanted) or not np.allclose(lengths, 1, atol=1e-3):
         return {}
@@ -116,7 +119,7 @@ def _read(path: Path, wanted: frozenset[str]) -> dict[str, np.ndarray]:
 
 
 def _write(path: Path, embeddings: Mapping[str, np.ndarray]) -> None:
-    """Write a file under another name first: nobody ever reads half of it."""
+    """Write a file under another name and rename it, so that no process reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(descriptor)

@@ -1,9 +1,9 @@
-"""As many threads as the process may run at once, and none that waits with all its might.
+"""Limits the number of compute threads to the CPU quota, and lets waiting threads sleep.
 
-torch starts a thread for each core that it sees. In a container those are the machine's cores, of which a
-quota may allow two (as on Hugging Face Spaces): then the kernel stops all threads again and again, and they
-wait for each other. Threads that are done with their part of a product spin until the others are, too, which
-takes the core away from whom they wait for if a browser or another visitor's work runs on the same cores.
+torch starts one thread for each core that it sees. In a container it sees all cores of the machine, although
+a quota may allow only two of them (as on Hugging Face Spaces). The kernel then stops the threads in turns,
+and each waits for the others. A thread that has finished its part of a matrix product also spins until the
+others have finished. That takes time from other processes on the same cores, such as a browser.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def respect_quota(environment: MutableMapping[str, str] = os.environ, cgroup: Path = _CGROUP) -> None:
-    """Set ``OMP_NUM_THREADS`` to the container's quota of cores, if there is one; a value that is set stays.
+    """Set ``OMP_NUM_THREADS`` to the container's CPU quota, if there is one and the variable is not set.
 
-    To be called before torch is imported, which reads it once.
+    Call it before torch is imported: torch reads the variable once.
 
     Args:
-        environment: where the variable is set.
-        cgroup: where the kernel tells the quota (version 2, or 1).
+        environment: the environment to change.
+        cgroup: the folder of the kernel's cgroup files, version 2 or 1.
     """
     quota = _read_quota(cgroup)
     if quota is not None and _VARIABLE not in environment:
@@ -33,16 +33,16 @@ def respect_quota(environment: MutableMapping[str, str] = os.environ, cgroup: Pa
 
 
 def sleep_while_waiting(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set ``OMP_WAIT_POLICY`` to passive, unless the user has said how threads shall wait.
+    """Set ``OMP_WAIT_POLICY`` to "PASSIVE", unless a variable already sets how threads wait.
 
-    To be called before torch is imported.
+    Call it before torch is imported.
     """
     if not any(variable in environment for variable in _WAITING):
         environment[_WAITING[0]] = "PASSIVE"
 
 
 def _read_quota(cgroup: Path) -> float | None:
-    """Cores that may be busy at once; ``None`` without a limit, or where none can be read."""
+    """Return the number of cores that the quota allows; ``None`` without a quota."""
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.export.files import encode_label_map, known_settings, segmentation_record
-from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.export.coco import coco_record
+from ovseg_demo.export.label_map import encode_label_map
 from ovseg_demo.ui.components import ImageInput
 from ovseg_demo.ui.handlers import show_user_errors
 from ovseg_demo.ui.messages import Message
@@ -46,27 +46,28 @@ class Api:
 
     @show_user_errors
     def segment(
-        self, image: str | None, words: str, generator: str = "", granularity: float = 0.8
+        self, image: str | None, prompt: str, generator: str = "", granularity: float = 0.8
     ) -> tuple[str, dict[str, Any]]:
         """Segment an image into classes.
 
         Args:
             image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
-            words: class names, separated by commas; a slash joins synonyms: "frog, cup / mug".
+            prompt: class names, separated by commas; a slash joins synonyms: "frog, cup / mug".
             generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.
             granularity: of the masks, from 0 (most coarse) to 1 (most precise).
         """
         if not image:
             raise ImageError("There is no image; send one as the first argument.")
-        request = Request(words=words or "", generator=generator or "", granularity=granularity)
+        request = Request(prompt=prompt or "", generator=generator or "", granularity=granularity)
         request.check()
-        request.vocabulary(self._settings.max_names)  # holds the words against the limits
+        vocabulary = request.vocabulary(self._settings.max_names)
         pixels, _ = read_image(image, self._settings)
-        segmentation = self._registry.segmenter("").segment(pixels, **request.arguments())
-        label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
-        return self._publish(label_map, "label_map.png")["path"], _record(
-            segmentation, request, self._registry
+        segmentation = self._registry.segmenter("").segment(
+            pixels, vocabulary, generator=request.generator or None, rule=request.rule
         )
+        label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
+        record = coco_record(segmentation, settings={"model": self._registry.default.name})
+        return self._publish(label_map, "label_map.png")["path"], record
 
 
 def add_api(
@@ -101,19 +102,3 @@ def add_api(
             concurrency_id="program",
             concurrency_limit=settings.concurrent_analyses,
         )
-
-
-def _record(segmentation: Segmentation, request: Request, registry: ModelRegistry) -> dict[str, Any]:
-    return segmentation_record(
-        segmentation.label_map,
-        segmentation.class_names,
-        segmentation.scores,
-        segmentation.best_scores,
-        synonyms=[entry.synonyms for entry in segmentation.vocabulary.classes],
-        settings={
-            "model": registry.default.name,
-            "granularity": request.granularity,
-            **known_settings(segmentation),
-            "notes": list(segmentation.notes),
-        },
-    )

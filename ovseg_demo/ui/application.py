@@ -1,4 +1,4 @@
-"""From options to an open page."""
+"""Start the page as the operator's options say."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Serve the page as arguments and environment ask for, until the process is told to stop.
+    """Serve the page until the process is stopped, and return the exit code.
 
-    Returns:
-        The exit code. What operators can mend is told in one sentence on stderr.
+    A user error is one sentence on stderr.
+
+    Args:
+        argv: the arguments after the program's name.
+        environment: the environment variables.
     """
     options = read_options(argv, environment)
     try:
@@ -40,12 +43,12 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def make_registry(options: AppOptions, *, on_lent_gpu: bool = False) -> ModelRegistry:
-    """The models that visitors can choose: those of the catalogue, or one of the operator's own files.
+    """Return the models that visitors can choose: the catalogue's, or one model of the operator's files.
 
     Args:
-        options: say which.
-        on_lent_gpu: compute on the GPU that a Space is lent; the first model is then looked at at once, for
-            the Space must know before the page opens that a GPU is wanted.
+        options: the operator's options.
+        on_lent_gpu: compute on a GPU that Hugging Face lends for each call. The default model is then loaded
+            at once: the Space must register its GPU function before the page opens.
 
     Raises:
         OvsegError: there is no such model, generator, file or device.

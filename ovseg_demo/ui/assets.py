@@ -1,4 +1,4 @@
-"""The page's own files: scripts, styles, drawings."""
+"""The page's own files: scripts, styles and drawings."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ ASSETS = Path(__file__).with_name("assets")
 
 @cache
 def read_assets(*names: str) -> str:
-    """The texts of some assets, one after the other."""
+    """Return the texts of some assets, joined."""
     return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)

@@ -1,4 +1,4 @@
-"""Long work in a thread of its own, and what it reports, as an iterator."""
+"""Long work in a thread, and its results and progress as an iterator."""
 
 from __future__ import annotations
 
@@ -18,52 +18,50 @@ _PERIOD = 0.12  # seconds between two reports of progress: smooth to look at, ch
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is: ``done`` of ``total``, as :data:`ovseg_demo.progress.ProgressCallback` gets it."""
+    """The progress of a stage, as :data:`ovseg_demo.progress.ProgressCallback` gets it."""
 
     stage: str
     done: int
     total: int
 
 
-class Background(Generic[T]):
-    """Does work in a thread. Iterating gives its results and, between them, its newest progress.
+class BackgroundTask(Generic[T]):
+    """Does work in a thread. Iterating yields its results and, between them, its newest progress.
 
-    The iterator ends when the work does or when the run is not wanted any more; then the work stops at its
-    next report of progress. An error of the work is raised from the iterator.
+    The iterator ends when the work ends, or when the run is not wanted any more: the work then stops at its
+    next report of progress. The iterator raises the work's error.
 
     Args:
         run: says whether the work is still wanted.
-        work: gets this object, and calls :meth:`report` and :meth:`show`.
+        work: called in the thread with this object; it calls :meth:`report` and :meth:`show`.
     """
 
-    def __init__(self, run: Run, work: Callable[[Background[T]], None]):
-        self.stages: set[str] = set()
+    def __init__(self, run: Run, work: Callable[[BackgroundTask[T]], None]):
         self._run = run
         self._work = work
         self._news: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
         self._progress: Progress | None = None
 
     def report(self, stage: str, done: int, total: int) -> None:
-        """The progress callback for the work; raises :class:`Cancelled` when it is not wanted any more."""
+        """Report progress; raise :class:`Cancelled` when the work is not wanted any more."""
         self._run.check()
-        self.stages.add(stage)
         self._progress = Progress(stage, done, total)
 
     def show(self, result: T) -> None:
-        """Hand a result out."""
+        """Yield a result from the iterator."""
         self._run.check()
         self._news.put(result)
 
     def __iter__(self) -> Iterator[T | Progress]:
         threading.Thread(target=self._do, daemon=True).start()
-        told = None
+        reported = None
         while self._run.is_wanted:
             try:
                 news = self._news.get(timeout=_PERIOD)
             except queue.Empty:
-                if self._progress is not told:
-                    told = self._progress
-                    yield told
+                if self._progress is not reported:
+                    reported = self._progress
+                    yield reported
                 continue
             if isinstance(news, _End):
                 if news.error is not None:
@@ -84,6 +82,6 @@ class Background(Generic[T]):
 
 @dataclass(frozen=True)
 class _End:
-    """The last of the news."""
+    """The end of the work."""
 
     error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""The page's own components: HTML that a script of ours brings to life, and Gradio's image input, tamed."""
+"""The page's own components: HTML with a script, and a stricter image input."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ovseg_demo.ui.controller import CHANNELS
 
 
 class Panel(gr.HTML):
-    """HTML with a script, which talks with the server through the value, the channels and the triggers.
+    """HTML with a script. It communicates with the server by its value, channels and triggers.
 
     Attributes:
-        html: an asset, or a piece of HTML.
-        scripts: assets, which run one after the other in one scope.
+        html: the name of an asset, or HTML.
+        scripts: names of assets, which run in this order in one scope.
         channels: props that the server sets and the script watches.
         triggers: events that the script raises.
     """
@@ -38,7 +38,7 @@ class Panel(gr.HTML):
         super().__init__(**{channel: {} for channel in self.channels} | options | fixed)
 
     def __getattr__(self, name: str) -> Any:
-        """Gradio takes every word in quotes in a script for an event; only ours are."""
+        """Return a trigger's listener. Gradio takes every quoted word of a script for an event."""
         if name not in self.triggers:
             raise AttributeError(f'"{type(self).__name__}" has no attribute "{name}"')
         return super().__getattr__(name)
@@ -52,7 +52,7 @@ class Header(Panel):
 
 
 class Viewer(Panel):
-    """The image, its map, legend, and all that can be done with them."""
+    """The image, its map, the legend, and their controls."""
 
     html = "viewer/viewer.html"
     scripts = ("viewer/labels.js", "viewer/panels.js", "viewer/viewer.js")
@@ -61,7 +61,7 @@ class Viewer(Panel):
 
 
 class Chips(Panel):
-    """What was understood of the words."""
+    """The class names as they were read."""
 
     html = '<div class="chips" role="status" aria-live="polite"></div>'
     scripts = ("chips.js",)
@@ -84,10 +84,10 @@ class Gallery(Panel):
 
 
 class ImageInput(gr.Image):
-    """Hands on the file that was uploaded, untouched, for :func:`ovseg_demo.images.load_image` to read.
+    """Passes the uploaded file on unchanged; :func:`ovseg_demo.images.load_image` reads it.
 
-    Gradio's own decoding turns no image upright, cuts 16-bit pixels to white, and reads any format. It
-    would also fetch an image from an address, however large that is; here the operator decides.
+    Gradio's own decoding ignores the orientation, cuts 16-bit pixels to white, and reads any format. It
+    also fetches an image of any size from an address; here the operator decides whether.
 
     Args:
         fetches_addresses: whether programs may send a public address rather than a file.
@@ -99,13 +99,13 @@ class ImageInput(gr.Image):
         self._fetches_addresses = fetches_addresses
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Take a file in; called by Gradio before :meth:`preprocess`."""
+        """Accept a file. Gradio calls this before :meth:`preprocess`."""
         if is_http_url_like(str(url_or_file_path)) and not self._fetches_addresses:
             raise gr.Error("Send the image itself; its address is not fetched here.", print_exception=False)
         return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        """The path of the file, which Gradio has found to be among the uploads."""
+        """Return the path of the file, which Gradio has checked to be an upload."""
         if payload is None:
             return None
         if not payload.path:
@@ -113,9 +113,9 @@ class ImageInput(gr.Image):
         return payload.path
 
     def get_block_name(self) -> str:
-        """What the browser draws it with."""
+        """Return the name of the browser's component."""
         return "image"
 
     def get_config(self, cls: type | None = None) -> dict[str, Any]:
-        """What the browser is told; Gradio reads off a constructor's arguments what that is."""
+        """Return the component's configuration for the browser."""
         return super().get_config(gr.Image)

@@ -1,6 +1,6 @@
-"""Leads a visitor from an image and words to a map: every step of the page, without a word of Gradio.
+"""What visitors can do on the page, from an image and class names to a map, without Gradio.
 
-Each step gives *updates*: messages (:mod:`.messages`) by the channel of the page that they are for.
+Each action returns *updates*: messages (:mod:`.messages`) by the channel of the page that they are for.
 """
 
 from __future__ import annotations
@@ -10,148 +10,162 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from ovseg_demo.analysis import Analysis
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.models.downloads import download_model
-from ovseg_demo.progress import PROPOSING, ProgressCallback, RegionWatcher, no_progress
-from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.runtime.caching import hold
-from ovseg_demo.segmentation import Segmentation, Step
-from ovseg_demo.segmenter import CLASSIFIERS
+from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.segmenter import CLASSIFIERS, PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text
-from ovseg_demo.ui.background_task import Background, Progress
+from ovseg_demo.ui.background_task import BackgroundTask, Progress
 from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
-from ovseg_demo.ui.request import Request
-from ovseg_demo.ui.session import FETCH, DisplayedMap, Run, Session
+from ovseg_demo.ui.request import Question, Request
+from ovseg_demo.ui.session import DOWNLOAD, DisplayedMap, Run, Session
+from ovseg_demo.ui.session_memory import SessionMemory
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.uploads import ImageStore, UploadedImage, display_jpeg
+from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
 
 Updates = dict[str, Message]
 
 CHANNELS = ("image", "masks", "preview", "map", "other", "why", "progress", "status", "file")
-"""What the viewer listens to; "chips" goes elsewhere."""
+"""The channels of the viewer; "chips" belongs to another component."""
 
 PREVIEW_PERIOD = 2.0
-"""Seconds between two previews of a map; a look whose regions are read more quickly shows none."""
+"""Seconds between two previews of a map. A shorter analysis displays none."""
 
 _UNADAPTED = CLASSIFIERS[2]
-_PLACEHOLDER = "object"  # regions can be read before there are words, but the engine wants one
 
 
 class PageController:
-    """What visitors can do. It remembers nothing of them: that is in their :class:`Session`.
+    """What visitors can do. It holds nothing of them: that is in their :class:`Session`.
 
     Args:
         registry: the models.
         settings: limits and permissions.
-        publish: keeps bytes under a file name, and gives Gradio's record of that file.
+        publish: stores bytes under a file name, and returns Gradio's record of that file.
     """
 
     def __init__(
-        self, registry: ModelRegistry, settings: PageSettings, publish: Callable[[bytes, str], Message]
+        self,
+        registry: ModelRegistry,
+        settings: PageSettings,
+        publish: Callable[[bytes, str], Message],
     ):
         self._registry = registry
         self._settings = settings
         self._publish = publish
-        self._images = ImageStore(settings)
         self._turns = threading.Semaphore(settings.concurrent_analyses)
+        self._memory = SessionMemory(settings.analysis_memory, registry.analysis_cache)
 
-    # ---- what takes long
+    # ---- what takes seconds
 
-    def look(self, session: Session, path: str | None, request: Request) -> Iterator[Updates]:
-        """Take an image in, propose its masks, read them, and draw the map if there are words.
+    def analyze(self, session: Session, path: str | None, request: Request) -> Iterator[Updates]:
+        """Analyze an image, and map it if there are class names.
 
-        The newest words count, also those that come while the work goes on.
+        The newest names count, also those that come while the analysis runs.
 
         Raises:
-            OvsegError: the image, the words or the settings cannot be used.
+            OvsegError: the image, the names or the settings cannot be used.
         """
-        yield self._understand(session, request)
+        yield self._read(session, request)
         if not path:
             raise OvsegError("There is no image yet; choose an example, or upload, paste or take one.")
-        run = session.begin("look", path, request.look)
+        run = session.begin("analyze", path, request.analysis_key)
         if run is not None:
-            yield from self._work(session, run, lambda work: self._look(work, session, run, path, request))
+            yield from self._work(session, run, lambda task: self._analyze(task, session, run, path, request))
             yield from self._catch_up(session, run)
 
     def compare(self, session: Session, is_on: bool) -> Iterator[Updates]:
-        """Show, or cease to show, the map of the other classifier on the same masks.
+        """Display the other classifier's map of the same masks, or no longer.
 
         Raises:
             OvsegError: there is no other classifier.
         """
         session.compares = False
-        shown = session.shown
-        if not is_on or shown is None:
+        displayed, analysis = session.displayed, session.analysis
+        if not is_on or displayed is None or analysis is None:
             return
-        obstacle = self._no_comparison(shown.request)
+        obstacle = self._no_comparison(displayed.request)
         if obstacle:
             raise ModelError(obstacle)
-        if session.is_running("look"):
-            session.compares = True  # and the look will bring both maps
-            return
-        run = session.begin("compare", shown.image.number, shown.request.look)
+        session.compares = True
+        if session.is_running("analyze"):
+            return  # the analysis brings both maps
+        run = session.begin("compare", displayed.image.number, displayed.request.analysis_key)
         if run is not None:
-            session.compares = True
-            yield from self._work(session, run, lambda work: work.show(self._other(shown, work.report)))
+            yield from self._work(
+                session, run, lambda task: self._compare(task, session, run, analysis, displayed)
+            )
             yield from self._catch_up(session, run)
 
-    def fetch(self, session: Session, model: str) -> Iterator[Updates]:
-        """Download a model; images can be looked at meanwhile.
+    def download(self, session: Session, model: str) -> Iterator[Updates]:
+        """Download a model; images can be analyzed meanwhile.
 
         Raises:
-            OvsegError: the operator does not allow it, or it cannot be had.
+            OvsegError: the operator does not allow it, or the download fails.
         """
         entry = self._registry.find(model)
         if entry.spec is None or not self._settings.allow_downloads:
             raise ModelError("Models cannot be downloaded from this page; ask its operator.")
-        run = session.begin(FETCH, entry.name)
+        run = session.begin(DOWNLOAD, entry.name)
         if run is not None:
-            yield from self._work(session, run, lambda work: download_model(entry.spec, progress=work.report))
+            yield from self._work(session, run, lambda task: download_model(entry.spec, progress=task.report))
             self._registry.forget(entry.name)
 
     # ---- what takes milliseconds
 
     def edit(self, session: Session, request: Request) -> Updates:
-        """Answer to changed words or a moved slider: with a new map, once the first look is done."""
-        number = session.next_number()
+        """Return the map of other class names or settings, if the image is analyzed."""
         try:
-            updates = self._understand(session, request)
+            updates = self._read(session, request)
         except VocabularyError as error:
-            return {"chips": messages.problem_message(number, str(error))}
-        look = (session.image and session.image.number, request.look)
-        if not session.has_looked(look) or session.is_running("look"):
+            return {"chips": messages.problem_message(session.next_number(), str(error))}
+        if session.is_running("analyze"):
             return updates
-        if not request.has_words:
+        if session.is_expired:
+            return updates | self._expired(session)
+        question, image = session.wanted, session.image
+        analysis = image and session.analysis_for((image.number, request.analysis_key))
+        if analysis is None:
+            return updates
+        if question.vocabulary is None:
             session.hide()
+            number = session.next_number()
             return updates | {channel: empty_message(number) for channel in ("map", "other", "why", "status")}
-        return updates | self._maps(session, DisplayedMap(number, session.image, request))
+        return updates | self._maps(session, analysis, question)
 
     def explain(self, session: Session, x: int, y: int) -> Updates:
-        """Why a pixel of the map is labelled as it is."""
-        shown = session.shown
-        if shown is None or not (0 <= x < shown.image.width and 0 <= y < shown.image.height):
-            return {"why": empty_message(session.next_number())}
-        segmentation = self._segment(shown.image, shown.request)
+        """Return why a pixel of the displayed map is labelled as it is."""
+        displayed, number = session.displayed, session.next_number()
+        if session.is_expired:
+            return self._expired(session)
+        if displayed is None or not (0 <= x < displayed.image.width and 0 <= y < displayed.image.height):
+            return {"why": empty_message(number)}
+        segmentation = displayed.segmentation
         explanation = segmentation.explain(x, y)
-        why = messages.why_message(shown.image, session.next_number(), segmentation, explanation)
-        return {"why": why}
+        return {"why": messages.why_message(displayed.image, number, segmentation, explanation)}
 
     def export(self, session: Session, kind: str, view: exports.View) -> Updates:
-        """A file of the map on the page.
+        """Return a file of the displayed map.
 
         Raises:
             OvsegError: there is no map, or no such kind of file.
         """
-        shown = session.shown
-        if shown is None:
-            raise OvsegError("There is no map yet; choose an image and name some classes first.")
-        segmentation = self._segment(shown.image, shown.request)
-        content, name = exports.export(kind, segmentation, shown.image.path, shown.request, view)
+        displayed = session.displayed
+        if displayed is None:
+            raise OvsegError(
+                status_text.EXPIRED
+                if session.is_expired
+                else "There is no map yet; choose an image and name some classes first."
+            )
+        content, name = exports.export(
+            kind, displayed.segmentation, displayed.image.path, displayed.request, view
+        )
         return {"file": {"number": session.next_number(), "name": name, "file": self._publish(content, name)}}
 
     def clear(self, session: Session) -> Updates:
@@ -163,122 +177,147 @@ class PageController:
 
     # ---- their parts
 
-    def _understand(self, session: Session, request: Request) -> Updates:
-        """Note the newest wishes, unless they cannot be read, and echo the words."""
-        request.check()
+    def _read(self, session: Session, request: Request) -> Updates:
+        """Keep the newest request, unless it cannot be read, and echo its class names."""
+        question = Question.read(request, self._settings.max_names)
         number = session.next_number()
-        if request.has_words:
-            echo = messages.chips_message(number, request.vocabulary(self._settings.max_names))
-        else:
-            echo = messages.problem_message(number, "")
-        session.wanted = request
-        return {"chips": echo}
+        session.wanted = question
+        if question.vocabulary is None:
+            return {"chips": messages.problem_message(number, "")}
+        return {"chips": messages.chips_message(number, question.vocabulary)}
 
-    def _look(
-        self, work: Background[Updates], session: Session, run: Run, path: str, request: Request
+    def _analyze(
+        self, task: BackgroundTask[Updates], session: Session, run: Run, path: str, request: Request
     ) -> None:
-        image = self._take(session, run, path)
-        url = self._publish(display_jpeg(self._images.pixels(image)), "image.jpg")
-        work.show({"image": messages.image_message(image, url)})
-        with hold(self._turns, work.report):
-            self._look_at(work, session, image, request)
-        session.note_look((image.number, request.look), run)
-
-    def _look_at(
-        self, work: Background[Updates], session: Session, image: UploadedImage, request: Request
-    ) -> None:
-        pixels = self._images.pixels(image)
-        work.report(status_text.LOADING, 0, 1)
-        segmenter = self._registry.segmenter(self._present(request.model).name)
-        start = time.perf_counter()
-        proposals = segmenter.propose(pixels, generator=request.generator or None, progress=work.report)
-        proposing = Step(PROPOSING, time.perf_counter() - start, PROPOSING not in work.stages)
-        work.show({"masks": messages.masks_message(image, session.next_number(), proposals)})
-        previews = self._previews(work, session, image, proposals, request.look)
-        newest = session.wanted
-        if newest.has_words and newest.look == request.look:
-            shown = DisplayedMap(session.next_number(), image, newest)
-            work.show(self._maps(session, shown, work.report, proposing, previews))
+        image, pixels = self._take(task, session, run, path)
+        with hold(self._turns, task.report):
+            task.report(status_text.LOADING, 0, 1)
+            segmenter = self._registry.segmenter(self._present(request.model).name)
+            analysis = segmenter.analyze(
+                pixels,
+                generator=request.generator or None,
+                classifier=request.classifier,
+                progress=task.report,
+                on_partial=self._previews(task, session, image, request.analysis_key),
+            )
+            session.keep_analysis(analysis, (image.number, request.analysis_key), run)
+            if session.compares:
+                self._add_comparison(session, run, analysis, request, task.report)
+        self._memory.touch(session)
+        question = session.wanted
+        if question.vocabulary is not None and question.request.analysis_key == request.analysis_key:
+            task.show(self._maps(session, analysis, question, task.report, is_new=True))
         else:
-            self._segment(image, replace(request, words=_PLACEHOLDER), work.report, watch=previews)
-            line = status_text.ready_line(proposals, proposing)
-            work.show({"status": status_message(session.next_number(), line)})
+            line = status_text.ready_line(analysis)
+            task.show({"status": status_message(session.next_number(), line)})
+
+    def _take(
+        self, task: BackgroundTask[Updates], session: Session, run: Run, path: str
+    ) -> tuple[UploadedImage, np.ndarray]:
+        """Put the file's image on the page, if it is not the one that is there already."""
+        image, analysis = session.image, session.analysis
+        if image is not None and image.path == path and analysis is not None:
+            return image, analysis.image
+        opened, pixels = open_upload(path, session.next_number(), self._settings)
+        session.take(opened, run)
+        url = self._publish(display_jpeg(pixels), "image.jpg")
+        task.show({"image": messages.image_message(opened, url)})
+        return opened, pixels
 
     def _previews(
         self,
-        work: Background[Updates],
+        task: BackgroundTask[Updates],
         session: Session,
         image: UploadedImage,
-        proposals: Proposals,
-        look: tuple,
-    ) -> RegionWatcher:
-        """What shows, now and then, the map that the newest words make of the regions read so far."""
-        last = time.monotonic()
+        analysis_key: tuple,
+    ) -> PartialAnalysisCallback:
+        """Display the masks once, and every few seconds the newest names' map of what is analyzed so far."""
+        last: float | None = None
 
-        def show(regions: np.ndarray) -> None:
+        def show(partial: Analysis) -> None:
             nonlocal last
-            newest = session.wanted
-            if time.monotonic() - last < PREVIEW_PERIOD or not newest.has_words or newest.look != look:
+            if last is None:
+                last = time.monotonic()
+                masks = messages.masks_message(image, session.next_number(), partial.proposals)
+                task.show({"masks": masks})
                 return
-            with suppress(VocabularyError):  # the map will tell; what has been read is not to be lost
-                segmentation = self._segment(image, newest, work.report, proposals=proposals, regions=regions)
-                shown = DisplayedMap(session.next_number(), image, newest)
-                work.show({"preview": messages.map_message(shown, segmentation)})
+            question = session.wanted
+            if time.monotonic() - last < PREVIEW_PERIOD or question.vocabulary is None:
+                return
+            if question.request.analysis_key != analysis_key:
+                return
+            with suppress(VocabularyError):  # the final map reports it; the analysis must not be lost
+                displayed = _answer(session, image, partial, question, task.report)
+                task.show({"preview": messages.map_message(displayed)})
             last = time.monotonic()
 
         return show
 
-    def _take(self, session: Session, run: Run, path: str) -> UploadedImage:
-        """The session's image, if it is this one; else this one, which becomes the session's."""
-        image = session.image
-        if image is None or image.path != path:
-            image = self._images.open(path, session.next_number())
-            session.take(image, run)
-        return image
+    def _compare(
+        self,
+        task: BackgroundTask[Updates],
+        session: Session,
+        run: Run,
+        analysis: Analysis,
+        displayed: DisplayedMap,
+    ) -> None:
+        with hold(self._turns, task.report):
+            self._add_comparison(session, run, analysis, displayed.request, task.report)
+        self._memory.touch(session)
+        question = session.wanted if session.wanted.vocabulary is not None else None
+        if question is not None:
+            task.show(self._other_map(session, displayed.image, question, task.report))
+
+    def _add_comparison(
+        self, session: Session, run: Run, analysis: Analysis, request: Request, progress: ProgressCallback
+    ) -> None:
+        """Analyze the same masks with the other classifier."""
+        other = self._registry.segmenter(request.model).analyze(
+            analysis.image,
+            generator=analysis.generator,
+            classifier=_other_classifier(request.classifier),
+            progress=progress,
+        )
+        session.keep_comparison(other, run)
 
     def _maps(
         self,
         session: Session,
-        shown: DisplayedMap,
+        analysis: Analysis,
+        question: Question,
         progress: ProgressCallback = no_progress,
-        proposing: Step | None = None,
-        previews: RegionWatcher | None = None,
+        is_new: bool = False,
     ) -> Updates:
-        """The map of a request, and the other one where both are compared."""
-        segmentation = self._segment(shown.image, shown.request, progress, watch=previews)
-        session.show(shown)
-        found = messages.found_names(segmentation)
+        """Return the map of a question, and the other classifier's where both are compared."""
+        displayed = _answer(session, session.image, analysis, question, progress)
+        session.display(displayed)
+        self._memory.touch(session)
+        segmentation = displayed.segmentation
+        line = status_text.status_line(segmentation, analysis if is_new else None)
         updates = {
-            "map": messages.map_message(shown, segmentation)
-            | {"noComparison": self._no_comparison(shown.request)},
-            "chips": messages.chips_message(shown.number, segmentation.vocabulary, found),
-            "status": status_message(shown.number, status_text.status_line(segmentation, proposing)),
+            "map": messages.map_message(displayed) | {"noComparison": self._no_comparison(question.request)},
+            "chips": messages.chips_message(
+                displayed.number, segmentation.vocabulary, messages.found_names(segmentation)
+            ),
+            "status": status_message(displayed.number, line),
         }
-        return updates | self._other(shown, progress) if session.compares else updates
+        return updates | self._other_map(session, displayed.image, question, progress)
 
-    def _other(self, shown: DisplayedMap, progress: ProgressCallback) -> Updates:
-        request = _other_classifier(shown.request)
-        segmentation = self._segment(shown.image, request, progress)
-        return {"other": messages.map_message(replace(shown, request=request), segmentation)}
-
-    def _segment(
-        self,
-        image: UploadedImage,
-        request: Request,
-        progress: ProgressCallback = no_progress,
-        **options: Any,
-    ) -> Segmentation:
-        segmenter = self._registry.segmenter(request.model)
-        pixels = self._images.pixels(image)
-        return segmenter.segment(pixels, **request.arguments(), **options, progress=progress)
+    def _other_map(
+        self, session: Session, image: UploadedImage, question: Question, progress: ProgressCallback
+    ) -> Updates:
+        comparison = session.comparison
+        if not session.compares or comparison is None:
+            return {}
+        return {"other": messages.map_message(_answer(session, image, comparison, question, progress))}
 
     def _work(
-        self, session: Session, run: Run, work: Callable[[Background[Updates]], object]
+        self, session: Session, run: Run, work: Callable[[BackgroundTask[Updates]], object]
     ) -> Iterator[Updates]:
-        """Do something long: its updates, its progress between them, and at the end a page without it."""
+        """Do long work: yield its updates, its progress between them, and at the end clear the progress."""
         error, is_idle, was_cancelled = None, True, False
         try:
-            for news in Background(run, work):
+            for news in BackgroundTask(run, work):
                 if not isinstance(news, Progress):
                     yield news
                 elif not session.is_behind(run):
@@ -295,10 +334,14 @@ class PageController:
             raise error
 
     def _catch_up(self, session: Session, run: Run) -> Iterator[Updates]:
-        """Answer to what was typed while a run came to its end."""
-        wanted, shown = session.wanted, session.shown
-        if run.is_done and wanted.has_words and (shown is None or shown.request != wanted):
-            yield self.edit(session, wanted)
+        """Answer what was typed while a run came to its end."""
+        wanted, displayed = session.wanted, session.displayed
+        is_answered = displayed is not None and displayed.request == wanted.request
+        if run.is_done and wanted.vocabulary is not None and not is_answered:
+            yield self.edit(session, wanted.request)
+
+    def _expired(self, session: Session) -> Updates:
+        return {"status": status_message(session.next_number(), status_text.EXPIRED)}
 
     def _present(self, model: str) -> ModelEntry:
         entry = self._registry.find(model)
@@ -312,9 +355,8 @@ class PageController:
         )
 
     def _no_comparison(self, request: Request) -> str:
-        """Why the other classifier's map cannot be shown; empty if it can."""
-        other = _other_classifier(request).classifier
-        if other in self._registry.segmenter(request.model).classifiers:
+        """Return why the other classifier's map cannot be displayed; empty if it can."""
+        if _other_classifier(request.classifier) in self._registry.segmenter(request.model).classifiers:
             return ""
         entry = self._registry.find(request.model)
         if entry.spec is not None and "unadapted" in entry.spec.parts:
@@ -325,17 +367,32 @@ class PageController:
         return f'The model "{entry.title}" has no un-adapted CLIP to compare with.'
 
 
-def _other_classifier(request: Request) -> Request:
-    """The same request to the un-adapted CLIP; or, if it is already, to the adapted one."""
-    is_adapted = request.classifier != _UNADAPTED
-    return replace(request, classifier=_UNADAPTED if is_adapted else CLASSIFIERS[0])
+def _answer(
+    session: Session,
+    image: UploadedImage,
+    analysis: Analysis,
+    question: Question,
+    progress: ProgressCallback = no_progress,
+) -> DisplayedMap:
+    """Return the map of a question, with a number of its own."""
+    request = replace(question.request, classifier=analysis.classifier)
+    number = session.next_number()
+    segmentation: Segmentation = analysis.segment(
+        question.vocabulary, rule=request.rule, templates=request.prompt_templates, progress=progress
+    )
+    return DisplayedMap(number, image, request, segmentation)
+
+
+def _other_classifier(classifier: str) -> str:
+    """Return the un-adapted classifier; for that one, the adapted one."""
+    return CLASSIFIERS[0] if classifier == _UNADAPTED else _UNADAPTED
 
 
 def _ending(session: Session, run: Run, is_idle: bool, was_cancelled: bool) -> Updates:
-    """What a run leaves of itself on the page: nothing, or that it was cancelled."""
+    """Return what clears a run's traces from the page, and the note that it was cancelled."""
     number = session.next_number()
     ending = {}
-    if run.lane != FETCH and session.is_newest(run):
+    if run.lane != DOWNLOAD and session.is_newest(run):
         ending["preview"] = empty_message(number)
     if is_idle:
         ending["progress"] = empty_message(number)
@@ -345,7 +402,7 @@ def _ending(session: Session, run: Run, is_idle: bool, was_cancelled: bool) -> U
 
 
 def _progress(session: Session, run: Run, progress: Progress) -> Message:
-    label = status_text.progress_label(progress, session.wanted.generator)
+    label = status_text.progress_label(progress, session.wanted.request.generator)
     return messages.progress_message(
         session.next_number(), run.number, label, status_text.progress_fraction(progress)
     )

@@ -1,6 +1,6 @@
-"""The examples: images with words that suit them, from a manifest.
+"""The examples: images with class names, from a manifest.
 
-A manifest is a JSON list of entries: "image" (a file beside it), "title", "classes" (the words), "generator"
+A manifest is a JSON list of entries: "image" (a file beside it), "title", "classes" (the prompt), "generator"
 and "granularity". Photographs also have "credit" (who made it, and its licence) and ``"kind": "photograph"``;
 all others are scenes of Sticker World, which the bundled model knows, and tell the "seed" of each.
 """
@@ -27,12 +27,12 @@ _HEADS = (0.5, 0.2)  # where upright images have what counts
 
 @dataclass(frozen=True)
 class Example:
-    """An image with words that suit it.
+    """An image with class names that suit it.
 
     Attributes:
         path: of the image.
         title: two or three words.
-        words: class names, as one would type them.
+        prompt: class names as one would type them.
         generator: of the proposals.
         granularity: from 0 to 1.
         kind: :data:`STICKERS` or :data:`PHOTOGRAPH`.
@@ -41,7 +41,7 @@ class Example:
 
     path: Path
     title: str
-    words: str
+    prompt: str
     generator: str = "sam"
     granularity: float = 0.8
     kind: str = STICKERS
@@ -57,7 +57,7 @@ def load_examples(folder: Path = EXAMPLES) -> tuple[Example, ...]:
         Example(
             path=folder / entry["image"],
             title=entry["title"],
-            words=entry["classes"],
+            prompt=entry["classes"],
             generator=entry["generator"],
             granularity=float(entry["granularity"]),
             kind=entry.get("kind", STICKERS),
@@ -74,11 +74,11 @@ def examples_for(examples: Sequence[Example], knows_photographs: bool) -> list[E
 
 
 def gallery_value(examples: Sequence[Example]) -> list[dict[str, Any]]:
-    """What the gallery shows: titles, words, credits and small images."""
+    """Return the gallery's value: titles, prompts, credits and small images."""
     return [
         {
             "title": example.title,
-            "words": example.words,
+            "prompt": example.prompt,
             "credit": example.credit,
             "thumbnail": _thumbnail(example.path),
         }

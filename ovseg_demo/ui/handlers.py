@@ -1,6 +1,6 @@
 """What each event of the page does: values of components in, updates of components out.
 
-The work itself is the :class:`PageController`'s; here its messages are handed to Gradio.
+The :class:`PageController` does the work; this module hands its messages to Gradio.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, fields, replace
+from dataclasses import replace
 from functools import wraps
 from html import escape
 from typing import Any
@@ -19,44 +19,44 @@ from gradio.processing_utils import save_file_to_cache
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.ui.controller import PageController, Updates
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
-from ovseg_demo.ui.exports import View
-from ovseg_demo.ui.layout import Parts, generator_choices, is_fetchable, licence_line, model_facts
+from ovseg_demo.ui.exports import read_view
+from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 
 MAX_RECENT = 6
-"""So many word lists are remembered in the browser."""
+"""Number of prompts that the browser remembers."""
 
 Outputs = dict[Any, Any]
 
 
-def show_user_errors(step: Callable) -> Callable:
-    """Show the errors that visitors can mend as they are; the toast reads HTML, so they are escaped."""
+def show_user_errors(handler: Callable) -> Callable:
+    """Turn user errors into Gradio errors, whose toast displays HTML: the message is escaped."""
 
-    def to_tell(error: OvsegError) -> gr.Error:
+    def to_display(error: OvsegError) -> gr.Error:
         return gr.Error(escape(str(error)), title="That did not work", print_exception=False)
 
-    @wraps(step)
+    @wraps(handler)
     def answer(*arguments: Any) -> Any:
         try:
-            return step(*arguments)
+            return handler(*arguments)
         except OvsegError as error:
-            raise to_tell(error) from None
+            raise to_display(error) from None
 
-    @wraps(step)
-    def answer_in_turns(*arguments: Any) -> Iterator[Any]:
+    @wraps(handler)
+    def answer_with_updates(*arguments: Any) -> Iterator[Any]:
         try:
-            yield from step(*arguments)
+            yield from handler(*arguments)
         except OvsegError as error:
-            raise to_tell(error) from None
+            raise to_display(error) from None
 
-    return answer_in_turns if inspect.isgeneratorfunction(step) else answer
+    return answer_with_updates if inspect.isgeneratorfunction(handler) else answer
 
 
-class Steps:
-    """The functions behind the events.
+class EventHandlers:
+    """The functions that Gradio calls.
 
     Args:
         parts: the components.
@@ -68,7 +68,7 @@ class Steps:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: Components,
         controller: PageController,
         registry: ModelRegistry,
         settings: PageSettings,
@@ -83,27 +83,26 @@ class Steps:
     # ---- the image and its map
 
     @show_user_errors
-    def look(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
-        """Submit: a first look, or if that was done, a new map."""
-        yield from self._in_turns(self._controller.look(session, path, _request(values)))
+    def analyze(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
+        """Submit: analyze the image and map it."""
+        yield from self._accumulate(self._controller.analyze(session, path, self._request(values)))
 
     @show_user_errors
-    def look_again(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
-        """Another image or setting that needs a first look; without an image only the words are read."""
+    def analyze_if_chosen(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
+        """Analyze another image, or the image with other settings; without an image read the names alone."""
         if path:
-            yield from self._in_turns(self._controller.look(session, path, _request(values)))
+            yield from self._accumulate(self._controller.analyze(session, path, self._request(values)))
         else:
-            yield self._outputs(self._controller.edit(session, _request(values)))
+            yield self._outputs(self._controller.edit(session, self._request(values)))
 
     @show_user_errors
     def fill_in(self, event: gr.EventData, *values: Any) -> Outputs:
-        """An example: its image, words and settings in place of the visitor's; then it is looked at.
+        """Put an example's image, names and settings in place of the visitor's; the next event analyzes it.
 
-        One step for both would be natural. But where a generator sets an image and then leaves it as it is,
-        Gradio sends the difference of the two, and the browser garbles the image's record with it. Nor can
-        both begin with the click: the browser starts the second step of an event when the first is done.
+        One handler cannot do both: where a generator function sets an image and then leaves it unchanged,
+        Gradio sends the difference of the two outputs, which garbles the image's record in the browser.
         """
-        entry = self._registry.find(_request(values).model)
+        entry = self._registry.find(self._request(values).model)
         examples = examples_for(self._examples, not entry.is_bundled)
         index = _data(event).get("index")
         if not (isinstance(index, int) and 0 <= index < len(examples)):
@@ -112,65 +111,65 @@ class Steps:
         return {
             # Gradio serves files from its cache alone.
             self._parts.image: save_file_to_cache(example.path, cache_dir=self._parts.image.GRADIO_CACHE),
-            self._parts.words: example.words,
+            self._parts.prompt: example.prompt,
             self._parts.generator: entry.suitable(example.generator),
             self._parts.granularity: example.granularity,
         }
 
     @show_user_errors
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
-        """Both classifiers, side by side, or no longer."""
-        yield from self._in_turns(self._controller.compare(session, _data(event).get("on") is True))
+        """Display both classifiers' maps, or one."""
+        yield from self._accumulate(self._controller.compare(session, _data(event).get("on") is True))
 
     @show_user_errors
     def edit(self, session: Session, *values: Any) -> Outputs:
-        """Other words, another granularity."""
-        return self._outputs(self._controller.edit(session, _request(values)))
+        """Map other class names or another granularity."""
+        return self._outputs(self._controller.edit(session, self._request(values)))
 
     @show_user_errors
     def explain(self, event: gr.EventData, session: Session) -> Outputs:
-        """Why is this pixel what it is?"""
+        """Explain a pixel."""
         x, y = _data(event).get("x"), _data(event).get("y")
         is_pixel = isinstance(x, int) and isinstance(y, int)
         return self._outputs(self._controller.explain(session, x, y) if is_pixel else {})
 
     @show_user_errors
     def save(self, event: gr.EventData, session: Session) -> Outputs:
-        """A file to take away."""
+        """Make a file to download."""
         data = _data(event)
-        return self._outputs(self._controller.export(session, str(data.get("kind")), View.read(data)))
+        return self._outputs(self._controller.export(session, str(data.get("kind")), read_view(data)))
 
     def cancel(self, event: gr.EventData, session: Session) -> None:
-        """Stop what was under way when the button was pressed."""
+        """Stop the run that was under way when the button was pressed."""
         session.cancel(_data(event).get("run"))
 
     def forget(self, session: Session) -> Outputs:
-        """The image was taken away; the words stay."""
+        """Forget the image, keep the class names."""
         updates = self._controller.clear(session)
         return self._outputs({channel: updates[channel] for channel in updates.keys() - {"chips"}})
 
     def clear(self, session: Session) -> Outputs:
-        """Begin anew."""
+        """Forget the image and the class names."""
         outputs = self._outputs(self._controller.clear(session))
-        return outputs | {self._parts.image: None, self._parts.words: ""}
+        return outputs | {self._parts.image: None, self._parts.prompt: ""}
 
     # ---- models
 
     @show_user_errors
-    def fetch(self, session: Session, model: str) -> Iterator[Outputs]:
-        """Download a model, and say so."""
+    def download(self, session: Session, model: str) -> Iterator[Outputs]:
+        """Download a model and report its progress."""
         outputs: Outputs = {}
-        for outputs in self._in_turns(self._controller.fetch(session, model)):
+        for outputs in self._accumulate(self._controller.download(session, model)):
             yield outputs
         entry = self._registry.find(model)
         yield outputs | {
             self._parts.model_facts: model_facts(entry),
-            self._parts.fetch: gr.update(visible=is_fetchable(entry, self._settings)),
+            self._parts.download: gr.update(visible=is_downloadable(entry, self._settings)),
         }
 
     @show_user_errors
     def describe(self, model: str, generator: str) -> Outputs:
-        """Another model: other generators, other examples, another licence."""
+        """Display the generators, examples and licence of another model."""
         entry = self._registry.find(model)
         examples = examples_for(self._examples, not entry.is_bundled)
         return {
@@ -179,7 +178,7 @@ class Steps:
                 value=entry.suitable(generator),
             ),
             self._parts.model_facts: model_facts(entry),
-            self._parts.fetch: gr.update(visible=is_fetchable(entry, self._settings)),
+            self._parts.download: gr.update(visible=is_downloadable(entry, self._settings)),
             self._parts.gallery: gallery_value(examples),
             self._parts.licence: licence_line(entry),
         }
@@ -188,60 +187,66 @@ class Steps:
 
     @show_user_errors
     def remember(self, saved: Mapping[str, Any], *values: Any) -> Outputs:
-        """Keep settings, and words that can be read as the newest of the recent ones."""
-        request = _request(values)
+        """Keep the settings and, if its names can be read, the prompt as the newest of the recent ones."""
+        request = self._request(values)
         recent = _recent(saved)
-        with suppress(VocabularyError):  # which the look tells that was asked for together with this
+        with suppress(VocabularyError):  # which the analysis reports
             request.vocabulary(self._settings.max_names)
-            recent = [request.words, *(words for words in recent if words != request.words)][:MAX_RECENT]
+            recent = [request.prompt, *(prompt for prompt in recent if prompt != request.prompt)]
         return {
-            self._parts.saved: {"recent": recent, "settings": request.save()},
-            self._parts.recent: recent,
+            self._parts.saved: {"recent": recent[:MAX_RECENT], "settings": request.save()},
+            self._parts.recent: recent[:MAX_RECENT],
         }
 
     def recall(self, event: gr.EventData, saved: Mapping[str, Any]) -> Any:
-        """One of the recent word lists again."""
+        """Put a recent prompt into the text box."""
         recent, index = _recent(saved), _data(event).get("index")
         return recent[index] if isinstance(index, int) and 0 <= index < len(recent) else gr.skip()
 
     def restore(self, http: gr.Request, session: Session, saved: Mapping[str, Any]) -> Outputs:
-        """What a link says, or else what this browser remembers; who has begun to type is left alone."""
+        """Restore what a link says, or what this browser remembers; a visitor who has typed is left alone."""
         linked = dict(http.query_params)
         settings = saved.get("settings") if isinstance(saved, dict) else None
-        request = Request.restore(linked if "words" in linked else settings or {})
+        is_link = bool(linked.keys() & {"prompt", "words"})
+        request = Request.restore(linked if is_link else settings or {})
         outputs: Outputs = {self._parts.recent: _recent(saved)}
-        if request == Request() or session.wanted != Request():
+        if request == Request() or session.wanted.request != Request():
             return outputs
         entry = self._entry_of(request)
         request = replace(request, model=entry.name, generator=entry.suitable(request.generator))
         return {
             **outputs,
-            **dict(zip(self._parts.request, astuple(request), strict=True)),
+            **{component: getattr(request, name) for name, component in self._parts.request.items()},
             self._parts.generator: gr.update(choices=generator_choices(entry), value=request.generator),
             **self._outputs(self._controller.edit(session, request)),
         }
 
     # ---- their parts
 
-    def _in_turns(self, steps: Iterator[Updates]) -> Iterator[Outputs]:
-        """Outputs that repeat the newest message of every channel.
+    def _accumulate(self, all_updates: Iterator[Updates]) -> Iterator[Outputs]:
+        """Yield outputs that repeat the newest message of every channel.
 
-        From the second output on, Gradio sends what differs from the one before, and its script makes these
-        changes also in outputs that still wait to be shown. So what an output left out would be taken from
-        those before it; what is repeated costs nothing.
+        From the second output on, Gradio sends the difference to the output before, and its script applies
+        the difference also to outputs that it has not displayed yet. A channel that an output left out would
+        be removed there. Repeating a message costs nothing.
         """
-        told: Updates = {}
-        for updates in steps:
-            told |= updates
-            yield self._outputs(told)
+        newest: Updates = {}
+        for updates in all_updates:
+            newest |= updates
+            yield self._outputs(newest)
 
     def _outputs(self, updates: Updates) -> Outputs:
-        """Updates of components: the chips' message is a value, all others are channels of the viewer."""
+        """Return updates of components: the chips' message is a value, the others go to the viewer."""
         channels = {name: message for name, message in updates.items() if name != "chips"}
         outputs: Outputs = {self._parts.viewer: gr.update(**channels)} if channels else {}
         if "chips" in updates:
             outputs[self._parts.chips] = updates["chips"]
         return outputs or {self._parts.chips: gr.skip()}
+
+    def _request(self, values: Sequence[Any]) -> Request:
+        """Return the request that the components' values make; an empty component keeps its default."""
+        by_name = dict(zip(self._parts.request, values, strict=True))
+        return Request(**{name: value for name, value in by_name.items() if value is not None})
 
     def _entry_of(self, request: Request) -> ModelEntry:
         try:
@@ -251,19 +256,11 @@ class Steps:
         return entry if entry.is_present else self._registry.default
 
 
-def _request(values: Sequence[Any]) -> Request:
-    """The values of :attr:`Parts.request`; an empty component counts as untouched."""
-    given = {
-        field.name: value for field, value in zip(fields(Request), values, strict=True) if value is not None
-    }
-    return Request(**given)
-
-
 def _data(event: gr.EventData) -> Mapping[str, Any]:
-    """What our script sent along; the browser may send what it likes."""
+    """Return what our script sent along; the browser may send anything."""
     return event._data if isinstance(event._data, dict) else {}
 
 
 def _recent(saved: Any) -> list[str]:
     recent = saved.get("recent") if isinstance(saved, dict) else None
-    return [words for words in recent if isinstance(words, str)][:MAX_RECENT] if recent else []
+    return [prompt for prompt in recent if isinstance(prompt, str)][:MAX_RECENT] if recent else []

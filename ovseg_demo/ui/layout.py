@@ -1,13 +1,14 @@
-"""The components of the page and where they stand. What they do is in :mod:`.events`."""
+"""The components of the page and their places; :mod:`.events` connects them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from html import escape
 
 import gradio as gr
 
+from ovseg_demo.models.weights_files import format_size
 from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui.assets import read_assets
 from ovseg_demo.ui.components import Chips, Gallery, Header, ImageInput, Pills, Viewer
@@ -16,12 +17,11 @@ from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import DISTRACTORS, TEMPLATE_CHOICES, Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.status_text import format_size
 
 GENERATOR_TITLES = {"sam": "Segment Anything", "maskformer": "MaskFormer", "detectron2": "detectron2"}
 
 _CLASSIFIER_TITLES = ("Mask-adapted CLIP", "Mask-adapted, without mask prompts", "Un-adapted CLIP")
-_DISTRACTOR_TITLES = ("None", "“others”", "COCO-Stuff’s 171 classes", "Own words")
+_DISTRACTOR_TITLES = ("None", "“others”", "COCO-Stuff’s 171 classes", "Own names")
 _TEMPLATE_TITLES = ("The model’s own", "ViLD’s 14 sentences", "“a photo of …”")
 
 # Fixed, as a restart of the server must not lose what browsers keep.
@@ -29,13 +29,13 @@ _STORAGE_KEY = _STORAGE_SECRET = "ovseg-demo"
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The components that events need."""
+class Components:
+    """The components that events read or change."""
 
     session: gr.State
     saved: gr.BrowserState
     image: ImageInput
-    words: gr.Textbox
+    prompt: gr.Textbox
     submit: gr.Button
     clear: gr.Button
     chips: Chips
@@ -46,30 +46,21 @@ class Parts:
     granularity: gr.Slider
     model: gr.Dropdown
     model_facts: gr.HTML
-    fetch: gr.Button
+    download: gr.Button
     classifier: gr.Radio
     distractors: gr.Radio
-    own: gr.Textbox
+    own_distractors: gr.Textbox
     templates: gr.Radio
     licence: gr.HTML
 
     @property
-    def request(self) -> list[gr.components.Component]:
-        """Those that make a :class:`Request`, in its order."""
-        return [
-            self.words,
-            self.generator,
-            self.granularity,
-            self.model,
-            self.classifier,
-            self.distractors,
-            self.own,
-            self.templates,
-        ]
+    def request(self) -> dict[str, gr.components.Component]:
+        """The components that make a :class:`Request`, by its field names."""
+        return {field.name: getattr(self, field.name) for field in fields(Request)}
 
 
-def lay_out(registry: ModelRegistry, settings: PageSettings, examples: Sequence[Example]) -> Parts:
-    """Put all components on the page that is being made."""
+def build_layout(registry: ModelRegistry, settings: PageSettings, examples: Sequence[Example]) -> Components:
+    """Create all components on the page that is being made, and return those that events need."""
     parts: dict[str, gr.components.Component] = {
         "session": gr.State(Session()),
         "saved": gr.BrowserState({}, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
@@ -97,13 +88,13 @@ def lay_out(registry: ModelRegistry, settings: PageSettings, examples: Sequence[
         padding=False,
     )
     parts["licence"] = gr.HTML(licence_line(registry.default), elem_id="licence", padding=False)
-    return Parts(**parts)
+    return Components(**parts)
 
 
 def _controls(
     registry: ModelRegistry, settings: PageSettings, default: Request
 ) -> dict[str, gr.components.Component]:
-    """The image, and how it is looked at."""
+    """Create the image input and the settings."""
     image = ImageInput(
         label="UploadedImage",
         type="filepath",
@@ -136,16 +127,16 @@ def _controls(
 
 
 def _ask() -> dict[str, gr.components.Component]:
-    """The words, and what asks for their map."""
+    """Create the prompt and its buttons."""
     return {
-        "words": gr.Textbox(
+        "prompt": gr.Textbox(
             placeholder="Type class names, separated by commas: frog, red truck, road …",
             show_label=False,
             label="Class names",
             container=False,
             lines=1,
             max_lines=4,
-            elem_id="words",
+            elem_id="prompt",
             elem_classes=["live"],
             html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False, enterkeyhint="go"),
         ),
@@ -168,8 +159,8 @@ def _advanced(
             elem_id="model",
         ),
         "model_facts": gr.HTML(model_facts(registry.default), elem_id="model-facts", padding=False),
-        "fetch": gr.Button(
-            "Download", size="sm", visible=is_fetchable(registry.default, settings), elem_id="fetch"
+        "download": gr.Button(
+            "Download", size="sm", visible=is_downloadable(registry.default, settings), elem_id="download"
         ),
         "classifier": gr.Radio(
             list(zip(_CLASSIFIER_TITLES, CLASSIFIERS, strict=True)),
@@ -181,15 +172,15 @@ def _advanced(
             list(zip(_DISTRACTOR_TITLES, DISTRACTORS, strict=True)),
             value=default.distractors,
             label="Hidden distractors",
-            info="Words that compete for masks and are never drawn",
+            info="Names that compete for masks and are never drawn",
             elem_id="distractors",
             elem_classes=["live"],
         ),
-        "own": gr.Textbox(
+        "own_distractors": gr.Textbox(
             label="Own distractors",
             placeholder="wall, floor, sky",
             visible=False,
-            elem_id="own",
+            elem_id="own-distractors",
             elem_classes=["live"],
         ),
         "templates": gr.Radio(
@@ -222,6 +213,6 @@ def licence_line(entry: ModelEntry) -> str:
     return f"<p>Model on this page: <b>{escape(entry.title)}</b>, {licence}. This program: Apache-2.0.</p>"
 
 
-def is_fetchable(entry: ModelEntry, settings: PageSettings) -> bool:
-    """Whether the page registry to download a model."""
+def is_downloadable(entry: ModelEntry, settings: PageSettings) -> bool:
+    """Return whether visitors may download a model that is missing."""
     return settings.allow_downloads and not entry.is_present

@@ -1,8 +1,8 @@
-"""What the server tells the browser: small JSON, from which the browser paints everything itself.
+"""The server's messages to the browser: small JSON, from which the browser paints everything itself.
 
-A label map travels as its bytes, deflated: exact, some kilobytes, and read by the browser without a detour
-over colours. Every message names the image that it is about, and carries a number that grows: the browser
-drops what is late or comes twice, as Gradio sends again, when a step ends, what the step said last.
+A label map is sent as deflated bytes: exact, and some kilobytes. Every message names its image and carries a
+number that grows. The browser drops a message that is late or comes twice: when an event ends, Gradio sends
+its last message again.
 """
 
 from __future__ import annotations
@@ -29,32 +29,33 @@ _SHOWN_MASKS = 4
 
 
 def empty_message(number: int) -> Message:
-    """Clears what a channel showed."""
+    """Return a message that clears a channel."""
     return {"number": number}
 
 
 def status_message(number: int, text: str) -> Message:
-    """The line below the image."""
+    """Return the line below the image."""
     return {"number": number, "text": text}
 
 
 def progress_message(number: int, run: int, label: str, fraction: float) -> Message:
-    """How far a run is: from 0 to 1, or below 0 where nobody knows."""
+    """Return a run's progress: a fraction from 0 to 1, or below 0 where it is unknown."""
     return {"number": number, "run": run, "label": label, "fraction": fraction}
 
 
 def image_message(image: UploadedImage, url: Mapping[str, Any]) -> Message:
-    """The image to lay the map over; ``url`` is Gradio's record of a file, which becomes an address."""
+    """Return the image under the map; ``url`` is Gradio's record of its file."""
     return {"number": image.number, "file": url, "width": image.width, "height": image.height}
 
 
-def map_message(shown: DisplayedMap, segmentation: Segmentation) -> Message:
-    """A label map with its legend, and a link to what it was made from."""
+def map_message(displayed: DisplayedMap) -> Message:
+    """Return a label map with its legend, and a link that restores the request."""
+    segmentation = displayed.segmentation
     return {
-        "number": shown.number,
-        "image": shown.image.number,
-        "classifier": shown.request.classifier,
-        "link": shown.request.link(),
+        "number": displayed.number,
+        "image": displayed.image.number,
+        "classifier": displayed.request.classifier,
+        "link": displayed.request.link(),
         "labels": pack_labels(segmentation.label_map),
         "classes": _legend(segmentation),
         "kept": np.flatnonzero(segmentation.kept).tolist(),
@@ -63,7 +64,7 @@ def map_message(shown: DisplayedMap, segmentation: Segmentation) -> Message:
 
 
 def masks_message(image: UploadedImage, number: int, proposals: Proposals) -> Message:
-    """All proposals, the small above the large, each in a colour of its own."""
+    """Return all proposals, small ones above large ones, each in its own colour."""
     return {
         "number": number,
         "image": image.number,
@@ -77,7 +78,7 @@ def masks_message(image: UploadedImage, number: int, proposals: Proposals) -> Me
 def why_message(
     image: UploadedImage, number: int, segmentation: Segmentation, explanation: PixelExplanation
 ) -> Message:
-    """Why a pixel is labelled as it is."""
+    """Return why a pixel is labelled as it is."""
     colors = class_colors(segmentation.class_names)
     color_of = {name: hex_color(color) for name, color in zip(segmentation.class_names, colors, strict=True)}
     return {
@@ -110,12 +111,12 @@ def why_message(
 
 
 def chips_message(number: int, vocabulary: Vocabulary, found: Mapping[str, bool] | None = None) -> Message:
-    """What was understood: each class in its colour, and the hidden distractors.
+    """Return the class names as they were read, each with its colour, and the distractors.
 
     Args:
         number: of the message.
-        vocabulary: as it was read.
-        found: for each class name, whether it is in the map; ``None`` before there is one.
+        vocabulary: the names.
+        found: for each class name, whether it is in the map; ``None`` before there is a map.
     """
     colors = class_colors(vocabulary.class_names)
     return {
@@ -135,12 +136,12 @@ def chips_message(number: int, vocabulary: Vocabulary, found: Mapping[str, bool]
 
 
 def problem_message(number: int, problem: str) -> Message:
-    """Why the words cannot be used."""
+    """Return why the class names cannot be used."""
     return {"number": number, "chips": [], "hidden": [], "problem": problem}
 
 
 def found_names(segmentation: Segmentation) -> dict[str, bool]:
-    """For each class name, whether it has a pixel."""
+    """Return for each class name whether it has a pixel."""
     return dict(zip(segmentation.class_names, (segmentation.areas > 0).tolist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The models that visitors can choose, loaded when they are first used."""
+"""The models that visitors can choose. Each is loaded when it is first used."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import CATALOGUE, ModelSpec
-from ovseg_demo.runtime.caching import LazyModel
+from ovseg_demo.runtime.caching import ByteCache, LazyModel
 from ovseg_demo.segmenter import Caches, Segmenter
 
 MAX_LOADED = 2
-"""So many models stay in memory; published ones take gigabytes."""
+"""Number of models that stay in memory; published ones take gigabytes."""
 
 CUSTOM = "custom"
 
 
 @dataclass(frozen=True, eq=False)
 class ModelEntry:
-    """A model on the menu.
+    """A model in the menu.
 
     Attributes:
         name: unique.
@@ -28,7 +28,7 @@ class ModelEntry:
         description: one or two sentences.
         generators: of proposals, the default first.
         licence: of the weights; empty where only the operator knows.
-        spec: of the catalogue, if the model comes from there.
+        spec: the catalogue's entry, if the model comes from there.
     """
 
     name: str
@@ -39,30 +39,37 @@ class ModelEntry:
     spec: ModelSpec | None = None
 
     def suitable(self, generator: str) -> str:
-        """A generator if the model has it, else the model's default."""
+        """Return the generator if the model has it, else the model's default."""
         return generator if generator in self.generators else self.generators[0]
 
     @property
     def is_present(self) -> bool:
-        """Whether it can be used at once."""
+        """Whether its weights are on this machine."""
         return self.spec is None or self.spec.present()
 
     @property
     def is_bundled(self) -> bool:
-        """Whether it is the one that comes with the program, which knows Sticker World and no photographs."""
+        """Whether it ships with the project and knows Sticker World, not photographs."""
         return self.spec is not None and self.spec.bundled
 
 
 class ModelRegistry:
-    """Models by name, and their segmenters; safe to use from many threads.
+    """The models by name, and their segmenters; safe to use from many threads.
 
     Args:
-        registry: in the order of the menu; the first is the default.
+        entries: in the order of the menu; the first is the default.
         load: makes the segmenter of a name.
+        analysis_cache: the cache that these segmenters share, where they have one in this process.
     """
 
-    def __init__(self, registry: Sequence[ModelEntry], load: Callable[[str], Segmenter]):
-        self._registry = {entry.name: entry for entry in registry}
+    def __init__(
+        self,
+        entries: Sequence[ModelEntry],
+        load: Callable[[str], Segmenter],
+        analysis_cache: ByteCache | None = None,
+    ):
+        self.analysis_cache = analysis_cache
+        self._entries = {entry.name: entry for entry in entries}
         self._load = load
         self._loaded: OrderedDict[str, LazyModel[Segmenter]] = OrderedDict()
         self._lock = threading.Lock()
@@ -71,34 +78,35 @@ class ModelRegistry:
     def of_segmenter(
         cls, segmenter: Segmenter, title: str = "Own weights", description: str = ""
     ) -> ModelRegistry:
-        """A menu of one model, which is loaded already."""
+        """Return a registry of one model, which is loaded already."""
         description = description or "The weights that the operator of this page has chosen."
-        return cls([ModelEntry(CUSTOM, title, description, segmenter.generators)], lambda name: segmenter)
+        entry = ModelEntry(CUSTOM, title, description, segmenter.generators)
+        return cls([entry], lambda name: segmenter, segmenter.caches.analyses)
 
     @classmethod
     def of_catalogue(cls, default: str, load: Callable[..., Segmenter]) -> ModelRegistry:
-        """All models of the catalogue that can segment.
+        """Return a registry of all models of the catalogue that can segment.
 
         Args:
-            default: the name of the one that is chosen at first.
+            default: the name of the model that is chosen at first.
             load: called with a name and ``caches=…``, as :func:`ovseg_demo.load_segmenter`.
 
         Raises:
             ModelError: the default is no such model.
         """
-        registry = {
+        entries = {
             name: _entry(spec) for name, spec in CATALOGUE.items() if spec.classifies and spec.generators
         }
-        if default not in registry:
+        if default not in entries:
             raise ModelError(
-                f'"{default}" is no model that can segment by itself; choose one of {", ".join(registry)}.'
+                f'"{default}" is no model that can segment by itself; choose one of {", ".join(entries)}.'
             )
-        ordered = [registry.pop(default), *registry.values()]
+        ordered = [entries.pop(default), *entries.values()]
         caches = Caches()
-        return cls(ordered, lambda name: load(name, caches=caches))
+        return cls(ordered, lambda name: load(name, caches=caches), caches.analyses)
 
     def prefer(self, generator: str) -> ModelRegistry:
-        """The same menu with another default generator of the default model.
+        """Return the same registry with another default generator of the default model.
 
         Raises:
             ModelError: the model has no such generator.
@@ -110,30 +118,30 @@ class ModelRegistry:
             )
         others = [name for name in self.default.generators if name != generator]
         first = replace(self.default, generators=(generator, *others))
-        return ModelRegistry([first, *list(self)[1:]], self._load)
+        return ModelRegistry([first, *list(self)[1:]], self._load, self.analysis_cache)
 
     def __iter__(self) -> Iterator[ModelEntry]:
-        return iter(self._registry.values())
+        return iter(self._entries.values())
 
     @property
     def default(self) -> ModelEntry:
-        """The one that is chosen at first."""
-        return next(iter(self._registry.values()))
+        """The model that is chosen at first."""
+        return next(iter(self._entries.values()))
 
     def find(self, name: str) -> ModelEntry:
-        """The entry of a name; the default for an empty one.
+        """Return the entry of a name; the default for an empty name.
 
         Raises:
             ModelError: there is none.
         """
         if not name:
             return self.default
-        if name not in self._registry:
-            raise ModelError(f'There is no model "{name}" here; choose one of {", ".join(self._registry)}.')
-        return self._registry[name]
+        if name not in self._entries:
+            raise ModelError(f'There is no model "{name}" here; choose one of {", ".join(self._entries)}.')
+        return self._entries[name]
 
     def segmenter(self, name: str) -> Segmenter:
-        """The segmenter of an entry, loaded if need be.
+        """Return the segmenter of a model, loaded if need be.
 
         Raises:
             OvsegError: there is no such model, or it has not been downloaded.
@@ -149,7 +157,7 @@ class ModelRegistry:
         return segmenter.get()  # loads one model while others are used
 
     def forget(self, name: str) -> None:
-        """Load a model anew when it is next used: parts of it have come."""
+        """Load a model again when it is next used, because new files of it have been downloaded."""
         with self._lock:
             self._loaded.pop(name, None)
 

@@ -1,4 +1,4 @@
-"""What an operator can choose at the start: arguments, or environment variables of the same names."""
+"""The operator's options: command line arguments, or environment variables of the same names."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 @dataclass(frozen=True)
 class AppOptions:
-    """How the page is to be started.
+    """How to start the page.
 
     Attributes:
-        model: of the catalogue, the one that is chosen at first; ``None`` takes the bundled one.
-        weights: files to use rather than a model of the catalogue, by the names of ``load_segmenter``.
+        model: the catalogue's model that is chosen at first; ``None`` takes the bundled one.
+        weights: files to use instead of a model of the catalogue, by the argument names of
+            ``load_segmenter``.
         runtime: device, precision and Segment Anything's points per side, by the names of ``load_segmenter``;
-            what is missing is automatic.
-        generator: of proposals, the one that is chosen at first; ``None`` takes the model's first.
-        preload: load the model and look at all examples before the page opens.
+            a missing entry is chosen automatically.
+        generator: the proposal generator that is chosen at first; ``None`` takes the model's first.
+        preload: load the model and analyze its examples before the page opens.
         page: limits and permissions.
-        server: where the page is served, and to how many.
+        server: the address, and limits of the server.
     """
 
     model: str | None = None
@@ -47,7 +48,7 @@ class AppOptions:
 
 
 def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> AppOptions:
-    """Read the arguments after the program's name; those that are missing there, from the environment.
+    """Return the options that the arguments, or else the environment variables, give.
 
     An argument ``--max-image-size`` is the variable ``OVSEG_MAX_IMAGE_SIZE``. On a server that Gradio's own
     variable ``GRADIO_SERVER_NAME`` opens, as on a Hugging Face Space, that is the default of ``--host``.
@@ -97,20 +98,22 @@ def _make_parser(default_host: str) -> Parser:
 
 
 def _add_page_arguments(page: argparse._ArgumentGroup) -> None:
-    page.add_argument("--generator", choices=GENERATORS, help="of masks, the one that is chosen at first")
+    page.add_argument(
+        "--generator", choices=GENERATORS, help="the proposal generator that is chosen at first"
+    )
     page.add_argument(
         "--points-per-side",
         type=_number(1, 64),
         default=argparse.SUPPRESS,
         metavar="N",
-        help="of Segment Anything's grid (published models: 32); 16 is up to four times as fast on a CPU and "
-        "may miss small things",
+        help="side of Segment Anything's grid of points (published models: 32); 16 is up to four times as "
+        "fast on a CPU and may miss small objects",
     )
     page.add_argument(
         "--preload",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="look at all examples before the page opens, so that the first click is answered at once",
+        help="analyze the examples before the page opens, so that a click on one is answered at once",
     )
     page.add_argument(
         "--max-image-size",
@@ -123,7 +126,7 @@ def _add_page_arguments(page: argparse._ArgumentGroup) -> None:
         "--allow-downloads",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="let visitors download models to this machine (by default if it serves itself alone)",
+        help="let visitors download models to this machine (default: only if no other machine can connect)",
     )
 
 
@@ -144,7 +147,7 @@ def _add_server_arguments(server: argparse._ArgumentGroup, default_host: str) ->
         type=_read_login,
         default=[],
         metavar="USER:PASSWORD",
-        help="let only such users in; may be repeated (the variable keeps it out of the list of processes)",
+        help="admit only this user; may be repeated (the variable keeps it out of the list of processes)",
     )
     server.add_argument("--root-path", metavar="PATH", help="where a proxy in front puts the page")
     server.add_argument(
@@ -152,7 +155,7 @@ def _add_server_arguments(server: argparse._ArgumentGroup, default_host: str) ->
         type=_number(1, 64),
         default=PageSettings.concurrent_analyses,
         metavar="N",
-        help="so many new images are worked on at once, others wait (%(default)s)",
+        help="analyses that run at the same time; others wait (%(default)s)",
     )
     server.add_argument(
         "--mcp",
@@ -179,7 +182,7 @@ def _read_login(text: str) -> tuple[str, str]:
 
 
 def _from_environment(parser: Parser, environment: Mapping[str, str]) -> Iterator[str]:
-    """The command line that says the same as the variables."""
+    """Yield the command line that says the same as the variables."""
     for action in parser._actions:
         text = environment.get(f"{PREFIX}{action.dest.upper()}")
         if text is None or action.dest == "help":

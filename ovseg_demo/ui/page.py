@@ -13,8 +13,8 @@ from ovseg_demo.ui.api import API_NAME, add_api
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.events import connect
 from ovseg_demo.ui.examples import Example, load_examples
-from ovseg_demo.ui.handlers import Steps
-from ovseg_demo.ui.layout import lay_out
+from ovseg_demo.ui.handlers import EventHandlers
+from ovseg_demo.ui.layout import build_layout
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.settings import PageSettings
 
@@ -38,10 +38,10 @@ def create_demo(
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(_CLEAN_EVERY, _KEEP_FILES)
     ) as demo:
-        parts = lay_out(registry, settings, examples)
+        parts = build_layout(registry, settings, examples)
         publish = _publisher(parts.viewer.GRADIO_CACHE)
         controller = PageController(registry, settings, publish)
-        connect(demo, parts, Steps(parts, controller, registry, settings, examples), settings)
+        connect(demo, parts, EventHandlers(parts, controller, registry, settings, examples), settings)
         add_api(registry, settings, publish)
     _close_to_programs(demo)
     return demo

@@ -1,4 +1,4 @@
-"""Look at the examples before anybody does: on stage, the first click is answered at once."""
+"""Analyzes the examples before the page opens, so that the first click is answered at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ovseg_demo.ui.uploads import read_image
 
 
 def preload(registry: ModelRegistry, settings: PageSettings, examples: Sequence[Example]) -> Iterator[str]:
-    """Load the default model and segment the examples that suit it, so that the caches know them.
+    """Load the default model and segment its examples, whose analyses the cache then holds.
 
     Yields:
         A line for each that is done.
@@ -29,7 +29,8 @@ def preload(registry: ModelRegistry, settings: PageSettings, examples: Sequence[
         start = time.perf_counter()
         pixels, _ = read_image(str(example.path), settings)
         generator = entry.suitable(example.generator)
-        request = Request(words=example.words, generator=generator, granularity=example.granularity)
-        segmenter.segment(pixels, **request.arguments())
+        request = Request(prompt=example.prompt, generator=generator, granularity=example.granularity)
+        vocabulary = request.vocabulary(settings.max_names)
+        segmenter.segment(pixels, vocabulary, generator=generator, rule=request.rule)
         took = format_seconds(time.perf_counter() - start)
         yield f"Preloaded {number} of {len(suitable)}: {example.title} ({took})"

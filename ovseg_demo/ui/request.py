@@ -1,13 +1,14 @@
-"""What a visitor asks for, apart from the image: words and settings, from the controls or from a link."""
+"""What a visitor asks for, apart from the image: class names and settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
-from ovseg_demo.classification.labeling import check_granularity
+from ovseg_demo.classification.rules import GranularityRule
 from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.segmenter import CLASSIFIERS, GENERATORS
 from ovseg_demo.vocabularies.class_lists import coco_stuff_distractors
@@ -17,64 +18,68 @@ DISTRACTORS = ("none", "others", "coco-stuff", "own")
 """Where hidden distractors come from."""
 
 MODELS_OWN = "model"
-"""Stands for the templates that a model brings."""
+"""Stands for the prompt templates of the model."""
 
 TEMPLATE_CHOICES = (MODELS_OWN, *TEMPLATES)
 
 MAX_CHARACTERS = 20_000
-"""Of each of the two texts."""
+"""Limit of each of the two texts."""
+
+_OLD_NAMES: Mapping[str, str] = MappingProxyType({"prompt": "words", "own_distractors": "own"})
+"""How earlier links spelled two of the fields."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """Words and settings. The attributes are named as in a link.
+    """Class names and settings. A link has the same field names, and so have the page's components.
 
     Attributes:
-        words: class names as typed.
-        generator: of proposals; one of the model's, or empty for its first.
+        prompt: class names as typed.
+        generator: the proposal generator, one of the model's; empty for its first.
         granularity: from 0 to 1.
-        model: the name of an offered model; empty for the default.
-        classifier: one of the model's.
-        distractors: one of :data:`DISTRACTORS`. Not "none" by default: few visitors name all that is in a
-            image, and the rest would be shared out among their words.
-        own: the visitor's own distractors, as typed; read if ``distractors`` is "own".
+        model: the name of a model in the registry; empty for the default.
+        classifier: one of the model's classifiers.
+        distractors: one of :data:`DISTRACTORS`. The default is not "none": visitors name a few things of an
+            image, and without a competitor these names would share all of it.
+        own_distractors: the visitor's own distractors as typed, read if ``distractors`` is "own".
         templates: one of :data:`TEMPLATE_CHOICES`.
     """
 
-    words: str = ""
+    prompt: str = ""
     generator: str = ""
     granularity: float = 0.8
     model: str = ""
     classifier: str = CLASSIFIERS[0]
     distractors: str = "others"
-    own: str = ""
+    own_distractors: str = ""
     templates: str = MODELS_OWN
 
     @classmethod
     def restore(cls, saved: Mapping[str, Any]) -> Request:
-        """Read what a link or a browser kept; entries that are strange are left at their defaults."""
+        """Return the request that a link or a browser kept; what cannot be used keeps its default."""
         request = cls()
         for field in fields(cls):
+            value = saved.get(field.name, saved.get(_OLD_NAMES.get(field.name)))
             try:
-                value = type(field.default)(saved[field.name])
-                candidate = cls(**{**asdict(request), field.name: value})
+                candidate = cls(**{**asdict(request), field.name: type(field.default)(value)})
                 candidate.check()
-            except (KeyError, TypeError, ValueError, ModelError, VocabularyError):
+            except (TypeError, ValueError, ModelError, VocabularyError):
                 continue
-            request = candidate
+            if value is not None:
+                request = candidate
         return request
 
     def save(self) -> dict[str, Any]:
-        """What differs from the defaults: what :meth:`restore` reads."""
+        """Return the fields that differ from the defaults: what :meth:`restore` reads."""
         default = Request()
         return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
 
     def link(self) -> str:
-        """The query part of an address that restores this request."""
+        """Return the query part of an address that restores this request."""
         return f"?{urlencode(self.save())}"
 
     def check(self) -> None:
-        """Hold everything against its limits; the browser may send what it likes.
+        """Check every field; the browser may send anything.
 
         Raises:
             ModelError: a setting has no such choice.
@@ -82,57 +87,86 @@ class Request:
         """
         _check_choice("generator", self.generator, ("", *GENERATORS))
         _check_choice("classifier", self.classifier, CLASSIFIERS)
-        _check_choice("distractors", self.distractors, DISTRACTORS)
-        _check_choice("templates", self.templates, TEMPLATE_CHOICES)
-        check_granularity(self.granularity)
-        if max(len(self.words), len(self.own)) > MAX_CHARACTERS:
+        _check_choice("choice of distractors", self.distractors, DISTRACTORS)
+        _check_choice("choice of templates", self.templates, TEMPLATE_CHOICES)
+        _ = self.rule
+        if max(len(self.prompt), len(self.own_distractors)) > MAX_CHARACTERS:
             raise VocabularyError(
-                f"The list of words is too long; use at most {MAX_CHARACTERS:,} characters."
+                f"The list of class names is too long; use at most {MAX_CHARACTERS:,} characters."
             )
 
     def vocabulary(self, max_names: int) -> Vocabulary:
-        """The classes and distractors that are meant.
+        """Return the classes and distractors that are meant.
 
         Args:
             max_names: how many names a visitor may give; COCO-Stuff's do not count.
 
         Raises:
-            VocabularyError: no class, or too many names.
+            VocabularyError: there is no class, or there are too many names.
         """
-        typed = Vocabulary.parse(self.words, distractors=self.own if self.distractors == "own" else "")
+        is_own = self.distractors == "own"
+        typed = Vocabulary.parse(self.prompt, distractors=self.own_distractors if is_own else "")
         if len(typed.all_names) > max_names:
             raise VocabularyError(
                 f"{len(typed.all_names):,} names were given; use at most {max_names:,} here."
             )
-        return Vocabulary.parse(self.words, distractors=self._hidden())
-
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of :meth:`Segmenter.segment` after the image."""
-        return {
-            "classes": self.words,
-            "distractors": self._hidden(),
-            "templates": None if self.templates == MODELS_OWN else self.templates,
-            "generator": self.generator or None,
-            "granularity": self.granularity,
-            "classifier": self.classifier,
-        }
+        return typed if is_own else Vocabulary.parse(self.prompt, distractors=self._hidden_names())
 
     @property
-    def look(self) -> tuple[str, str, str]:
-        """What of it a first look at an image depends on: when that is done, the rest takes milliseconds."""
+    def rule(self) -> GranularityRule:
+        """How masks become a map.
+
+        Raises:
+            ModelError: the granularity is outside [0, 1].
+        """
+        return GranularityRule(self.granularity)
+
+    @property
+    def prompt_templates(self) -> str | None:
+        """The prompt templates as :meth:`Analysis.segment` takes them; ``None`` for the model's own."""
+        return None if self.templates == MODELS_OWN else self.templates
+
+    @property
+    def analysis_key(self) -> tuple[str, str, str]:
+        """The settings that an analysis depends on; the others change a map in milliseconds."""
         return self.model, self.generator, self.classifier
 
-    def _hidden(self) -> str | tuple[str, ...]:
-        if self.distractors == "coco-stuff":
-            return coco_stuff_distractors()
-        return {"none": "", "others": OTHERS, "own": self.own}[self.distractors]
-
     @property
-    def has_words(self) -> bool:
-        """Whether there is anything but separators."""
-        return bool(self.words.strip(" ,;/\n\t"))
+    def has_names(self) -> bool:
+        """Whether the prompt holds anything but separators."""
+        return bool(self.prompt.strip(" ,;/\n\t"))
+
+    def _hidden_names(self) -> str | tuple[str, ...]:
+        return coco_stuff_distractors() if self.distractors == "coco-stuff" else _TYPED[self.distractors]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request whose class names have been read.
+
+    Attributes:
+        request: as it came.
+        vocabulary: its classes and distractors; ``None`` while there are no class names.
+    """
+
+    request: Request
+    vocabulary: Vocabulary | None = None
+
+    @classmethod
+    def read(cls, request: Request, max_names: int) -> Question:
+        """Check a request and read its class names.
+
+        Raises:
+            ModelError: a setting has no such choice.
+            VocabularyError: the names cannot be used.
+        """
+        request.check()
+        return cls(request, request.vocabulary(max_names) if request.has_names else None)
+
+
+_TYPED: Mapping[str, str] = MappingProxyType({"none": "", "others": OTHERS})
 
 
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ModelError(f'There are no {what} "{value}"; choose one of {", ".join(filter(None, choices))}.')
+        raise ModelError(f'There is no {what} "{value}"; choose one of {", ".join(filter(None, choices))}.')

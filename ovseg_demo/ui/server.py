@@ -21,12 +21,12 @@ class ServerSettings:
         host: address to listen on; "0.0.0.0" is the whole network.
         port: to listen on; ``None`` takes the first free one from 7860.
         share: make a public address through Gradio's tunnel.
-        auth: user names and passwords; ``None`` lets everybody in.
-        root_path: where a proxy in front puts the page.
+        auth: user names and passwords; ``None`` admits everybody.
+        root_path: the path under which a proxy serves the page.
         max_upload: the largest file that may be uploaded.
-        queue_size: so many events wait at most; further ones are told that the server is busy.
-        sessions: so many visitors are remembered at once.
-        mcp: serve language models over MCP, too; needs an optional package.
+        queue_size: events that may wait; a further one is refused, because the server is busy.
+        sessions: visitors that the server remembers.
+        mcp: also serve language models over MCP; needs an optional package.
     """
 
     host: str = "127.0.0.1"
@@ -43,7 +43,7 @@ class ServerSettings:
 def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: Any) -> tuple[Any, str, str]:
     """Serve a page that :func:`ovseg_demo.ui.create_demo` made.
 
-    Direct calls that would pass by the queue are refused, and nothing of what visitors do is recorded.
+    Calls that bypass the queue are refused. Nothing that visitors do is recorded.
 
     Args:
         demo: the page.
@@ -99,7 +99,7 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
 
 
 def serve(demo: gr.Blocks, settings: ServerSettings) -> None:
-    """Serve a page until the process is told to stop; its address is printed.
+    """Print the address of a page and serve it until the process is stopped.
 
     Raises:
         OvsegError: as :func:`launch`.

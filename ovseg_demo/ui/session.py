@@ -1,4 +1,4 @@
-"""What the page remembers of one visitor; visitors share nothing of it."""
+"""What the server holds for one visitor; visitors share nothing of it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import threading
 import time
 from dataclasses import dataclass
 
+from ovseg_demo.analysis import Analysis
 from ovseg_demo.errors import Cancelled
-from ovseg_demo.ui.request import Request
+from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.uploads import UploadedImage
 
-FETCH = "fetch"
-"""The kind of a run that downloads."""
+DOWNLOAD = "download"
+"""The kind of a run that downloads a model."""
 
 
 @dataclass(eq=False)
 class Run:
-    """One piece of long work for a visitor; while it is the session's newest of its lane, it goes on.
+    """One piece of long work for a visitor. It goes on while it is the session's newest run of its lane.
 
     Attributes:
-        number: tells it from the session's others.
-        key: what is worked on; asking for the same again joins in. Its first entry is the kind of work.
-        is_wanted: false as soon as the visitor has cancelled it or asked for something else.
-        is_done: whether it came to its end.
+        number: identifies the run within its session.
+        key: what the run works on; the same key again joins the run. Its first entry is the kind of work.
+        is_wanted: false once the visitor has cancelled the run or asked for something else.
+        is_done: whether the run came to its end.
     """
 
     number: int
@@ -32,67 +34,95 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """What work it is."""
+        """The kind of work."""
         return self.key[0]
 
     @property
     def lane(self) -> str:
-        """Downloads have one of their own: they go on while images are looked at."""
-        return FETCH if self.kind == FETCH else "look"
+        """Downloads have a lane of their own: they go on while images are analyzed."""
+        return DOWNLOAD if self.kind == DOWNLOAD else "analysis"
 
     def check(self) -> None:
-        """Raise :class:`Cancelled` when the run is not wanted any more."""
+        """Raise :class:`Cancelled` if the run is not wanted any more."""
         if not self.is_wanted:
             raise Cancelled("The run was cancelled.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DisplayedMap:
-    """The map on the page: the number of its message, and what it was made from."""
+    """The map on the page.
+
+    Attributes:
+        number: of its message.
+        image: the image under it.
+        request: what the visitor asked for.
+        segmentation: the answer, which explanations and files are read from.
+    """
 
     number: int
     image: UploadedImage
     request: Request
+    segmentation: Segmentation
 
 
 class Session:
-    """A visitor's image, wishes and running work. Several events may use it at once.
+    """A visitor's image, its analysis, the newest request and the running work.
+
+    Several events may use one session at the same time.
 
     Attributes:
-        wanted: the newest words and settings.
-        compares: whether the other classifier's map is shown too.
+        wanted: the newest class names and settings that could be read.
+        compares: whether the page also displays the other classifier's map.
     """
 
     def __init__(self) -> None:
-        self.wanted = Request()
+        self.wanted = Question(Request())
         self.compares = False
         self._image: UploadedImage | None = None
-        self._looked: tuple | None = None
-        self._shown: DisplayedMap | None = None
+        self._analysis: Analysis | None = None
+        self._analysis_key: tuple | None = None
+        self._comparison: Analysis | None = None
+        self._displayed: DisplayedMap | None = None
+        self._is_expired = False
         self._runs: dict[str, Run] = {}  # the newest of each lane
-        self._number = time.time_ns() // 1_000_000  # beyond those of a server that ran before under this page
+        self._number = time.time_ns() // 1_000_000  # above the numbers of a server that ran before
         self._lock = threading.RLock()
 
     def __deepcopy__(self, memo: dict) -> Session:
-        """A new one. Gradio copies a state's first value for each visitor, when they first do something.
+        """Return a new session. Gradio copies a state's first value for each visitor at their first event.
 
-        It would also call a function for each. But that is an event like others, which may come after the
-        visitor's first click, and then take the image from under the work.
+        Gradio would also call a function for each visitor. But it calls the function in an event of its own,
+        which may run after the visitor's first click and replace the session under the running work.
         """
         return Session()
 
     @property
     def image(self) -> UploadedImage | None:
-        """The one on the page."""
+        """The image on the page."""
         return self._image
 
     @property
-    def shown(self) -> DisplayedMap | None:
+    def displayed(self) -> DisplayedMap | None:
         """The map on the page, if there is one."""
-        return self._shown
+        return self._displayed
+
+    @property
+    def analysis(self) -> Analysis | None:
+        """The analysis of the image on the page, if there is one."""
+        return self._analysis
+
+    @property
+    def comparison(self) -> Analysis | None:
+        """The same image and masks, analyzed by the other classifier, if that was asked for."""
+        return self._comparison
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the analysis was dropped to make room for other visitors."""
+        return self._is_expired
 
     def next_number(self) -> int:
-        """A number higher than all before: what comes later is newer, and the browser keeps the newest."""
+        """Return a number above all earlier ones. The browser keeps the message with the highest number."""
         with self._lock:
             self._number += 1
             return self._number
@@ -100,7 +130,7 @@ class Session:
     # ---- runs
 
     def begin(self, *key: object) -> Run | None:
-        """Start a run and end the one before in its lane; ``None`` if just this is under way already."""
+        """Start a run and end the previous one of its lane; return ``None`` if the same run is under way."""
         with self._lock:
             run = Run(self.next_number(), key)
             before = self._runs.get(run.lane)
@@ -112,10 +142,10 @@ class Session:
             return run
 
     def finish(self, run: Run) -> bool:
-        """Note that a run is over: at its end, if it is wanted still.
+        """Note that a run is over; it came to its end if it is still wanted.
 
         Returns:
-            Whether nothing runs now; not so if another run has taken its place, or goes on beside it.
+            Whether nothing runs now.
         """
         with self._lock:
             run.is_done = run.is_wanted
@@ -123,60 +153,107 @@ class Session:
             return not any(other.is_wanted for other in self._runs.values())
 
     def is_newest(self, run: Run) -> bool:
-        """Whether no run has been started in its lane since."""
+        """Return whether no later run was started in its lane."""
         return self._runs[run.lane] is run
 
     def cancel(self, number: int | None = None) -> None:
-        """End the runs that are under way; with a number, only that one: the wish may come late."""
+        """End the running work; with a number, only that run, because the click may arrive late."""
         with self._lock:
             for run in self._runs.values():
                 if number in (None, run.number):
                     run.is_wanted = False
 
     def is_running(self, kind: str) -> bool:
-        """Whether a run of a kind is under way."""
+        """Return whether a run of a kind is under way."""
         with self._lock:
             return any(run.is_wanted and run.kind == kind for run in self._runs.values())
 
     def is_behind(self, run: Run) -> bool:
-        """Whether the page has another run's progress to tell: a look's rather than a download's."""
+        """Return whether the page displays another run's progress: an analysis comes before a download."""
         with self._lock:
-            return run.lane == FETCH and any(
-                other.is_wanted and other.lane != FETCH for other in self._runs.values()
+            return run.lane == DOWNLOAD and any(
+                other.is_wanted and other.lane != DOWNLOAD for other in self._runs.values()
             )
 
     # ---- what is on the page
 
     def take(self, image: UploadedImage, run: Run) -> None:
-        """Put another image on the page, with no map yet; a run that is not wanted any more may not."""
+        """Put another image on the page, without a map.
+
+        Raises:
+            Cancelled: the run is not wanted any more.
+        """
         with self._lock:
             run.check()
-            self._image, self._looked, self._shown, self.compares = image, None, None, False
+            self._forget_image()
+            self._image = image
 
-    def note_look(self, look: tuple, run: Run) -> None:
-        """Remember that the first look at the image is done."""
+    def keep_analysis(self, analysis: Analysis, key: tuple, run: Run) -> None:
+        """Keep the analysis of the image on the page.
+
+        Args:
+            analysis: its analysis.
+            key: the image's number and the settings that the analysis depends on.
+            run: the run that made it.
+
+        Raises:
+            Cancelled: the run is not wanted any more.
+        """
         with self._lock:
             run.check()
-            self._looked = look
+            self._analysis, self._analysis_key, self._comparison = analysis, key, None
+            self._is_expired = False
 
-    def has_looked(self, look: tuple) -> bool:
-        """Whether only milliseconds are missing to a map of the image."""
-        return self._image is not None and self._looked == look
+    def keep_comparison(self, analysis: Analysis, run: Run) -> None:
+        """Keep the other classifier's analysis.
 
-    def show(self, shown: DisplayedMap) -> None:
-        """Note what the map was made from, unless there is a newer one or another image."""
+        Raises:
+            Cancelled: the run is not wanted any more.
+        """
         with self._lock:
-            is_newer = self._shown is None or self._shown.number < shown.number
-            if is_newer and self._image is shown.image:
-                self._shown = shown
+            run.check()
+            self._comparison = analysis
+
+    def analysis_for(self, key: tuple) -> Analysis | None:
+        """Return the analysis if it is the one of this key."""
+        with self._lock:
+            return self._analysis if self._analysis_key == key else None
+
+    def display(self, displayed: DisplayedMap) -> None:
+        """Note which map is on the page, unless a newer map or another image is."""
+        with self._lock:
+            is_newer = self._displayed is None or self._displayed.number < displayed.number
+            if is_newer and self._image is displayed.image:
+                self._displayed = displayed
 
     def hide(self) -> None:
-        """Note that there is no map any more."""
+        """Note that there is no map on the page."""
         with self._lock:
-            self._shown = None
+            self._displayed = None
 
     def clear(self) -> None:
-        """Forget the image and end what runs."""
+        """Forget the image and end the running work."""
         with self._lock:
             self.cancel()
-            self._image, self._looked, self._shown, self.compares = None, None, None, False
+            self._forget_image()
+
+    # ---- memory
+
+    def arrays(self) -> dict[int, int]:
+        """Return the bytes that the session keeps in memory, by the identity of what takes them."""
+        with self._lock:
+            analyses = [analysis for analysis in (self._analysis, self._comparison) if analysis is not None]
+            parts = [part for analysis in analyses for part in analysis.parts]
+            if self._displayed is not None:
+                parts.append(self._displayed.segmentation.label_map)
+            return {id(part): part.nbytes for part in parts}
+
+    def expire(self) -> None:
+        """Drop the analysis and the map, to make room for other visitors; the image stays on the page."""
+        with self._lock:
+            self._analysis = self._analysis_key = self._comparison = self._displayed = None
+            self._is_expired = True
+
+    def _forget_image(self) -> None:
+        self._image = self._analysis = self._analysis_key = self._comparison = self._displayed = None
+        self.compares = self._is_expired = False

@@ -20,7 +20,7 @@ class PageSettings:
         concurrent_analyses: analyses that run at the same time, all visitors together; others wait.
         queued_analyses: analyses that may run or wait for their turn; further ones are not started.
         concurrent_edits: edits (new names, another granularity) that run at the same time.
-        kept_images: bytes of decoded images that stay in memory, all visitors together.
+        analysis_memory: bytes that analyses may take in memory, those of all visitors and the cache together.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -31,4 +31,4 @@ class PageSettings:
     concurrent_analyses: int = 2
     queued_analyses: int = 24
     concurrent_edits: int = 8
-    kept_images: int = 256 * 2**20
+    analysis_memory: int = 768 * 2**20

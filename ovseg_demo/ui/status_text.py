@@ -1,21 +1,22 @@
-"""What the page says while it works and when it is done."""
+"""The sentences of the status line and the progress bar."""
 
 from __future__ import annotations
 
-from ovseg_demo.progress import DRAWING, ENCODING_NAMES, PROPOSING, READING_REGIONS, WAITING
-from ovseg_demo.proposals.types import Proposals
-from ovseg_demo.segmentation import Segmentation, Step
+from ovseg_demo.analysis import Analysis
+from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING, WAITING
+from ovseg_demo.segmentation import Segmentation, Timing
 from ovseg_demo.ui.background_task import Progress
 
 LOADING = "Loading the model"
-CANCELLED = "Cancelled · Submit looks again"
+CANCELLED = "Cancelled · press Submit to analyze the image"
+EXPIRED = "The analysis of this image was dropped to make room for others; press Submit to analyze it again."
 
 
 def progress_label(progress: Progress, generator: str) -> str:
-    """Such as "Proposing masks 512 / 1,024 points"."""
+    """Return a label such as "Proposing masks 512 / 1,024 points"."""
     stage, done, total = progress.stage, progress.done, progress.total
     if stage == ENCODING_NAMES:
-        return f"Encoding {_count(total, 'new word')}"
+        return f"Encoding {_count(total, 'class name')}"
     if stage in (WAITING, LOADING) or total <= 1:
         return stage
     if stage.startswith(("Downloading", "Checking")):
@@ -25,52 +26,53 @@ def progress_label(progress: Progress, generator: str) -> str:
 
 
 def progress_fraction(progress: Progress) -> float:
-    """From 0 to 1; −1 where nobody knows."""
+    """Return how much is done, from 0 to 1; −1 where that is unknown."""
     if progress.stage in (WAITING, LOADING) or progress.total <= 0:
         return -1.0
     return min(1.0, progress.done / progress.total)
 
 
-def status_line(segmentation: Segmentation, proposing: Step | None = None) -> str:
-    """What was done and what it took, such as "118 masks in 9.1 s, 23 in use · 5 words in 30 ms · …".
+def status_line(segmentation: Segmentation, analysis: Analysis | None = None) -> str:
+    """Return what was done and the time it took, such as "118 masks in 9.1 s, 23 in use · 5 names in 30 ms".
 
     Args:
-        segmentation: with the steps on the way to it.
-        proposing: the step that proposed the masks, where that was done beforehand.
+        segmentation: the map.
+        analysis: its analysis, where the image was analyzed for this map.
     """
-    steps = {step.stage: step for step in (*segmentation.steps, *([proposing] if proposing else []))}
+    of_analysis = _by_stage(analysis.timings if analysis is not None else ())
+    of_map = _by_stage(segmentation.timings)
     masks = _count(len(segmentation.proposals), "mask")
-    parts = [f"{masks}{_took(steps[PROPOSING])}, {int(segmentation.kept.sum()):,} in use"]
-    if not steps[READING_REGIONS].was_cached:
-        parts.append(f"read{_took(steps[READING_REGIONS])}")
-    words = _count(len(segmentation.vocabulary.all_names), "word")
-    parts.append(f"{words}{_took(steps[ENCODING_NAMES])}")
-    parts.append(f"map drawn{_took(steps[DRAWING])}")
+    parts = [f"{masks}{_took(of_analysis.get(PROPOSING))}, {int(segmentation.kept.sum()):,} in use"]
+    if EMBEDDING_REGIONS in of_analysis and not of_analysis[EMBEDDING_REGIONS].was_cached:
+        parts.append(f"regions embedded{_took(of_analysis[EMBEDDING_REGIONS])}")
+    names = _count(len(segmentation.vocabulary.all_names), "name")
+    parts.append(f"{names}{_took(of_map[ENCODING_NAMES])}")
+    parts.append(f"map drawn{_took(of_map[DRAWING])}")
     return " · ".join([*parts, *segmentation.notes])
 
 
-def ready_line(proposals: Proposals, proposing: Step) -> str:
-    """What was done while there are no words yet, such as "118 masks in 9.1 s · now type some words"."""
-    return f"{_count(len(proposals), 'mask')}{_took(proposing)} · now type the names of things"
+def ready_line(analysis: Analysis) -> str:
+    """Return what was done while there are no class names, such as "118 masks in 9.1 s · now type …"."""
+    took = _took(_by_stage(analysis.timings)[PROPOSING])
+    return f"{_count(len(analysis.proposals), 'mask')}{took} · now type the names of things"
 
 
 def format_seconds(seconds: float) -> str:
-    """To two digits or so."""
+    """Return a time with about two digits."""
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
-def _took(step: Step) -> str:
-    return " from the cache" if step.was_cached else f" in {format_seconds(step.seconds)}"
+def _by_stage(timings: tuple[Timing, ...]) -> dict[str, Timing]:
+    return {timing.stage: timing for timing in timings}
+
+
+def _took(timing: Timing | None) -> str:
+    if timing is None:
+        return ""
+    return " from the cache" if timing.was_cached else f" in {format_seconds(timing.seconds)}"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def format_size(size: int) -> str:
-    """Bytes as people read them; 0 means that nobody knows."""
-    if not size:
-        return "size unknown"
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

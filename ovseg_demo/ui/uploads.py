@@ -1,4 +1,4 @@
-"""Visitors' images: loaded once, kept while there is room, loaded again when needed."""
+"""Visitors' images: what is known of a file, and its pixels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from PIL import Image
 
 from ovseg_demo.errors import ImageError
 from ovseg_demo.images import load_image, resize_longer_side
-from ovseg_demo.runtime.caching import ByteCache
 from ovseg_demo.ui.settings import PageSettings
 
 DISPLAY_SIDE = 1600
-"""Pixels that the longer side of what the browser shows has at most."""
+"""The largest length in pixels of the longer side of an image in the browser."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,10 @@ class UploadedImage:
     """An image that a visitor chose.
 
     Attributes:
-        number: tells it from the visitor's earlier ones.
+        number: identifies it within the session.
         path: of its file.
-        width: in pixels, of the image as it is segmented.
-        height: the same.
+        width: in pixels, as it is segmented.
+        height: in pixels, as it is segmented.
         original_size: (width, height) of the file's image, where that is larger.
     """
 
@@ -37,51 +36,28 @@ class UploadedImage:
     original_size: tuple[int, int] | None = None
 
 
-class ImageStore:
-    """Loads images as :class:`PageSettings` allows; safe to use from many threads."""
+def open_upload(path: str, number: int, settings: PageSettings) -> tuple[UploadedImage, np.ndarray]:
+    """Return what is known of a file's image, and its pixels: uint8 RGB (height, width, 3).
 
-    def __init__(self, settings: PageSettings):
-        self._settings = settings
-        self._cache = ByteCache(settings.kept_images)
-
-    def open(self, path: str, number: int) -> UploadedImage:
-        """Load an image for the first time.
-
-        Raises:
-            ImageError: it cannot be used.
-        """
-        pixels, original_size = self._load(path)
-        height, width = pixels.shape[:2]
-        return UploadedImage(number, path, width, height, original_size)
-
-    def pixels(self, image: UploadedImage) -> np.ndarray:
-        """The image's pixels: uint8 RGB (height, width, 3).
-
-        Raises:
-            ImageError: they were dropped to make room, and the file has been deleted since.
-        """
-        pixels = self._cache.get(image.path)
-        if pixels is not None:
-            return pixels
-        if not Path(image.path).is_file():
-            raise ImageError("The image is no longer here, as some time has passed; choose it again.")
-        return self._load(image.path)[0]
-
-    def _load(self, path: str) -> tuple[np.ndarray, tuple[int, int] | None]:
-        pixels, original_size = read_image(path, self._settings)
-        self._cache.put(path, pixels)
-        return pixels, original_size
+    Raises:
+        ImageError: the image cannot be used, or the file was deleted.
+    """
+    pixels, original_size = read_image(path, settings)
+    height, width = pixels.shape[:2]
+    return UploadedImage(number, path, width, height, original_size), pixels
 
 
 def read_image(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """The pixels of a visitor's file, uint8 RGB (height, width, 3), scaled down to the limit.
+    """Return the pixels of a visitor's file, scaled down to the limit.
 
     Returns:
-        The pixels, and the (width, height) before they were scaled down, if they were.
+        uint8 RGB (height, width, 3), and the (width, height) before scaling, if it was scaled.
 
     Raises:
-        ImageError: the image cannot be used.
+        ImageError: the image cannot be used, or the file was deleted.
     """
+    if not Path(path).is_file():
+        raise ImageError("The image is no longer on the server; choose it again.")
     pixels = load_image(path, max_pixels=settings.max_pixels)
     if max(pixels.shape) <= settings.max_side:
         return pixels, None
@@ -90,7 +66,7 @@ def read_image(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int
 
 
 def display_jpeg(pixels: np.ndarray) -> bytes:
-    """An image as the browser shows it: at most :data:`DISPLAY_SIDE` pixels a side."""
+    """Return an image as a JPEG for the browser: at most :data:`DISPLAY_SIDE` pixels a side."""
     if max(pixels.shape) > DISPLAY_SIDE:
         pixels = resize_longer_side(pixels, DISPLAY_SIDE)
     buffer = io.BytesIO()

@@ -1,43 +1,52 @@
-"""Hugging Face's ZeroGPU, which lends a GPU to one call at a time; its package ``spaces`` is there alone.
+"""Hugging Face's ZeroGPU, which lends a GPU to one call at a time. Its Spaces have the package ``spaces``.
 
-A lent call runs in a process that is forked for it and may live on for the next one: what goes in and out is
-pickled, the model is loaded there, and so are its caches. Progress cannot be told, nor a call be cancelled or
-watched.
+A lent call runs in a forked process, which may serve later calls too. Arguments and results are pickled; the
+model and its caches live there. A call can neither report progress nor be cancelled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from ovseg_demo.progress import WAITING, ProgressCallback, RegionWatcher, no_progress
-from ovseg_demo.proposals.types import Proposals
+import numpy as np
+
+from ovseg_demo.analysis import Analysis, ClassNames, choose_rule, read_vocabulary
+from ovseg_demo.classification.rules import Rule
+from ovseg_demo.classification.text_encoder import TextEncoder
+from ovseg_demo.classification.types import RegionClassifier
+from ovseg_demo.images import ImageSource
+from ovseg_demo.progress import WAITING, ProgressCallback, no_progress
 from ovseg_demo.runtime.caching import LazyModel
+from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmentation import Segmentation
-from ovseg_demo.segmenter import Segmenter
+from ovseg_demo.segmenter import CLASSIFIERS, Caches, PartialAnalysisCallback, Segmenter
 
 SECONDS = 120
-"""So long a call may take; a first look takes a few seconds, and the first of all loads the model."""
+"""The longest time of a call. An analysis takes a few seconds; the first call also loads the model."""
 
 
 def is_zero_gpu(environment: Mapping[str, str]) -> bool:
-    """Whether this is a Space that is lent its GPU, as the variable that Hugging Face sets there tells."""
+    """Return whether this is a Space with a lent GPU, by the variable that Hugging Face sets there."""
     return environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "true")
 
 
 def lending(load: Callable[..., Segmenter]) -> Callable[..., LentSegmenter]:
-    """Turn what loads segmenters into what loads them for lent GPUs."""
+    """Return a function that loads segmenters for lent GPUs, made from one that loads segmenters."""
+    on_cpu = {"device": "cpu", "precision": "auto"}  # the precision that was asked for is the GPU's
     return lambda *arguments, **options: LentSegmenter(
-        load(*arguments, **{**options, "device": "cpu"}), lambda: load(*arguments, **options)
+        load(*arguments, **{**options, **on_cpu}), lambda: load(*arguments, **options)
     )
 
 
 class LentSegmenter:
-    """Has a :class:`Segmenter`'s face; its work is done by another one, on a lent GPU.
+    """Has a :class:`Segmenter`'s interface; a second segmenter does its work on a lent GPU.
 
     Args:
-        here: tells what can be asked for; its networks are never built.
-        load: makes the one that works, when it is there.
+        here: answers what the model has; its networks are never built.
+        load: makes the segmenter that works, in the process with the GPU.
     """
 
     def __init__(self, here: Segmenter, load: Callable[[], Segmenter]):
@@ -46,10 +55,11 @@ class LentSegmenter:
         there = LazyModel(load)
 
         def work(method: str, arguments: tuple, options: Mapping[str, Any]) -> Any:
-            return getattr(there.get(), method)(*arguments, **options)
+            return _WORK[method](there.get(), *arguments, **options)
 
         self._here = here
         self._work = spaces.GPU(duration=SECONDS)(work)
+        self._encoders = {name: self._encoder(name) for name in here.classifiers}
 
     @property
     def generators(self) -> tuple[str, ...]:
@@ -66,18 +76,80 @@ class LentSegmenter:
         """As :attr:`Segmenter.templates`."""
         return self._here.templates
 
-    def propose(self, *arguments: Any, progress: ProgressCallback = no_progress, **options: Any) -> Proposals:
-        """As :meth:`Segmenter.propose`."""
+    @property
+    def caches(self) -> Caches:
+        """As :attr:`Segmenter.caches`; only text embeddings are cached in this process."""
+        return self._here.caches
+
+    def analyze(
+        self,
+        image: ImageSource,
+        *,
+        generator: str | None = None,
+        classifier: str = CLASSIFIERS[0],
+        progress: ProgressCallback = no_progress,
+        on_partial: PartialAnalysisCallback | None = None,
+    ) -> Analysis:
+        """As :meth:`Segmenter.analyze`; ``on_partial`` is called once, with the whole analysis."""
         progress(WAITING, 0, 1)
-        return self._work("propose", arguments, options)
+        found = self._work("analyze", (image,), {"generator": generator, "classifier": classifier})
+        analysis = replace(found, text_encoder=self._encoders[classifier])
+        if on_partial is not None:
+            on_partial(analysis)
+        return analysis
 
     def segment(
         self,
-        *arguments: Any,
+        image: ImageSource,
+        names: ClassNames,
+        *,
+        generator: str | None = None,
+        classifier: str = CLASSIFIERS[0],
+        rule: Rule | None = None,
+        granularity: float | None = None,
+        distractors: str | Sequence[str] = "",
+        templates: str | None = None,
         progress: ProgressCallback = no_progress,
-        watch: RegionWatcher | None = None,
-        **options: Any,
     ) -> Segmentation:
-        """As :meth:`Segmenter.segment`, but there is nothing to watch: results come when the call is done."""
+        """As :meth:`Segmenter.segment`."""
+        vocabulary, rule = read_vocabulary(names, distractors), choose_rule(rule, granularity)
+        analysis = self.analyze(image, generator=generator, classifier=classifier, progress=progress)
+        return analysis.segment(vocabulary, rule=rule, templates=templates, progress=progress)
+
+    def _encoder(self, classifier: str) -> TextEncoder:
+        model = LazyModel(lambda: _LentTextTower(self._work, classifier), key=("lent", classifier))
+        memory = self._here.caches.text_embeddings
+        return TextEncoder(model, self._here.templates, memory, TextEmbeddingCache(lists=tuple))
+
+
+class _LentTextTower:
+    """The part of a :class:`RegionClassifier` that embeds names, on a lent GPU."""
+
+    def __init__(self, work: Callable[[str, tuple, Mapping[str, Any]], Any], classifier: str):
+        self.fingerprint = classifier
+        self._work = work
+        self._classifier = classifier
+
+    def embed_names(
+        self, names: Sequence[str], templates: str, *, progress: ProgressCallback = no_progress
+    ) -> np.ndarray:
         progress(WAITING, 0, 1)
-        return self._work("segment", arguments, options)
+        return self._work("encode", (self._classifier, tuple(names), templates), {})
+
+    def text_key(self, templates: str) -> str:
+        return f"{self._classifier} {templates}"
+
+    def fallbacks(self) -> Iterator[tuple[str, RegionClassifier]]:
+        return iter(())
+
+
+def _analyze_there(segmenter: Segmenter, *arguments: Any, **options: Any) -> Analysis:
+    """Return an analysis that can be pickled."""
+    return replace(segmenter.analyze(*arguments, **options), text_encoder=None)
+
+
+def _encode_there(segmenter: Segmenter, classifier: str, names: Sequence[str], templates: str) -> np.ndarray:
+    return segmenter.text_encoder(classifier).encode(names, templates).vectors
+
+
+_WORK = MappingProxyType({"analyze": _analyze_there, "encode": _encode_there})

@@ -1,4 +1,4 @@
-"""Letters for any class name: which font draws it, and what is drawn where no installed font can."""
+"""Which font draws a class name, and what is drawn where no installed font can."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 DEFAULT_FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-"""Comes with matplotlib; Latin, Greek, Cyrillic, Arabic, Hebrew, Georgian, Armenian and many signs."""
+"""DejaVu Sans, from matplotlib: Latin, Greek, Cyrillic, Arabic, Hebrew, Georgian, Armenian and many signs."""
 
 _OTHER_FAMILIES = (
     "Noto Sans",  # with the scripts' own families: Noto Sans CJK, Noto Sans Devanagari, …
@@ -42,7 +42,7 @@ _ELLIPSIS = "…"
 
 @dataclass(frozen=True)
 class Lettering:
-    """A text that can be drawn without surprises.
+    """A text all of whose characters its font can draw.
 
     Attributes:
         text: the text; a square stands for each character that no installed font has.
@@ -54,7 +54,7 @@ class Lettering:
 
 
 def lettering(text: str, *, max_width: float | None = None, size: int = 16) -> Lettering:
-    """Choose the font that draws most of a text, and make the text fit.
+    """The text as it can be drawn, and the font that draws most of it.
 
     Args:
         text: any text; control and formatting characters are dropped.

@@ -1,4 +1,4 @@
-"""What a legend tells, and the legend as an image."""
+"""The entries of a legend, and the legend as an image."""
 
 from __future__ import annotations
 
@@ -7,28 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patches import Rectangle
-from matplotlib.transforms import IdentityTransform
+from PIL import Image, ImageDraw
 
 from ovseg_demo.visualization.fonts import Lettering, lettering, pillow_font
-from ovseg_demo.visualization.palette import Color, class_colors
+from ovseg_demo.visualization.palette import BLACK, WHITE, Color, class_colors
 
 DPI = 300
+"""Print resolution that image files with a legend carry."""
 
 MAX_NOT_FOUND = 24
-"""So many words that were not found are named in a legend; of the others it tells the number."""
+"""A legend names at most so many classes that were not found, and gives the number of the others."""
 
 _SMALLEST_LETTERS = 13  # pixels
 _LETTERS_PER_SIDE = 60  # letters are this fraction of the longer side high, where they can be
-_GREY = "#666666"
+_GREY: Color = (102, 102, 102)
 
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """What a legend tells of one class.
+    """One class in a legend.
 
     Attributes:
         index: of the class in the label map.
@@ -59,14 +56,14 @@ def legend_entries(
     best_scores: Sequence[float],
     pixels: int,
 ) -> tuple[LegendEntry, ...]:
-    """Put classes in the order of a legend: found ones by area, then the others by their best score.
+    """Legend entries of all classes: those with pixels by area, then the others by their best score.
 
     Args:
         class_names: K names.
         areas: K numbers of pixels.
         scores: K scores in the label map; not read where the area is 0.
         best_scores: for each class, the highest score that any mask got.
-        pixels: of the whole image.
+        pixels: number of pixels of the whole image.
     """
     entries = []
     for index, color in enumerate(class_colors(class_names)):
@@ -87,18 +84,14 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, height: int) -> tupl
     lines = _lines(entries)
     layout = _lay_out(lines, width, height)
     size = (layout.width, height) if layout.is_beside else (max(width, layout.width), layout.height)
-    figure = Figure(
-        figsize=[(pixels + 0.01) / DPI for pixels in size], dpi=DPI
-    )  # 0.01: never cut to one less
-    canvas = FigureCanvasAgg(figure)
+    canvas = Image.new("RGB", size, WHITE)
+    draw = ImageDraw.Draw(canvas)
     for column in range(layout.columns):
         left = layout.margin + column * layout.column_width
         of_column = lines[column * layout.rows : (column + 1) * layout.rows]
         for row, line in enumerate([_HEADER, *of_column]):
-            middle = size[1] - layout.margin - (row + 0.5) * layout.line_height
-            _draw_line(figure, line, layout, left, middle)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy(), layout.is_beside
+            _draw_line(draw, line, layout, left, layout.margin + (row + 0.5) * layout.line_height)
+    return np.array(canvas), layout.is_beside
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ _HEADER = _Line("", "share", "score")
 
 @dataclass(frozen=True)
 class _Layout:
-    """Measures of a legend in pixels: each column has a header and ``rows`` lines."""
+    """The dimensions of a legend in pixels. Each column has a header and ``rows`` lines."""
 
     letters: int
     name_width: int
@@ -177,7 +170,7 @@ def _percent(share: float) -> str:
 
 
 def _lay_out(lines: Sequence[_Line], width: int, height: int) -> _Layout:
-    """Beside the map where that is not too wide, else below it; in letters as large as fit."""
+    """Choose a place beside the map, or below it where that is too wide, and the largest letters that fit."""
     letters = max(_SMALLEST_LETTERS, max(width, height) // _LETTERS_PER_SIDE)
     while True:
         layout = _beside(lines, letters, height)
@@ -213,40 +206,33 @@ def _name(line: _Line, letters: int) -> Lettering:
     return lettering(line.name, max_width=18 * letters, size=letters)
 
 
-def _draw_line(figure: Figure, line: _Line, layout: _Layout, left: float, middle: float) -> None:
-    """Draw one line whose column starts at ``left``, with its middle at ``middle`` pixels from the bottom."""
+def _draw_line(draw: ImageDraw.ImageDraw, line: _Line, layout: _Layout, left: int, middle: float) -> None:
+    """Draw one line: its column starts at x = ``left``, and its middle is at y = ``middle``."""
     if line.color is not None:
-        side = round(1.1 * layout.letters)
-        color = [channel / 255 for channel in line.color]
-        figure.add_artist(
-            Rectangle(
-                (left, middle - side / 2),
-                side,
-                side,
-                facecolor=color if line.is_found else "white",
-                edgecolor=color,
-                linewidth=0.12 * layout.letters * 72 / DPI,
-                transform=IdentityTransform(),
-            )
+        side = round(1.2 * layout.letters)
+        top = round(middle - side / 2)
+        draw.rectangle(
+            (left, top, left + side - 1, top + side - 1),
+            fill=line.color if line.is_found else WHITE,
+            outline=line.color,
+            width=max(1, round(0.12 * layout.letters)),
         )
-    ink = "black" if line.is_found else _GREY
-    _write(figure, _name(line, layout.letters), layout, left + layout.name_left, middle, "left", ink)
-    _write(figure, lettering(line.share), layout, left + layout.share_right, middle, "right", _GREY)
-    _write(figure, lettering(line.score), layout, left + layout.score_right, middle, "right", ink)
+    ink = BLACK if line.is_found else _GREY
+    _write(draw, _name(line, layout.letters), layout, left + layout.name_left, middle, "l", ink)
+    _write(draw, lettering(line.share), layout, left + layout.share_right, middle, "r", _GREY)
+    _write(draw, lettering(line.score), layout, left + layout.score_right, middle, "r", ink)
 
 
 def _write(
-    figure: Figure, text: Lettering, layout: _Layout, x: float, middle: float, alignment: str, color: str
+    draw: ImageDraw.ImageDraw,
+    text: Lettering,
+    layout: _Layout,
+    x: float,
+    middle: float,
+    alignment: str,
+    color: Color,
 ) -> None:
-    figure.text(
-        x,
-        middle - 0.35 * layout.letters,  # from the middle of a line to its base line
-        text.text,
-        fontproperties=FontProperties(fname=text.font, size=layout.letters * 72 / DPI),
-        horizontalalignment=alignment,
-        verticalalignment="baseline",
-        color=color,
-        transform=IdentityTransform(),
-        parse_math=False,  # "$" is a letter here
-        usetex=False,
-    )
+    """Write a text to the right ("l") or to the left ("r") of ``x``."""
+    base_line = round(middle + 0.35 * layout.letters)
+    font = pillow_font(text.font, layout.letters)
+    draw.text((x, base_line), text.text, color, font, anchor=f"{alignment}s")

@@ -1,19 +1,19 @@
-"""Paint label maps and masks over images: array in, array out, at the speed of typing."""
+"""Label maps and class names painted over images: arrays in, arrays out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ovseg_demo.visualization.fonts import lettering, pillow_font
-from ovseg_demo.visualization.palette import WHITE, Color, distinct_colors, text_color
+from ovseg_demo.visualization.palette import WHITE, text_color
 
 DEFAULT_OPACITY = 0.55
 
-_LABEL_SEARCH_SIDE = 320  # label positions are looked for in a label map thinned to about this many pixels
+_LABEL_SEARCH_SIDE = 320  # label positions are searched in a label map thinned to about this many pixels
 _LABELS_PER_SIDE = 45  # a label's letters are this fraction of the longer side high
 
 
@@ -25,14 +25,14 @@ def overlay_array(
     opacity: float = DEFAULT_OPACITY,
     outlines: bool = True,
 ) -> np.ndarray:
-    """Lay the colours of a label map over its canvas; unlabelled pixels stay as they are.
+    """The image with the colours of a label map over it; unlabelled pixels keep their colour.
 
     Args:
         image: uint8 RGB (H, W, 3).
         label_map: int32 (H, W), class indices below K, or −1 where unlabelled.
         colors: uint8 RGB (K, 3).
-        opacity: of the colours, from 0 (the canvas) to 1 (the colours).
-        outlines: edge each region in its full colour, with a white line where two regions meet.
+        opacity: of the colours, from 0 (the image alone) to 1 (the colours alone).
+        outlines: whether each region gets an outline in its full colour, with a white line where two meet.
 
     Returns:
         uint8 RGB (H, W, 3), a new array.
@@ -49,53 +49,10 @@ def overlay_array(
     return result
 
 
-def proposals_array(
-    image: np.ndarray, unpack: Callable[[int], np.ndarray], areas: np.ndarray, kept: np.ndarray
-) -> np.ndarray:
-    """Show all proposals at once in distinct colours, small ones above large ones.
-
-    Args:
-        image: uint8 RGB (h, w, 3).
-        unpack: gives the bool mask (h, w) of the proposal with an index; asked for one mask at a time.
-        areas: (N,), the pixels of each proposal.
-        kept: bool (N,), the proposals that gave the label map its regions: they are bright and outlined, the
-            others pale.
-
-    Returns:
-        uint8 RGB (h, w, 3), a new array.
-    """
-    topmost = np.full(image.shape[:2], -1, np.int32)
-    for index in np.argsort(-np.asarray(areas), kind="stable"):
-        topmost[unpack(index)] = index
-    colors = distinct_colors(len(areas))
-    pale = overlay_array(image, topmost, colors, opacity=DEFAULT_OPACITY / 2, outlines=False)
-    of_kept = np.where(np.append(kept, False)[topmost], topmost, -1)  # −1 indexes the appended element
-    return overlay_array(pale, of_kept, colors, opacity=DEFAULT_OPACITY)
-
-
-def outline_mask(image: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
-    """Draw a line around one mask, in a colour between two white ones.
-
-    Args:
-        image: uint8 RGB (H, W, 3).
-        mask: bool (H, W).
-        color: of the line.
-
-    Returns:
-        uint8 RGB (H, W, 3), a new array.
-    """
-    result = image.copy()
-    width = line_width(image)
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(result, contours, -1, WHITE, 6 * width + 1)
-    cv2.drawContours(result, contours, -1, tuple(int(channel) for channel in color), 3 * width)
-    return result
-
-
 def draw_labels(
     image: np.ndarray, label_map: np.ndarray, class_names: Sequence[str], colors: np.ndarray
 ) -> np.ndarray:
-    """Write the name of each class into its largest region, unless names of larger ones leave no room.
+    """The image with each class name in the largest region of its class, where larger regions leave room.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -125,14 +82,14 @@ def draw_labels(
 
 
 def label_points(label_map: np.ndarray) -> dict[int, tuple[int, int]]:
-    """Where to write each class: in its largest connected region, far from the edge and near the middle.
+    """Where to write each class name: in the largest connected region, far from its edge, near its middle.
 
     Args:
         label_map: int32 (H, W), class indices, or −1.
 
     Returns:
         class index → (x, y), from the class with the largest region to the one with the smallest. A class
-        that has only regions of a few pixels on a large canvas may be missing.
+        that has only regions of a few pixels in a large image may be missing.
     """
     step = max(1, max(label_map.shape) // _LABEL_SEARCH_SIDE)
     thinned = np.ascontiguousarray(label_map[::step, ::step])
@@ -149,7 +106,7 @@ def label_points(label_map: np.ndarray) -> dict[int, tuple[int, int]]:
 
 
 def line_width(image: np.ndarray) -> int:
-    """Pixels of a fine line on a canvas (H, W, …): 1 below 1,000 pixels a side, then 2, and so on."""
+    """Pixels of a fine line on an image (H, W, …): 1 below 1,000 pixels a side, then 2, and so on."""
     return 1 + max(image.shape[:2]) // 1000
 
 
@@ -191,7 +148,7 @@ def _free_box(
     image_size: tuple[int, int],
     taken: Sequence[tuple[int, int, int, int]],
 ) -> tuple[int, int, int, int] | None:
-    """A box (left, top, right, bottom) at, above or below a point, in the canvas and off all others."""
+    """A box (left, top, right, bottom) at, above or below a point, in the image and clear of all others."""
     (width, height), (image_width, image_height) = size, image_size
     left = min(max(0, center[0] - width // 2), max(0, image_width - width - 1))
     for rows in (0, -1, 1, -2, 2):

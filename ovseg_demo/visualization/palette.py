@@ -1,12 +1,12 @@
-"""Which colour a class gets: always the same for the same name, and never one that another class has.
+"""The colour of each class: the same for the same name, and different from those of the other classes.
 
 The rule: each name ranks the fourteen *primary* colours by a hash of its own, and the names of a list choose
-in turn, each the first in its ranking that is still free. So a name keeps its colour on every image and in
-every run; appending words to a list changes nothing for those before; and only where two names of one list
-want the same colour does the later one move on. When the primary colours are used up, further names choose
-in the same way among a thousand *secondary* ones.
+in turn, each the first colour in its ranking that is still free. So a name keeps its colour on every image
+and in every run. Appending names to a list changes no colour of the earlier ones. Only where two names of one
+list prefer the same colour does the later one take its next. When the primary colours are used up, further
+names choose in the same way among a thousand *secondary* ones.
 
-Any two primary colours can be told apart: their CIEDE2000 difference is at least 19.9 in normal vision, 13.2
+Any two primary colours are distinct: their CIEDE2000 difference is at least 19.9 in normal vision, 13.2
 and 12.4 to deuteranopes and protanopes, 11.2 to tritanopes (simulated after Machado, Oliveira and Fernandes,
 2009), where Okabe and Ito's palette of seven reaches 10.9 at the least. They were found by maximising the
 smallest of these differences among colours of middle lightness and chroma, which stand out on most images.
@@ -49,7 +49,7 @@ SECONDARY_COUNT = 1021
 
 
 def class_colors(class_names: Sequence[str]) -> np.ndarray:
-    """Choose a colour for each name of a list.
+    """A colour for each name of a list.
 
     Upper and lower case, blanks at the ends and Unicode's ways of writing the same letter make no difference.
 
@@ -119,8 +119,8 @@ def _hash(text: str) -> int:
 
 def _contrast(first: Color, second: Color) -> float:
     """WCAG 2.1's contrast ratio of two colours, from 1 to 21."""
-    darker, fallbacks = sorted((_luminance(first), _luminance(second)))
-    return (fallbacks + 0.05) / (darker + 0.05)
+    darker, lighter = sorted((_luminance(first), _luminance(second)))
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def _luminance(color: Color) -> float:

@@ -1,4 +1,4 @@
-"""The image to show: a label map over its image, with the legend burnt in."""
+"""The overlay image: a label map over its image, with its legend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ovseg_demo.visualization.legend import LegendEntry, draw_legend
 from ovseg_demo.visualization.overlay import DEFAULT_OPACITY, draw_labels, overlay_array
 
 PRINT_SIDE = 1600
-"""Pixels that the longer side has at least; smaller images are enlarged by a whole number."""
+"""Least length of the longer side in pixels; smaller images are enlarged by a whole number."""
 
 
 def render_overlay(
@@ -25,19 +25,19 @@ def render_overlay(
     outlines: bool = True,
     labels: bool = False,
 ) -> Image.Image:
-    """Draw a label map over its image with its legend, large enough for print.
+    """The label map over its image with its legend, large enough for print.
 
     Args:
         image: uint8 RGB (H, W, 3).
         label_map: int32 (H, W), indices of classes, or −1.
-        entries: one for each class, in the order in which they are to be listed.
+        entries: one for each class, in the order of the legend.
         opacity: of the colours, from 0 to 1.
-        outlines: edge the regions.
-        labels: write the names into the map as well.
+        outlines: whether the regions are outlined.
+        labels: whether the class names are written into the map as well.
 
     Returns:
-        RGB; the map at the top left, as large as the image or a whole multiple of it, and the legend to
-        its right or, where that would be too wide, below.
+        An RGB image. The map is at the top left, as large as the image or a whole multiple of it. The legend
+        is to its right or, where that would be too wide, below.
     """
     by_index = sorted(entries, key=lambda entry: entry.index)
     colors = np.array([entry.color for entry in by_index], np.uint8).reshape(-1, 3)

@@ -14,8 +14,8 @@ _FILE = Path(__file__).with_name("class_lists.json")
 _SUFFIX = re.compile("-(other|stuff)$")  # of COCO-Stuff's names for "the rest of": no prompt needs it
 
 
-def load_vocabulary(name: str, templates: str = "vild") -> Vocabulary:
-    """The classes of a data set.
+def load_vocabulary(name: str) -> Vocabulary:
+    """Return the classes of a data set.
 
     Where a data set gives a class several names ("road, route"), the first is its name and the others are
     synonyms. Two classes may share one ("bag" and "bag, handbag, …" of ADE20K-847).
@@ -23,14 +23,13 @@ def load_vocabulary(name: str, templates: str = "vild") -> Vocabulary:
     Args:
         name: "ade20k-150", "ade20k-847", "pascal-context-59", "pascal-context-459", "pascal-voc-20" or
             "coco-stuff-171".
-        templates: of the prompts.
 
     Raises:
         DatasetError: there is no such data set.
     """
     if name not in _load():
         raise DatasetError(f'There is no vocabulary "{name}"; choose one of {", ".join(_load())}.')
-    return Vocabulary(tuple(split_synonyms(entry) for entry in _load()[name]), templates=templates)
+    return Vocabulary(tuple(split_synonyms(entry) for entry in _load()[name]))
 
 
 def coco_stuff_distractors() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
 from ovseg_demo.ui import PageSettings, create_demo
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.server import launch
-from tests.browser.test_page import choose, legend, type_words
+from tests.browser.test_page import choose, legend, type_names
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def page(open_page):
 def test_an_example_of_sticker_world_gets_its_map(page):
     choose(page, "Open sea")
     assert "water" in legend(page)
-    type_words(page, "water, penguin, unicorn")
+    type_names(page, "water, penguin, unicorn")
     assert "water" in legend(page)
 
 

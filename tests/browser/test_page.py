@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.ui import controller
 from tests.ui import colour_world
 from tests.ui.colour_world import HOUSE, landscape, save_image, stripes
 
-WORDS = "#words textarea"
+PROMPT = "#prompt textarea"
 
 BRIGHTNESS = """() => getComputedStyle(document.querySelector('.viewer')).backgroundColor.match(/[0-9]+/g)
     .slice(0, 3).reduce((sum, channel) => sum + Number(channel), 0)"""
@@ -30,7 +30,7 @@ def choose(page, title: str) -> None:
     words = card.locator("span").text_content()
     card.click()
     wait_for_map(page, before)
-    wait_for_words(page, words)
+    wait_for_prompt(page, words)
 
 
 def wait_for_map(page, before: str = "") -> None:
@@ -41,18 +41,18 @@ def wait_for_map(page, before: str = "") -> None:
     page.locator(".work").wait_for(state="hidden")
 
 
-def type_words(page, words: str) -> None:
-    """Replace the words as a visitor would, key by key, and wait for the map to follow."""
+def type_names(page, names: str) -> None:
+    """Replace the class names as a visitor would, key by key, and wait for the map to follow."""
     before = page.locator(".viewer").get_attribute("data-map")
-    page.locator(WORDS).press("Control+a")
-    page.keyboard.type(words)
+    page.locator(PROMPT).press("Control+a")
+    page.keyboard.type(names)
     wait_for_map(page, before)
-    wait_for_legend(page, [word.strip() for word in words.split(",")])
+    wait_for_legend(page, [name.strip() for name in names.split(",")])
 
 
-def wait_for_words(page, words: str) -> None:
+def wait_for_prompt(page, words: str) -> None:
     page.wait_for_function(
-        "([box, words]) => document.querySelector(box).value === words", arg=[WORDS, words]
+        "([box, words]) => document.querySelector(box).value === words", arg=[PROMPT, words]
     )
 
 
@@ -61,8 +61,8 @@ def wait_for_legend(page, names: list[str]) -> None:
     page.wait_for_function(
         """names => {
             const entries = [...document.querySelectorAll('.legend .entry[data-index] .name')];
-            const shown = entries.map(entry => entry.textContent);
-            return shown.length === names.length && names.every(name => shown.includes(name));
+            const displayed = entries.map(entry => entry.textContent);
+            return displayed.length === names.length && names.every(name => displayed.includes(name));
         }""",
         arg=names,
     )
@@ -107,7 +107,7 @@ def test_the_page_opens_with_examples_and_advice(open_page):
 def test_an_example_is_one_click(open_page):
     page = open_page()
     choose(page, "Landscape")
-    wait_for_words(page, "red, green, sky blue, yellow, unicorn")
+    wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
     assert legend(page) == ["green", "sky blue", "red", "yellow"]
     assert legend(page, ".entry.missing") == ["unicorn"]
     assert page.locator(".chips .chip:not(.hidden-chip)").count() == 5
@@ -116,9 +116,9 @@ def test_an_example_is_one_click(open_page):
     assert page.locator(".names span").count() == 4
 
 
-def test_an_image_from_the_camera_is_looked_at(open_page):
+def test_an_image_from_the_camera_is_analyzed(open_page):
     page = open_page()
-    page.locator(WORDS).fill("green")
+    page.locator(PROMPT).fill("green")
     page.locator("#image button[aria-label='Capture from camera']").click()
     page.locator("#image").get_by_text("Click to Access Webcam").click()
     page.wait_for_function("() => document.querySelector('#image video')?.videoWidth > 0")
@@ -127,11 +127,11 @@ def test_an_image_from_the_camera_is_looked_at(open_page):
     assert legend(page) == ["green"]
 
 
-def test_a_slow_look_shows_what_it_has_read_so_far(open_page, tmp_path, monkeypatch):
+def test_a_slow_analysis_shows_what_it_has_read_so_far(open_page, tmp_path, monkeypatch):
     monkeypatch.setattr(controller, "PREVIEW_PERIOD", 0.0)
     monkeypatch.setattr(colour_world.Classifier, "seconds_a_region", 1.5)
     page = open_page()
-    page.locator(WORDS).fill("lime, white, pink")
+    page.locator(PROMPT).fill("lime, white, pink")
     upload(page, save_image(tmp_path / "two.png", stripes((0, 255, 0), (255, 255, 255), (0, 255, 0))))
     page.wait_for_function("() => document.querySelector('.viewer').dataset.preview")
     page.locator(".legend h3", has_text="Found so far").wait_for()
@@ -145,12 +145,12 @@ def test_a_slow_look_shows_what_it_has_read_so_far(open_page, tmp_path, monkeypa
     assert not page.locator(".why").is_visible()
 
 
-def test_own_image_own_words_enter(open_page, images):
+def test_own_image_own_names_enter(open_page, images):
     page = open_page()
-    page.locator(WORDS).fill("white, blue")
+    page.locator(PROMPT).fill("white, blue")
     upload(page, images["stripes"])
     wait_for_map(page)
-    page.locator(WORDS).press("Control+a")
+    page.locator(PROMPT).press("Control+a")
     page.keyboard.type("red / scarlet; white, white")
     page.keyboard.press("Enter")
     wait_for_legend(page, ["red / scarlet", "white"])
@@ -168,7 +168,7 @@ def test_the_map_follows_the_typing_without_a_progress_bar(open_page):
             new MutationObserver(look).observe(work, { attributes: true });
         }"""
     )
-    type_words(page, "red, purple, sky blue")
+    type_names(page, "red, purple, sky blue")
     assert set(legend(page)) <= {"red", "purple", "sky blue"}
     assert not page.evaluate("window.progressShown")
 
@@ -176,7 +176,7 @@ def test_the_map_follows_the_typing_without_a_progress_bar(open_page):
 def test_the_slider_changes_the_masks_in_use(open_page):
     page = open_page()
     choose(page, "Landscape")
-    type_words(page, "red, green")
+    type_names(page, "red, green")
     for key, kept in (("Home", "4 in use"), ("End", "2 in use")):
         before = page.locator(".viewer").get_attribute("data-map")
         page.locator("#granularity input[type=range]").press(key)
@@ -198,10 +198,10 @@ def test_another_generator_looks_again(open_page):
 def test_advanced_settings_reach_the_map(open_page):
     page = open_page()
     choose(page, "Landscape")
-    type_words(page, "red, green")
+    type_names(page, "red, green")
     page.locator("#advanced button").first.click()
-    page.locator("#distractors label", has_text="Own words").click()
-    page.locator("#own textarea").fill("sky blue, yellow")
+    page.locator("#distractors label", has_text="Own names").click()
+    page.locator("#own-distractors textarea").fill("sky blue, yellow")
     page.locator(".hidden-chip", has_text="sky blue, yellow").wait_for()
     before = page.locator(".viewer").get_attribute("data-map")
     page.locator("#classifier label", has_text="Un-adapted").click()
@@ -267,7 +267,7 @@ def test_keys_alone_tell_why(open_page):
 def test_image_and_map_and_both_classifiers_are_compared(open_page):
     page = open_page()
     choose(page, "Landscape")
-    type_words(page, "red, blue")
+    type_names(page, "red, blue")
     page.locator("[data-mode=compare]").click()
     assert page.locator("canvas.map").evaluate("n => n.style.clipPath").endswith("50%)")
     page.locator(".frame .divider").press("ArrowLeft")
@@ -307,7 +307,7 @@ def test_downloads_open_and_hold_the_map(open_page, kind, tmp_path):
         coco = COCO(path)
         (annotation,) = coco.loadAnns(coco.getAnnIds(catIds=coco.getCatIds(catNms=["red"])))
         np.testing.assert_array_equal(coco.annToMask(annotation), house)
-        assert json.loads(content)["info"]["settings"]["words"].startswith("red, green")
+        assert json.loads(content)["info"]["settings"]["prompt"].startswith("red, green")
     else:
         archive = zipfile.ZipFile(io.BytesIO(content))
         (name,) = (name for name in archive.namelist() if "red" in name)
@@ -336,19 +336,19 @@ def test_bad_files_are_told_with_the_remedy_and_cost_nothing(open_page, tmp_path
     assert legend(page), "the map before is still there"
 
 
-def test_tiny_images_and_endless_words_are_refused(open_page, tmp_path):
+def test_tiny_images_and_endless_prompts_are_refused(open_page, tmp_path):
     page = open_page()
     tiny = tmp_path / "tiny.png"
     Image.new("RGB", (4, 4)).save(tiny)
     upload(page, tiny)
     page.locator(".toast-body", has_text="at least 8 pixels a side").wait_for()
-    page.locator(WORDS).fill("x" * 101)
+    page.locator(PROMPT).fill("x" * 101)
     page.locator(".problem", has_text="use at most 100").wait_for()
     message, button = (page.locator(selector).bounding_box() for selector in (".toast-body", "#submit"))
     assert message["y"] > button["y"] + button["height"], "a message lies over the button"
     page.locator("#submit").click()
     page.locator(".toast-body", has_text="use at most 100").wait_for()
-    page.locator(WORDS).fill("blue")
+    page.locator(PROMPT).fill("blue")
     page.locator("#submit").click()
     page.locator(".pills button", has_text="blue").wait_for()
     assert page.locator(".pills button").count() == 1, "what cannot be read is not offered again"
@@ -356,7 +356,7 @@ def test_tiny_images_and_endless_words_are_refused(open_page, tmp_path):
 
 def test_submit_without_an_image_says_what_to_do(open_page):
     page = open_page()
-    page.locator(WORDS).fill("red")
+    page.locator(PROMPT).fill("red")
     page.locator("#submit").click()
     page.locator(".toast-body", has_text="choose an example").wait_for()
 
@@ -365,7 +365,7 @@ def test_names_are_text_whatever_they_contain(open_page):
     page = open_page()
     choose(page, "Landscape")
     nasty = "<img src=x onerror=alert(1)>"
-    page.locator(WORDS).fill(f"{nasty} / red, green, ${{7*7}} {{{{value}}}}")
+    page.locator(PROMPT).fill(f"{nasty} / red, green, ${{7*7}} {{{{value}}}}")
     wait_for_legend(page, [f"{nasty} / red", "green", "${7*7} {{value}}"])
     assert nasty in page.locator(".chips").text_content()
     click_image(page, 0.3, 0.5)
@@ -381,18 +381,18 @@ def test_images_from_cameras_are_upright(open_page, tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(landscape()).save(path, lossless=True, exif=exif)
-    page.locator(WORDS).fill("red, green, skyblue")
+    page.locator(PROMPT).fill("red, green, skyblue")
     upload(page, path)
     wait_for_map(page)
     size = page.locator("img.image").evaluate("n => [n.naturalWidth, n.naturalHeight]")
     assert size == ([320, 240] if orientation == 1 else [240, 320])
 
 
-def test_a_long_look_can_be_cancelled(open_page):
+def test_a_long_analysis_can_be_cancelled(open_page):
     page = open_page()
     page.locator(".gallery .card", has_text="Slow").click()
     page.locator(".work-label", has_text="Proposing masks").wait_for()
-    wait_for_words(page, "red, magenta")
+    wait_for_prompt(page, "red, magenta")
     page.locator(".cancel").click()
     page.locator(".work").wait_for(state="hidden")
     page.locator(".status", has_text="Cancelled").wait_for()
@@ -407,7 +407,7 @@ def test_another_example_takes_over_from_a_long_look(open_page):
     choose(page, "Landscape")
     assert "unicorn" in legend(page, ".entry.missing")
     page.wait_for_timeout(500)
-    wait_for_words(page, "red, green, sky blue, yellow, unicorn")
+    wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
 
 
 def test_clear_begins_anew(open_page):
@@ -415,18 +415,18 @@ def test_clear_begins_anew(open_page):
     choose(page, "Landscape")
     page.locator("#clear").click()
     page.locator(".empty").wait_for()
-    wait_for_words(page, "")
+    wait_for_prompt(page, "")
     assert page.locator(".chips .chip").count() == 0
     choose(page, "Stripes")
     assert legend(page)
 
 
-def test_the_image_can_be_taken_away_and_the_words_stay(open_page):
+def test_the_image_can_be_taken_away_and_the_names_stay(open_page):
     page = open_page()
     choose(page, "Stripes")
     page.locator("#image button[aria-label='Remove Image']").click()
     page.locator(".empty").wait_for()
-    wait_for_words(page, "blue, red")
+    wait_for_prompt(page, "blue, red")
     assert page.locator(".toast-body").count() == 0
 
 
@@ -444,8 +444,8 @@ def test_files_over_the_limit_are_refused(open_page, tmp_path):
 
 def test_a_visitor_may_be_quicker_than_the_pages_first_events(open_page):
     page = open_page()
-    page.locator(WORDS).fill("blue")
-    page.locator(WORDS).press("Enter")
+    page.locator(PROMPT).fill("blue")
+    page.locator(PROMPT).press("Enter")
     page.locator(".pills button", has_text="blue").wait_for()
     visitor, held = page.context, []
 
@@ -459,8 +459,8 @@ def test_a_visitor_may_be_quicker_than_the_pages_first_events(open_page):
     for route in held:
         route.continue_()
     page.locator(".pills button", has_text="blue").wait_for()
-    wait_for_words(page, "red, green, sky blue, yellow, unicorn")
-    type_words(page, "red, purple")
+    wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
+    type_names(page, "red, purple")
     choose(page, "Stripes")
     assert set(legend(page)) == {"blue", "red"}
 
@@ -471,31 +471,31 @@ def test_visitors_at_once_get_their_own(open_page):
     two.locator(".gallery .card", has_text="Stripes").click()
     wait_for_map(one)
     wait_for_map(two)
-    type_words(two, "white, red")
+    type_names(two, "white, red")
     assert legend(one) == ["green", "sky blue", "red", "yellow"]
     assert set(legend(two)) == {"white", "red"}
     assert one.locator("img.image").get_attribute("src") != two.locator("img.image").get_attribute("src")
 
 
-def test_a_link_restores_words_and_settings(open_page):
+def test_a_link_restores_names_and_settings(open_page):
     page = open_page()
     choose(page, "Stripes")
     page.locator(".copy-link").click()
-    page.wait_for_function("() => location.search.includes('words=')")
+    page.wait_for_function("() => location.search.includes('prompt=')")
     query = page.evaluate("location.search")
     other = open_page(query)
     other.locator(".chips .chip", has_text="blue").wait_for()
-    wait_for_words(other, "blue, red")
+    wait_for_prompt(other, "blue, red")
     other.locator("#generator input[value=maskformer]:checked").wait_for(state="attached")
     assert other.locator("#granularity input[type=number]").input_value() == "0.5"
     assert other.locator(".empty").is_visible(), "the image is not in the link"
 
 
-def test_the_browser_remembers_words_and_settings(open_page):
+def test_the_browser_remembers_names_and_settings(open_page):
     page = open_page()
-    page.locator(WORDS).fill("red, green")
+    page.locator(PROMPT).fill("red, green")
     page.locator("#generator label", has_text="MaskFormer").click()
-    page.locator(WORDS).press("Enter")
+    page.locator(PROMPT).press("Enter")
     page.locator(".pills button", has_text="red, green").wait_for()
     page = open_page(visitor=page.context)
     page.locator(".pills button", has_text="red, green").wait_for()
@@ -513,7 +513,7 @@ def test_a_phone_has_room_for_everything(open_page):
     box = page.locator(".frame").bounding_box()
     page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
     page.locator(".why b", has_text="red").wait_for()
-    for selector in ("#submit", "#words textarea", "#generator", ".actions"):
+    for selector in ("#submit", "#prompt textarea", "#generator", ".actions"):
         assert page.locator(selector).is_visible()
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ovseg_demo.cli.main import COMMANDS, main
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.models.catalogue import CATALOGUE
 from tests.paths import ROOT
 from tests.test_images import png_header
@@ -78,7 +78,7 @@ def test_an_image_gets_its_map(ovseg, images, tmp_path, capsys):
     assert "3 classes: cat / kitten, grass, sky" in printed.out
     assert "first.png → " in printed.out
     assert "Images: 100%" in printed.err
-    assert "Reading regions" in printed.err
+    assert "Embedding regions" in printed.err
 
 
 def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, images, tmp_path):

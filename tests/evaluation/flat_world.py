@@ -32,7 +32,8 @@ class ColourGenerator:
 class ColourClip:
     """Names a region by its most frequent colour; ``mistakes`` maps names to what it says instead."""
 
-    has_mask_prompts = False
+    has_mask_prompts = has_learned_prompts = False
+    width = len(NAMES)
 
     def __init__(self, mistakes=None):
         self.fingerprint = str(mistakes)
@@ -44,7 +45,7 @@ class ColourClip:
     def embed_names(self, names, templates, *, progress=None):
         return np.array([np.eye(len(NAMES))[NAMES.index(name)] for name in names], np.float32)
 
-    def embed_regions(self, proposals, *, mask_prompts=True, progress=None, watch=None):
+    def embed_regions(self, proposals, *, mask_prompts=True, progress=None, on_regions=None):
         embeddings = np.zeros((len(proposals), len(NAMES)), np.float32)
         for embedding, mask in zip(embeddings, proposals.masks, strict=True):
             pixels = proposals.working_image[mask]

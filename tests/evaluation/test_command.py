@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ovseg_demo import load_segmenter
+from ovseg_demo import EnsembleRule, load_segmenter
 from ovseg_demo.cli.main import main
 from ovseg_demo.evaluation.sticker_world import StickerScenes
 from ovseg_demo.models.checkpoints import read_checkpoint
@@ -61,11 +61,16 @@ def test_a_benchmark_is_measured_printed_and_written(ovseg, voc, capsys):
     )
     printed = capsys.readouterr()
     assert "1/1" in printed.err, "the progress bar"
-    assert "pascal-voc-20, 1 images, maskformer, mask-adapted, soft:" in printed.out
+    assert "pascal-voc-20, 1 images, maskformer, mask-adapted, ensemble, 0.7:" in printed.out
     assert "  oracle classifier: mIoU" in printed.out
     written = json.loads(record.read_text())
     assert (written["dataset"], written["images"]) == ("pascal-voc-20", 1)
-    assert written["settings"] == {"generator": "maskformer", "classifier": "mask-adapted", "rule": "soft"}
+    assert written["settings"] == {
+        "generator": "maskformer",
+        "classifier": "mask-adapted",
+        "rule": "ensemble",
+        "clip_weight": 0.7,
+    }
     assert len(written["classes"]) == 20
     assert sum(entry["true_pixels"] for entry in written["classes"]) == 64 * 48 - 20 * 30
     assert (written["base_miou"], written["novel_miou"], written["harmonic_mean"]) == (None, None, None)
@@ -122,6 +127,7 @@ def test_the_same_command_goes_on_with_an_interrupted_run(ovseg, small_scenes, t
         (["--classifier", "un-adapted"], "no un-adapted CLIP"),
         (["--model", "no-such"], 'There is no model "no-such"'),
         (["--granularity", "7", "--rule", "granularity"], "granularity 7"),
+        (["--clip-weight", "2", "--rule", "ensemble"], "CLIP weight 2.0"),
     ],
 )
 def test_what_users_can_mend_is_one_sentence_and_exit_code_2(ovseg, tmp_path, capsys, arguments, message):
@@ -143,7 +149,7 @@ def test_benchmarks_use_the_published_settings_of_a_model(ovseg, tmp_path):
     expected = MaskFormerProposalGenerator(network, min_size=64, mask_threshold=0.5)(image)
     np.testing.assert_array_equal(segmenter.propose(image).packed_masks, expected.packed_masks)
     usual, stated = (
-        segmenter.segment(image, "cat, dog, car", rule="soft", **weight).score_map.probabilities
-        for weight in ({}, {"ensemble_weight": 0.45})
+        segmenter.segment(image, "cat, dog, car", rule=rule).score_map.probabilities
+        for rule in (EnsembleRule(), EnsembleRule(clip_weight=0.45))
     )
     np.testing.assert_array_equal(usual, stated)

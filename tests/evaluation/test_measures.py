@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ovseg_demo.classification.rules import GranularityRule
 from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.evaluation.measures import Coverage, LabelMaps, OracleClassifier, OracleMasks, UnmaskedRegions
 from ovseg_demo.evaluation.metrics import IGNORED
@@ -12,7 +13,7 @@ from ovseg_demo.sticker_world import NOUNS
 from tests.evaluation.flat_world import NAMES, ColourClip, FlatWorld, flat_segmenter
 
 WORLD = FlatWorld()
-GRANULARITY = {"granularity": 0.0}
+SETTINGS = {"rule": GranularityRule(0.0)}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def sample():
 
 
 def test_a_perfect_model_has_a_perfect_score(sample):
-    counts = LabelMaps(flat_segmenter(), WORLD.vocabulary, GRANULARITY)(sample)
+    counts = LabelMaps(flat_segmenter(), WORLD.vocabulary, SETTINGS)(sample)
     scores = Scores.of(counts["confusion"], WORLD)
     assert (scores.miou, scores.base, scores.novel, scores.harmonic) == (100, 100, 100, 100)
     assert np.isnan(scores.iou[NAMES.index("white")]), "neither there nor found"
@@ -30,7 +31,7 @@ def test_a_perfect_model_has_a_perfect_score(sample):
 
 def test_a_mistake_costs_the_class_and_the_one_that_it_is_taken_for(sample):
     segmenter = flat_segmenter({"blue": "white"})
-    counts = LabelMaps(segmenter, WORLD.vocabulary, GRANULARITY)(sample)
+    counts = LabelMaps(segmenter, WORLD.vocabulary, SETTINGS)(sample)
     scores = Scores.of(counts["confusion"], WORLD)
     assert scores.novel == 0
     assert scores.base == pytest.approx(200 / 3)  # red and green are right, white is found where it is not

@@ -24,7 +24,7 @@ def figures(**values):
 
 
 def page(repeats=(), **contenders):
-    return Page(scenes=200, ensemble_weight=0.6, titles=TITLES, figures=contenders, repeats=repeats)
+    return Page(scenes=200, clip_weight=0.6, titles=TITLES, figures=contenders, repeats=repeats)
 
 
 def row(text, start):

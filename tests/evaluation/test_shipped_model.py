@@ -43,7 +43,7 @@ def figures(tmp_path_factory, all_threads):
     model = load_segmenter(DEFAULT_MODEL, benchmark=StickerScenes.name, precision="float32")
     measures = {"oracle": OracleMasks(model, scenes.vocabulary), "sam-coverage": Coverage(model, "sam")}
     for name, use in GENERATORS.items():
-        measures[name] = LabelMaps(model, scenes.vocabulary, {"generator": name, **use.settings})
+        measures[name] = LabelMaps(model, scenes.vocabulary, {"generator": name, "rule": use.rule})
     counts = count_images(scenes, measures, Tally(tmp_path_factory.mktemp("tally") / "tally.npz"))
     covered, oracle = counts["sam-coverage"], counts["oracle"]
     return {

@@ -3,9 +3,10 @@
 import re
 
 import pytest
+import torch
 
 from ovseg_demo.errors import ModelError
-from ovseg_demo.models.catalogue import CATALOGUE, ROLES, ModelSpec, find_model, settings_for_file
+from ovseg_demo.models.catalogue import CATALOGUE, ROLES, ModelSpec, find_model, maskformer_settings_for
 from ovseg_demo.models.checkpoints import CheckpointKind
 from ovseg_demo.models.weights_files import (
     BundledSource,
@@ -25,6 +26,8 @@ ROLE_KINDS = {
     "unadapted": CheckpointKind.CLIP,
 }
 FILES = {file.name: file for spec in CATALOGUE.values() for file in spec.parts.values()}
+
+MASK_PROMPTS = "clip_adapter.clip_model.visual.mask_embedding"
 
 
 def test_names_are_found_and_unknown_ones_answered_with_the_list():
@@ -114,9 +117,18 @@ def test_any_open_clip_model_has_a_weights_file():
         open_clip_weights("ViT-Z-16", "openai")
 
 
-def test_a_given_file_gets_the_settings_of_the_entry_that_bears_its_name(tmp_path):
-    assert settings_for_file(tmp_path / "ovseg_R101c_vitB16_ft_mpt.pth").min_size == 512
-    assert settings_for_file(tmp_path / "my_own.pth").min_size == 640
+@pytest.mark.parametrize(
+    ("shapes", "min_size", "clip_weight"),
+    [
+        ({"backbone.patch_embed.proj.weight": (128, 3, 4, 4)}, 640, 0.7),
+        ({"backbone.stem.conv1.weight": (64, 3, 3, 3), MASK_PROMPTS: (3, 196, 768)}, 512, 0.7),
+        ({"backbone.stem.conv1.weight": (64, 3, 3, 3)}, 512, 0.8),
+        ({"backbone.stem.conv1.weight": (16, 3, 3, 3), MASK_PROMPTS: (1, 64, 64)}, 384, 0.7),
+    ],
+)
+def test_a_given_file_gets_the_settings_of_what_it_holds(shapes, min_size, clip_weight):
+    settings = maskformer_settings_for({name: torch.empty(shape) for name, shape in shapes.items()})
+    assert (settings.min_size, settings.ensemble_weight_for(None)) == (min_size, clip_weight)
 
 
 # ---- where the files are

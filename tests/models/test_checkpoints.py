@@ -412,3 +412,11 @@ def test_a_cut_off_file_says_how_much_is_there(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(WHOLE["zip"][:1500])
     assert "cut off after 1,500 bytes" in complaint(path)
+
+
+def test_a_file_whose_mapping_contains_itself_is_refused(tmp_path):
+    content = {}
+    content["model"] = content
+    torch.save(content, tmp_path / "loop.pth")
+    with pytest.raises(CheckpointError, match="without any tensor"):
+        read_checkpoint(tmp_path / "loop.pth")

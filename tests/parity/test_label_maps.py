@@ -8,12 +8,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ovseg_demo import Segmenter, load_segmenter
-from ovseg_demo.proposals.sam.generator import resize_to_long_side
+from ovseg_demo import EnsembleRule, Segmenter, load_segmenter
+from ovseg_demo.images import resize_longer_side
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.vocabulary import TEMPLATES
-from tests.parity.kits import Kit, load_kit
+from tests.parity.kits import Kit, kits, load_kit
+
+FULL_RUN = ("demo_single_class_sem_seg", "eval_ensemble0.7_no_mask_prompt_sem_seg")
 
 
 def load_kit_segmenter(kit: Kit) -> Segmenter:
@@ -50,7 +52,7 @@ def assert_equals_label_map(segmentation: Segmentation, expected: np.ndarray, sh
     assert (segmentation.label_map == expected).mean() >= share
 
 
-@pytest.fixture(scope="module", params=["swin", "r101c"])
+@pytest.fixture(scope="module", params=kits("swin", "r101c", arrays=FULL_RUN))
 def ovseg_kit(request) -> Kit:
     return load_kit(request.param)
 
@@ -64,13 +66,13 @@ def ovseg_segmenter(ovseg_kit) -> Segmenter:
 def test_demo_mode(ovseg_kit, ovseg_segmenter, single_class):
     classes = ovseg_kit.config["single_class"] if single_class else ovseg_kit.config["class_names"]
     expected = ovseg_kit.outputs["demo_single_class_sem_seg" if single_class else "demo_sem_seg"]
-    ask = partial(ovseg_segmenter.segment, ovseg_kit.image, classes, generator="maskformer", granularity=1)
-    segmentation = ask()
+    segmentation = ovseg_segmenter.segment(ovseg_kit.image, classes, generator="maskformer", granularity=1)
     assert_equals_label_map(segmentation, labels_of(expected, len(segmentation.class_names)))
     proposals = with_reference_masks(
         ovseg_segmenter.propose(ovseg_kit.image, generator="maskformer"), ovseg_kit
     )
-    assert_equals_score_map(ask(proposals=proposals), expected)
+    analysis = ovseg_segmenter.classify(ovseg_kit.image, proposals)
+    assert_equals_score_map(analysis.segment(classes, granularity=1), expected)
 
 
 def with_reference_masks(proposals: Proposals, kit: Kit) -> Proposals:
@@ -91,16 +93,15 @@ def test_evaluation_mode(ovseg_kit, ovseg_segmenter, classifier):
     segmentation = ovseg_segmenter.segment(
         ovseg_kit.image,
         ovseg_kit.config["class_names"],
-        rule="soft",
-        ensemble_weight=weight,
+        rule=EnsembleRule(weight),
         classifier=classifier,
     )
     assert_equals_score_map(segmentation, ovseg_kit.outputs[f"eval_ensemble{weight}{suffix}_sem_seg"])
 
 
-@pytest.fixture(scope="module")
-def simseg_kit() -> Kit:
-    return load_kit("simseg")
+@pytest.fixture(scope="module", params=kits("simseg", arrays=("vild_clip_only_sem_seg",)))
+def simseg_kit(request) -> Kit:
+    return load_kit(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -112,27 +113,26 @@ def simseg_segmenter(simseg_kit) -> Segmenter:
     "setting", ["learned_cross_dataset", "vild_cross_dataset", "learned_zero_shot", "vild_clip_only"]
 )
 def test_simseg(simseg_kit, simseg_segmenter, setting):
-    trained = [bool(flag) for flag in simseg_kit.config["trained_classes"]]
+    trained = tuple(bool(flag) for flag in simseg_kit.config["trained_classes"])
+    weight = 0 if setting.endswith("clip_only") else simseg_kit.config["ensemble_weight"]
     segmentation = simseg_segmenter.segment(
         simseg_kit.image,
         simseg_kit.config["class_names"],
-        rule="soft",
+        rule=EnsembleRule(weight, trained if setting.endswith("zero_shot") else None),
         templates=setting.split("_")[0],
-        ensemble_weight=0 if setting.endswith("clip_only") else simseg_kit.config["ensemble_weight"],
-        trained_classes=trained if setting.endswith("zero_shot") else None,
     )
     assert_equals_score_map(segmentation, simseg_kit.outputs[f"{setting}_sem_seg"])
 
 
-@pytest.fixture(scope="module")
-def sam_kit() -> Kit:
-    return load_kit("sam_demo")
+@pytest.fixture(scope="module", params=kits("sam_demo"))
+def sam_kit(request) -> Kit:
+    return load_kit(request.param)
 
 
 @pytest.fixture(scope="module")
 def given_proposals(sam_kit) -> Proposals:
     """The kit's masks, at the working size."""
-    working_image = resize_to_long_side(sam_kit.image, sam_kit.config["long_side"])
+    working_image = resize_longer_side(sam_kit.image, sam_kit.config["long_side"])
     masks = np.unpackbits(sam_kit.outputs["masks_packed"], axis=-1, count=working_image.shape[1]).view(bool)
     return Proposals.from_masks(masks, np.ones(len(masks)), working_image, sam_kit.image.shape[:2], "sam")
 
@@ -145,7 +145,7 @@ def quick_gelu(request) -> int:
 @pytest.fixture(scope="module")
 def sam_kit_segmenter(sam_kit, quick_gelu) -> Segmenter:
     """With the CLIP of the kit that this one refers to."""
-    clip_kit = load_kit(re.search(r"(\w+)/checkpoint\.pth", sam_kit.config["clip_weights"])[1])
+    clip_kit = sam_kit.sibling(re.search(r"(\w+)/checkpoint\.pth", sam_kit.config["clip_weights"])[1])
     return load_segmenter(
         ovseg=clip_kit.checkpoint_path, device="cpu", precision="float32", quick_gelu=bool(quick_gelu)
     )
@@ -154,11 +154,11 @@ def sam_kit_segmenter(sam_kit, quick_gelu) -> Segmenter:
 @pytest.fixture(scope="module")
 def ask_as_published(sam_kit, sam_kit_segmenter, given_proposals) -> Callable[..., Segmentation]:
     """Segments the kit's image from its masks as the published demo did: no mask prompts, one template."""
+    analysis = sam_kit_segmenter.classify(
+        sam_kit.image, given_proposals, classifier="mask-adapted-no-prompts"
+    )
     return partial(
-        sam_kit_segmenter.segment,
-        sam_kit.image,
-        proposals=given_proposals,
-        classifier="mask-adapted-no-prompts",
+        analysis.segment,
         templates=next(name for name, texts in TEMPLATES.items() if texts == (sam_kit.config["template"],)),
     )
 

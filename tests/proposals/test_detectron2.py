@@ -95,14 +95,14 @@ def test_generator_gives_bgr_and_drops_empty_masks(stand_in, tmp_path):
     weights.touch()
     generator = Detectron2ProposalGenerator(StandInConfig(MODEL=SimpleNamespace()), weights)
     image = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
-    steps = []
-    proposals = generator(image, progress=lambda *step: steps.append(step[1:]))
+    reports = []
+    proposals = generator(image, progress=lambda *report: reports.append(report[1:]))
     np.testing.assert_array_equal(stand_in[0], image[:, :, ::-1])
     np.testing.assert_array_equal(proposals.masks, disc_masks().numpy()[[0, 2]])
     np.testing.assert_array_equal(proposals.boxes, [[2, 1, 5, 3], [7, 5, 8, 6]])
     np.testing.assert_allclose(proposals.scores, [0.9, 0.7])
     assert (proposals.generator, proposals.image_size) == ("detectron2", (6, 8))
-    assert steps == [(0, 1), (1, 1)]
+    assert reports == [(0, 1), (1, 1)]
     assert str(weights) in str(generator.settings)
     hash(generator.settings)
 

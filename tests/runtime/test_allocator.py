@@ -23,7 +23,7 @@ barrier, turn = threading.Barrier(THREADS), threading.Lock()
 def work():
     held = [bytes(100) for _ in range(1000)]  # now the thread has its arena
     barrier.wait()
-    with turn:  # one look at a time
+    with turn:  # one thread at a time
         blocks = [b"x" * 2**20 for _ in range(MEGABYTES)]
         del blocks
 

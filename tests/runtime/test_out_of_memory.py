@@ -1,4 +1,4 @@
-"""Memory that is too small, simulated: networks raise CUDA's error until they are asked for little enough."""
+"""Memory that is too small, simulated: models raise CUDA's error until they are asked for little enough."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,21 @@ import torch
 
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.errors import DeviceError
-from ovseg_demo.progress import PROPOSING, READING_REGIONS
+from ovseg_demo.progress import EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from ovseg_demo.proposals.sam.generator import SamProposalGenerator
 from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.runtime.out_of_memory import ON_CPU, compute, is_out_of_memory
 from ovseg_demo.segmenter import Segmenter
-from tests.test_segmenter import QuadrantGenerator, make_clip, sample
+from tests.test_segmenter import QuadrantGenerator, make_clip, random_image
 from tests.tiny.maskformer import tiny_maskformer
 from tests.tiny.sam import TINY_SAM_THRESHOLDS, tiny_sam
 
 CPU = Runtime(torch.device("cpu"))
 
 
-class Network:
+class Model:
     """Works in a memory of some size; each variant needs half of what the one before needs."""
 
     def __init__(self, memory, needed=8, error=torch.OutOfMemoryError):
@@ -35,33 +35,33 @@ class Network:
 
     def fallbacks(self):
         for needed in (4, 2):
-            yield f"needs {needed}", Network(self.memory, needed, self.error)
+            yield f"needs {needed}", Model(self.memory, needed, self.error)
 
 
-def share(network, on_cpu=None):
-    return LazyModel(lambda: network, on_cpu=on_cpu and LazyModel(lambda: on_cpu))
+def lazy(model, on_cpu=None):
+    return LazyModel(lambda: model, on_cpu=on_cpu and LazyModel(lambda: on_cpu))
 
 
 @pytest.mark.parametrize(
     ("memory", "expected"), [(8, (8, "")), (7, (4, "needs 4")), (3, (2, "needs 2")), (1, (16, ON_CPU))]
 )
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
-def test_no_more_is_lowered_than_must_be(memory, expected, error):
-    network = share(Network(memory, error=error), on_cpu=Network(memory=99, needed=16))
-    assert compute(network, Network.work) == expected
+def test_no_more_is_reduced_than_must_be(memory, expected, error):
+    model = lazy(Model(memory, error=error), on_cpu=Model(memory=99, needed=16))
+    assert compute(model, Model.work) == expected
 
 
-def test_the_least_that_does_not_fit_is_an_error_that_tells_what_to_do():
+def test_where_the_last_fallback_does_not_fit_the_error_names_the_remedy():
     with pytest.raises(DeviceError, match="too little memory for this image; scale it down"):
-        compute(share(Network(memory=1)), Network.work)
+        compute(lazy(Model(memory=1)), Model.work)
 
 
 def test_other_errors_pass():
-    def fail(network):
+    def fail(model):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        compute(share(Network(8), on_cpu=Network(8)), fail)
+        compute(lazy(Model(8), on_cpu=Model(8)), fail)
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
@@ -75,7 +75,7 @@ class Counts(list):
 def test_segment_anything_takes_fewer_points_at_a_time_and_then_makes_smaller_masks():
     options = {"points_per_batch": 32, "long_side": 96, **TINY_SAM_THRESHOLDS}
     full = SamProposalGenerator(tiny_sam(), **options)
-    image = sample(size=(60, 80))
+    image = random_image(size=(60, 80))
     (_, batched), (fallback, smaller) = full.fallbacks()
     counts = Counts()
     masks = batched(image, progress=counts)
@@ -89,19 +89,19 @@ def test_segment_anything_takes_fewer_points_at_a_time_and_then_makes_smaller_ma
 def test_maskformer_sees_a_smaller_image():
     full = MaskFormerProposalGenerator(tiny_maskformer(), min_size=64, max_size=256)
     ((fallback, smaller),) = full.fallbacks()
-    image = sample(size=(60, 80))
+    image = random_image(size=(60, 80))
     assert (smaller(image).working_size, fallback) == ((32, 43), "masks of 32 pixels")
     assert full(image).working_size[0] == 64
 
 
-def test_clip_reads_the_same_from_regions_and_names_in_smaller_batches():
+def test_clip_embeds_regions_and_names_alike_in_smaller_batches():
     clip = make_clip()
-    proposals = QuadrantGenerator()(sample())
-    for _, fallbacks in clip.fallbacks():
+    proposals = QuadrantGenerator()(random_image())
+    for _, variant in clip.fallbacks():
         counts = Counts()
-        regions = fallbacks.embed_regions(proposals, progress=counts)
+        regions = variant.embed_regions(proposals, progress=counts)
         np.testing.assert_allclose(regions, clip.embed_regions(proposals), atol=1e-5)
-        names = fallbacks.embed_names(["dog", "grass"], "vild")
+        names = variant.embed_names(["dog", "grass"], "vild")
         np.testing.assert_allclose(names, clip.embed_names(["dog", "grass"], "vild"), atol=1e-5)
     assert counts == [0, 1, 2, 3, 4, 5]
 
@@ -131,22 +131,23 @@ def make_segmenter():
     )
 
 
-def test_the_result_tells_what_was_lowered(monkeypatch):
+def test_the_result_notes_what_was_reduced(monkeypatch):
     SmallMemory(monkeypatch, SamProposalGenerator, "__call__", failures=2)
     SmallMemory(monkeypatch, MaskAdaptedClip, "embed_regions", failures=3)
-    segmenter, image = make_segmenter(), sample(size=(60, 80))
-    proposing = f"{PROPOSING}: masks of 48 pixels, as the GPU's memory was too small"
-    reading = f"{READING_REGIONS}: on the CPU, as the GPU's memory was too small"
+    segmenter, image = make_segmenter(), random_image(size=(60, 80))
+    proposing = f"{PROPOSING}: masks of 48 pixels, because memory was short"
+    embedding = f"{EMBEDDING_REGIONS}: on the CPU, because memory was short"
     first = segmenter.segment(image, "dog, grass")
-    assert first.notes == (proposing, reading)
+    assert first.notes == (proposing, embedding)
     assert first.label_map.shape == (60, 80)
     again = segmenter.segment(image, "dog, cat")
-    assert again.notes == (proposing,), "of what is remembered, what the map still shows"
+    assert again.notes == first.notes, "a cached stage keeps its note"
 
 
 def test_names_are_encoded_with_little_memory_too(monkeypatch):
     SmallMemory(monkeypatch, MaskAdaptedClip, "embed_names", failures=1)
-    segmenter, image = make_segmenter(), sample(size=(60, 80))
-    fallback = segmenter.segment(image, "dog, grass")
-    assert len(fallback.notes) == 1
+    segmenter, image = make_segmenter(), random_image(size=(60, 80))
+    found = segmenter.segment(image, "dog, grass")
+    assert found.notes == (f"{ENCODING_NAMES}: smaller batches, because memory was short",)
+    assert segmenter.segment(image, "dog, grass").notes == (), "these names came from the cache"
     assert make_segmenter().segment(image, "dog, grass").notes == ()

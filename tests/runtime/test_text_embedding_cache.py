@@ -1,7 +1,9 @@
-"""Embeddings of the shipped lists outlive the process; what visitors type does not."""
+"""Embeddings of the shipped lists outlive the process; what users type does not."""
 
 import logging
 import os
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache, cache_fo
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.vocabularies.class_lists import load_vocabulary, shipped_lists
 from ovseg_demo.vocabulary import Vocabulary
-from tests.test_segmenter import QuadrantGenerator, image
+from tests.test_segmenter import QuadrantGenerator, random_image
 from tests.tiny.clip import tiny_clip_tensors
 
 ANIMALS = frozenset({"dog", "cat", "bird"})
@@ -58,6 +60,32 @@ def test_names_beside_a_list_are_neither_kept_nor_in_the_way(tmp_path):
 def test_parts_of_a_list_are_not_kept(tmp_path):
     TextEmbeddingCache(lists, tmp_path / "none").write("key", embeddings({"dog", "cat", "tree"}))
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_of_another_user_can_still_be_read(tmp_path, monkeypatch):
+    expected = embeddings(ANIMALS)
+    TextEmbeddingCache(lists, tmp_path).write("key", expected)
+
+    def refuse(*arguments, **options):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert_same(TextEmbeddingCache(lists, tmp_path).read("key", ANIMALS, ANIMALS), expected)
+
+
+def test_a_full_disk_is_a_warning(tmp_path, caplog):
+    """Files may have 10 bytes: the same error as on a full disk, from the library that writes them."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with caplog.at_level(logging.WARNING):
+            TextEmbeddingCache(lists, tmp_path).write("key", embeddings(ANIMALS))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "cannot be kept" in caplog.text
+    assert count(tmp_path) == 0
 
 
 def test_a_list_that_is_known_is_not_read_again(tmp_path):
@@ -140,7 +168,7 @@ class TestInASegmenter:
         monkeypatch.setattr(MaskAdaptedClip, "embed_names", embed_names)
         return asked
 
-    def segment(self, folder, words=VOCABULARY, *, precision=torch.float32, templates=None, **sizes):
+    def segment(self, folder, names=VOCABULARY, *, precision=torch.float32, templates=None, **sizes):
         clip = MaskAdaptedClip.from_tensors(
             tiny_clip_tensors(**sizes), runtime=Runtime(torch.device("cpu"), precision)
         )
@@ -149,7 +177,7 @@ class TestInASegmenter:
             LazyModel(lambda: clip),
             text_embedding_cache=TextEmbeddingCache(lists, folder),
         )
-        return segmenter.segment(image(), words, templates=templates).probabilities
+        return segmenter.segment(random_image(), names, templates=templates).probabilities
 
     def test_a_list_is_encoded_in_the_first_process_alone(self, tmp_path, texts):
         first, second = (self.segment(tmp_path) for _ in range(2))
@@ -169,8 +197,7 @@ class TestInASegmenter:
         texts.clear()
         self.segment(tmp_path, mask_prompt_depth=0)
         assert texts == []
-        words = ", ".join(sorted(ANIMALS))
         for other in ({"seed": 1}, {"precision": torch.bfloat16}, {"templates": "photo"}):
-            self.segment(tmp_path, words, **other)
+            self.segment(tmp_path, **other)
             assert sorted(texts) == sorted(ANIMALS), other
             texts.clear()

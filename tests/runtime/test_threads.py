@@ -15,7 +15,7 @@ def threads(folder, given=()):
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("content", "expected"),
     [
         ("200000 100000\n", "2"),
         ("150000 100000\n", "1"),
@@ -25,8 +25,8 @@ def threads(folder, given=()):
         ("", None),
     ],
 )
-def test_a_quota_of_version_2_sets_the_threads(tmp_path, told, expected):
-    (tmp_path / "cpu.max").write_text(told)
+def test_a_quota_of_version_2_sets_the_threads(tmp_path, content, expected):
+    (tmp_path / "cpu.max").write_text(content)
     assert threads(tmp_path) == expected
 
 

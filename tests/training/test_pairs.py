@@ -69,7 +69,7 @@ class ShadeClip:
         return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def sample(*shades: int) -> np.ndarray:
+def quarters_image(*shades: int) -> np.ndarray:
     quarters = np.array(shades, dtype=np.uint8).reshape(2, 2)
     return quarters.repeat(20, axis=0).repeat(30, axis=1)[..., None].repeat(3, axis=2)
 
@@ -88,13 +88,13 @@ def mine(miner: PairMiner, image: np.ndarray, *captions: str) -> dict[str, tuple
 
 
 def test_each_noun_gets_its_best_region(miner):
-    image = sample(200, 50, 100, 150)
+    image = quarters_image(200, 50, 100, 150)
     found = mine(miner, image, "a cat and a dog on grass", "a dog under the sky")
     assert found == {"cat": (0, 30), "dog": (20, 0), "grass": (20, 30), "sky": (0, 0)}
 
 
 def test_masks_have_the_images_own_size(miner):
-    pair, *_ = miner.mine(CaptionedImage("7", sample(50, 200, 200, 200), ("a cat",)))
+    pair, *_ = miner.mine(CaptionedImage("7", quarters_image(50, 200, 200, 200), ("a cat",)))
     expected = np.zeros((40, 60), dtype=bool)
     expected[:20, :30] = True
     assert np.array_equal(pair.decode_mask(), expected)
@@ -102,27 +102,27 @@ def test_masks_have_the_images_own_size(miner):
 
 
 def test_a_match_that_does_not_stand_out_is_left_out(miner):
-    image = sample(200, 200, 150, 150)
+    image = quarters_image(200, 200, 150, 150)
     assert mine(miner, image, "a dog on grass") == {"grass": (20, 0)}
     assert set(mine(replace(miner, least_score=None), image, "a dog on grass")) == {"dog", "grass"}
 
 
 def test_scores_are_finite_where_the_background_is_a_single_region(miner):
     single = replace(miner, background=ShadeClip.embed_shades([200]))
-    pair, *_ = single.mine(CaptionedImage("7", sample(50, 200, 200, 200), ("a cat",)))
+    pair, *_ = single.mine(CaptionedImage("7", quarters_image(50, 200, 200, 200), ("a cat",)))
     assert np.isfinite(pair.score)
 
 
 def test_two_nouns_do_not_share_a_mask(miner):
     caption = "a cat and a red cat"
-    assert set(mine(miner, sample(52, 200, 200, 200), caption)) == {"cat"}
-    assert set(mine(miner, sample(75, 200, 200, 200), caption)) == {"red cat"}
+    assert set(mine(miner, quarters_image(52, 200, 200, 200), caption)) == {"cat"}
+    assert set(mine(miner, quarters_image(75, 200, 200, 200), caption)) == {"red cat"}
     keeps_all = replace(miner, least_score=None)
-    assert set(mine(keeps_all, sample(52, 200, 200, 200), caption)) == {"cat", "red cat"}
+    assert set(mine(keeps_all, quarters_image(52, 200, 200, 200), caption)) == {"cat", "red cat"}
 
 
 def test_of_two_alike_masks_the_surer_one_is_taken(miner):
-    image = sample(52, 200, 200, 56)  # the last quarter's mask has the best score
+    image = quarters_image(52, 200, 200, 56)  # the last quarter's mask has the best score
     assert mine(miner, image, "a cat") == {"cat": (0, 0)}
     assert mine(replace(miner, quality_weight=0.1), image, "a cat") == {"cat": (20, 30)}
 
@@ -142,7 +142,7 @@ class Halves(Quarters):
 
 def test_masks_like_a_matched_one_are_pairs_too(miner):
     both = replace(miner, generator=EveryGenerator((Quarters(), Halves())), quality_weight=0.1)
-    image = CaptionedImage("7", sample(52, 200, 200, 150), ("a cat on grass",))
+    image = CaptionedImage("7", quarters_image(52, 200, 200, 150), ("a cat on grass",))
     assert [(pair.noun, pair.decode_mask().sum()) for pair in both.mine(image)] == [
         ("cat", 600),
         ("grass", 600),
@@ -156,20 +156,23 @@ def test_masks_like_a_matched_one_are_pairs_too(miner):
 
 
 def test_proposals_of_every_generator_have_the_images_size():
-    found = EveryGenerator((Quarters(), Halves()))(sample(0, 50, 100, 150))
+    found = EveryGenerator((Quarters(), Halves()))(quarters_image(0, 50, 100, 150))
     assert len(found) == 7 and found.working_size == found.image_size == (40, 60)
     assert [int(mask.sum()) for mask in found.masks] == [600] * 4 + [1200, 900, 2400]
     assert found.scores.tolist() == pytest.approx([0.7, 0.8, 0.9, 1, 0.5, 0.5, 0.5])
 
 
 def test_nothing_is_asked_of_clip_without_nouns_or_proposals(miner):
-    assert mine(miner, sample(0, 0, 0, 0), "there it is") == {}
-    assert mine(replace(miner, generator=NoProposals()), sample(0, 0, 0, 0), "a cat") == {}
+    assert mine(miner, quarters_image(0, 0, 0, 0), "there it is") == {}
+    assert mine(replace(miner, generator=NoProposals()), quarters_image(0, 0, 0, 0), "a cat") == {}
     assert miner.clip.calls == 0
 
 
 def test_the_background_is_every_crop_of_its_images(miner):
-    images = [CaptionedImage("0", sample(0, 50, 100, 150), ()), CaptionedImage("1", sample(9, 9, 9, 9), ())]
+    images = [
+        CaptionedImage("0", quarters_image(0, 50, 100, 150), ()),
+        CaptionedImage("1", quarters_image(9, 9, 9, 9), ()),
+    ]
     background = embed_background(miner.generator, miner.clip, images)
     assert background == pytest.approx(miner.clip.embed_shades([0, 50, 100, 150, 9, 9, 9, 9]), abs=1e-6)
 
@@ -180,7 +183,8 @@ class Images(CaptionedScenes):
 
     def read(self, first, stop):
         return (
-            CaptionedImage(str(i), sample(50, 150, 150, 150), ("a cat on grass",)) for i in range(first, stop)
+            CaptionedImage(str(i), quarters_image(50, 150, 150, 150), ("a cat on grass",))
+            for i in range(first, stop)
         )
 
 

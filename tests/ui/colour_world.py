@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from ovseg_demo.progress import (
+    EMBEDDING_REGIONS,
     ENCODING_NAMES,
     PROPOSING,
-    READING_REGIONS,
     ProgressCallback,
-    RegionWatcher,
+    RegionsCallback,
     no_progress,
 )
 from ovseg_demo.proposals.types import Proposals
@@ -56,7 +56,7 @@ def save_image(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
-def colour_segmenter() -> Segmenter:
+def colour_segmenter(**options: object) -> Segmenter:
     """A segmenter of this world, with both generators (MaskFormer's merges what touches) and classifiers."""
     return Segmenter(
         {
@@ -65,6 +65,7 @@ def colour_segmenter() -> Segmenter:
         },
         LazyModel(lambda: Classifier("adapted", [0, 1, 2])),
         LazyModel(lambda: Classifier("un-adapted", [2, 1, 0])),
+        **options,
     )
 
 
@@ -99,7 +100,9 @@ class _Generator:
 class Classifier:
     """Colours as directions: the nearest has the highest cosine. ``order`` of the channels it sees."""
 
+    width = 4
     has_mask_prompts = True
+    has_learned_prompts = False
     seconds_a_region = 0.0
 
     def __init__(self, fingerprint: str, order: list[int]):
@@ -112,16 +115,16 @@ class Classifier:
         *,
         mask_prompts: bool = True,
         progress: ProgressCallback = no_progress,
-        watch: RegionWatcher | None = None,
+        on_regions: RegionsCallback | None = None,
     ) -> np.ndarray:
         embeddings = np.zeros((len(proposals), 4), np.float32)
         for done, index in enumerate(np.argsort(-proposals.areas, kind="stable")):
-            progress(READING_REGIONS, done, len(proposals))
+            progress(EMBEDDING_REGIONS, done, len(proposals))
             pixels = proposals.working_image[proposals.unpack(index)]
             embeddings[index] = _direction(pixels.mean(axis=0)[self._order])
             time.sleep(self.seconds_a_region)
-            if watch is not None:
-                watch(embeddings.copy())
+            if on_regions is not None:
+                on_regions(embeddings.copy())
         return embeddings
 
     def text_key(self, templates: str) -> str:

@@ -8,7 +8,7 @@ from PIL import Image, ImageColor
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
 from tests.ui.colour_world import landscape, save_image, stripes
 from tests.ui.serving import serve_page
 
@@ -31,7 +31,7 @@ def test_it_is_the_only_public_endpoint(client):
     parameters = endpoints["named_endpoints"]["/segment"]["parameters"]
     assert [parameter["parameter_name"] for parameter in parameters] == [
         "image",
-        "words",
+        "prompt",
         "generator",
         "granularity",
     ]
@@ -70,27 +70,27 @@ def test_pycocotools_reads_the_record(client, image):
         np.testing.assert_array_equal(mask, label_map == annotation["category_id"] - 1)
 
 
-def test_image_and_words_are_enough(client, image):
+def test_an_image_and_names_are_enough(client, image):
     _, record = call(client, image, "red")
     assert record["info"]["settings"]["generator"] == "sam"
     assert record["info"]["settings"]["granularity"] == 0.8
 
 
 @pytest.mark.parametrize(
-    ("words", "named", "sentence"),
+    ("prompt", "named", "sentence"),
     [
         (", ;", {}, "No class name was given"),
         (", ".join(f"thing {i}" for i in range(1001)), {}, "1,001 classes were given; use at most 1,000"),
         (", ".join(f"thing {i}" for i in range(301)), {}, "301 names were given; use at most 300 here"),
         ("x" * 101, {}, "has 101 characters; use at most 100"),
-        ("red," * 6000, {}, "The list of words is too long"),
+        ("red," * 6000, {}, "The list of class names is too long"),
         ("red", {"generator": "detectron2"}, "detectron2"),
         ("red", {"granularity": 1.5}, "1.5"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_sentence(client, image, words, named, sentence):
+def test_what_cannot_be_used_is_refused_in_one_sentence(client, image, prompt, named, sentence):
     with pytest.raises((AppError, ValueError), match=sentence):
-        call(client, image, words, **named)
+        call(client, image, prompt, **named)
 
 
 def test_an_image_is_needed(client):
@@ -99,7 +99,7 @@ def test_an_image_is_needed(client):
 
 
 def test_two_visitors_at_once_get_their_own_results(server, tmp_path):
-    """Each with a client, an image and words of their own, several times."""
+    """Each with a client, an image and class names of their own, several times."""
     names = ["red", "green", "blue", "yellow", "cyan", "magenta"]
     colours = [ImageColor.getrgb(name) for name in names]
     requests = [
@@ -120,7 +120,7 @@ def test_two_visitors_at_once_get_their_own_results(server, tmp_path):
         for i, (path, record) in zip(range(visitor, 6, 2), results, strict=True):
             label_map, _ = decode_label_map(path)
             assert label_map.shape == (240, 60 + i)
-            assert (label_map[0, 0], label_map[0, -1]) == (1, 0), "this image's stripes in these words"
+            assert (label_map[0, 0], label_map[0, -1]) == (1, 0), "this image's stripes under these names"
             assert [entry["name"] for entry in record["categories"]] == requests[i][1].split(", ")
 
 

@@ -70,7 +70,8 @@ def test_after_preloading_an_example_nothing_is_left_to_do(tmp_path):
     stages = []
     segmenter.segment(
         resize_longer_side(landscape(400, 100), 200),
-        **Request(words="red, green", generator="maskformer").arguments(),
+        Request(prompt="red, green").vocabulary(300),
+        generator="maskformer",
         progress=lambda stage, done, total: stages.append(stage),
     )
     assert stages == []
@@ -78,9 +79,9 @@ def test_after_preloading_an_example_nothing_is_left_to_do(tmp_path):
 
 def test_a_wrong_start_is_told_in_one_sentence(capsys):
     assert run(["--model", "nothing"], {}) == 2
-    told = capsys.readouterr().err
-    assert told.startswith('error: "nothing" is no model')
-    assert told.count("\n") == 1
+    reported = capsys.readouterr().err
+    assert reported.startswith('error: "nothing" is no model')
+    assert reported.count("\n") == 1
 
 
 def test_the_page_opens_and_closes(tiny_files):

@@ -5,31 +5,25 @@ import threading
 import pytest
 
 from ovseg_demo.errors import Cancelled, ModelError
-from ovseg_demo.ui.background_task import Background, Progress
+from ovseg_demo.ui.background_task import BackgroundTask, Progress
 from ovseg_demo.ui.session import Run
 
 
 def test_results_come_in_order_with_the_newest_progress_between_them():
-    told = threading.Event()
+    reported = threading.Event()
 
     def work(background):
         background.show("first")
         for done in range(3):
             background.report("Counting", done, 3)
-        told.wait(10)
+        reported.wait(10)
         background.show("second")
 
-    news = iter(Background(Run(1, ()), work))
+    news = iter(BackgroundTask(Run(1, ()), work))
     assert next(news) == "first"
     assert next(news) == Progress("Counting", 2, 3)
-    told.set()
+    reported.set()
     assert list(news) == ["second"]
-
-
-def test_stages_are_remembered():
-    background = Background(Run(1, ()), lambda work: work.report("Counting", 1, 1))
-    assert list(background) == []
-    assert background.stages == {"Counting"}
 
 
 def test_errors_reach_who_iterates():
@@ -37,7 +31,7 @@ def test_errors_reach_who_iterates():
         raise ModelError("no such model")
 
     with pytest.raises(ModelError, match="no such model"):
-        list(Background(Run(1, ()), fail))
+        list(BackgroundTask(Run(1, ()), fail))
 
 
 def test_unwanted_work_stops_at_its_next_report():
@@ -51,7 +45,7 @@ def test_unwanted_work_stops_at_its_next_report():
             stopped.set()
             raise
 
-    news = iter(Background(run, work))
+    news = iter(BackgroundTask(run, work))
     next(news)
     run.is_wanted = False
     assert list(news) == []

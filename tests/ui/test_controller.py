@@ -10,25 +10,26 @@ import pytest
 
 import ovseg_demo.ui.controller
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
+from ovseg_demo.export.options import View
 from ovseg_demo.progress import WAITING
 from ovseg_demo.ui import status_text
 from ovseg_demo.ui.controller import PageController
-from ovseg_demo.ui.exports import View
+from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 from tests.ui import colour_world
 from tests.ui.colour_world import colour_segmenter, landscape, save_image, stripes
-from tests.ui.updates import WORDS, clears, collect, found, labels, look
+from tests.ui.updates import WORDS, analyze, clears, collect, found, labels
 
-# ---- a first look
+# ---- an analysis
 
 
 def test_messages_of_a_channel_are_numbered_upwards(controller, image):
     session = Session()
-    updates = [*controller.look(session, image, WORDS), controller.edit(session, Request(words="red"))]
+    updates = [*controller.analyze(session, image, WORDS), controller.edit(session, Request(prompt="red"))]
     updates += [controller.explain(session, 80, 100), controller.clear(session)]
     for channel in ("image", "masks", "map", "why", "progress", "status", "chips"):
         numbers = [update[channel]["number"] for update in updates if channel in update]
@@ -36,9 +37,9 @@ def test_messages_of_a_channel_are_numbered_upwards(controller, image):
         assert numbers == sorted(set(numbers)), channel
 
 
-def test_a_look_shows_image_masks_and_map_in_turn(controller, image, published):
+def test_an_analysis_shows_image_masks_and_map_in_turn(controller, image, published):
     session = Session()
-    updates = list(controller.look(session, image, WORDS))
+    updates = list(controller.analyze(session, image, WORDS))
     order = [channel for update in updates for channel in update if channel in ("image", "masks", "map")]
     assert order == ["image", "masks", "map"]
     assert clears(updates[-1], "progress", "preview")
@@ -50,15 +51,15 @@ def test_a_look_shows_image_masks_and_map_in_turn(controller, image, published):
 
 
 def test_the_map_is_exact_and_its_legend_sorted_by_area(controller, image):
-    _, newest = look(controller, image)
-    shown = newest["map"]
-    assert found(shown) == ["green", "skyblue", "red", "yellow"]
-    by_name = {entry["name"]: entry for entry in shown["classes"]}
+    _, newest = analyze(controller, image)
+    displayed = newest["map"]
+    assert found(displayed) == ["green", "skyblue", "red", "yellow"]
+    by_name = {entry["name"]: entry for entry in displayed["classes"]}
     assert by_name["red"]["synonyms"] == ["crimson"]
     pixels = landscape()
     for name, colour in (("red", (255, 0, 0)), ("yellow", (255, 255, 0))):
         np.testing.assert_array_equal(
-            labels(shown) == by_name[name]["index"] + 1, (pixels == colour).all(axis=2)
+            labels(displayed) == by_name[name]["index"] + 1, (pixels == colour).all(axis=2)
         )
         assert by_name[name]["share"] == pytest.approx(np.mean((pixels == colour).all(axis=2)))
     assert not by_name["unicorn"]["isFound"]
@@ -66,7 +67,7 @@ def test_the_map_is_exact_and_its_legend_sorted_by_area(controller, image):
 
 
 def test_names_are_chips_in_the_colours_of_the_map(controller, image):
-    _, newest = look(controller, image)
+    _, newest = analyze(controller, image)
     of_map = {entry["name"]: entry["color"] for entry in newest["map"]["classes"]}
     chips = newest["chips"]["chips"]
     assert {chip["name"]: chip["color"] for chip in chips} == of_map
@@ -74,12 +75,12 @@ def test_names_are_chips_in_the_colours_of_the_map(controller, image):
 
 
 def test_a_lone_word_competes_with_a_hidden_one(controller, image):
-    _, newest = look(controller, image, Request(words="red"))
+    _, newest = analyze(controller, image, Request(prompt="red"))
     assert newest["chips"]["hidden"] == ["others"]
 
 
 def test_without_words_the_masks_are_read_so_that_words_answer_at_once(controller, image):
-    session, newest = look(controller, image, Request())
+    session, newest = analyze(controller, image, Request())
     assert "map" not in newest
     assert newest["masks"]["count"] == 4
     assert found(controller.edit(session, WORDS)["map"])
@@ -87,25 +88,25 @@ def test_without_words_the_masks_are_read_so_that_words_answer_at_once(controlle
 
 def test_without_an_image_the_remedy_is_told(controller):
     with pytest.raises(OvsegError, match="choose an example"):
-        list(controller.look(Session(), None, WORDS))
+        list(controller.analyze(Session(), None, WORDS))
 
 
 def test_a_file_that_is_no_image_leaves_the_page_tidy(controller, tmp_path, image):
-    session, _ = look(controller, image)
+    session, _ = analyze(controller, image)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     updates = []
     with pytest.raises(ImageError, match=r"broken\.png"):
-        for update in controller.look(session, str(broken), WORDS):
+        for update in controller.analyze(session, str(broken), WORDS):
             updates.append(update)
     assert clears(updates[-1], "progress", "preview")
-    assert session.shown is not None, "the map before it stays"
+    assert session.displayed is not None, "the map before it stays"
     assert found(controller.edit(session, WORDS)["map"])
 
 
 def test_large_images_are_scaled_down(controller, tmp_path):
     path = save_image(tmp_path / "large.png", landscape(800, 600))
-    _, newest = look(controller, str(path))
+    _, newest = analyze(controller, str(path))
     assert (newest["image"]["width"], newest["image"]["height"]) == (400, 300)
     assert labels(newest["map"]).shape == (300, 400)
 
@@ -114,50 +115,52 @@ def test_large_images_are_scaled_down(controller, tmp_path):
 
 
 def test_other_words_and_another_granularity_change_the_map_at_once(controller, image):
-    session, first = look(controller, image)
-    fewer = controller.edit(session, Request(words="red, green"))
+    session, first = analyze(controller, image)
+    fewer = controller.edit(session, Request(prompt="red, green"))
     assert found(fewer["map"]) == ["green", "red"]
     assert fewer["map"]["number"] > first["map"]["number"]
     assert "from the cache" in fewer["status"]["text"]
-    coarse = controller.edit(session, Request(words="red, green", granularity=0))
+    coarse = controller.edit(session, Request(prompt="red, green", granularity=0))
     assert len(coarse["map"]["kept"]) == 4, "all masks take part"
-    assert "words=red%2C+green&granularity=0" in coarse["map"]["link"]
+    assert "prompt=red%2C+green&granularity=0" in coarse["map"]["link"]
 
 
-def test_an_edit_before_the_first_look_only_echoes_the_words(controller):
+def test_an_edit_before_the_first_analysis_only_echoes_the_words(controller):
     updates = controller.edit(Session(), WORDS)
     assert set(updates) == {"chips"}
 
 
 def test_bad_words_are_told_beside_the_box_and_keep_the_map(controller, image):
-    session, _ = look(controller, image)
-    updates = controller.edit(session, Request(words=f"red, {'x' * 101}"))
+    session, _ = analyze(controller, image)
+    updates = controller.edit(session, Request(prompt=f"red, {'x' * 101}"))
     assert set(updates) == {"chips"}
     assert "use at most 100" in updates["chips"]["problem"]
-    assert session.shown.request == WORDS
+    assert session.displayed.request == WORDS
 
 
 def test_no_words_no_map(controller, image):
-    session, _ = look(controller, image)
-    cleared = controller.edit(session, Request(words=" , "))
+    session, _ = analyze(controller, image)
+    cleared = controller.edit(session, Request(prompt=" , "))
     assert clears({"map": cleared["map"]}, "map")
-    assert session.shown is None
+    assert session.displayed is None
 
 
 def test_the_operators_limit_on_words_holds(controller, image):
-    many = Request(words=",".join(f"word {number}" for number in range(21)))
+    many = Request(prompt=",".join(f"word {number}" for number in range(21)))
     with pytest.raises(VocabularyError, match="use at most 20 here"):
-        list(controller.look(Session(), image, many))
+        list(controller.analyze(Session(), image, many))
 
 
 def test_distractors_compete_and_are_not_drawn(controller, image):
-    session, _ = look(controller, image)
-    request = Request(words="red, green", distractors="own", own="skyblue; yellow", granularity=0)
+    session, _ = analyze(controller, image)
+    request = Request(
+        prompt="red, green", distractors="own", own_distractors="skyblue; yellow", granularity=0
+    )
     updates = controller.edit(session, request)
     assert updates["chips"]["hidden"] == ["skyblue", "yellow"]
     assert updates["map"]["unlabelled"] > 0.3
     assert (
-        len(controller.edit(session, Request(words="red", distractors="coco-stuff"))["chips"]["hidden"])
+        len(controller.edit(session, Request(prompt="red", distractors="coco-stuff"))["chips"]["hidden"])
         == 171
     )
 
@@ -165,9 +168,9 @@ def test_distractors_compete_and_are_not_drawn(controller, image):
 # ---- runs
 
 
-def test_a_cancelled_look_ends_and_says_so(controller, slow_image):
+def test_a_cancelled_analysis_ends_and_says_so(controller, slow_image):
     session = Session()
-    updates = controller.look(session, slow_image, WORDS)
+    updates = controller.analyze(session, slow_image, WORDS)
     while "progress" not in (update := next(updates)):
         pass
     assert update["progress"]["label"].startswith(("Proposing masks", "Loading"))
@@ -175,26 +178,26 @@ def test_a_cancelled_look_ends_and_says_so(controller, slow_image):
     ending = collect(updates)
     assert ending.pop("status")["text"] == status_text.CANCELLED
     assert clears(ending, "progress", "preview")
-    assert session.shown is None
+    assert session.displayed is None
 
 
-def test_after_a_cancelled_look_another_one_gives_its_map(controller, slow_image, image):
+def test_after_a_cancelled_analysis_another_one_gives_its_map(controller, slow_image, image):
     session = Session()
-    cancelled = controller.look(session, slow_image, WORDS)
+    cancelled = controller.analyze(session, slow_image, WORDS)
     while "progress" not in (update := next(cancelled)):
         pass
     session.cancel(update["progress"]["run"])
-    again = controller.look(session, image, WORDS)
+    again = controller.analyze(session, image, WORDS)
     assert "chips" in next(again)
     session.cancel(update["progress"]["run"])  # pressed twice, and the second comes late
     assert found(collect(again)["map"])
-    assert "status" not in collect(cancelled), "its end says nothing about the newer look"
+    assert "status" not in collect(cancelled), "its end says nothing about the newer analysis"
 
 
-def test_comparing_does_not_end_a_look(controller, slow_image, monkeypatch):
+def test_comparing_does_not_end_an_analysis(controller, slow_image, monkeypatch):
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 20)
-    session, _ = look(controller, slow_image)
-    updates = controller.look(session, slow_image, replace(WORDS, generator="maskformer"))
+    session, _ = analyze(controller, slow_image)
+    updates = controller.analyze(session, slow_image, replace(WORDS, generator="maskformer"))
     while "progress" not in next(updates):
         pass
     assert list(controller.compare(session, True)) == []
@@ -202,54 +205,56 @@ def test_comparing_does_not_end_a_look(controller, slow_image, monkeypatch):
     assert newest["map"]["classifier"] != newest["other"]["classifier"]
 
 
-def test_a_newer_image_ends_the_look_at_the_older_one(controller, slow_image, image):
+def test_a_newer_image_ends_the_analysis_at_the_older_one(controller, slow_image, image):
     session = Session()
-    older = controller.look(session, slow_image, WORDS)
+    older = controller.analyze(session, slow_image, WORDS)
     while "image" not in next(older):
         pass
-    newer = collect(controller.look(session, image, WORDS))
+    newer = collect(controller.analyze(session, image, WORDS))
     assert found(newer["map"])
     assert "map" not in collect(older)
-    assert session.shown.image.number == newer["image"]["number"]
+    assert session.displayed.image.number == newer["image"]["number"]
 
 
-def test_looks_wait_for_their_turn_and_say_so(slow_image, image):
+def test_analyses_wait_for_their_turn_and_say_so(slow_image, image):
     settings = PageSettings(concurrent_analyses=1)
     controller = PageController(
         ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda content, name: {"path": name}
     )
-    first = controller.look(Session(), slow_image, WORDS)
+    first = controller.analyze(Session(), slow_image, WORDS)
     while "progress" not in next(first):
         pass
     session = Session()
-    waiting = controller.look(session, image, replace(WORDS, generator="maskformer"))
+    waiting = controller.analyze(session, image, replace(WORDS, generator="maskformer"))
     seen = {}
     while "progress" not in seen:
         seen |= next(waiting)
-    assert seen["image"]["file"], "the image is shown at once"
+    assert seen["image"]["file"], "the image is displayed at once"
     assert seen["progress"]["label"] == WAITING
     first.close()
     assert found(collect(waiting)["map"])
 
 
-def test_asking_again_while_a_look_goes_on_joins_it_with_the_newer_words(controller, slow_image, monkeypatch):
+def test_asking_again_while_an_analysis_goes_on_joins_it_with_the_newer_words(
+    controller, slow_image, monkeypatch
+):
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 40)  # it is waited for
     session = Session()
-    updates = controller.look(session, slow_image, Request(words="green"))
+    updates = controller.analyze(session, slow_image, Request(prompt="green"))
     while "progress" not in next(updates):
         pass
-    assert set(collect(controller.look(session, slow_image, Request(words="red")))) == {"chips"}
-    controller.edit(session, Request(words="red, magenta"))
+    assert set(collect(controller.analyze(session, slow_image, Request(prompt="red")))) == {"chips"}
+    controller.edit(session, Request(prompt="red, magenta"))
     assert found(collect(updates)["map"]) == ["red", "magenta"]
 
 
 def test_a_visitor_who_leaves_stops_the_work(controller, slow_image):
     session = Session()
-    updates = controller.look(session, slow_image, WORDS)
+    updates = controller.analyze(session, slow_image, WORDS)
     while "progress" not in next(updates):
         pass
     updates.close()
-    assert not session.is_running("look")
+    assert not session.is_running("analyze")
 
 
 def test_two_visitors_share_nothing(controller, tmp_path, image):
@@ -257,8 +262,8 @@ def test_two_visitors_share_nothing(controller, tmp_path, image):
     results = {}
 
     def visit(name, path, words):
-        session, newest = look(controller, str(path), Request(words=words))
-        results[name] = found(newest["map"]), session.shown.request.words
+        session, newest = analyze(controller, str(path), Request(prompt=words))
+        results[name] = found(newest["map"]), session.displayed.request.prompt
 
     visitors = [
         threading.Thread(target=visit, args=("one", image, "green, yellow, red, skyblue")),
@@ -276,7 +281,7 @@ def test_two_visitors_share_nothing(controller, tmp_path, image):
 
 
 def test_a_pixel_tells_why(controller, image):
-    session, _ = look(controller, image)
+    session, _ = analyze(controller, image)
     why = controller.explain(session, 80, 100)["why"]
     assert why["name"] == "red"
     assert why["classes"][0]["share"] > 0.9
@@ -286,20 +291,20 @@ def test_a_pixel_tells_why(controller, image):
 
 
 def test_pixels_that_are_not_there_tell_nothing(controller, image):
-    session, _ = look(controller, image)
+    session, _ = analyze(controller, image)
     assert clears(controller.explain(session, 320, 0), "why")
     assert clears(controller.explain(Session(), 0, 0), "why")
 
 
 def test_classifiers_are_compared_on_the_same_masks_and_kept_in_step(controller, image):
-    session, _ = look(controller, image, Request(words="red, blue"))
+    session, _ = analyze(controller, image, Request(prompt="red, blue"))
     other = collect(controller.compare(session, True))["other"]
     assert found(other) == ["red", "blue"] or found(other) == ["blue", "red"]
     index = {entry["name"]: entry["index"] for entry in other["classes"]}
     assert labels(other)[100, 80] == index["blue"] + 1, "the un-adapted one takes red for blue"
-    assert "other" in controller.edit(session, Request(words="red, blue, yellow"))
+    assert "other" in controller.edit(session, Request(prompt="red, blue, yellow"))
     assert list(controller.compare(session, False)) == []
-    assert "other" not in controller.edit(session, Request(words="red, blue"))
+    assert "other" not in controller.edit(session, Request(prompt="red, blue"))
 
 
 # ---- files
@@ -315,7 +320,7 @@ def test_classifiers_are_compared_on_the_same_masks_and_kept_in_step(controller,
     ],
 )
 def test_files_carry_the_map_on_the_page(controller, image, published, kind, name):
-    session, newest = look(controller, image)
+    session, newest = analyze(controller, image)
     message = controller.export(session, kind, View())["file"]
     assert message["name"] == name
     assert published[name]
@@ -325,7 +330,7 @@ def test_files_carry_the_map_on_the_page(controller, image, published, kind, nam
 
 
 def test_a_record_tells_how_its_map_was_made(controller, image, published):
-    session, _ = look(controller, image, replace(WORDS, distractors="own", own="grey, pink"))
+    session, _ = analyze(controller, image, replace(WORDS, distractors="own", own_distractors="grey, pink"))
     name = controller.export(session, "coco", View())["file"]["name"]
     settings = json.loads(published[name])["info"]["settings"]
     assert settings["distractors"] == ["grey", "pink"]
@@ -335,15 +340,15 @@ def test_a_record_tells_how_its_map_was_made(controller, image, published):
 def test_files_need_a_map_and_a_known_kind(controller, image):
     with pytest.raises(OvsegError, match="no map yet"):
         controller.export(Session(), "overlay", View())
-    session, _ = look(controller, image)
-    with pytest.raises(OvsegError, match='no file "virus"'):
+    session, _ = analyze(controller, image)
+    with pytest.raises(OvsegError, match='no export format "virus"'):
         controller.export(session, "virus", View())
 
 
 def test_what_the_browser_says_of_the_view_is_not_trusted():
-    assert View.read({"opacity": 0.3, "labels": False, "outlines": True}) == View(0.3, False, True)
-    assert View.read({"opacity": "<script>", "labels": "yes"}) == View(labels=True)
-    assert View.read({"opacity": float("nan")}) == View()
+    assert read_view({"opacity": 0.3, "labels": False, "outlines": True}) == View(0.3, False, True)
+    assert read_view({"opacity": "<script>", "labels": "yes"}) == View(labels=True)
+    assert read_view({"opacity": float("nan")}) == View()
 
 
 # ---- settings that are not there
@@ -352,12 +357,12 @@ def test_what_the_browser_says_of_the_view_is_not_trusted():
 def test_unknown_settings_are_refused_by_name(controller, image):
     for request in (Request(generator="magic"), Request(classifier="magic"), Request(model="magic")):
         with pytest.raises(ModelError, match="magic"):
-            list(controller.look(Session(), image, request))
+            list(controller.analyze(Session(), image, request))
 
 
 def test_downloads_must_be_allowed(controller):
     with pytest.raises(ModelError, match="ask its operator"):
-        list(controller.fetch(Session(), ""))
+        list(controller.download(Session(), ""))
 
 
 def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch):
@@ -371,18 +376,18 @@ def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch)
     monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
     registry = ModelRegistry.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
     controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
-    updates = list(controller.fetch(Session(), "ovseg-r101c-vitb16"))
+    updates = list(controller.download(Session(), "ovseg-r101c-vitb16"))
     assert updates[0]["progress"]["label"] == "Downloading weights.pth 5 / 20 MB"
     assert updates[0]["progress"]["fraction"] == 0.25
     assert clears(updates[-1], "progress")
     assert fetched == ["ovseg-r101c-vitb16"]
 
 
-def test_images_can_be_looked_at_during_a_download(monkeypatch, image):
-    looked = threading.Event()
+def test_images_can_be_analyzed_during_a_download(monkeypatch, image):
+    analyzed = threading.Event()
 
     def download(spec, progress):
-        while not looked.wait(0.05):
+        while not analyzed.wait(0.05):
             progress("Downloading weights.pth", 5_000_000, 20_000_000)
         progress("Downloading weights.pth", 20_000_000, 20_000_000)
         time.sleep(0.3)
@@ -391,19 +396,19 @@ def test_images_can_be_looked_at_during_a_download(monkeypatch, image):
     registry = ModelRegistry.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
     controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
     session = Session()
-    fetching = controller.fetch(session, "ovseg-r101c-vitb16")
+    fetching = controller.download(session, "ovseg-r101c-vitb16")
     assert next(fetching)["progress"]["fraction"] == 0.25
-    newest = collect(controller.look(session, image, WORDS))
+    newest = collect(controller.analyze(session, image, WORDS))
     assert found(newest["map"])
-    looked.set()
+    analyzed.set()
     *_, end, last = fetching
     assert end["progress"]["fraction"] == 1.0
     assert clears(last, "progress")
 
 
 def test_clear_forgets(controller, image):
-    session, _ = look(controller, image)
+    session, _ = analyze(controller, image)
     updates = controller.clear(session)
     assert clears({"map": updates["map"]}, "map")
     assert session.image is None
-    assert session.shown is None
+    assert session.displayed is None

@@ -20,7 +20,7 @@ def test_there_are_enough_of_each_kind():
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
 def test_every_example_can_be_run(example):
     assert example.generator in GENERATORS
-    request = Request(words=example.words, generator=example.generator, granularity=example.granularity)
+    request = Request(prompt=example.prompt, generator=example.generator, granularity=example.granularity)
     request.check()
     assert len(request.vocabulary(300).classes) >= 2
     assert min(load_image(example.path).shape[:2]) >= 256

@@ -7,7 +7,7 @@ import base64
 import httpx
 import pytest
 
-from ovseg_demo.export.files import decode_label_map
+from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.ui.server import ServerSettings
 from tests.ui.colour_world import landscape, save_image
 from tests.ui.serving import serve_page
@@ -38,7 +38,7 @@ def test_the_endpoint_is_the_only_tool(server):
 
     (tool,) = asyncio.run(talk(server.url, conversation))
     assert tool.name.endswith("segment")
-    assert set(tool.inputSchema["properties"]) == {"image", "words", "generator", "granularity"}
+    assert set(tool.inputSchema["properties"]) == {"image", "prompt", "generator", "granularity"}
 
 
 def test_a_language_model_segments_an_image(server, tmp_path):
@@ -47,7 +47,7 @@ def test_a_language_model_segments_an_image(server, tmp_path):
 
     async def conversation(session):
         (tool,) = (await session.list_tools()).tools
-        arguments = {"image": address, "words": "red, green", "generator": "sam", "granularity": 0.5}
+        arguments = {"image": address, "prompt": "red, green", "generator": "sam", "granularity": 0.5}
         return await session.call_tool(tool.name, arguments)
 
     answer = asyncio.run(talk(server.url, conversation))

@@ -1,4 +1,4 @@
-"""The map of the regions that are read so far, while a look goes on."""
+"""The map of the regions that are read so far, while an analysis goes on."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from ovseg_demo.errors import VocabularyError
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from tests.ui.colour_world import Classifier
-from tests.ui.updates import WORDS, clears, collect, found, look
+from tests.ui.updates import WORDS, analyze, clears, collect, found
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def slowly(monkeypatch):
     monkeypatch.setattr(Classifier, "seconds_a_region", 0.5)
 
 
-def test_a_slow_look_shows_what_it_has_read_so_far(controller, image, often):
+def test_a_slow_analysis_shows_what_it_has_read_so_far(controller, image, often):
     session = Session()
-    updates = list(controller.look(session, image, WORDS))
+    updates = list(controller.analyze(session, image, WORDS))
     previews = [update["preview"] for update in updates if "preview" in update]
     of_maps = previews[:-1]
     assert [found(message) for message in of_maps] == [
@@ -40,20 +40,20 @@ def test_a_slow_look_shows_what_it_has_read_so_far(controller, image, often):
 
 def test_previews_follow_the_newest_words_that_can_be_read(controller, image, often, slowly):
     session = Session()
-    updates = controller.look(session, image, WORDS)
+    updates = controller.analyze(session, image, WORDS)
     while "preview" not in next(updates):
         pass
-    controller.edit(session, Request(words="green, blue"))
+    controller.edit(session, Request(prompt="green, blue"))
     too_many = ", ".join(f"name {i}" for i in range(21))
-    assert "at most 20" in controller.edit(session, Request(words=too_many))["chips"]["problem"]
+    assert "at most 20" in controller.edit(session, Request(prompt=too_many))["chips"]["problem"]
     *_, last = (update["preview"] for update in updates if "classes" in update.get("preview", {}))
     assert {entry["name"] for entry in last["classes"]} == {"green", "blue"}
-    assert session.shown.request.words == "green, blue"
+    assert session.displayed.request.prompt == "green, blue"
 
 
-def test_words_typed_during_a_look_without_any_are_previewed(controller, image, often, slowly):
+def test_words_typed_during_an_analysis_without_any_are_previewed(controller, image, often, slowly):
     session = Session()
-    updates = controller.look(session, image, Request())
+    updates = controller.analyze(session, image, Request())
     while "masks" not in next(updates):
         pass
     controller.edit(session, WORDS)
@@ -77,22 +77,22 @@ def test_a_name_that_cannot_be_encoded_costs_nothing_that_was_read(controller, i
     monkeypatch.setattr(Classifier, "embed_regions", count)
     session = Session()
     with pytest.raises(VocabularyError, match="too long"):
-        collect(controller.look(session, image, Request(words="llanfairpwll")))
-    assert found(collect(controller.look(session, image, WORDS))["map"])
+        collect(controller.analyze(session, image, Request(prompt="llanfairpwll")))
+    assert found(collect(controller.analyze(session, image, WORDS))["map"])
     assert len(readings) == 1
 
 
-def test_a_quick_look_shows_no_preview(controller, image):
-    _, newest = look(controller, image)
+def test_a_quick_analysis_shows_no_preview(controller, image):
+    _, newest = analyze(controller, image)
     assert clears({"preview": newest["preview"]}, "preview")
 
 
 def test_a_preview_answers_no_questions(controller, image, often, slowly):
     session = Session()
-    updates = controller.look(session, image, WORDS)
+    updates = controller.analyze(session, image, WORDS)
     while "preview" not in next(updates):
         pass
-    assert session.shown is None
+    assert session.displayed is None
     assert clears(controller.explain(session, 0, 0), "why")
     session.cancel()
     ending = collect(updates)

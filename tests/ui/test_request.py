@@ -1,4 +1,4 @@
-"""Words and settings: from controls, links and browsers, none of which is trusted."""
+"""Class names and settings: from controls, links and browsers, none of which is trusted."""
 
 from urllib.parse import parse_qsl
 
@@ -12,13 +12,13 @@ from ovseg_demo.ui.request import DISTRACTORS, MAX_CHARACTERS, TEMPLATE_CHOICES,
 
 REQUESTS = st.builds(
     Request,
-    words=st.text(max_size=60),
+    prompt=st.text(max_size=60),
     generator=st.sampled_from(["", "sam", "maskformer"]),
     granularity=st.floats(0, 1),
     model=st.text(max_size=20),
     classifier=st.sampled_from(CLASSIFIERS),
     distractors=st.sampled_from(DISTRACTORS),
-    own=st.text(max_size=60),
+    own_distractors=st.text(max_size=60),
     templates=st.sampled_from(TEMPLATE_CHOICES),
 )
 
@@ -35,7 +35,12 @@ def test_what_a_browser_saved_restores_every_request(request_):
 
 
 def test_a_link_is_short():
-    assert Request(words="dog, red bench").link() == "?words=dog%2C+red+bench"
+    assert Request(prompt="dog, red bench").link() == "?prompt=dog%2C+red+bench"
+
+
+def test_links_of_earlier_versions_still_work():
+    old = {"words": "dog, cat", "distractors": "own", "own": "grass"}
+    assert Request.restore(old) == Request(prompt="dog, cat", distractors="own", own_distractors="grass")
 
 
 @given(
@@ -56,8 +61,8 @@ def test_strange_settings_fall_back_to_the_defaults(saved):
         ({"templates": "magic"}, ModelError),
         ({"granularity": 1.1}, ModelError),
         ({"granularity": float("nan")}, ModelError),
-        ({"words": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
-        ({"own": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
+        ({"prompt": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
+        ({"own_distractors": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
     ],
 )
 def test_what_the_browser_sends_is_checked(changes, error):
@@ -66,25 +71,25 @@ def test_what_the_browser_sends_is_checked(changes, error):
 
 
 def test_limits_count_what_was_typed_and_not_coco_stuff():
-    request = Request(words="a, b / c", distractors="own", own="d, e")
+    request = Request(prompt="a, b / c", distractors="own", own_distractors="d, e")
     assert len(request.vocabulary(max_names=5).all_names) == 5
     with pytest.raises(VocabularyError, match="use at most 4 here"):
         request.vocabulary(max_names=4)
-    assert len(Request(words="a, b", distractors="coco-stuff").vocabulary(2).all_names) == 173
+    assert len(Request(prompt="a, b", distractors="coco-stuff").vocabulary(2).all_names) == 173
 
 
 def test_others_compete_unless_the_visitor_wants_none_or_names_them():
-    assert Request(words="moon, star").vocabulary(300).distractors == ("others",)
-    assert Request(words="moon, star", distractors="none").vocabulary(300).distractors == ()
-    assert Request(words="moon, others").vocabulary(300).distractors == ()
+    assert Request(prompt="moon, star").vocabulary(300).distractors == ("others",)
+    assert Request(prompt="moon, star", distractors="none").vocabulary(300).distractors == ()
+    assert Request(prompt="moon, others").vocabulary(300).distractors == ()
 
 
-def test_distractors_read_as_words():
-    hidden = Request(words="moon", distractors="coco-stuff").vocabulary(300).distractors
+def test_distractors_read_as_names():
+    hidden = Request(prompt="moon", distractors="coco-stuff").vocabulary(300).distractors
     assert "building" in hidden
     assert not [name for name in hidden if name.endswith(("-other", "-stuff"))]
 
 
-def test_only_separators_are_no_words():
-    assert not Request(words=" ,; / \n").has_words
-    assert Request(words=" ,a").has_words
+def test_only_separators_are_no_names():
+    assert not Request(prompt=" ,; / \n").has_names
+    assert Request(prompt=" ,a").has_names

@@ -6,42 +6,52 @@ import threading
 import pytest
 
 from ovseg_demo.errors import Cancelled
-from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.session import DisplayedMap, Session
 from ovseg_demo.ui.uploads import UploadedImage
+from tests.ui.colour_world import colour_segmenter, landscape
 
 FIRST, SECOND = UploadedImage(1, "first.png", 4, 4), UploadedImage(2, "second.png", 4, 4)
 
 
+@pytest.fixture(scope="module")
+def analysis():
+    return colour_segmenter().analyze(landscape(64, 48))
+
+
+def displayed(analysis, number, image):
+    return DisplayedMap(number, image, Request(prompt="red, green"), analysis.segment("red, green"))
+
+
 def test_asking_for_the_same_joins_and_for_something_else_replaces():
     session = Session()
-    run = session.begin("look", "first.png")
-    assert session.begin("look", "first.png") is None
+    run = session.begin("analyze", "first.png")
+    assert session.begin("analyze", "first.png") is None
     assert run.is_wanted
-    newer = session.begin("look", "second.png")
+    newer = session.begin("analyze", "second.png")
     assert not run.is_wanted
     with pytest.raises(Cancelled):
         run.check()
     assert not session.finish(run), "the newer run goes on"
     assert session.finish(newer)
     assert newer.is_done
-    assert session.begin("look", "second.png") is not None, "what is over can be asked for again"
+    assert session.begin("analyze", "second.png") is not None, "what is over can be asked for again"
 
 
-def test_a_download_goes_on_behind_a_look():
+def test_a_download_goes_on_behind_an_analysis():
     session = Session()
-    fetch, run = session.begin("fetch", "model"), session.begin("look", "first.png")
-    assert fetch.is_wanted and run.is_wanted
-    assert session.is_behind(fetch) and not session.is_behind(run)
+    download, run = session.begin("download", "model"), session.begin("analyze", "first.png")
+    assert download.is_wanted and run.is_wanted
+    assert session.is_behind(download) and not session.is_behind(run)
     assert not session.finish(run), "the download goes on"
-    assert not session.is_behind(fetch)
-    session.cancel(fetch.number)
-    assert session.finish(fetch)
+    assert not session.is_behind(download)
+    session.cancel(download.number)
+    assert session.finish(download)
 
 
 def test_cancelled_runs_are_not_done():
     session = Session()
-    run = session.begin("look")
+    run = session.begin("analyze")
     session.cancel()
     assert session.finish(run)
     assert not run.is_done
@@ -49,44 +59,46 @@ def test_cancelled_runs_are_not_done():
 
 def test_a_late_cancel_spares_the_next_run():
     session = Session()
-    older, newer = session.begin("look", "first.png"), session.begin("look", "second.png")
+    older, newer = session.begin("analyze", "first.png"), session.begin("analyze", "second.png")
     session.cancel(older.number)
     assert newer.is_wanted
     session.cancel(newer.number)
     assert not newer.is_wanted
 
 
-def test_a_run_that_is_not_wanted_changes_nothing():
+def test_a_run_that_is_not_wanted_changes_nothing(analysis):
     session = Session()
-    run = session.begin("look")
+    run = session.begin("analyze")
     session.take(FIRST, run)
     session.cancel()
     with pytest.raises(Cancelled):
         session.take(SECOND, run)
     with pytest.raises(Cancelled):
-        session.note_look(("look",), run)
+        session.keep_analysis(analysis, ("key",), run)
     assert session.image is FIRST
+    assert session.analysis is None
 
 
-def test_older_maps_and_maps_of_other_images_do_not_replace_newer_ones():
+def test_older_maps_and_maps_of_other_images_do_not_replace_newer_ones(analysis):
     session = Session()
-    session.take(FIRST, session.begin("look"))
-    newer, older = DisplayedMap(5, FIRST, Request(words="b")), DisplayedMap(4, FIRST, Request(words="a"))
-    session.show(newer)
-    session.show(older)
-    session.show(DisplayedMap(6, SECOND, Request(words="c")))
-    assert session.shown is newer
+    session.take(FIRST, session.begin("analyze"))
+    newer, older = displayed(analysis, 5, FIRST), displayed(analysis, 4, FIRST)
+    session.display(newer)
+    session.display(older)
+    session.display(displayed(analysis, 6, SECOND))
+    assert session.displayed is newer
 
 
-def test_another_image_starts_without_a_map():
+def test_another_image_starts_without_a_map(analysis):
     session = Session()
-    session.take(FIRST, session.begin("look", 1))
-    session.show(DisplayedMap(1, FIRST, Request(words="a")))
-    session.note_look((1,), session.begin("look", 2))
-    assert session.has_looked((1,))
-    session.take(SECOND, session.begin("look", 3))
-    assert session.shown is None
-    assert not session.has_looked((1,))
+    session.take(FIRST, session.begin("analyze", 1))
+    session.display(displayed(analysis, 1, FIRST))
+    session.keep_analysis(analysis, (1,), session.begin("analyze", 2))
+    assert session.analysis_for((1,)) is analysis
+    assert session.analysis_for((2,)) is None
+    session.take(SECOND, session.begin("analyze", 3))
+    assert session.displayed is None
+    assert session.analysis_for((1,)) is None
 
 
 def test_numbers_grow_whoever_asks():
@@ -105,7 +117,7 @@ def test_numbers_grow_whoever_asks():
 
 def test_gradios_copy_is_another_visitors():
     session = Session()
-    session.wanted = Request(words="mine")
+    session.wanted = Question(Request(prompt="mine"))
     other = copy.deepcopy(session)
     assert other is not session
-    assert not other.wanted.has_words
+    assert not other.wanted.request.has_names

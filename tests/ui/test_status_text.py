@@ -2,9 +2,10 @@
 
 import pytest
 
-from ovseg_demo.progress import ENCODING_NAMES, PROPOSING, READING_REGIONS, WAITING
+from ovseg_demo.models.weights_files import format_size
+from ovseg_demo.progress import EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING, WAITING
 from ovseg_demo.ui.background_task import Progress
-from ovseg_demo.ui.status_text import format_seconds, format_size, progress_fraction, progress_label
+from ovseg_demo.ui.status_text import format_seconds, progress_fraction, progress_label
 
 
 @pytest.mark.parametrize(
@@ -13,9 +14,9 @@ from ovseg_demo.ui.status_text import format_seconds, format_size, progress_frac
         (Progress(PROPOSING, 512, 1024), "sam", "Proposing masks 512 / 1,024 points", 0.5),
         (Progress(PROPOSING, 1, 4), "maskformer", "Proposing masks 1 / 4", 0.25),
         (Progress(PROPOSING, 0, 1), "detectron2", "Proposing masks", 0),
-        (Progress(READING_REGIONS, 64, 118), "sam", "Reading regions 64 / 118", 64 / 118),
-        (Progress(ENCODING_NAMES, 0, 2), "sam", "Encoding 2 new words", 0),
-        (Progress(ENCODING_NAMES, 0, 1), "sam", "Encoding 1 new word", 0),
+        (Progress(EMBEDDING_REGIONS, 64, 118), "sam", "Embedding regions 64 / 118", 64 / 118),
+        (Progress(ENCODING_NAMES, 0, 2), "sam", "Encoding 2 class names", 0),
+        (Progress(ENCODING_NAMES, 0, 1), "sam", "Encoding 1 class name", 0),
         (Progress(WAITING, 0, 1), "sam", "Waiting for your turn", -1),
         (Progress("Downloading x.pth", 5_000_000, 20_000_000), "sam", "Downloading x.pth 5 / 20 MB", 0.25),
         (Progress("Downloading x.pth", 5_000_000, 0), "sam", "Downloading x.pth", -1),

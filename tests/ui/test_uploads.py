@@ -1,6 +1,4 @@
-"""Visitors' images in memory."""
-
-from dataclasses import replace
+"""Visitors' images."""
 
 import numpy as np
 import pytest
@@ -8,32 +6,29 @@ from PIL import Image
 
 from ovseg_demo.errors import ImageError
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.uploads import ImageStore, display_jpeg
+from ovseg_demo.ui.uploads import display_jpeg, open_upload
 from tests.ui.colour_world import landscape, save_image
 
 
-def test_an_image_is_kept_and_scaled_down_once(tmp_path):
+def test_large_images_are_scaled_down_and_keep_their_original_size(tmp_path):
     path = save_image(tmp_path / "a.png", landscape(80, 60))
-    images = ImageStore(PageSettings(max_side=40))
-    image = images.open(str(path), 1)
+    image, pixels = open_upload(str(path), 1, PageSettings(max_side=40))
     assert (image.width, image.height, image.original_size) == (40, 30, (80, 60))
-    assert images.pixels(image) is images.pixels(image)
+    assert pixels.shape == (30, 40, 3)
+    image, pixels = open_upload(str(path), 2, PageSettings())
+    assert image.original_size is None
+    np.testing.assert_array_equal(pixels, landscape(80, 60))
 
 
-def test_what_made_room_is_read_again_while_its_file_is_there(tmp_path):
-    path = save_image(tmp_path / "a.png", landscape(80, 60))
-    images = ImageStore(replace(PageSettings(), kept_images=10))
-    image = images.open(str(path), 1)
-    np.testing.assert_array_equal(images.pixels(image), landscape(80, 60))
-    path.unlink()
+def test_a_file_that_was_deleted_is_asked_for_again(tmp_path):
     with pytest.raises(ImageError, match="choose it again"):
-        images.pixels(image)
+        open_upload(str(tmp_path / "gone.png"), 1, PageSettings())
 
 
 def test_the_operators_limit_on_pixels_holds(tmp_path):
     path = save_image(tmp_path / "a.png", landscape(80, 60))
     with pytest.raises(ImageError, match="scale it down"):
-        ImageStore(PageSettings(max_pixels=4000)).open(str(path), 1)
+        open_upload(str(path), 1, PageSettings(max_pixels=4000))
 
 
 def test_browsers_get_at_most_1600_pixels_a_side(tmp_path):

@@ -52,38 +52,43 @@ def test_hugging_face_tells_such_a_space():
 def test_a_lent_segmenter_gives_the_same(spaces):
     devices = []
 
-    def load(device="auto"):
-        devices.append(device)
+    def load(device="auto", precision="auto"):
+        devices.append((device, precision))
         return colour_segmenter()
 
-    lent, own = lending(load)(), colour_segmenter()
+    lent, own = lending(load)(precision="float16"), colour_segmenter()
     assert (lent.generators, lent.classifiers) == (own.generators, own.classifiers)
     assert lent.templates == own.templates
-    assert (spaces.decorated, spaces.lent, devices) == (1, 0, ["cpu"])
+    assert (spaces.decorated, spaces.lent, devices) == (1, 0, [("cpu", "auto")])
     image = landscape()
-    assert len(lent.propose(image, generator="sam")) == len(own.propose(image, generator="sam"))
     found = lent.segment(image, "red, green", granularity=0.3)
     np.testing.assert_array_equal(
         found.label_map, own.segment(image, "red, green", granularity=0.3).label_map
     )
     assert found.explain(0, 239).name == "green"
-    assert (spaces.lent, devices) == (2, ["cpu", "auto"])
+    assert (spaces.lent, devices) == (2, [("cpu", "auto"), ("auto", "float16")]), (
+        "one call for the image, one for the names"
+    )
+    analysis = lent.analyze(image, generator="maskformer")
+    assert len(analysis.proposals) == len(own.propose(image, generator="maskformer"))
+    assert analysis.segment("green, red").class_names == ("green", "red")
+    assert spaces.lent == 3, "known names need no GPU"
 
 
-def test_the_page_looks_with_a_lent_segmenter(spaces, tmp_path):
-    registry = ModelRegistry.of_segmenter(lending(lambda device="auto": colour_segmenter())())
+def test_the_page_works_with_a_lent_segmenter(spaces, tmp_path):
+    registry = ModelRegistry.of_segmenter(lending(lambda **options: colour_segmenter())())
     controller = PageController(registry, PageSettings(), lambda content, name: {"path": name})
     image = save_image(tmp_path / "landscape.png", landscape())
     *_, newest = (
         update["map"]
-        for update in controller.look(Session(), str(image), Request(words="green, red"))
+        for update in controller.analyze(Session(), str(image), Request(prompt="green, red"))
         if "map" in update
     )
     assert {entry["name"] for entry in newest["classes"] if entry["isFound"]} >= {"green", "red"}
 
 
 def test_errors_and_leaving_before_a_call_are_as_ever(spaces):
-    lent = lending(lambda device="auto": colour_segmenter())()
+    lent = lending(lambda **options: colour_segmenter())()
     with pytest.raises(VocabularyError, match="No class name was given"):
         lent.segment(landscape(), " , ")
 
@@ -92,7 +97,7 @@ def test_errors_and_leaving_before_a_call_are_as_ever(spaces):
 
     calls = spaces.lent
     with pytest.raises(Cancelled):
-        lent.propose(landscape(), progress=leave)
+        lent.analyze(landscape(), progress=leave)
     assert spaces.lent == calls
 
 

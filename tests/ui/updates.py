@@ -9,7 +9,7 @@ from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 
-WORDS = Request(words="red / crimson, green, skyblue, yellow, unicorn")
+WORDS = Request(prompt="red / crimson, green, skyblue, yellow, unicorn")
 """Of the landscape; it has no unicorn."""
 
 
@@ -37,6 +37,6 @@ def found(message: dict) -> list[str]:
     return [entry["name"] for entry in message["classes"] if entry["isFound"]]
 
 
-def look(controller: PageController, image: str, request: Request = WORDS) -> tuple[Session, dict]:
+def analyze(controller: PageController, image: str, request: Request = WORDS) -> tuple[Session, dict]:
     session = Session()
-    return session, collect(controller.look(session, image, request))
+    return session, collect(controller.analyze(session, image, request))

@@ -1,4 +1,4 @@
-"""How colours look to others, and how far apart: what the palette's tests measure with."""
+"""Simulated colour vision deficiencies, and the difference of two colours, for the palette's tests."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Letters for any name: the right font, and no surprise where none has them."""
+"""The font for any name, and what is drawn where no font has a character."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ def test_common_letters_are_drawn_as_they_are(text):
 
 
 def test_letters_that_the_default_font_lacks_are_found_in_another():
-    """Matplotlib brings the STIX fonts along, which have signs that DejaVu lacks."""
+    """Matplotlib ships the STIX fonts, which have signs that DejaVu lacks."""
     sign = "\N{BLACK VERY SMALL SQUARE}"
     assert ord(sign) not in FT2Font(DEFAULT_FONT).get_charmap()
     chosen = lettering(sign)

@@ -1,4 +1,4 @@
-"""What a legend tells, in which order, and that it can be drawn for any number of any names."""
+"""The entries of a legend, their order, and that it can be drawn for any number of any names."""
 
 import numpy as np
 import pytest
@@ -66,18 +66,18 @@ def test_each_found_class_shows_its_colour():
         assert (legend == entry.color).all(axis=2).sum() > 50
 
 
-def test_a_word_that_was_not_found_has_a_hollow_swatch():
+def test_a_class_that_was_not_found_has_a_hollow_swatch():
     found, _ = draw_legend(entries_of(["cup"], [9]), 1600, 1200)
     missing, _ = draw_legend(entries_of(["cup"], [0]), 1600, 1200)
     color = class_colors(["cup"])[0]
     assert 0 < (missing == color).all(axis=2).sum() < (found == color).all(axis=2).sum() / 2
 
 
-def test_most_of_many_words_that_were_not_found_are_only_counted():
+def test_most_of_many_classes_that_were_not_found_are_only_counted():
     names = [f"class {i}" for i in range(MAX_NOT_FOUND + 100)]
     legend, _ = draw_legend(entries_of(names, np.zeros(len(names))), 1600, 1200)
-    shown = sum((legend == color).all(axis=2).any() for color in class_colors(names))
-    assert shown == MAX_NOT_FOUND
+    drawn = sum((legend == color).all(axis=2).any() for color in class_colors(names))
+    assert drawn == MAX_NOT_FOUND
 
 
 @pytest.mark.filterwarnings("error")

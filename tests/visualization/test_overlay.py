@@ -9,11 +9,9 @@ from hypothesis.extra.numpy import arrays
 from ovseg_demo.visualization.overlay import (
     draw_labels,
     label_points,
-    outline_mask,
     overlay_array,
-    proposals_array,
 )
-from ovseg_demo.visualization.palette import class_colors, distinct_colors
+from ovseg_demo.visualization.palette import class_colors
 
 GREY = np.full((40, 60, 3), 100, np.uint8)
 COLORS = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
@@ -55,7 +53,6 @@ def test_outlines_edge_regions_in_full_colour_with_a_white_line_between():
 def test_the_image_itself_is_left_alone():
     image = GREY.copy()
     overlay_array(image, two_squares(), COLORS)
-    outline_mask(image, two_squares() == 0, (1, 2, 3))
     draw_labels(image, two_squares(), ["a", "b"], COLORS)
     np.testing.assert_array_equal(image, GREY)
 
@@ -74,35 +71,6 @@ def test_a_map_without_labels_shows_the_image():
     np.testing.assert_array_equal(overlay_array(GREY, nothing, COLORS), GREY)
     np.testing.assert_array_equal(draw_labels(GREY, nothing, ["a", "b"], COLORS), GREY)
     assert label_points(nothing) == {}
-
-
-def test_a_mask_is_outlined_around_its_edge_only():
-    mask = np.zeros((40, 60), bool)
-    mask[5:35, 5:55] = True
-    result = outline_mask(GREY, mask, (0, 0, 255))
-    assert (result[20, 5] == (0, 0, 255)).all()
-    assert (result[20, 30] == 100).all()
-    assert (result[0, 0] == 100).all()
-
-
-def test_small_proposals_lie_above_large_ones_and_kept_ones_are_brighter():
-    masks = np.zeros((3, 40, 60), bool)
-    masks[0, 10:20, 10:20] = True
-    masks[1] = True
-    masks[2, 25:35, 40:50] = True
-    kept = np.array([True, False, True])
-    result = proposals_array(GREY, masks.__getitem__, masks.sum(axis=(1, 2)), kept).astype(int)
-    colors = distinct_colors(3).astype(int)
-    nearness = [np.abs(result[15, 15] - color).sum() for color in colors]
-    assert np.argmin(nearness) == 0
-    of_kept = np.abs(result[30, 45] - colors[2]).sum() / np.abs(100 - colors[2]).sum()
-    of_other = np.abs(result[5, 55] - colors[1]).sum() / np.abs(100 - colors[1]).sum()
-    assert of_kept < of_other < 1
-
-
-def test_no_proposals_show_the_image():
-    nothing = np.zeros(0)
-    np.testing.assert_array_equal(proposals_array(GREY, None, nothing, nothing.astype(bool)), GREY)
 
 
 def test_names_go_into_the_largest_region_away_from_its_edge():

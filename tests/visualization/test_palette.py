@@ -1,4 +1,4 @@
-"""The promises about colours: the same for a name, never shared, told apart with any colour vision."""
+"""Class colours: the same for a name in every list, never shared, distinct with any colour vision."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from ovseg_demo.visualization.palette import (
 )
 from tests.visualization.color_vision import ciede2000, lab
 
-WORDS = ["saturn v", "toys", "desk", "wall", "sunflowers", "white roses", "chrysanthemums", "carnations"]
+NAMES = ["saturn v", "toys", "desk", "wall", "sunflowers", "white roses", "chrysanthemums", "carnations"]
 word_lists = st.lists(st.text(min_size=1, max_size=20), max_size=40)
 
 
@@ -49,17 +49,17 @@ def test_primary_colours_can_be_told_apart(vision, floor):
 
 
 def test_short_lists_use_primary_colours_only():
-    assert {tuple(color) for color in class_colors([*WORDS, *"abcdef"])} == set(PRIMARY)
+    assert {tuple(color) for color in class_colors([*NAMES, *"abcdef"])} == set(PRIMARY)
 
 
 @given(word_lists)
-def test_colours_of_a_list_differ_and_do_not_depend_on_what_comes_after(words):
-    colors = class_colors(words)
-    assert colors.shape == (len(words), 3)
+def test_colours_of_a_list_differ_and_do_not_depend_on_what_comes_after(names):
+    colors = class_colors(names)
+    assert colors.shape == (len(names), 3)
     assert colors.dtype == np.uint8
-    assert len(np.unique(colors, axis=0)) == len(words)
-    half = len(words) // 2
-    np.testing.assert_array_equal(class_colors(words[:half]), colors[:half])
+    assert len(np.unique(colors, axis=0)) == len(names)
+    half = len(names) // 2
+    np.testing.assert_array_equal(class_colors(names[:half]), colors[:half])
 
 
 def test_a_thousand_names_get_a_thousand_colours():
@@ -69,8 +69,8 @@ def test_a_thousand_names_get_a_thousand_colours():
 
 def test_a_name_keeps_its_colour_in_other_lists():
     """Only where two names want the same colour does the later one move on, which is rare in short lists."""
-    alone = {word: tuple(class_colors([word])[0]) for word in WORDS}
-    pairs = [(first, second) for first in WORDS for second in WORDS if first != second]
+    alone = {name: tuple(class_colors([name])[0]) for name in NAMES}
+    pairs = [(first, second) for first in NAMES for second in NAMES if first != second]
     kept = [tuple(class_colors(pair)[1]) == alone[pair[1]] for pair in pairs]
     wanted_by_both = [alone[first] == alone[second] for first, second in pairs]
     assert [not clash for clash in wanted_by_both] == kept
@@ -84,10 +84,10 @@ def test_spelling_variants_share_a_colour(other):
 
 def test_colours_are_the_same_in_another_process():
     code = (
-        f"from ovseg_demo.visualization.palette import class_colors; print(class_colors({WORDS!r}).tolist())"
+        f"from ovseg_demo.visualization.palette import class_colors; print(class_colors({NAMES!r}).tolist())"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.strip() == str(class_colors(WORDS).tolist())
+    assert output.strip() == str(class_colors(NAMES).tolist())
 
 
 def test_no_names_have_no_colours():

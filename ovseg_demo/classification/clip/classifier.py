@@ -26,7 +26,13 @@ from ovseg_demo.classification.clip.towers import encode_regions, encode_tree
 from ovseg_demo.classification.duplicates import find_originals
 from ovseg_demo.classification.regions import iterate_regions
 from ovseg_demo.errors import ModelError
-from ovseg_demo.progress import ENCODING_NAMES, READING_REGIONS, ProgressCallback, RegionWatcher, no_progress
+from ovseg_demo.progress import (
+    EMBEDDING_REGIONS,
+    ENCODING_NAMES,
+    ProgressCallback,
+    RegionsCallback,
+    no_progress,
+)
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
@@ -108,6 +114,11 @@ class MaskAdaptedClip:
         return self._prompts is not None
 
     @property
+    def width(self) -> int:
+        """D, the width of the embeddings."""
+        return self._model.visual.output_dim
+
+    @property
     def input_size(self) -> int:
         """Side of the square regions it reads, in pixels."""
         return self._model.visual.image_size[0]
@@ -122,7 +133,7 @@ class MaskAdaptedClip:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def fallbacks(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
-        """Variants that need less and less memory and share the network, and what is fallback in each."""
+        """Yield variants that need less and less memory: what is reduced, and the variant."""
         for fallback, tokens in (("smaller batches", self._tokens_per_batch // 8), ("one at a time", 1)):
             variant = copy(self)
             variant._tokens_per_batch = tokens
@@ -135,18 +146,18 @@ class MaskAdaptedClip:
         *,
         mask_prompts: bool = True,
         progress: ProgressCallback = no_progress,
-        watch: RegionWatcher | None = None,
+        on_regions: RegionsCallback | None = None,
     ) -> np.ndarray:
-        """Embed the region of every proposal, the largest first: float32 (N, D), unit length.
+        """Return the unit-length embedding of every proposal's region: float32 (N, D).
 
-        Masks that make practically the same crop (:mod:`ovseg_demo.classification.duplicates`) are looked at
-        once and share its embedding.
+        The largest regions come first. Masks that make practically the same crop
+        (:mod:`ovseg_demo.classification.duplicates`) share one embedding.
 
         Args:
             proposals: the masks and the image they belong to.
             mask_prompts: whether to use the mask prompts, where the model has them.
             progress: told after each batch; may stop the work.
-            watch: shown the embeddings as they grow.
+            on_regions: called after each batch with all embeddings so far.
         """
         mask_embedding = self._mask_embedding if mask_prompts else None
         batch = max(1, self._tokens_per_batch // len(self._model.visual.positional_embedding))
@@ -154,16 +165,16 @@ class MaskAdaptedClip:
         embeddings = np.zeros((len(distinct), self._model.visual.output_dim), dtype=np.float32)
         order = np.argsort(-proposals.areas[distinct], kind="stable")
         done = 0
-        progress(READING_REGIONS, done, len(distinct))
+        progress(EMBEDDING_REGIONS, done, len(distinct))
         for regions, masks in iterate_regions(
             proposals, self.input_size, batch, self._device, distinct[order]
         ):
             features = encode_regions(self._model, mask_embedding, regions, masks)
             embeddings[order[done : done + len(features)]] = F.normalize(features, dim=-1).cpu().numpy()
             done += len(features)
-            if watch is not None:
-                watch(embeddings[place])
-            progress(READING_REGIONS, done, len(distinct))
+            if on_regions is not None:
+                on_regions(embeddings[place])
+            progress(EMBEDDING_REGIONS, done, len(distinct))
         return embeddings[place]
 
     @torch.inference_mode()

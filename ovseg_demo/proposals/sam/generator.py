@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import astuple
 
-import cv2
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
 
 from ovseg_demo.errors import ImageError, ModelError
+from ovseg_demo.images import resize_longer_side
 from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.proposals.sam.building import SamConfig, build_sam, new_sam
 from ovseg_demo.proposals.sam.fast import FastMaskGenerator
@@ -126,7 +126,7 @@ class SamProposalGenerator:
                 "Segment Anything needs an RGB image, uint8 of shape (height, width, 3); this is "
                 f"{image.dtype} of shape {image.shape}."
             )
-        working_image = resize_to_long_side(image, self._long_side) if self._long_side else image
+        working_image = resize_longer_side(image, self._long_side) if self._long_side else image
         with torch.inference_mode():
             found = self._masks(working_image, progress)
         return Proposals(
@@ -146,14 +146,3 @@ class SamProposalGenerator:
         variant = copy(variant)
         variant._long_side = max(1, self._long_side // 2) if self._long_side else LIGHT_LONG_SIDE
         yield f"masks of {variant._long_side} pixels", variant
-
-
-def resize_to_long_side(image: np.ndarray, long_side: int) -> np.ndarray:
-    """Resize an image (H, W, 3) so that its longer side has this many pixels, bilinearly as OpenCV does.
-
-    The shorter side is truncated to an integer (OVSEG.md, section 7).
-    """
-    height, width = image.shape[:2]
-    longest = max(height, width)
-    size = [max(1, side * long_side // longest) for side in (width, height)]
-    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)

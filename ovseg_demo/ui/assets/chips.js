@@ -1,4 +1,4 @@
-// What was understood of the words: a chip for each class in the colour that it has in the map.
+// The class names as they were read: a chip for each class, in its colour in the map.
 
 const box = element.querySelector(".chips");
 let newest = -1;
@@ -15,9 +15,9 @@ function chip(entry) {
 function hidden(names) {
   const node = document.createElement("span");
   node.className = "chip hidden-chip";
-  const shown = names.slice(0, 3).join(", ");
-  node.textContent = names.length > 3 ? `+ ${names.length} hidden: ${shown} …` : `+ hidden: ${shown}`;
-  node.title = "These words compete for masks and are never drawn.";
+  const first = names.slice(0, 3).join(", ");
+  node.textContent = names.length > 3 ? `+ ${names.length} hidden: ${first} …` : `+ hidden: ${first}`;
+  node.title = "These names compete for masks and are never drawn.";
   return node;
 }
 

@@ -1,4 +1,4 @@
-// Examples: an image and its words each; one click runs them.
+// Examples: an image and its class names each; one click analyzes it.
 
 const strip = element.querySelector(".gallery");
 
@@ -6,15 +6,15 @@ function card(example, index) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "card";
-  button.title = `${example.title}: ${example.words}${example.credit ? ` (${example.credit})` : ""}`;
+  button.title = `${example.title}: ${example.prompt}${example.credit ? ` (${example.credit})` : ""}`;
   const image = document.createElement("img");
   image.src = example.thumbnail;
   image.alt = "";
   const title = document.createElement("b");
   title.textContent = example.title;
-  const words = document.createElement("span");
-  words.textContent = example.words;
-  button.append(image, title, words);
+  const prompt = document.createElement("span");
+  prompt.textContent = example.prompt;
+  button.append(image, title, prompt);
   button.addEventListener("click", () => {
     for (const other of strip.querySelectorAll(".card")) other.classList.toggle("chosen", other === button);
     trigger("choose", { index });

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.clip.network import MASK_EMBEDDING, build_clip
 from ovseg_demo.errors import Cancelled, CheckpointError, ModelError, VocabularyError
+from ovseg_demo.progress import EMBEDDING_REGIONS, ENCODING_NAMES
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import TEMPLATES
@@ -131,11 +132,11 @@ def test_practically_equal_masks_are_looked_at_once():
     clip, proposals = make_clip(), make_proposals(4)
     masks = np.concatenate([proposals.masks, proposals.masks[::-1]])
     doubled = Proposals.from_masks(masks, np.ones(8), proposals.working_image, proposals.image_size, "sam")
-    steps = []
-    embeddings = clip.embed_regions(doubled, progress=lambda *step: steps.append(step))
+    reports = []
+    embeddings = clip.embed_regions(doubled, progress=lambda *report: reports.append(report))
     np.testing.assert_array_equal(embeddings, embeddings[[0, 1, 2, 3, 3, 2, 1, 0]])
     np.testing.assert_allclose(embeddings[:4], clip.embed_regions(proposals), atol=1e-5)
-    assert {step[2] for step in steps} == {4}
+    assert {report[2] for report in reports} == {4}
 
 
 @pytest.mark.parametrize("prompts", [(5, 2), (16, 0), (0, 3)])
@@ -203,20 +204,20 @@ def test_nothing_in_nothing_out():
 
 def test_progress_counts_regions_and_names_up_to_all():
     clip = make_clip(grid=16, patch=4)
-    steps = []
-    clip.embed_regions(make_proposals(9), progress=lambda *step: steps.append(step))
-    clip.embed_names(NAMES * 4, "vild", progress=lambda *step: steps.append(step))
-    for stage, total in (("Reading regions", 9), ("Encoding new words", 20)):
-        done = [step[1] for step in steps if step[0] == stage]
+    reports = []
+    clip.embed_regions(make_proposals(9), progress=lambda *report: reports.append(report))
+    clip.embed_names(NAMES * 4, "vild", progress=lambda *report: reports.append(report))
+    for stage, total in ((EMBEDDING_REGIONS, 9), (ENCODING_NAMES, 20)):
+        done = [report[1] for report in reports if report[0] == stage]
         assert done[0] == 0 and done[-1] == total and len(done) > 2
         assert done == sorted(done)
-        assert {step[2] for step in steps if step[0] == stage} == {total}
+        assert {report[2] for report in reports if report[0] == stage} == {total}
 
 
-def test_who_watches_sees_the_largest_regions_first():
+def test_partial_embeddings_come_with_the_largest_regions_first():
     clip, proposals = make_clip(grid=16, patch=4), make_proposals(9)
     seen = []
-    embeddings = clip.embed_regions(proposals, watch=seen.append)
+    embeddings = clip.embed_regions(proposals, on_regions=seen.append)
     order = np.argsort(-proposals.masks.sum(axis=(1, 2)), kind="stable")
     counts = [int(so_far.any(axis=1).sum()) for so_far in seen]
     assert counts == sorted(counts) and len(counts) > 1 and counts[-1] == 9

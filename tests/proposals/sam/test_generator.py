@@ -9,7 +9,7 @@ import torch
 
 from ovseg_demo.errors import Cancelled, ImageError, ModelError
 from ovseg_demo.progress import PROPOSING
-from ovseg_demo.proposals.sam.generator import SamProposalGenerator, resize_to_long_side
+from ovseg_demo.proposals.sam.generator import SamProposalGenerator
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from tests.tiny.sam import TINY_SAM, TINY_SAM_THRESHOLDS, tiny_sam
@@ -27,7 +27,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def sample(height: int, width: int, seed: int = 0) -> np.ndarray:
+def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Smooth random colours, uint8 (height, width, 3)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -61,7 +61,7 @@ def assert_same(ours: Proposals, stock: Proposals) -> None:
 )
 def test_same_masks_as_the_stock_generator(size, seed):
     sam = tiny_sam(seed=seed)
-    image = sample(*size, seed=seed)
+    image = random_image(*size, seed=seed)
     stock = propose(sam, image, "stock", **LENIENT)
     assert len(stock) > 1
     assert_same(propose(sam, image, "fast", **LENIENT), stock)
@@ -83,7 +83,7 @@ def test_same_masks_as_the_stock_generator(size, seed):
 )
 def test_same_masks_with_networks_of_other_sizes(changes):
     sam = tiny_sam(replace(TINY_SAM, **changes), seed=1)
-    image = sample(90, 70)
+    image = random_image(90, 70)
     stock = propose(sam, image, "stock", **LENIENT)
     assert len(stock) > 1
     assert_same(propose(sam, image, "fast", **LENIENT), stock)
@@ -92,7 +92,7 @@ def test_same_masks_with_networks_of_other_sizes(changes):
 @pytest.mark.parametrize("box_nms_thresh", [0.7, 0.97, 0.99])
 def test_same_masks_survive_box_nms(box_nms_thresh):
     sam = tiny_sam(seed=1)
-    image = sample(70, 100)
+    image = random_image(70, 100)
     everything = propose(sam, image, "stock")
     stock = propose(sam, image, "stock", box_nms_thresh=box_nms_thresh)
     assert 1 <= len(stock) < len(everything)
@@ -101,7 +101,7 @@ def test_same_masks_survive_box_nms(box_nms_thresh):
 
 def test_thresholds_of_zero_filter_nothing():
     sam = tiny_sam()
-    image = sample(48, 64)
+    image = random_image(48, 64)
     stock = propose(sam, image, "stock", **EVERYTHING)
     assert len(stock) == 3 * TINY_SAM_THRESHOLDS["points_per_side"] ** 2
     assert_same(propose(sam, image, "fast", **EVERYTHING), stock)
@@ -116,7 +116,7 @@ def test_thresholds_of_zero_filter_nothing():
     ],
 )
 def test_no_mask_at_all_is_an_empty_result(implementation, settings):
-    proposals = propose(tiny_sam(), sample(30, 44), implementation, **settings)
+    proposals = propose(tiny_sam(), random_image(30, 44), implementation, **settings)
     assert len(proposals) == 0
     assert proposals.masks.shape == (0, 30, 44)
     assert proposals.boxes.shape == (0, 4)
@@ -130,7 +130,7 @@ def test_a_uniform_grey_image_of_one_pixel():
 
 
 def test_an_image_too_thin_for_the_stock_generator():
-    image = sample(1, 300)
+    image = random_image(1, 300)
     assert propose(tiny_sam(), image, "fast", **EVERYTHING).working_size == (1, 300)
     with pytest.raises(ImageError, match=r"300 × 1.*fast"):
         propose(tiny_sam(), image, "stock")
@@ -138,14 +138,14 @@ def test_an_image_too_thin_for_the_stock_generator():
 
 def test_masks_do_not_depend_on_the_batch():
     sam = tiny_sam()
-    image = sample(70, 100)
+    image = random_image(70, 100)
     one_by_one = propose(sam, image, "fast", points_per_batch=1)
     assert_same(propose(sam, image, "fast", points_per_batch=7), one_by_one)
     assert_same(propose(sam, image, "fast", points_per_batch=1000), one_by_one)
 
 
 def test_proposals_describe_the_masks():
-    image = sample(70, 100)
+    image = random_image(70, 100)
     proposals = propose(tiny_sam(), image, "fast")
     assert proposals.generator == "sam"
     assert proposals.image_size == (70, 100)
@@ -161,19 +161,11 @@ def test_proposals_describe_the_masks():
 
 @pytest.mark.parametrize("implementation", ["fast", "stock"])
 def test_masks_have_the_working_size(implementation):
-    image = sample(50, 75)
+    image = random_image(50, 75)
     proposals = propose(tiny_sam(), image, implementation, long_side=40)
     assert proposals.image_size == (50, 75)
     assert proposals.working_size == (26, 40)
     assert_same(proposals, propose(tiny_sam(), proposals.working_image, implementation))
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [((960, 1280), (960, 1280)), ((500, 333), (1280, 852)), ((1, 3000), (1, 1280)), ((7, 7), (1280, 1280))],
-)
-def test_the_shorter_side_of_the_working_size_is_truncated(size, expected):
-    assert resize_to_long_side(np.zeros((*size, 3), np.uint8), 1280).shape == (*expected, 3)
 
 
 @pytest.mark.parametrize("implementation", ["fast", "stock"])
@@ -182,7 +174,7 @@ def test_progress_counts_points(implementation):
     generator = SamProposalGenerator(
         tiny_sam(), implementation=implementation, points_per_batch=5, **TINY_SAM_THRESHOLDS
     )
-    generator(sample(64, 64), progress=lambda *call: calls.append(call))
+    generator(random_image(64, 64), progress=lambda *call: calls.append(call))
     assert {(stage, total) for stage, _, total in calls} == {(PROPOSING, 64)}
     done = [done for _, done, _ in calls]
     assert done == sorted(done)
@@ -195,7 +187,7 @@ def test_a_cancelled_run_leaves_nothing_behind(implementation):
         if done > total / 2:
             raise Cancelled("enough")
 
-    image = sample(64, 64)
+    image = random_image(64, 64)
     generator = SamProposalGenerator(tiny_sam(), implementation=implementation, **TINY_SAM_THRESHOLDS)
     before = generator(image)
     with pytest.raises(Cancelled):
@@ -207,7 +199,7 @@ def test_the_network_that_was_given_is_not_changed():
     sam = tiny_sam()
     before = {name: tensor.clone() for name, tensor in sam.state_dict().items()}
     runtime = Runtime(torch.device("cpu"), torch.bfloat16)
-    SamProposalGenerator(sam, runtime=runtime, **TINY_SAM_THRESHOLDS)(sample(64, 64))
+    SamProposalGenerator(sam, runtime=runtime, **TINY_SAM_THRESHOLDS)(random_image(64, 64))
     after = sam.state_dict()
     assert all(
         torch.equal(before[name], after[name]) and after[name].dtype == torch.float32 for name in before
@@ -216,7 +208,7 @@ def test_the_network_that_was_given_is_not_changed():
 
 def test_bfloat16_proposes_nearly_the_same_masks():
     sam = tiny_sam(seed=1)
-    image = sample(70, 100)
+    image = random_image(70, 100)
     full = propose(sam, image, "fast", **EVERYTHING)
     half = propose(sam, image, "fast", **EVERYTHING, runtime=Runtime(torch.device("cpu"), torch.bfloat16))
     assert len(half) == pytest.approx(len(full), abs=3)
@@ -229,7 +221,7 @@ def test_bfloat16_proposes_nearly_the_same_masks():
 @pytest.mark.parametrize("implementation", ["fast", "stock"])
 def test_same_masks_on_a_gpu(implementation):
     sam = tiny_sam(seed=1)
-    image = sample(70, 100)
+    image = random_image(70, 100)
     runtime = Runtime(torch.device("cuda"))
     assert_same(propose(sam, image, implementation, runtime=runtime), propose(sam, image, "stock"))
 

@@ -1,4 +1,4 @@
-// The panels beside the map. Names are visitors' words: they only ever become text nodes.
+// The panels beside the map. Visitors type the names: they only ever become text nodes.
 
 /** An element with a class, attributes and children; strings become text. */
 function make(tag, className, children = [], attributes = {}) {
@@ -13,14 +13,14 @@ const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * 
 const fullName = (entry) => [entry.name, ...(entry.synonyms || [])].join(" / ");
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
-/** Fill the legend; `act(index, "hover" | "leave" | "click" | "press")` is told what the visitor does with a
+/** Fill the legend; `act(index, "hover" | "leave" | "click" | "press")` is called for what the visitor does with a
  *  class; to press is to click with a key. A preview has not found what it may find yet. */
 function fillLegend(panel, map, act, isPreview = false) {
   const found = map.classes.filter((entry) => entry.isFound);
   const missing = map.classes.filter((entry) => !entry.isFound);
   const widest = Math.max(...found.map((entry) => entry.share), 1e-6);
   const parts = [make("h3", "", [make("span", "", isPreview ? "Found so far" : "Found"), make("small", "", "share"), make("small", "", "score")])];
-  if (!found.length && !isPreview) parts.push(make("p", "hint", "None of these words is in the image. The best near misses:"));
+  if (!found.length && !isPreview) parts.push(make("p", "hint", "None of these names was found in the image. The nearest:"));
   parts.push(...found.map((entry) => legendEntry(entry, entry.share / widest, act)));
   if (map.unlabelled >= 0.0005) {
     parts.push(make("div", "entry rest", [make("i", "swatch"), make("span", "name", "unlabelled"), make("span", "share", percent(map.unlabelled))]));

@@ -22,7 +22,7 @@ const state = {
   hovered: null, // a class index, from the legend
   pinned: null,
   hoveredMask: 0,
-  run: null, // the work whose progress is shown
+  run: null, // the run whose progress is on the page
 };
 
 // ---- messages
@@ -101,7 +101,7 @@ function receiveMap() {
   fillLegend(find(".legend"), map, actOnClass);
   allowComparison(map.noComparison);
   showLink(map.link);
-  if (state.why) pick(state.why.x, state.why.y); // other words, another reason
+  if (state.why) pick(state.why.x, state.why.y); // another map has another explanation
 }
 
 function receivePreview() {
@@ -453,7 +453,7 @@ document.addEventListener("input", (event) => {
 
 let link = null;
 
-/** Let the address restore words and settings; browsers forbid doing so at typing speed. */
+/** Let the address restore names and settings; browsers forbid doing so at typing speed. */
 function showLink(query, atOnce = false) {
   if (!query) return;
   clearTimeout(link);

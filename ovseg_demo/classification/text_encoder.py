@@ -1,0 +1,99 @@
+"""Text embeddings of class names, cached in memory and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ovseg_demo.classification.types import RegionClassifier
+from ovseg_demo.progress import ProgressCallback, no_progress
+from ovseg_demo.runtime.caching import ByteCache, LazyModel
+from ovseg_demo.runtime.out_of_memory import compute
+from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
+
+
+@dataclass(frozen=True, eq=False)
+class TextEmbeddings:
+    """Text embeddings of some names.
+
+    Attributes:
+        vectors: float32 (names, D), unit length.
+        was_cached: whether every name was in memory already.
+        fallback: what was reduced because memory was short, such as "smaller batches"; else empty.
+    """
+
+    vectors: np.ndarray
+    was_cached: bool
+    fallback: str = ""
+
+
+class TextEncoder:
+    """Embeds class names with one classifier and its prompt templates; safe to use from many threads.
+
+    Args:
+        model: the classifier.
+        templates: the prompt templates to use where none are asked for.
+        memory: embeddings by name, shared by all encoders.
+        disk: embeddings of the shipped class lists, kept between runs.
+    """
+
+    def __init__(
+        self,
+        model: LazyModel[RegionClassifier],
+        templates: str,
+        memory: ByteCache,
+        disk: TextEmbeddingCache,
+    ):
+        self.templates = templates
+        self._model = model
+        self._memory = memory
+        self._disk = disk
+
+    def encode(
+        self,
+        names: Sequence[str],
+        templates: str | None = None,
+        *,
+        progress: ProgressCallback = no_progress,
+    ) -> TextEmbeddings:
+        """Return the embeddings of names, encoding those that are not cached.
+
+        Args:
+            names: class names, synonyms and distractors.
+            templates: a key of :data:`ovseg_demo.vocabulary.TEMPLATES`, or "learned"; ``None`` takes the
+                encoder's own.
+            progress: called after each batch; may stop the work by raising.
+
+        Raises:
+            ModelError: there are no such templates, or the model has no learned prompts.
+            VocabularyError: a name is too long for the text tower.
+        """
+        templates = templates or self.templates
+        key = self._model.key, self._model.get().fingerprint, templates
+
+        def complete(classifier: RegionClassifier) -> dict[str, np.ndarray]:
+            embeddings = self._recall(key, names)  # another thread may have added some meanwhile
+            missing = [name for name, embedding in embeddings.items() if embedding is None]
+            text_key = classifier.text_key(templates)
+            added = self._disk.read(text_key, names, missing)
+            missing = [name for name in missing if name not in added]
+            encoded = classifier.embed_names(missing, templates, progress=progress)
+            # Copies: a view would keep the whole array in memory.
+            added |= {name: row.copy() for name, row in zip(missing, encoded, strict=True)}
+            for name, embedding in added.items():
+                self._memory.put((*key, name), embedding)
+            embeddings |= added
+            if missing:
+                self._disk.write(text_key, embeddings)
+            return embeddings
+
+        embeddings, fallback = self._recall(key, names), ""
+        was_cached = all(embedding is not None for embedding in embeddings.values())
+        if not was_cached:
+            embeddings, fallback = compute(self._model, complete, progress, part="names")
+        return TextEmbeddings(np.stack([embeddings[name] for name in names]), was_cached, fallback)
+
+    def _recall(self, key: tuple, names: Sequence[str]) -> dict[str, np.ndarray | None]:
+        return {name: self._memory.get((*key, name)) for name in names}

@@ -1,0 +1,287 @@
+"""An analysis is a value: it answers questions without a cache and without its segmenter."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError, fields
+
+import numpy as np
+import pytest
+
+from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
+from ovseg_demo.errors import Cancelled, ModelError, VocabularyError
+from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from ovseg_demo.runtime.caching import ByteCache, LazyModel
+from ovseg_demo.segmenter import Caches, Segmenter
+from ovseg_demo.vocabulary import Vocabulary
+from tests.test_segmenter import (
+    SIZE,
+    Log,
+    QuadrantGenerator,
+    cached_stages,
+    make_clip,
+    make_segmenter,
+    random_image,
+    stages,
+)
+from tests.tiny.maskformer import tiny_maskformer
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return make_clip()
+
+
+@pytest.fixture
+def generator():
+    return QuadrantGenerator()
+
+
+@pytest.fixture
+def segmenter(generator, clip):
+    return make_segmenter(generator, clip)
+
+
+@pytest.fixture
+def analysis(segmenter):
+    return segmenter.analyze(random_image())
+
+
+@pytest.fixture(scope="module")
+def soft_analysis(clip):
+    """Of MaskFormer's masks, by a model whose own weight is 0.4."""
+    generator = MaskFormerProposalGenerator(tiny_maskformer(), min_size=64, max_size=128)
+    generators = {"maskformer": LazyModel(lambda: generator)}
+    return Segmenter(generators, LazyModel(lambda: clip), clip_weight=0.4).analyze(random_image())
+
+
+def assert_same_map(found, expected):
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    np.testing.assert_array_equal(found.kept, expected.kept)
+    np.testing.assert_array_equal(found.label_map, expected.label_map)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+def test_it_holds_what_depends_on_the_image_alone(segmenter, generator):
+    analysis = segmenter.analyze(random_image(), classifier="mask-adapted-no-prompts")
+    np.testing.assert_array_equal(analysis.image, random_image())
+    assert (analysis.generator, analysis.classifier) == ("sam", "mask-adapted-no-prompts")
+    assert len(analysis.proposals) == len(analysis.regions) == 5
+    np.testing.assert_allclose(np.linalg.norm(analysis.regions, axis=1), 1, rtol=1e-5)
+    assert stages(analysis) == [PROPOSING, EMBEDDING_REGIONS]
+    assert cached_stages(analysis) == []
+    assert cached_stages(segmenter.analyze(random_image())) == [PROPOSING]
+    again = segmenter.analyze(random_image(), classifier="mask-adapted-no-prompts")
+    assert cached_stages(again) == [PROPOSING, EMBEDDING_REGIONS]
+    assert analysis.nbytes > analysis.image.nbytes + analysis.regions.nbytes
+
+
+def test_its_answers_are_those_of_the_segmenter(segmenter, analysis):
+    settings = {"granularity": 0.6, "distractors": "sky", "templates": "photo"}
+    found = analysis.segment("dog, grass / lawn", **settings)
+    expected = segmenter.segment(random_image(), "dog, grass / lawn", **settings)
+    assert_same_map(found, expected)
+    assert found.vocabulary == expected.vocabulary
+    assert (found.rule, found.templates) == (GranularityRule(0.6), "photo")
+    assert stages(found) == [ENCODING_NAMES, DRAWING]
+
+
+def test_it_answers_without_any_cache(generator, clip):
+    segmenter = make_segmenter(generator, clip, caches=Caches(ByteCache(0), ByteCache(0)))
+    analysis, log = segmenter.analyze(random_image()), Log()
+    del segmenter
+    answers = [analysis.segment(names, progress=log) for names in ("a, b", "c, d, e", "a, b")]
+    assert generator.calls == 1
+    assert log.stages == [ENCODING_NAMES], "neither masks nor regions are computed again"
+    assert [cached_stages(answer) for answer in answers] == [[], [], []]
+    assert_same_map(answers[0], answers[2])
+    for answer, names in zip(answers, ("a, b", "c, d, e"), strict=False):
+        assert_same_map(answer, make_segmenter(QuadrantGenerator(), clip).segment(random_image(), names))
+
+
+def test_it_cannot_be_changed_and_questions_leave_it_as_it_is(analysis):
+    before = {name: getattr(analysis, name).copy() for name in ("image", "regions")}
+    masks = analysis.proposals.packed_masks.copy()
+    for names, granularity in (("a, b", 0), ("c", 1), ("a / b, c", 0.5)):
+        analysis.segment(names, granularity=granularity)
+    for name, array in before.items():
+        np.testing.assert_array_equal(getattr(analysis, name), array)
+    np.testing.assert_array_equal(analysis.proposals.packed_masks, masks)
+    for field in fields(analysis):
+        with pytest.raises(FrozenInstanceError):
+            setattr(analysis, field.name, None)
+
+
+def test_many_threads_may_ask_one_analysis(analysis):
+    questions = [names for names in ("a, b", "c, d, e", "b, e", "f") for _ in range(3)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(analysis.segment, questions))
+    for names, answer in zip(questions, answers, strict=True):
+        expected = analysis.segment(names)
+        assert answer.class_names == expected.class_names
+        np.testing.assert_allclose(answer.probabilities, expected.probabilities, atol=1e-4)
+
+
+def test_templates_are_the_models_unless_others_are_asked_for(generator, clip):
+    analysis = make_segmenter(generator, clip, templates="photo").analyze(random_image())
+    own, same, other = (analysis.segment("a, b", templates=name) for name in (None, "photo", "vild"))
+    assert (own.templates, other.templates) == ("photo", "vild")
+    np.testing.assert_array_equal(own.probabilities, same.probabilities)
+    assert np.abs(own.probabilities - other.probabilities).max() > 1e-3
+
+
+def test_encoding_names_can_be_stopped(analysis):
+    with pytest.raises(Cancelled):
+        analysis.segment("a, b", progress=Log(stop_at=ENCODING_NAMES))
+    assert cached_stages(analysis.segment("a, b")) == []
+
+
+class TestRules:
+    def test_the_default_is_a_granularity_of_0_8(self, analysis):
+        assert analysis.segment("a, b").rule == GranularityRule() == GranularityRule(0.8)
+
+    def test_a_granularity_is_short_for_its_rule(self, analysis):
+        short = analysis.segment("a, b, c", granularity=0.3)
+        long = analysis.segment("a, b, c", rule=GranularityRule(0.3))
+        assert short.rule == long.rule
+        assert_same_map(short, long)
+
+    def test_a_rule_and_a_granularity_contradict_each_other(self, analysis):
+        with pytest.raises(ModelError, match="Both a rule and a granularity were given"):
+            analysis.segment("a, b", rule=GranularityRule(), granularity=0.8)
+
+    def test_anything_else_is_no_rule(self, analysis):
+        with pytest.raises(ModelError, match="'ensemble' is no rule; give a GranularityRule"):
+            analysis.segment("a, b", rule="ensemble")
+
+    @pytest.mark.parametrize("granularity", [-0.1, 1.01, float("nan")])
+    def test_a_granularity_out_of_range_is_refused(self, analysis, granularity):
+        message = f"granularity {granularity} is outside the range from 0"
+        with pytest.raises(ModelError, match=message):
+            GranularityRule(granularity)
+        with pytest.raises(ModelError, match=message):
+            analysis.segment("a, b", granularity=granularity)
+
+    @pytest.mark.parametrize("weight", [-0.1, 1.5, float("nan")])
+    def test_a_weight_out_of_range_is_refused(self, weight):
+        with pytest.raises(ModelError, match=f"CLIP weight {weight} is outside the range from 0 to 1"):
+            EnsembleRule(weight)
+
+    def test_the_ensemble_takes_the_models_weight_unless_another_is_given(self, soft_analysis):
+        own, same, other = (
+            soft_analysis.segment("a, b", rule=EnsembleRule(weight)) for weight in (None, 0.4, 0.9)
+        )
+        assert own.rule == same.rule == EnsembleRule(0.4)
+        assert_same_map(own, same)
+        assert np.abs(own.probabilities - other.probabilities).max() > 1e-3
+
+    def test_trained_classes_exchange_the_exponents(self, soft_analysis):
+        trained, exchanged, untrained = (
+            soft_analysis.segment("a, b", rule=rule).probabilities
+            for rule in (EnsembleRule(0.8, (True, False)), EnsembleRule(1 - 0.8), EnsembleRule(0.8))
+        )
+        np.testing.assert_allclose(trained[:, 0], exchanged[:, 0], rtol=1e-5)
+        np.testing.assert_array_equal(trained[:, 1], untrained[:, 1])
+
+    def test_each_class_is_trained_or_not(self, soft_analysis):
+        rule = EnsembleRule(0.5, (True, False, True))
+        with pytest.raises(ModelError, match="3 entries; give one for each of the 2 classes"):
+            soft_analysis.segment("a, b", rule=rule)
+
+    def test_hard_masks_have_no_ensemble(self, analysis):
+        with pytest.raises(ModelError, match='needs the soft masks of "maskformer"; "sam" has hard masks'):
+            analysis.segment("a, b", rule=EnsembleRule())
+
+
+class TestRefusals:
+    def test_names_that_cannot_be_used(self, analysis):
+        with pytest.raises(VocabularyError, match="type at least one"):
+            analysis.segment(" , ;")
+
+    def test_distractors_beside_a_vocabulary(self, analysis):
+        vocabulary = Vocabulary.parse("dog, cat", distractors="sky")
+        assert analysis.segment(vocabulary).vocabulary is vocabulary
+        with pytest.raises(VocabularyError, match="brings its own distractors"):
+            analysis.segment(vocabulary, distractors="wall")
+
+    def test_unknown_templates(self, analysis):
+        with pytest.raises(ModelError, match='no prompt templates "imagenet"; choose one of vild'):
+            analysis.segment("a, b", templates="imagenet")
+        with pytest.raises(ModelError, match="no learned prompts; choose other templates: vild"):
+            analysis.segment("a, b", templates="learned")
+
+
+class TestExplain:
+    def test_a_pixel_is_explained_with_the_settings_of_a_question(self, analysis):
+        settings = {"granularity": 0, "distractors": "sky"}
+        found = analysis.explain(20, 10, "dog, grass", **settings)
+        expected = analysis.segment("dog, grass", **settings).explain(20, 10)
+        assert (found.x, found.y, found.label, found.name) == (20, 10, expected.label, expected.name)
+        assert found.classes == expected.classes
+        assert {entry.name for entry in found.classes} == {"dog", "grass", "sky"}
+        np.testing.assert_array_equal(found.masks, expected.masks)
+        np.testing.assert_array_equal(found.mask, expected.mask)
+
+    def test_a_pixel_outside_the_image_is_refused(self, analysis):
+        with pytest.raises(ValueError, match=r"no pixel \(36, 0\) in an image of 36 × 24"):
+            analysis.explain(36, 0, "dog, grass")
+
+
+class TestPartialAnalyses:
+    @pytest.fixture
+    def one_by_one(self, generator):
+        """A segmenter that embeds one region at a time."""
+        _, clip = list(make_clip().fallbacks())[-1]
+        return make_segmenter(generator, clip)
+
+    def test_the_first_has_all_masks_and_an_unlabelled_map(self, one_by_one):
+        seen = []
+        whole = one_by_one.analyze(random_image(), on_partial=seen.append)
+        first = seen[0]
+        assert first.proposals is whole.proposals
+        assert first.regions.shape == whole.regions.shape
+        assert not first.regions.any()
+        assert stages(first) == [PROPOSING]
+        for granularity in (0, 0.8, 1):
+            segmentation = first.segment("dog, grass", granularity=granularity)
+            assert (segmentation.label_map == -1).all()
+            assert not segmentation.areas.any()
+            assert not segmentation.scores.any()
+            assert segmentation.explain(0, 0).name is None
+
+    def test_each_labels_what_its_embedded_regions_cover(self, one_by_one):
+        seen = []
+        whole = one_by_one.analyze(random_image(), on_partial=seen.append)
+        expected = whole.segment("dog, grass", granularity=0)
+        assert [int(partial.regions.any(axis=1).sum()) for partial in seen] == [0, 1, 2, 3, 4, 5]
+        for partial in seen:
+            found = partial.segment("dog, grass", granularity=0)
+            is_embedded = partial.regions.any(axis=1)
+            np.testing.assert_array_equal(
+                found.probabilities[is_embedded], expected.probabilities[is_embedded]
+            )
+            assert not found.probabilities[~is_embedded].any()
+            covered = whole.proposals.masks[is_embedded].any(axis=0)
+            np.testing.assert_array_equal(found.label_map >= 0, covered)
+        assert_same_map(found, expected)
+
+    def test_cached_regions_leave_the_first_alone(self, segmenter, analysis):
+        seen = []
+        again = segmenter.analyze(random_image(), on_partial=seen.append)
+        assert len(seen) == 1
+        assert not seen[0].regions.any()
+        np.testing.assert_array_equal(again.regions, analysis.regions)
+
+    def test_the_callback_may_stop_the_work(self, segmenter, generator):
+        def stop(partial):
+            raise Cancelled("stopped")
+
+        with pytest.raises(Cancelled):
+            segmenter.analyze(random_image(), on_partial=stop)
+        assert cached_stages(segmenter.analyze(random_image())) == [PROPOSING]
+        assert generator.calls == 1
+
+    def test_no_masks_have_a_partial_analysis_too(self, clip):
+        seen = []
+        segmenter = make_segmenter(QuadrantGenerator(count=0), clip)
+        segmenter.analyze(random_image(), on_partial=seen.append)
+        assert seen[0].segment("a, b").label_map.shape == SIZE
