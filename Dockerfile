@@ -12,9 +12,9 @@ ARG TORCH=cpu
 
 WORKDIR /app
 COPY constraints.txt requirements.txt ./
-RUN pip install --no-cache-dir --no-deps --constraint constraints.txt \
+RUN pip install --no-cache-dir --no-deps -c constraints.txt \
         --index-url "https://download.pytorch.org/whl/${TORCH}" torch torchvision \
-    && pip install --no-cache-dir --requirement requirements.txt
+    && pip install --no-cache-dir -r requirements.txt -c constraints.txt
 
 COPY app.py LICENSE ./
 COPY ovseg_demo ovseg_demo

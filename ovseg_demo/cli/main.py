@@ -1,4 +1,4 @@
-"""The command line: ``python -m ovseg_demo COMMAND …``."""
+"""The command line: ``ovseg COMMAND …``, or ``python -m ovseg_demo COMMAND …`` in a checkout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -22,14 +23,17 @@ class Command(NamedTuple):
     Attributes:
         module: with ``add_arguments(parser)`` and ``run(arguments) -> exit code``; imported when called.
         summary: one line for the list of commands.
+        parses: the module has ``main(argv, prog) -> exit code`` instead and reads the arguments itself.
     """
 
     module: str
     summary: str
+    parses: bool = False
 
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
+        "serve": Command("ovseg_demo.cli.serve", "open the page in the browser", parses=True),
         "segment": Command("ovseg_demo.cli.segment", "segment images into classes that you name"),
         "models": Command("ovseg_demo.cli.models", "list the models, their licences and what is there"),
         "download": Command("ovseg_demo.cli.download", "download the weights of a model"),
@@ -52,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = next((word for word in words if not word.startswith("-")), None)
     command = COMMANDS.get(name)
     module = import_module(command.module) if command else None
+    if command and command.parses and words[0] == name:
+        return module.main(words[1:], f"{_program()} {name}")
     parser = _make_parser(name, module)
     arguments = parser.parse_args(words)
     try:
@@ -70,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _make_parser(chosen: str | None, module: object) -> Parser:
     """A parser of all commands, in which only the chosen one knows its arguments."""
     parser = Parser(
-        prog="python -m ovseg_demo",
+        prog=_program(),
         description="Open-vocabulary semantic segmentation: name the classes, get the map.",
         allow_abbrev=False,
     )
@@ -82,6 +88,11 @@ def _make_parser(chosen: str | None, module: object) -> Parser:
             description=f"{command.summary[0].upper()}{command.summary[1:]}.",
             allow_abbrev=False,
         )
-        if name == chosen:
+        if name == chosen and not command.parses:
             module.add_arguments(child)
     return parser
+
+
+def _program() -> str:
+    """How this process was called: by the installed command, or as a module."""
+    return "ovseg" if Path(sys.argv[0]).stem == "ovseg" else "python -m ovseg_demo"

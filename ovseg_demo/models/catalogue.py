@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ovseg_demo.errors import ModelError
-from ovseg_demo.models.checkpoints import CheckpointKind
+from ovseg_demo.models.kinds import CheckpointKind
 from ovseg_demo.models.weights_files import (
     BundledSource,
     GoogleDriveSource,

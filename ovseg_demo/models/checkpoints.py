@@ -12,7 +12,6 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -20,16 +19,8 @@ import safetensors.torch
 import torch
 
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.models.kinds import CheckpointKind
 from ovseg_demo.models.torchscript import is_torchscript, read_torchscript
-
-
-class CheckpointKind(Enum):
-    """What a weights file holds; the value is how messages name it."""
-
-    OVSEG = "an OVSeg or SimSeg checkpoint (MaskFormer and CLIP together)"
-    CLIP = "a CLIP checkpoint"
-    SAM = "a Segment Anything checkpoint"
-
 
 IGNORED = {
     "criterion.*": "weights of the training loss",

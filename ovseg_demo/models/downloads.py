@@ -24,7 +24,6 @@ import filelock
 from ovseg_demo.errors import CheckpointError, DownloadError
 from ovseg_demo.models import transfers
 from ovseg_demo.models.catalogue import ModelSpec
-from ovseg_demo.models.checkpoints import read_checkpoint
 from ovseg_demo.models.weights_files import WeightsFile
 from ovseg_demo.progress import ProgressCallback, no_progress
 
@@ -133,6 +132,8 @@ def _verify(file: WeightsFile, path: Path, recorded: dict | None, progress: Prog
         DownloadError: it is something else.
     """
     try:
+        from ovseg_demo.models.checkpoints import read_checkpoint  # needs torch; the page imports this module
+
         read_checkpoint(path, file.kind)
     except CheckpointError as error:
         raise DownloadError(str(error)) from error

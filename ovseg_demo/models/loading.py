@@ -1,13 +1,17 @@
-"""From weights files to a segmenter."""
+"""From weights files to a segmenter.
+
+The modules of the networks are imported when a network is built: with what they need (open_clip, timm,
+segment_anything) they take seconds, and the page and the command line's help open without them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import (
     OPTIONAL_ROLES,
@@ -20,8 +24,6 @@ from ovseg_demo.models.catalogue import (
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.models.weights_files import WeightsFile
 from ovseg_demo.proposals.detectron2 import INSTALL_COMMAND, Detectron2ProposalGenerator
-from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
-from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
 from ovseg_demo.proposals.types import ProposalGenerator
 from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.devices import Runtime
@@ -31,6 +33,8 @@ from ovseg_demo.vocabularies.class_lists import shipped_lists
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 
 T = TypeVar("T")
 
@@ -50,8 +54,21 @@ _LACKING = {
     ),
 }
 
+_NETWORK_MODULES = (
+    "ovseg_demo.classification.clip.classifier",
+    "ovseg_demo.proposals.maskformer.generator",
+    "ovseg_demo.proposals.sam.generator",
+)
+"""What the first network to be built waits for, unless :func:`import_networks` was called."""
+
 _ROLES = {"sam": "sam", "maskformer": "ovseg", "detectron2": "detectron2", "un-adapted": "unadapted"}
 """What plays the part of each generator, and of the second classifier."""
+
+
+def import_networks() -> None:
+    """Import the modules of the networks ahead of their first use. It takes seconds and loads no weights."""
+    for name in _NETWORK_MODULES:
+        import_module(name)
 
 
 def load_segmenter(
@@ -222,7 +239,9 @@ def _share(
 
 
 def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> LazyModel[ProposalGenerator]:
-    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> SamProposalGenerator:
+    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> ProposalGenerator:
+        from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
+
         return SamProposalGenerator(build_sam(tensors), runtime=runtime, **options)
 
     return _share(lambda: read_checkpoint(file.path, CheckpointKind.SAM).sam(), build, runtime, file)
@@ -231,7 +250,9 @@ def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> Laz
 def _share_maskformer(
     file: _File, runtime: Runtime, options: Mapping[str, Any]
 ) -> LazyModel[ProposalGenerator]:
-    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskFormerProposalGenerator:
+    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> ProposalGenerator:
+        from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
+
         return MaskFormerProposalGenerator(build_maskformer(tensors), runtime=runtime, **options)
 
     return _share(lambda: read_checkpoint(file.path, CheckpointKind.OVSEG).maskformer(), build, runtime, file)
@@ -245,6 +266,8 @@ def _share_clip(file: _File, runtime: Runtime, quick_gelu: bool | None) -> LazyM
     activation = file.quick_gelu if quick_gelu is None else quick_gelu
 
     def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskAdaptedClip:
+        from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+
         return MaskAdaptedClip.from_tensors(tensors, runtime=runtime, quick_gelu=activation)
 
     # Known by its fingerprint besides: the same CLIP in two files shares what was computed with it.

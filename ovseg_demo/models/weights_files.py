@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovseg_demo.errors import ModelError
-from ovseg_demo.models.checkpoints import CheckpointKind
+from ovseg_demo.models.kinds import CheckpointKind
+from ovseg_demo.runtime.resources import bundled, cache_folder, is_installed
 
-BUNDLED_WEIGHTS = Path(__file__).parents[2] / "weights"
-"""Weights that come with the program, in git; downloaded ones go into a folder of their own beside them."""
+BUNDLED_WEIGHTS = bundled("weights")
+"""The folder of the weights that come with the program."""
 
 
 def weights_folder() -> Path:
-    """Where downloads are kept: ``OVSEG_WEIGHTS_DIR``, or ``weights/downloaded`` in the repository."""
+    """The folder of downloaded weights.
+
+    It is ``OVSEG_WEIGHTS_DIR``, or else ``weights/downloaded`` in a checkout and ``weights`` in
+    :func:`~ovseg_demo.runtime.resources.cache_folder` where the program is installed.
+    """
     chosen = os.environ.get("OVSEG_WEIGHTS_DIR")
-    return Path(chosen).expanduser() if chosen else BUNDLED_WEIGHTS / "downloaded"
+    if chosen:
+        return Path(chosen).expanduser()
+    return cache_folder() / "weights" if is_installed() else BUNDLED_WEIGHTS / "downloaded"
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ovseg_demo.runtime.resources import cache_folder
+
 MAX_BYTES = 64 * 2**20
 _SUFFIX = ".safetensors"
 _logger = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Return the folder: ``OVSEG_CACHE_DIR``, or ``ovseg-demo`` in the user's cache folder (XDG)."""
-    chosen = os.environ.get("OVSEG_CACHE_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ovseg-demo"
 
 
 class TextEmbeddingCache:
@@ -39,7 +33,7 @@ class TextEmbeddingCache:
 
     Args:
         lists: returns the lists of names that may be written.
-        folder: holds the files; it is made when it is needed.
+        folder: holds the files; it is made when it is needed. By default :func:`cache_folder`.
         max_bytes: limit of all files together; the least recently read are deleted first.
     """
 

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ovseg_demo.errors import ModelError
+from ovseg_demo.errors import MissingDependencyError, ModelError
 from ovseg_demo.training.arguments import add_options, read_options
 from ovseg_demo.training.options import (
     AllOptions,
@@ -26,6 +27,8 @@ from ovseg_demo.training.options import (
 from ovseg_demo.training.presets import find_preset
 
 _PACKAGE = "ovseg_demo.training"
+_PACKAGES = ("accelerate", "inflect")
+"""The extra ``train``."""
 
 
 class Stage(NamedTuple):
@@ -98,7 +101,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the stage, or all of them one after the other; returns the exit code."""
+    """Run the stage, or all of them one after the other; returns the exit code.
+
+    Raises:
+        MissingDependencyError: the packages for training are not installed.
+    """
+    missing = [package for package in _PACKAGES if find_spec(package) is None]
+    if missing:
+        raise MissingDependencyError(
+            f'Training needs packages that are not installed; run "pip install {" ".join(missing)}".'
+        )
     if arguments.stage == AllOptions.stage:
         plan = plan_all(read_options(AllOptions, arguments))
     else:

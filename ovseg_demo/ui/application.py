@@ -8,17 +8,17 @@ from functools import partial
 
 from ovseg_demo.cli.parser import USER_ERROR
 from ovseg_demo.errors import OvsegError
-from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
+from ovseg_demo.models.loading import DEFAULT_MODEL, import_networks, load_segmenter
 from ovseg_demo.ui.examples import load_examples
 from ovseg_demo.ui.model_registry import ModelRegistry
-from ovseg_demo.ui.options import AppOptions, read_options
+from ovseg_demo.ui.options import PROGRAM, AppOptions, read_options
 from ovseg_demo.ui.page import create_demo
 from ovseg_demo.ui.preload import preload
 from ovseg_demo.ui.server import serve
 from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
 
 
-def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+def run(argv: Sequence[str], environment: Mapping[str, str], prog: str = PROGRAM) -> int:
     """Serve the page until the process is stopped, and return the exit code.
 
     A user error is one sentence on stderr.
@@ -26,8 +26,9 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     Args:
         argv: the arguments after the program's name.
         environment: the environment variables.
+        prog: how help texts name the program.
     """
-    options = read_options(argv, environment)
+    options = read_options(argv, environment, prog)
     try:
         registry = make_registry(options, on_lent_gpu=is_zero_gpu(environment))
         examples = load_examples()
@@ -35,7 +36,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
         if options.preload:
             for line in preload(registry, options.page, examples):
                 print(line, flush=True)
-        serve(demo, options.server)
+        serve(demo, options.server, once_open=import_networks)
     except OvsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

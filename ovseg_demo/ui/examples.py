@@ -17,7 +17,9 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from ovseg_demo.runtime.resources import bundled
+
+EXAMPLES = bundled("examples")
 
 STICKERS, PHOTOGRAPH = "stickers", "photograph"
 

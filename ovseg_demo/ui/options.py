@@ -16,6 +16,8 @@ from ovseg_demo.ui.server import ServerSettings
 from ovseg_demo.ui.settings import PageSettings
 
 PREFIX = "OVSEG_"
+PROGRAM = "python app.py"
+"""How help texts name the program in a checkout."""
 
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 _WEIGHTS = ("ovseg", "sam", "clip", "unadapted", "detectron2")
@@ -47,7 +49,7 @@ class AppOptions:
     server: ServerSettings = field(default_factory=ServerSettings)
 
 
-def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> AppOptions:
+def read_options(argv: Sequence[str], environment: Mapping[str, str], prog: str = PROGRAM) -> AppOptions:
     """Return the options that the arguments, or else the environment variables, give.
 
     An argument ``--max-image-size`` is the variable ``OVSEG_MAX_IMAGE_SIZE``. On a server that Gradio's own
@@ -56,7 +58,7 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> AppOpti
     Raises:
         SystemExit: help was asked for, or an option cannot be used; a sentence on stderr tells why.
     """
-    parser = _make_parser(environment.get("GRADIO_SERVER_NAME", ServerSettings.host))
+    parser = _make_parser(prog, environment.get("GRADIO_SERVER_NAME", ServerSettings.host))
     given = vars(parser.parse_args([*_from_environment(parser, environment), *argv]))
     is_local = given["host"] in _LOCAL_HOSTS and not given["share"]
     downloads = given["allow_downloads"]
@@ -83,9 +85,9 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> AppOpti
     )
 
 
-def _make_parser(default_host: str) -> Parser:
+def _make_parser(prog: str, default_host: str) -> Parser:
     parser = Parser(
-        prog="python app.py",
+        prog=prog,
         description="Opens the page: type class names, see the map.",
         epilog=f"Each option is an environment variable, too: --port is {PREFIX}PORT, --preload is "
         f"{PREFIX}PRELOAD=1, several of --auth are separated by commas. The command line wins.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -98,8 +100,13 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
     return served
 
 
-def serve(demo: gr.Blocks, settings: ServerSettings) -> None:
+def serve(demo: gr.Blocks, settings: ServerSettings, once_open: Callable[[], None] | None = None) -> None:
     """Print the address of a page and serve it until the process is stopped.
+
+    Args:
+        demo: the page.
+        settings: of the server.
+        once_open: called in a thread of its own when the page is open.
 
     Raises:
         OvsegError: as :func:`launch`.
@@ -107,6 +114,8 @@ def serve(demo: gr.Blocks, settings: ServerSettings) -> None:
     _, local_address, public_address = launch(demo, settings, prevent_thread_lock=True, quiet=True)
     for address in filter(None, (local_address, public_address)):
         print(f"The page is open at {address}", flush=True)
+    if once_open:
+        threading.Thread(target=once_open).start()
     try:
         demo.block_thread()
     finally:

@@ -30,9 +30,10 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def all_threads():
-    """Let torch use all threads: these networks are not tiny."""
+    """Let torch use all threads, except in parallel test processes: these networks are not tiny."""
     few = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count())
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        torch.set_num_threads(os.cpu_count())
     yield
     torch.set_num_threads(few)
 

@@ -59,7 +59,9 @@ def test_the_page_starts_with_threads_that_sleep():
 import sys, types
 from tests.paths import ROOT
 stand_in = types.ModuleType("ovseg_demo.ui.application")
-stand_in.run = lambda arguments, environment: print(environment["OMP_WAIT_POLICY"], "torch" in sys.modules)
+def run(arguments, environment, prog):
+    print(environment["OMP_WAIT_POLICY"], "torch" in sys.modules)
+stand_in.run = run
 sys.modules[stand_in.__name__] = stand_in
 import app
 app.main()
