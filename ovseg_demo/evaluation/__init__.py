@@ -1,1 +1,1 @@
-"""How good a model is: benchmarks in their official layout, mIoU, and the figures of Sticker World."""
+"""Quality of a model: benchmarks in their official layout, mIoU, and the figures of Sticker World."""

@@ -9,11 +9,11 @@ The full data set, in its releases of 2021 and of 2016:
     ADE20K_2021_17_01/     images/ADE/validation/**/ADE_val_*.jpg, *_seg.png, *.json
     ADE20K_2016_07_26/     images/validation/**/ADE_val_*.jpg, *_seg.png;  index_ade20k.mat
 
-A pixel (R, G, B) of ``*_seg.png`` shows the object class of number ⌊R / 10⌋ · 256 + G, one of over 3,000.
-The 847 classes of the benchmark are known by their complete names, such as "road, route", so no table of
-numbers is needed: in 2021 each image's ``.json`` names the numbers that occur in it (``name_ndx``), in 2016
-``index_ade20k.mat`` names all of them, counted from 1. What is none of the 847 does not count. As is usual
-for this benchmark, images whose shorter side exceeds 512 pixels are scaled down to it.
+A pixel (R, G, B) of ``*_seg.png`` has the object class number ⌊R / 10⌋ · 256 + G, one of over 3,000. The 847
+classes of the benchmark are identified by their complete names, such as "road, route": in 2021 each image's
+``.json`` gives the names of its numbers (``name_ndx``), in 2016 ``index_ade20k.mat`` gives all of them,
+counted from 1. Pixels of other classes do not count. As is usual for this benchmark, images whose shorter
+side exceeds 512 pixels are scaled down to it.
 
 Folders that were converted for other tools are read too: 16-bit labels, 65535 where nothing counts, in
 ``annotations_detectron2/validation/*.tif``, with the images in ``images_detectron2/validation/*.jpg``.
@@ -140,7 +140,7 @@ def _class_numbers(path: Path) -> np.ndarray:
 
 
 def _names_reader(release: Path) -> Callable[[Path], Mapping[int, str]]:
-    """Gives the names of the numbers that occur in an image, whose ``.json`` would lie at the given path."""
+    """A function from the path of an image's ``.json`` to the names of the numbers in the image."""
     index = release / "index_ade20k.mat"
 
     def read(path: Path) -> Mapping[int, str]:
@@ -149,7 +149,7 @@ def _names_reader(release: Path) -> Callable[[Path], Mapping[int, str]]:
         if index.is_file():
             return _names_in_index(index)
         raise DatasetError(
-            f'To tell what the labels mean there must be "{path}" (release of 2021) or "{index}" (of 2016); '
+            f'The names of the labels are missing: "{path}" (release of 2021) or "{index}" (2016); '
             "unpack the data set completely."
         )
 
@@ -159,7 +159,9 @@ def _names_reader(release: Path) -> Callable[[Path], Mapping[int, str]]:
 def _names_in_json(path: Path) -> dict[int, str]:
     try:
         objects = json.loads(path.read_text(encoding="utf-8", errors="replace"))["annotation"]["object"]
-        objects = [objects] if isinstance(objects, dict) else objects  # Matlab writes a list of one like that
+        objects = (
+            [objects] if isinstance(objects, dict) else objects
+        )  # Matlab writes a list of one object as the object
         return {int(thing["name_ndx"]): thing["name"] for thing in objects}
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
@@ -178,8 +180,8 @@ def _names_in_index(path: Path) -> dict[int, str]:
     missing = sorted(entry.name for entry in set(classes) - {split_synonyms(name) for name in names.values()})
     if missing:
         raise DatasetError(
-            f'"{path}" does not know {len(missing)} of the 847 classes, such as "{missing[0]}"; '
-            "use the release of 2021, whose images bring their names."
+            f'"{path}" lacks {len(missing)} of the 847 classes, such as "{missing[0]}"; use the release of '
+            "2021, which has a file with the names for each image."
         )
     return names
 

@@ -31,12 +31,12 @@ DATASETS = (STICKER_WORLD, *_IN_FOLDERS)
 def open_dataset(
     name: str, root: Path | None = None, *, scenes: int | None = None, seed: int | None = None
 ) -> Dataset:
-    """Find a benchmark's images.
+    """The data set of a benchmark.
 
     Args:
         name: one of :data:`DATASETS`.
         root: folder of the data set in its official layout; Sticker World needs none.
-        scenes: of Sticker World: how many, from ``seed`` on; by default the fixed 200 of the benchmark.
+        scenes: number of Sticker World's scenes, from ``seed`` on; by default the fixed 200 of the benchmark.
         seed: of the first of those scenes, 0 by default.
 
     Raises:
@@ -46,7 +46,7 @@ def open_dataset(
         raise DatasetError(f'There is no data set "{name}"; choose one of {", ".join(DATASETS)}.')
     if name == STICKER_WORLD:
         if root is not None:
-            raise DatasetError("Sticker World is drawn, not read: it takes no --root.")
+            raise DatasetError("Sticker World is drawn from seeds and has no folder: leave out --root.")
         return _draw(scenes, seed)
     if scenes is not None or seed is not None:
         raise DatasetError(f"--scenes and --seed choose scenes of {STICKER_WORLD}; {name} has fixed images.")
@@ -60,5 +60,5 @@ def _draw(scenes: int | None, seed: int | None) -> StickerScenes:
         return StickerScenes()
     scenes, seed = 200 if scenes is None else scenes, seed or 0
     if scenes < 1 or seed < 0:
-        raise DatasetError(f"{scenes} scenes from seed {seed}: there must be one, from a seed of at least 0.")
+        raise DatasetError(f"{scenes} scenes from seed {seed}: choose at least 1 scene and a seed from 0 on.")
     return StickerScenes.from_seed(seed, scenes)

@@ -1,4 +1,4 @@
-"""Does a model know a colour on a noun that it never saw in it? Crops of Sticker World's unseen pairs."""
+"""Accuracy of the colour of unseen colour-noun pairs, on crops of Sticker World."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ovseg_demo.sticker_world import COLOURS, UNSEEN_PAIRS, Crop, render_crop
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 
 CHOICES = tuple(colour for colour in COLOURS if any(colour == seen for seen, _ in UNSEEN_PAIRS))
-"""The eight colours between which a model must choose."""
+"""The eight colours that compete."""
 
 CROP_SIZE = 96
-LOOKING_AT_COLOURS = "Colours"
+CLASSIFYING_COLOURS = "Colours"
 """Stage name."""
 
 
@@ -28,21 +28,21 @@ def colour_accuracy(
     first_seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> float:
-    """How often the right one of "red mushroom", "blue mushroom", … comes first, in per cent.
+    """Per cent of the crops for which the right one of "red mushroom", "blue mushroom", … scores highest.
 
     Each crop's object is cut out by its perfect mask.
 
     Args:
         segmenter: the model.
         classifier: one of its classifiers.
-        crops_per_pair: of each colour-noun pair that is in no training split.
+        crops_per_pair: number of crops of each colour-noun pair that is in no training split.
         first_seed: of the crops, which are of the validation split.
-        progress: told after each pair.
+        progress: called after each pair.
     """
     pairs = sorted(UNSEEN_PAIRS)
     right: list[bool] = []
     for number, (colour, noun) in enumerate(pairs):
-        progress(LOOKING_AT_COLOURS, number, len(pairs))
+        progress(CLASSIFYING_COLOURS, number, len(pairs))
         classes = tuple(ClassName(f"{choice} {noun}") for choice in CHOICES)
         vocabulary = Vocabulary(classes)
         seed = first_seed + number * crops_per_pair
@@ -50,14 +50,14 @@ def colour_accuracy(
             analysis = segmenter.classify(crop.image, _as_proposal(crop), classifier=classifier)
             found = analysis.segment(vocabulary, granularity=0)
             right.append(CHOICES[found.probabilities[0].argmax()] == colour)
-    progress(LOOKING_AT_COLOURS, len(pairs), len(pairs))
+    progress(CLASSIFYING_COLOURS, len(pairs), len(pairs))
     return 100 * float(np.mean(right))
 
 
 def _crops(seeds: range, noun: str, colour: str) -> Iterator[Crop]:
     for seed in seeds:
         crop = render_crop(seed, "validation", CROP_SIZE, noun=noun, colour=colour)
-        if crop.mask.any():  # else a neighbour hides all of it
+        if crop.mask.any():  # false if a neighbour covers it
             yield crop
 
 

@@ -1,4 +1,4 @@
-"""``python -m ovseg_demo evaluate``: a model's mIoU on a benchmark."""
+"""The command ``evaluate``: a model's mIoU on a benchmark."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 _RECORDS = Path("runs/evaluation")
 
 MODEL, ORACLE_MASKS, ORACLE_CLASSIFIER = "model", "oracle masks", "oracle classifier"
-"""What is measured; the latter two with ``--bottleneck``."""
+"""The measurements; ``--bottleneck`` adds the two with an oracle."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,26 +41,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bottleneck",
         action="store_true",
-        help="also perfect masks with the model's classifier, and its masks with a perfect classifier",
+        help="also measure perfect masks, and the model's masks with a perfect classifier",
     )
     parser.add_argument(
         "--records",
         type=Path,
         default=_RECORDS,
         metavar="DIR",
-        help="where an interrupted run is kept; the same command goes on with it (default: %(default)s)",
+        help="counts of an interrupted run, which the same command resumes (default: %(default)s)",
     )
     add_model_arguments(parser)
     group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
     group.add_argument("--generator", metavar="NAME", help="of masks: sam, maskformer or detectron2")
-    group.add_argument("--classifier", choices=CLASSIFIERS, help="what names the masks")
+    group.add_argument("--classifier", choices=CLASSIFIERS, help="classifier of the masks")
     group.add_argument(
         "--rule",
         choices=("granularity", "ensemble"),
         help='how masks become a map; default: "ensemble" for maskformer, else "granularity"',
     )
     group.add_argument(
-        "--granularity", type=float, metavar="G", help="for that rule (default: 0, all masks take part)"
+        "--granularity",
+        type=float,
+        metavar="G",
+        help='of the masks, with the rule "granularity" (default: 0, all masks take part)',
     )
     group.add_argument(
         "--clip-weight",
@@ -87,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def choose_settings(segmenter: Segmenter, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of :meth:`Segmenter.segment`: what was given, and else what benchmarks use."""
+    """Arguments of :meth:`Segmenter.segment`: the given ones, and the benchmarks' defaults."""
     generator = given.get("generator") or (
         "maskformer" if given.get("rule") == "ensemble" else segmenter.generators[0]
     )
@@ -120,14 +123,14 @@ def evaluate(
     bottleneck: bool = False,
     records: Path = _RECORDS,
 ) -> dict[str, Scores]:
-    """Measure a model on a data set, with a progress bar; an interrupted run is gone on with.
+    """Scores of a model on a data set; prints a progress bar, and resumes an interrupted run.
 
     Args:
         segmenter: the model.
         dataset: the images.
         settings: arguments of :meth:`Segmenter.segment`.
         bottleneck: measure with oracles too.
-        records: folder for what an interrupted run has counted.
+        records: folder for the counts of an interrupted run.
 
     Returns:
         scores of the model, and of the oracles.

@@ -1,4 +1,4 @@
-"""What a benchmark is: a vocabulary and labelled images, read straight from the official files."""
+"""Benchmarks: a vocabulary and labelled images, read from the official files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ovseg_demo.vocabulary import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """An image and the truth about it.
+    """An image with its ground truth.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
         labels: int32 (H, W), index of the class, or ``IGNORED``.
-        segments: int32 (H, W), index of the segment, or ``IGNORED``: one object, or all of one class where a
-            data set does not tell objects apart.
+        segments: int32 (H, W), index of the segment, or ``IGNORED``. A segment is one object, or all pixels
+            of a class if the data set does not separate objects.
         segment_classes: int32 (S,), the class of each segment; each has at least one pixel.
     """
 
@@ -35,7 +35,7 @@ class LabelledImage:
 
     @classmethod
     def from_labels(cls, image: np.ndarray, labels: np.ndarray) -> LabelledImage:
-        """Without objects: one segment a class."""
+        """An image whose segments are its classes."""
         classes, segments = np.unique(labels, return_inverse=True)
         has_ignored = int(len(classes) > 0 and classes[0] == IGNORED)
         segments = segments.reshape(labels.shape).astype(np.int32) - has_ignored
@@ -48,8 +48,8 @@ class Dataset(Protocol):
     Attributes:
         name: as on the command line.
         vocabulary: its K classes, in the order of the labels.
-        novel_classes: indices of classes that the model's segmentation training did not see; empty where
-            the data set defines none.
+        novel_classes: indices of classes that the segmentation training of the model left out; empty if the
+            data set defines none.
         keys: of the images, in order.
     """
 
@@ -119,7 +119,7 @@ def find_folder(root: Path, candidates: Sequence[str], needed: str) -> Path:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Pixels as they are stored, uint8 RGB (H, W, 3): labels belong to those, whatever EXIF says of "up".
+    """Stored pixels, uint8 RGB (H, W, 3), without EXIF rotation, as the labels refer to them.
 
     Raises:
         DatasetError: there is no such image.

@@ -1,4 +1,4 @@
-"""What is counted on a labelled image. Counts add up, so a run can stop anywhere and go on later."""
+"""Counts on a labelled image; their sums over images give all figures, and an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ovseg_demo.vocabulary import Vocabulary
 Counts = dict[str, np.ndarray]
 
 SMALLEST_REGION = 24 * 24
-"""Pixels of a region that must be recognised; fewer may be a tip behind another object."""
+"""Pixels from which a region counts; a smaller one may be a tip behind another object."""
 
 SMALLEST_OBJECT = 48 * 48
-"""Pixels that more than make an object which a proposal must cover."""
+"""Pixels above which an object counts for the recall of proposals."""
 
-_CONTEXT = 0.1  # of a box's side is added on each side for an unmasked crop
+_CONTEXT = 0.1  # share of a box's side that an unmasked crop adds on each side
 
 
 class Measure(Protocol):
-    """Counts something on an image: int64 arrays of the same shape for every image."""
+    """A function from an image to counts: int64 arrays of the same shape for every image."""
 
     def __call__(self, sample: LabelledImage) -> Counts:
         """The counts, by their names."""
@@ -59,14 +59,14 @@ class LabelMaps:
 
 @dataclass(frozen=True, eq=False)
 class OracleMasks:
-    """Perfect masks, named by the model."""
+    """Perfect masks, classified by the model."""
 
     segmenter: Segmenter
     vocabulary: Vocabulary
     classifier: str = CLASSIFIERS[0]
 
     def __call__(self, sample: LabelledImage) -> Counts:
-        """Returns ``confusion`` (K, K + 1), and ``regions`` and ``right`` (K,): how many are named right."""
+        """Returns ``confusion`` (K, K + 1), and the number of ``regions`` and of ``right`` ones (K,)."""
         proposals = oracle_proposals(sample)
         analysis = self.segmenter.classify(sample.image, proposals, classifier=self.classifier)
         found = analysis.segment(self.vocabulary, granularity=0)
@@ -79,7 +79,7 @@ class OracleMasks:
 
 @dataclass(frozen=True, eq=False)
 class UnmaskedRegions:
-    """Crops of the same regions with their surroundings, named by the model: what CLIP was pre-trained on."""
+    """Unmasked crops of the same regions, classified by the model; CLIP was pre-trained on such images."""
 
     segmenter: Segmenter
     vocabulary: Vocabulary
@@ -95,13 +95,13 @@ class UnmaskedRegions:
 
 @dataclass(frozen=True, eq=False)
 class OracleClassifier:
-    """The model's masks, named by a perfect classifier.
+    """The model's masks, classified by a perfect classifier.
 
     Attributes:
         segmenter: the model.
         vocabulary: the K classes.
         generator: of the masks.
-        soft: draw with the evaluation rule of MaskFormer.
+        soft: draw with MaskFormer's soft masks.
     """
 
     segmenter: Segmenter
@@ -119,7 +119,7 @@ class OracleClassifier:
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """How many objects of Sticker World have a proposal that fits them."""
+    """Recall of proposals: the number of objects of Sticker World that a proposal covers."""
 
     segmenter: Segmenter
     generator: str
@@ -140,7 +140,7 @@ class Coverage:
 
 
 def _count_right(sample: LabelledImage, probabilities: np.ndarray, class_count: int) -> Counts:
-    """How many segments there are of each class, of those large enough, and how many are named right."""
+    """Number of large enough segments of each class, and of those that get the right class."""
     large = _segment_areas(sample) >= SMALLEST_REGION
     classes = sample.segment_classes[large]
     right = probabilities[large].argmax(axis=1) == classes

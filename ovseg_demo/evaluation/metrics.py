@@ -1,4 +1,4 @@
-"""Mean intersection over union, from one confusion matrix over a whole data set (OVSEG.md, section 11)."""
+"""Mean intersection over union, from one confusion matrix over a whole data set."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_count: int
     """Count pixels by their true and their predicted class; matrices of several images may be added.
 
     Args:
-        labels: int (H, W), true classes; :data:`IGNORED` where nobody knows.
-        predicted: int (H, W), -1 where no class was found, which is wrong for whatever is there.
+        labels: int (H, W), true classes, or :data:`IGNORED`.
+        predicted: int (H, W), predicted classes; -1, no class, counts as wrong.
         class_count: K.
 
     Returns:
@@ -29,7 +29,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_count: int
 
 
 def class_iou(confusion: np.ndarray) -> np.ndarray:
-    """IoU of each class: float64 (K,) in [0, 1], NaN for classes that are neither there nor found."""
+    """IoU of each class: float64 (K,) in [0, 1], NaN for classes in neither labels nor predictions."""
     found = confusion[:, :-1]
     intersection = found.diagonal()
     union = confusion.sum(axis=1) + found.sum(axis=0) - intersection
@@ -37,12 +37,12 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
 
 
 def mean_iou(iou: np.ndarray, classes: Sequence[int] | None = None) -> float:
-    """Mean over those of the classes (or of all) that are there or were found; NaN if none is."""
+    """Mean over the classes (by default all) whose IoU is defined; NaN if there is none."""
     chosen = iou if classes is None else iou[list(classes)]
     known = chosen[~np.isnan(chosen)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 def harmonic_mean(first: float, second: float) -> float:
-    """Such as hIoU, of base and novel classes (OVSEG.md, section 12); 0 where both are."""
+    """The harmonic mean, such as hIoU of base and novel classes (arXiv 2112.14757); 0 if both are 0."""
     return 2 * first * second / (first + second) if first + second else 0.0

@@ -1,4 +1,4 @@
-"""What perfect masks or a perfect classifier would give: the paper's bottleneck (OVSEG.md, section 1)."""
+"""Label maps of perfect masks or a perfect classifier: OVSeg's bottleneck (arXiv 2210.04150, section 1)."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def segment_overlaps(proposals: Proposals, partition: MaskPartition, sample: Lab
 def label_by_oracle(
     proposals: Proposals, sample: LabelledImage, class_count: int, *, soft: bool
 ) -> np.ndarray:
-    """A label map of the proposals, named by a perfect classifier: int32 (H, W), -1 where unlabelled.
+    """The label map of proposals with a perfect classifier: int32 (H, W), -1 where unlabelled.
 
-    Each mask gets the class of the segment with which it has the highest IoU, and that IoU as its
-    probability, so that where masks overlap the better one wins.
+    Each mask gets the class of the segment with the highest IoU, and that IoU as its probability, so that the
+    better of two overlapping masks wins.
 
     Args:
         proposals: N masks.
-        sample: the truth.
+        sample: the ground truth.
         class_count: K.
-        soft: sum MaskFormer's soft masks (the evaluation rule) rather than hard ones (granularity 0).
+        soft: sum MaskFormer's soft masks (the ensemble rule) instead of binary ones (granularity 0).
     """
     partition = MaskPartition.of(proposals)
     overlaps = segment_overlaps(proposals, partition, sample)

@@ -1,6 +1,6 @@
-"""``python -m ovseg_demo.evaluation.results``: measure a model of Sticker World, write ``docs/results.md``.
+"""The command that measures a model of Sticker World and writes ``docs/results.md``.
 
-All classifiers are compared in one pass over the scenes, so that each scene's proposals are made once.
+One pass over the scenes measures all classifiers, so that each scene's proposals are computed once.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to name masks.
+    """A classifier of masks that is compared.
 
     Attributes:
         title: in the tables.
         classifier: of its segmenter.
-        run: folder of the training run that it comes from; ``None`` for those that the model holds.
+        run: folder of its training stage in the runs; ``None``: a part of the model itself.
     """
 
     title: str
@@ -58,28 +58,28 @@ class Contender:
 
 CONTENDERS: Mapping[str, Contender] = {
     "un-adapted": Contender("CLIP, un-adapted", "un-adapted"),
-    "control": Contender("control: fine-tuned on the same regions unmasked", run="finetune-unmasked"),
+    "control": Contender("fine-tuned on the same regions unmasked (control)", run="finetune-unmasked"),
     "prompts": Contender("mask prompts only", run="mask-prompts-only"),
     "captions": Contender("fine-tuned, pairs from captions", run="finetune-captions"),
     "captions+prompts": Contender(
         "fine-tuned + mask prompts, pairs from captions", run="mask-prompts-captions"
     ),
     "fine-tuned": Contender("fine-tuned, pairs from labels", "mask-adapted-no-prompts"),
-    "shipped": Contender("fine-tuned + mask prompts, pairs from labels (shipped)"),
+    "shipped": Contender("fine-tuned + mask prompts, pairs from labels (bundled)"),
 }
-"""What is compared, as the paper's Table 3 does, by the names that the page uses."""
+"""The classifiers that are compared, as in Table 3 of the paper, by their names in the figures."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A contender that is there to be measured."""
+    """A contender whose weights are present."""
 
     segmenter: Segmenter
     classifier: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and write; returns the exit code."""
+    """Measure the model and write the page; returns the exit code."""
     given = vars(_make_parser().parse_args(argv))
     try:
         entries = find_contenders(given, given["runs"])
@@ -90,13 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("Stopped; the same command goes on with it.", file=sys.stderr)
+        print("Stopped; the same command resumes.", file=sys.stderr)
         return INTERRUPTED
     return SUCCESS
 
 
 def find_contenders(given: Mapping[str, Any], runs: Path) -> dict[str, Entry]:
-    """Those of :data:`CONTENDERS` that the model holds or whose training run is complete.
+    """The entries of :data:`CONTENDERS` whose weights are present, in the model or in a training run.
 
     Args:
         given: arguments that choose the model.
@@ -106,7 +106,7 @@ def find_contenders(given: Mapping[str, Any], runs: Path) -> dict[str, Entry]:
         OvsegError: the model cannot be loaded.
     """
     caches = Caches()
-    if not chosen(given, ("ovseg", "sam", "clip")):  # or a run's CLIP would count as all of the model
+    if not chosen(given, ("ovseg", "sam", "clip")):  # else a run's CLIP would replace the whole model
         given = {"model": DEFAULT_MODEL, **given}
     model = load_chosen(given, benchmark=StickerScenes.name, caches=caches)
     entries = {}
@@ -126,8 +126,8 @@ def measure_all(entries: Mapping[str, Entry], scenes: int, sets: int, records: P
     Args:
         entries: by name; "shipped" must be among them.
         scenes: of each set.
-        sets: the benchmark and ``sets - 1`` others, which tell the spread.
-        records: folder for what an interrupted run has counted.
+        sets: number of sets: the benchmark, and others that give the deviation.
+        records: folder for the counts of an interrupted run.
     """
     benchmark = StickerScenes(BENCHMARK_SEEDS[:scenes])
     others = [StickerScenes.from_seed(_OTHER_SETS + i * _BETWEEN_SETS, scenes) for i in range(sets - 1)]
@@ -166,7 +166,7 @@ def _open_tally(records: Path, dataset: StickerScenes, entries: Mapping[str, Ent
 
 
 def _measures(entries: Mapping[str, Entry]) -> dict[str, Measure]:
-    """All that is counted, by contender and figure: "shipped/sam"."""
+    """The measures, by contender and figure, such as "shipped/sam"."""
     measures: dict[str, Measure] = {}
     for name, entry in entries.items():
         segmenter, classifier = entry.segmenter, entry.classifier
@@ -197,7 +197,7 @@ def _figures(counts: Mapping[str, Counts], name: str, dataset: StickerScenes) ->
 
 
 def _read(sums: Counts, dataset: StickerScenes) -> Figures:
-    """What one measure's sums tell."""
+    """The figures of one measure's sums."""
     figures: Figures = {}
     if "confusion" in sums:
         scores = Scores.of(sums["confusion"], dataset)
@@ -244,7 +244,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--records",
         type=Path,
         default=Path("runs/results"),
-        help="where an interrupted run is kept (default: %(default)s)",
+        help="folder for the counts of an interrupted run (default: %(default)s)",
     )
     add_model_arguments(parser)
     return parser

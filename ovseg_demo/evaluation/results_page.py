@@ -1,4 +1,4 @@
-"""``docs/results.md``: figures as Markdown tables, and the notes that people write below them."""
+"""Write ``docs/results.md``: measured figures as Markdown tables, above the notes that people write."""
 
 from __future__ import annotations
 
@@ -10,39 +10,48 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, Rule
+from ovseg_demo.evaluation.goals import GOALS, UNMASKED_LOSS
 from ovseg_demo.sticker_world import NOUNS, STUFF, UNSEEN_PAIRS
 
 NOTES = "## Notes"
-"""What follows this heading is written by hand and survives a new measurement."""
+"""The heading of the part that people write; a new measurement keeps it."""
 
 
 _INTRODUCTION = """\
 # Results
 
-Written by `python -m ovseg_demo.evaluation.results`, but for the notes at the end. All figures are per cent.
-The benchmark is {scenes} scenes of Sticker World, 640×480 pixels, from seeds that no training and no choice
-of settings saw. The vocabulary is always whole: all {nouns} nouns and {stuff} stuff classes, by their names,
-without synonyms. mIoU is the mean over classes that are in a scene or in a label map, from one confusion
-matrix; pixels without a label count as wrong. *Base* nouns and stuff were in the segmentation training and in
-the mask-noun pairs, *novel* nouns were met by CLIP's pre-training alone. SAM's masks all take part in its
-label maps (granularity 0); MaskFormer's follow the evaluation rule, in which CLIP's share λ is {weight:g}."""
+`python -m ovseg_demo.evaluation.results` measures the figures and writes this page, except its notes.
+
+- All figures are per cent.
+- The benchmark is {scenes} scenes of Sticker World, 640×480 pixels. No training and no choice of a setting
+  used their seeds.
+- The vocabulary is all {nouns} nouns and {stuff} stuff classes, without synonyms.
+- mIoU is the mean over the classes that a scene or a label map contains, from one confusion matrix over all
+  scenes. Pixels to which a label map gives no class count as wrong.
+- *Base* nouns and stuff are part of the segmentation training and of the mask-noun pairs. *Novel* nouns are
+  part of CLIP's pre-training only.
+- With SAM's proposals, label maps are drawn at granularity 0, so all masks take part. With MaskFormer's they
+  follow the ensemble rule with a CLIP weight λ of {weight:g}."""
 
 _SHIPPED = """\
-## The shipped model
+## The bundled model
 
 {table}
 
-Each set has {scenes} scenes; those beside the benchmark come from other seeds. Regions of fewer than 24×24
-pixels need not be named. Colours are asked on four crops, cut out by a perfect mask, of each of the {pairs}
-pairs of a colour and a noun that no training saw. Unmasked crops show the scenes' objects with their
-surroundings; their loss is how many points fewer the shipped CLIP names right than the un-adapted one."""
+- Each set has {scenes} scenes; the sets other than the benchmark have other seeds.
+- Accuracy is the share of the masks that get the right class; masks of fewer than 24×24 pixels are left out.
+- Recall is the share of the objects larger than 48×48 pixels that a proposal covers with that IoU.
+- The accuracy of colours is measured on four crops, cut out by a perfect mask, of each of the {pairs} pairs
+  of a colour and a noun that no training contains. Eight colours compete.
+- Unmasked crops contain the scenes' objects with their surroundings. The loss compares the bundled CLIP with
+  the un-adapted one, in percentage points."""
 
 _CONTENDERS = """\
-## Adapting CLIP to masks (the paper's Table 3 in small)
+## Adapting CLIP to masks (Table 3 of the paper at small scale)
 
 {table}
 
-What the paper found to help, and what it gains here (below zero, the ordering did not come out):
+Gains that the paper reports, measured here; a negative gain contradicts the paper:
 
 {gains}"""
 
@@ -51,21 +60,23 @@ _BOTTLENECK = """\
 
 {table}
 
-Oracle masks are the true regions, one an object and one a stuff class. The oracle classifier gives a proposal
-the class of the region that it fits best, weighted by their IoU. The paper's figures are for ADE20K-150."""
+- Oracle masks are the true regions: one mask for each object and one for each stuff class.
+- The oracle classifier gives a proposal the class of the region with the highest IoU, and that IoU as its
+  probability.
+- The paper's figures are for ADE20K-150."""
 
 _PROPOSALS = """\
 ## Proposals
 
 {table}
 
-The shares are those of the {objects:,.0f} objects over 48×48 pixels that a proposal covers with an IoU of at
-least 0.5 and 0.75; mIoU is the shipped model's on these proposals."""
+- IoU ≥ 0.5 and IoU ≥ 0.75 are the recall of {objects:,.0f} objects larger than 48×48 pixels.
+- mIoU is the bundled model's on these proposals."""
 
 
 @dataclass(frozen=True)
 class GeneratorUse:
-    """How a generator's masks become label maps in the tables."""
+    """The title of a generator, and the settings with which its masks become label maps."""
 
     title: str
     rule: Rule
@@ -83,7 +94,7 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """All that is reported.
+    """The content of the page.
 
     Attributes:
         scenes: of each set.
@@ -100,65 +111,20 @@ class Page:
     repeats: Sequence[Mapping[str, Figures]]
 
 
-@dataclass(frozen=True)
-class Goal:
-    """A row of the table of floors and aims.
-
-    Attributes:
-        title: of the row.
-        figure: of the shipped model.
-        floor, aim: in per cent.
-        lower_is_better: for losses.
-    """
-
-    title: str
-    figure: str
-    floor: float
-    aim: float
-    lower_is_better: bool = False
-
-    def bound(self, value: float) -> str:
-        """The floor or the aim, as it is printed."""
-        return f"{'≤ ' if self.lower_is_better else ''}{value:g}"
-
-    def verdict(self, value: float) -> str:
-        """Which of the two is reached."""
-        sign = -1 if self.lower_is_better else 1
-        if sign * value >= sign * self.aim:
-            return "aim reached"
-        return "floor reached" if sign * value >= sign * self.floor else "**below the floor**"
-
-
-UNMASKED_LOSS = "unmasked loss"
-
-GOALS = (
-    Goal("mIoU, SAM proposals", "sam miou", 45, 60),
-    Goal("the same on novel nouns", "sam novel", 35, 50),
-    Goal("mIoU, MaskFormer proposals", "maskformer miou", 45, 60),
-    Goal("the same on novel nouns", "maskformer novel", 35, 50),
-    Goal("mIoU, oracle masks", "oracle miou", 75, 85),
-    Goal("oracle masks named right, base nouns", "oracle right base", 80, 90),
-    Goal("oracle masks named right, novel nouns", "oracle right novel", 75, 85),
-    Goal("objects over 48×48 pixels covered by a SAM proposal, IoU ≥ 0.5", "sam-coverage covered 50", 85, 95),
-    Goal("the same, IoU ≥ 0.75", "sam-coverage covered 75", 55, 80),
-    Goal("right colour first among 8, unseen colour-noun pairs", "colours", 75, 90),
-    Goal("points lost on unmasked crops through fine-tuning", UNMASKED_LOSS, 10, 3, lower_is_better=True),
-)
-
 EXPECTED = (
     ("prompts", "un-adapted", "mask prompts only over un-adapted"),
     ("fine-tuned", "un-adapted", "fine-tuned over un-adapted"),
     ("shipped", "fine-tuned", "mask prompts on top of fine-tuning"),
     ("fine-tuned", "control", "masked over unmasked fine-tuning"),
     ("captions", "un-adapted", "fine-tuned on pairs from captions over un-adapted"),
-    ("captions+prompts", "captions", "mask prompts on top of that"),
+    ("captions+prompts", "captions", "mask prompts on top of that fine-tuning"),
     ("captions", "fine-tuned", "pairs from captions over pairs from labels"),
 )
-"""Orderings that the paper found: the first should be better than the second."""
+"""Gains that the paper reports: (better, worse, title); the first should exceed the second."""
 
 
 def write_page(page: Page, notes: str = "") -> str:
-    """The page as Markdown; ``notes`` is its hand-written end."""
+    """The page as Markdown, with ``notes`` as its last part."""
     shipped = page.figures["shipped"]
     objects = max((shipped.get(f"{name}-coverage objects", 0) for name in GENERATORS), default=0)
     parts = (
@@ -173,7 +139,7 @@ def write_page(page: Page, notes: str = "") -> str:
 
 
 def read_notes(path: Path) -> str:
-    """The hand-written end of a page that was written before; empty if there is none."""
+    """The notes of an existing page; empty if there are none."""
     if not path.is_file():
         return ""
     return path.read_text(encoding="utf-8").partition(f"{NOTES}\n")[2].strip()
@@ -185,7 +151,7 @@ def _introduction(page: Page) -> str:
     )
     missing = [title for name, title in page.titles.items() if name not in page.figures]
     if missing:
-        text += f"\n\nNot measured here, for want of its weights: {'; '.join(missing)}."
+        text += f"\n- Not measured, because the weights are missing: {'; '.join(missing)}."
     return text
 
 
@@ -208,11 +174,11 @@ def _contenders(page: Page) -> str:
     header = (
         "classifier",
         "mIoU, oracle masks",
-        "named right: base",
+        "accuracy: base",
         "novel",
         "stuff",
         *(f"mIoU, {use.title}" for use in GENERATORS.values()),
-        "unmasked crops right",
+        "accuracy, unmasked crops",
     )
     columns = (
         "oracle miou",
@@ -248,11 +214,11 @@ def _gains(page: Page) -> str:
 def _bottleneck(page: Page) -> str:
     shipped, unadapted = page.figures["shipped"], page.figures.get("un-adapted", {})
     rows = [("oracle masks", "un-adapted CLIP", _cell(unadapted.get("oracle miou")), "20.1")]
-    rows += [("oracle masks", "shipped CLIP", _cell(shipped.get("oracle miou")), "")]
+    rows += [("oracle masks", "bundled CLIP", _cell(shipped.get("oracle miou")), "")]
     for name, use in GENERATORS.items():
         paper = "66.5" if name == "maskformer" else ""
         rows.append((use.title, "oracle", _cell(shipped.get(f"{name}-named miou")), paper))
-        rows.append((use.title, "shipped CLIP", _cell(shipped.get(f"{name} miou")), ""))
+        rows.append((use.title, "bundled CLIP", _cell(shipped.get(f"{name} miou")), ""))
     return _table(("masks", "classifier", "mIoU", "in the paper"), rows)
 
 
@@ -280,7 +246,7 @@ def _proposals(shipped: Figures) -> str:
 
 
 def _with_loss(figures: Mapping[str, Figures]) -> Figures:
-    """The shipped model's figures, and what it lost against the un-adapted CLIP on unmasked crops."""
+    """The shipped model's figures with its loss of accuracy on unmasked crops against the un-adapted CLIP."""
     shipped = dict(figures["shipped"])
     if "un-adapted" in figures:
         shipped[UNMASKED_LOSS] = figures["un-adapted"]["unmasked right"] - shipped["unmasked right"]

@@ -1,4 +1,4 @@
-"""From counts to the figures that are reported, and how they are printed."""
+"""The reported figures from counts, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Scores:
 
     Attributes:
         class_names: K names.
-        iou: float64 (K,), NaN for classes that are neither in the truth nor in any label map.
+        iou: float64 (K,), NaN for classes in neither the ground truth nor a label map.
         true_pixels, found_pixels: int64 (K,).
         miou: mean over the classes.
         base, novel, harmonic: mIoU of base and of novel classes and their harmonic mean; ``None`` where the
@@ -36,7 +36,7 @@ class Scores:
 
     @classmethod
     def of(cls, confusion: np.ndarray, dataset: Dataset) -> Scores:
-        """Read them off a matrix (K, K + 1) of :func:`ovseg_demo.evaluation.metrics.confusion_matrix`."""
+        """The scores of a matrix (K, K + 1) of :func:`ovseg_demo.evaluation.metrics.confusion_matrix`."""
         iou = 100 * class_iou(confusion)
         groups = {}
         if dataset.novel_classes:
@@ -60,7 +60,7 @@ class Scores:
         return line
 
     def table(self) -> str:
-        """A line for each class that is there or was found, the best first."""
+        """A line for each class with a defined IoU, in descending order."""
         known = [index for index in np.argsort(-self.iou, kind="stable") if not math.isnan(self.iou[index])]
         width = max((len(self.class_names[index]) for index in known), default=0)
         pixels = max(self.true_pixels.sum(), 1)
@@ -73,7 +73,7 @@ class Scores:
         return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
-        """All figures for JSON; ``None`` stands for what is not defined."""
+        """All figures for JSON; undefined ones are ``None``."""
         classes = [
             {"name": name, "iou": _number(iou), "true_pixels": int(true), "found_pixels": int(found)}
             for name, iou, true, found in zip(
@@ -90,12 +90,12 @@ class Scores:
 
 
 def accuracy(counts: dict[str, np.ndarray], classes: tuple[int, ...] | None = None) -> float:
-    """Per cent of the regions of some classes (or of all) that are named right; NaN without regions."""
+    """Per cent of the regions of some classes (by default all) with the right class; NaN without regions."""
     which = slice(None) if classes is None else list(classes)
     regions = counts["regions"][which].sum()
     return float(100 * counts["right"][which].sum() / regions) if regions else math.nan
 
 
 def _number(value: float | None) -> float | None:
-    """JSON knows no NaN."""
+    """A number for JSON, which has no NaN: ``None`` instead."""
     return None if value is None or math.isnan(value) else round(float(value), 3)

@@ -1,7 +1,7 @@
 """Sticker World as a benchmark: 200 fixed scenes of 640×480 pixels, all nouns and stuff as classes.
 
-Classes are asked for by their names alone, without the synonyms that captions use: what is measured is the
-name that a visitor would type.
+The vocabulary has the class names alone, without the synonyms of the captions, like the names that a user
+types.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StickerScenes:
 
     @classmethod
     def from_seed(cls, first: int, count: int) -> StickerScenes:
-        """``count`` scenes from one seed on."""
+        """``count`` scenes with consecutive seeds from ``first`` on."""
         return cls(tuple(range(first, first + count)))
 
     @property
@@ -53,7 +53,7 @@ class StickerScenes:
 
 
 def label_scene(scene: Scene) -> LabelledImage:
-    """The truth about a scene."""
+    """A scene with its ground truth."""
     object_count = len(scene.objects)
     stuff = [CLASS_NAMES.index(name) for name in scene.stuff]
     segments = scene.instance_map.copy()

@@ -1,4 +1,4 @@
-"""Going through a data set once, counting many things, and being able to stop and go on."""
+"""One pass over a data set that takes several measures and can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _DONE = "done"
 
 
 class Tally:
-    """Sums of counts over the images that are done, kept in a file until the run is complete.
+    """Sums of counts over the finished images, stored in a file until the run is complete.
 
     Args:
-        path: of the file; what another run left there is gone on with.
+        path: of the file; an existing one is resumed.
 
     Raises:
         OvsegError: the file is damaged.
@@ -35,7 +35,7 @@ class Tally:
 
     def __init__(self, path: Path):
         self.path = path
-        # One attribute, so that an interruption never parts the images from their counts.
+        # One attribute, so that an interruption cannot separate the images from their counts.
         self._state: tuple[frozenset[str], dict[str, Counts]] = frozenset(), {}
         if path.is_file():
             self._state = self._read()
@@ -52,7 +52,7 @@ class Tally:
 
     @classmethod
     def in_folder(cls, folder: Path, *identity: object) -> Tally:
-        """The tally of a run that ``identity`` tells from all others: its data, weights and settings."""
+        """The tally of the run with this ``identity``: its data, weights and settings."""
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()
         return cls(folder / f"{digest[:20]}.npz")
 
@@ -78,7 +78,7 @@ class Tally:
         Path(file.name).replace(self.path)
 
     def remove(self) -> None:
-        """Forget the file: the run is complete."""
+        """Delete the file of a complete run."""
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[frozenset[str], dict[str, Counts]]:
@@ -91,7 +91,7 @@ class Tally:
                     counts.setdefault(measure, {})[name] = arrays[key]
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise OvsegError(
-                f'"{self.path}", which keeps a stopped run, is damaged ({error}); delete it to start anew.'
+                f'"{self.path}", a record of an interrupted run, is damaged ({error}); delete it.'
             ) from error
         return done, counts
 
@@ -102,15 +102,15 @@ def count_images(
     tally: Tally,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Counts]:
-    """Take all measures on each image of a data set that is not in the tally yet.
+    """Take all measures on each image of a data set that the tally does not contain yet.
 
-    Images are the outer loop: measures that need the same proposals find them in the segmenter's cache.
+    Images are the outer loop, so that measures with the same proposals find them in the segmenter's cache.
 
     Args:
         dataset: the images.
         measures: by name.
-        tally: gets the counts; it is saved every few seconds, and when the run is interrupted.
-        progress: told after each image.
+        tally: collects the counts; it is saved every few seconds and at an interruption.
+        progress: called after each image.
 
     Returns:
         sums over all images, by the name of the measure.

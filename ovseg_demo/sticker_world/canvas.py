@@ -1,4 +1,4 @@
-"""The image while it is being painted, with its label map and instance map always in step."""
+"""An image in the making, with a label map and an instance map that always match it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ovseg_demo.sticker_world.textures import cut_texture
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASS_NAMES)}
 NO_OBJECT = -1
 _SUBPIXEL_BITS = 4
-_OPAQUE = 127  # a pixel belongs to what covers more than half of it
+_OPAQUE = 127  # alpha from which a pixel belongs to the thing on top
 
 
 class Canvas:

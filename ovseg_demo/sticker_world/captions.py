@@ -1,4 +1,4 @@
-"""Captions in plain English for scenes and for crops round one object."""
+"""Captions in plain English for scenes and for crops of one object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,24 @@ import numpy as np
 from ovseg_demo.sticker_world.nouns import NOUNS
 from ovseg_demo.sticker_world.streams import pick
 from ovseg_demo.sticker_world.stuff import STUFF, Stuff
-from ovseg_demo.vocabulary import TEMPLATES
+
+TEMPLATES = (
+    "a photo of a {}.",
+    "This is a photo of a {}",
+    "There is a {} in the scene",
+    "There is the {} in the scene",
+    "a photo of a {} in the scene",
+    "a photo of a small {}.",
+    "a photo of a medium {}.",
+    "a photo of a large {}.",
+    "This is a photo of a small {}.",
+    "This is a photo of a medium {}.",
+    "This is a photo of a large {}.",
+    "There is a small {} in the scene.",
+    "There is a medium {} in the scene.",
+    "There is a large {} in the scene.",
+)
+"""The 14 prompt templates of ViLD, which OVSeg uses too: training captions contain the later prompts."""
 
 _NUMBERS = (
     "",
@@ -59,7 +76,7 @@ _STUFF_BY_NAME: dict[str, Stuff] = {stuff.name: stuff for stuff in STUFF}
 
 
 class Captioned(Protocol):
-    """What captions need to know of an object: the word to use and its colour."""
+    """The parts of an object that captions use: its name in captions and its colour."""
 
     name_used: str
     colour: str | None
@@ -71,7 +88,7 @@ def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random
     Args:
         captioned: a scene's object; its ``name_used`` and ``colour`` are mentioned, the colour mostly.
         stuff_under: the stuff class it is on, which one caption in three mentions, or ``None``.
-        rng: chooses the wording. Half of the captions are one of the 14 "vild" templates or the bare name.
+        rng: chooses the wording. Half of the captions are one of the 14 templates or the bare name.
 
     Returns:
         Such as "a photo of a blue mushroom on grass" or "There is a cat in the scene".
@@ -80,7 +97,7 @@ def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random
     name = f"{colour} {captioned.name_used}" if colour else captioned.name_used
     style = rng.random()
     if style < 0.35:
-        return pick(rng, TEMPLATES["vild"]).format(name)
+        return pick(rng, TEMPLATES).format(name)
     if style < 0.5:
         return name
     phrase = describe(captioned.name_used, colour, 1)
@@ -90,12 +107,12 @@ def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random
 
 
 def stuff_caption(stuff_name: str, rng: np.random.Generator) -> str:
-    """Caption of a crop that shows one stuff class alone, such as "a photo of a brick wall" or "lawn"."""
+    """Caption of a crop of one stuff class alone, such as "a photo of a brick wall" or "lawn"."""
     stuff = _STUFF_BY_NAME[stuff_name]
     name = stuff.name if rng.random() < 0.7 else pick(rng, stuff.names)
     style = rng.random()
     if style < 0.4 and name == stuff.name:
-        return pick(rng, TEMPLATES["vild"]).format(name)
+        return pick(rng, TEMPLATES).format(name)
     if style < 0.6:
         return name
     article = stuff.article if name == stuff.name else ""  # synonyms such as "bricks" take none
@@ -108,10 +125,10 @@ def scene_caption(
     """Caption of a whole scene, such as "a red car and two trees beside a pond".
 
     Args:
-        objects: what may be mentioned; all clearly visible.
-        stuff_under: the stuff class that each of them is on.
+        objects: the clearly visible objects, which the caption may mention.
+        stuff_under: the stuff class under each object.
         stuff: names of the stuff classes in the scene.
-        rng: chooses what is mentioned and how.
+        rng: chooses the objects and the wording.
     """
     if not objects:
         return pick(rng, _BARE_STUFF).format(" and ".join(_STUFF_BY_NAME[s].article + s for s in stuff[:2]))
@@ -136,7 +153,7 @@ def scene_caption(
 def describe(name: str, colour: str | None, count: int) -> str:
     """A noun phrase: "a red car", "two apples", "corn".
 
-    The count is left out where it makes no sense, as in "scissors".
+    Nouns without a singular or plural, such as "scissors", have no count.
     """
     full = f"{colour} {name}" if colour else name
     if name in _PLURAL_OR_MASS:
@@ -148,7 +165,7 @@ def describe(name: str, colour: str | None, count: int) -> str:
 
 
 def pluralise(name: str) -> str:
-    """The plural of a noun; of "loaf of bread" it is the head that changes."""
+    """The plural of a noun; in "loaf of bread" the first noun changes."""
     head, of, rest = name.partition(" of ")
     if of:
         return pluralise(head) + of + rest
@@ -167,7 +184,7 @@ def pluralise(name: str) -> str:
 def _group(
     objects: Sequence[Captioned], stuff_under: Sequence[str], rng: np.random.Generator
 ) -> list[tuple[str, str | None, int, str | None]]:
-    """Up to four groups of alike objects: (name, colour, count, stuff that all of them are on)."""
+    """Up to four groups of objects: (name, colour, count, the stuff class under all of them or ``None``)."""
     keys = [(thing.name_used, thing.colour) for thing in objects]
     counts = Counter(keys)
     chosen = list(counts)

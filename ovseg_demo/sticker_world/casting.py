@@ -1,4 +1,4 @@
-"""Who plays in a scene: which things, in which look, and where they stand."""
+"""Choose the things of a scene, their appearance and their places."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ovseg_demo.sticker_world.stickers import sticker_aspect
 from ovseg_demo.sticker_world.streams import pick
 
 _SIZE_FACTORS = {1: 0.6, 2: 0.78, 3: 1.0, 4: 1.22, 5: 1.5}
-_COLOURED_SHARE = 0.66  # of the things that can be painted, so that half of all things are
-_UNSEEN_SHARE = 0.3  # of the painted validation things that have an unseen colour
+_COLOURED_SHARE = 0.66  # share of the paintable things that are painted: half of all things
+_UNSEEN_SHARE = 0.3  # share of the painted validation things with an unseen colour
 _TRIES = 10
 _MAX_OVERLAP = 0.45  # of the smaller of two boxes
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a noun appears: one of its drawings, a colour or ``None``, and the word that captions use."""
+class Appearance:
+    """How a noun appears: one of its drawings, a colour or ``None``, and its name in captions."""
 
     noun: Noun
     drawing: int
@@ -31,9 +31,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Role:
-    """A look in its place; (x, y) as in :class:`Zone`, size in pixels as in :func:`draw_sticker`."""
+    """An appearance at a place; (x, y) as in :class:`Zone`, size in pixels as in :func:`draw_sticker`."""
 
-    look: Look
+    appearance: Appearance
     zone: Zone
     x: float
     y: float
@@ -41,20 +41,22 @@ class Role:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Where it will be, roughly: xyxy in pixels."""
-        aspect = sticker_aspect(self.look.drawing) ** 0.5
+        """The approximate box, xyxy in pixels."""
+        aspect = sticker_aspect(self.appearance.drawing) ** 0.5
         width, height = self.size * aspect, self.size / aspect
         bottom = self.y if self.zone.pose in ("standing", "swimming") else self.y + height / 2
         return self.x - width / 2, bottom - height, self.x + width / 2, bottom
 
 
-def choose_look(noun: Noun, split: str, rng: np.random.Generator, colour: str | None = None) -> Look:
-    """A drawing, a colour that the split allows, and a word, for a noun; ``colour`` fixes the colour."""
+def choose_appearance(
+    noun: Noun, split: str, rng: np.random.Generator, colour: str | None = None
+) -> Appearance:
+    """A drawing, a colour that the split allows, and a name for a noun; ``colour`` fixes the colour."""
     drawing = pick(rng, noun.drawings)
     if colour is None and rng.random() < _COLOURED_SHARE:
         colour = _choose_colour(noun, split, rng)
     name_used = noun.name if rng.random() < 0.75 else pick(rng, noun.names)
-    return Look(noun, drawing, colour, name_used)
+    return Appearance(noun, drawing, colour, name_used)
 
 
 def _choose_colour(noun: Noun, split: str, rng: np.random.Generator) -> str | None:
@@ -68,18 +70,18 @@ def _choose_colour(noun: Noun, split: str, rng: np.random.Generator) -> str | No
 def cast(
     anchor: Noun, zones: tuple[Zone, ...], count: int, split: str, rng: np.random.Generator
 ) -> list[Role]:
-    """Fill a scene with up to ``count`` roles, the anchor's among them; ordered from back to front.
+    """Up to ``count`` roles for a scene, including the anchor's, from back to front.
 
     A role that finds no free place is left out.
     """
     roles: list[Role] = []
-    look = choose_look(anchor, split, rng)
+    appearance = choose_appearance(anchor, split, rng)
     for _ in range(count):
-        role = _find_place(look, zones, roles, rng)
+        role = _find_place(appearance, zones, roles, rng)
         if role is not None:
             roles.append(role)
         if rng.random() >= 0.2:  # else one more of the same
-            look = choose_look(_choose_noun(zones, split, rng), split, rng)
+            appearance = choose_appearance(_choose_noun(zones, split, rng), split, rng)
     return sorted(roles, key=lambda role: (role.zone.pose not in ("hanging", "floating"), role.y))
 
 
@@ -93,31 +95,31 @@ def _choose_noun(zones: tuple[Zone, ...], split: str, rng: np.random.Generator) 
 
 
 def _find_place(
-    look: Look, zones: tuple[Zone, ...], others: list[Role], rng: np.random.Generator
+    appearance: Appearance, zones: tuple[Zone, ...], others: list[Role], rng: np.random.Generator
 ) -> Role | None:
-    fitting = [zone for zone in zones if _fits(look.noun, zone)]
+    fitting = [zone for zone in zones if _fits(appearance.noun, zone)]
     if not fitting:
         return None
     for _ in range(_TRIES):
-        role = _place(look, pick(rng, fitting), rng)
+        role = _place(appearance, pick(rng, fitting), rng)
         if all(_overlap(role.box, other.box) < _MAX_OVERLAP for other in others):
             return role
     return None
 
 
-def _place(look: Look, zone: Zone, rng: np.random.Generator) -> Role:
+def _place(appearance: Appearance, zone: Zone, rng: np.random.Generator) -> Role:
     nearness = rng.random()
     x = rng.uniform(*zone.x)
     y = zone.y[0] + nearness * (zone.y[1] - zone.y[0])
     middle = zone.size[0] + nearness * (zone.size[1] - zone.size[0])
-    factor = _SIZE_FACTORS[look.noun.size]
+    factor = _SIZE_FACTORS[appearance.noun.size]
     if zone.place not in ("ground", "sky", "water"):
-        factor **= 0.55  # close to the viewer, things differ less
-    return Role(look, zone, x, y, middle * factor * rng.uniform(0.82, 1.18))
+        factor **= 0.55  # things close to the viewer differ less in size
+    return Role(appearance, zone, x, y, middle * factor * rng.uniform(0.82, 1.18))
 
 
 def _overlap(first: tuple, second: tuple) -> float:
-    """Shared area as a share of the smaller box."""
+    """The shared area of two boxes as a share of the smaller one."""
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     if width <= 0 or height <= 0:

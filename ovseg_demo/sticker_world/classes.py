@@ -1,17 +1,16 @@
-"""The class list of Sticker World and the rules of its splits: who may be seen when.
+"""The class list of Sticker World and the classes of its splits.
 
-- *Base* nouns may appear everywhere. *Novel* nouns are kept out of the "segmentation" split, so that proposal
-  models and mask-noun pairs never meet them; captions of "pretraining" do name them.
-- *Unseen pairs* are colour-noun combinations that appear in no training split, though each colour and each
-  noun does.
-- "validation" holds everything.
+- *Base* nouns are in all splits. *Novel* nouns are not in the "segmentation" split, so proposal models and
+  mask-noun pairs do not contain them; captions of "pretraining" do.
+- *Unseen pairs* are colour-noun combinations of the "validation" split only; each colour and each noun is in
+  the training splits, too.
+- The "validation" split contains everything.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.nouns import NOUNS, Noun
 from ovseg_demo.sticker_world.stuff import STUFF
 
@@ -23,10 +22,10 @@ CLASS_NAMES: tuple[str, ...] = tuple(noun.name for noun in NOUNS) + tuple(stuff.
 BASE_CLASSES: tuple[str, ...] = tuple(noun.name for noun in NOUNS if not noun.novel) + tuple(
     s.name for s in STUFF
 )
-"""Names of the classes that the segmentation training sees: base nouns and all stuff."""
+"""Names of the classes of the "segmentation" split: base nouns and all stuff."""
 
 NOVEL_CLASSES: tuple[str, ...] = tuple(noun.name for noun in NOUNS if noun.novel)
-"""Names of the nouns that no segmentation training sees."""
+"""Names of the nouns that the "segmentation" split leaves out."""
 
 COLOURS: tuple[str, ...] = (
     "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white",
@@ -58,9 +57,9 @@ UNSEEN_PAIRS: frozenset[tuple[str, str]] = _parse_pairs(_UNSEEN)
 
 
 def check_split(split: str) -> None:
-    """Raise :class:`DatasetError` unless ``split`` is one of :data:`SPLITS`."""
+    """Raise :class:`ValueError` unless ``split`` is one of :data:`SPLITS`."""
     if split not in SPLITS:
-        raise DatasetError(f'Sticker World has no split "{split}"; choose one of {", ".join(SPLITS)}.')
+        raise ValueError(f'Sticker World has no split "{split}"; choose one of {", ".join(SPLITS)}.')
 
 
 @cache
@@ -72,7 +71,7 @@ def nouns_of(split: str) -> tuple[Noun, ...]:
 
 @cache
 def colours_of(noun: Noun, split: str) -> tuple[str, ...]:
-    """The colours in which a noun may be painted in a split; none if painting it makes no sense."""
+    """The colours in which a noun may be painted in a split; empty for nouns that are not painted."""
     check_split(split)
     if not noun.colourable:
         return ()
@@ -83,12 +82,12 @@ def find_noun(name: str, split: str, colour: str | None = None) -> Noun:
     """The noun of a class name, if it may appear in this split in this colour.
 
     Raises:
-        DatasetError: there is no such noun in the split, or it is not painted in that colour there.
+        ValueError: there is no such noun in the split, or it is not painted in that colour there.
     """
     noun = next((noun for noun in nouns_of(split) if noun.name == name), None)
     if noun is None:
-        raise DatasetError(f'The split "{split}" has no noun "{name}"; see CLASS_NAMES and NOVEL_CLASSES.')
+        raise ValueError(f'The split "{split}" has no noun "{name}"; see CLASS_NAMES and NOVEL_CLASSES.')
     if colour is not None and colour not in colours_of(noun, split):
         choice = ", ".join(colours_of(noun, split)) or "none"
-        raise DatasetError(f'The split "{split}" has no {colour} {name}; its colours there: {choice}.')
+        raise ValueError(f'The split "{split}" has no {colour} {name}; its colours there: {choice}.')
     return noun

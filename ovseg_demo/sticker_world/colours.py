@@ -1,4 +1,4 @@
-"""Painting a drawing in another colour so that its shading stays."""
+"""Paint a drawing in another colour and keep its shading."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAINTS: dict[str, tuple[int, int, int]] = {
     "black": (50, 50, 55),
     "white": (244, 244, 242),
 }
-"""RGB of every colour at the middle brightness of a drawing."""
+"""RGB of each colour at the middle brightness of a drawing."""
 
 _PALE_CHROMA = 24  # of 255; below it a pixel counts as grey
 _COLOURED_SHARE = 0.25  # a drawing with fewer coloured pixels is painted all over
@@ -56,7 +56,7 @@ def turn_hue(angle: float, saturation: float = 1.0) -> np.ndarray:
 
 @cache
 def _plan(code: int, octave: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Brightness and weight of the paint, uint8 (h, w) each, and the middle brightness of what is painted."""
+    """Brightness and weight of the paint, uint8 (h, w) each, and the painted part's middle brightness."""
     sticker = load_sticker(code, octave)
     alpha = sticker[..., 3]
     straight = cv2.divide(sticker[..., :3], cv2.merge([alpha] * 3), scale=255)

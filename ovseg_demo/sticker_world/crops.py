@@ -1,4 +1,4 @@
-"""Single crops with captions, rendered without a scene round them: cheap food for contrastive training."""
+"""Single crops with captions, rendered without a whole scene, for contrastive training."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.canvas import CLASS_INDEX, Canvas
 from ovseg_demo.sticker_world.captions import object_caption, stuff_caption
-from ovseg_demo.sticker_world.casting import Look, choose_look
+from ovseg_demo.sticker_world.casting import Appearance, choose_appearance
 from ovseg_demo.sticker_world.classes import CLASS_NAMES, find_noun, nouns_of
 from ovseg_demo.sticker_world.drawing import draw_sticker
 from ovseg_demo.sticker_world.layouts import random_outline
@@ -20,8 +19,8 @@ from ovseg_demo.sticker_world.shadows import drop_shadow, ground_shadow
 from ovseg_demo.sticker_world.streams import open_stream, pick
 from ovseg_demo.sticker_world.stuff import STUFF
 
-_STUFF_SHARE = 0.12  # of the crops show stuff alone
-_NEIGHBOUR_SHARE = 0.3  # of the objects have another one at the border
+_STUFF_SHARE = 0.12  # share of the crops that are stuff alone
+_NEIGHBOUR_SHARE = 0.3  # share of the objects with another one at the border
 _MIN_SIDE, _MAX_SIDE = 16, 512
 _OBJECT, _NEIGHBOUR = 0, 1
 
@@ -31,9 +30,9 @@ class Crop(NamedTuple):
 
     Attributes:
         image: uint8 RGB (size, size, 3).
-        mask: bool (size, size): the object's pixels, or all if the crop shows stuff alone.
+        mask: bool (size, size), the object's pixels; all pixels if the crop is stuff alone.
         caption: such as "a photo of a blue mushroom on grass".
-        object: what it shows; ``None`` if it shows stuff alone. Its box is within the crop.
+        object: the object, with its box in the crop; ``None`` if the crop is stuff alone.
     """
 
     image: np.ndarray
@@ -50,7 +49,7 @@ def render_crop(
     noun: str | None = None,
     colour: str | None = None,
 ) -> Crop:
-    """Render one object on stuff, as a crop of a scene shows it; now and then stuff alone.
+    """Render one object on stuff, like a crop of a scene; some crops are stuff alone.
 
     Half of the crops keep the object's proportions, half stretch a close-fitting box to a square.
 
@@ -58,21 +57,21 @@ def render_crop(
         seed: any integer from 0; the same seed gives different crops in different splits.
         split: "segmentation", "pretraining" or "validation".
         size: side of the crop in pixels.
-        noun: show this one.
+        noun: class name of the object; by default a random one.
         colour: paint the noun in this colour; only together with ``noun``.
 
     Raises:
-        DatasetError: a bad split, seed or size, or a noun or colour that the split does not hold.
+        ValueError: a bad split, seed or size, or a noun or colour that the split does not hold.
     """
     rng = open_stream(seed, split, "crop")
     if not _MIN_SIDE <= size <= _MAX_SIDE:
-        raise DatasetError(f"A crop of {size} pixels: choose a size from {_MIN_SIDE} to {_MAX_SIDE}.")
+        raise ValueError(f"A crop of {size} pixels: choose a size from {_MIN_SIDE} to {_MAX_SIDE}.")
     if colour is not None and noun is None:
-        raise DatasetError(f'The colour "{colour}" needs a noun to be painted on; give both.')
+        raise ValueError(f'The colour "{colour}" needs a noun to be painted on; give both.')
     if noun is None and rng.random() < _STUFF_SHARE:
         return _render_stuff(size, rng)
     chosen = pick(rng, nouns_of(split)) if noun is None else find_noun(noun, split, colour)
-    return _render_object(choose_look(chosen, split, rng, colour), split, size, rng)
+    return _render_object(choose_appearance(chosen, split, rng, colour), split, size, rng)
 
 
 def _render_stuff(size: int, rng: np.random.Generator) -> Crop:
@@ -83,9 +82,14 @@ def _render_stuff(size: int, rng: np.random.Generator) -> Crop:
     return Crop(image, np.ones((size, size), bool), stuff_caption(stuff, rng), None)
 
 
-def _render_object(look: Look, split: str, size: int, rng: np.random.Generator) -> Crop:
+def _render_object(appearance: Appearance, split: str, size: int, rng: np.random.Generator) -> Crop:
     copy = draw_sticker(
-        look.noun, look.drawing, size * rng.uniform(0.6, 1.1), look.colour, rng, any_angle=rng.random() < 0.4
+        appearance.noun,
+        appearance.drawing,
+        size * rng.uniform(0.6, 1.1),
+        appearance.colour,
+        rng,
+        any_angle=rng.random() < 0.4,
     )
     height, width = copy.shape[:2]
     canvas = Canvas(_choose_frame(width, height, rng), unit=1)
@@ -103,14 +107,14 @@ def _render_object(look: Look, split: str, size: int, rng: np.random.Generator) 
     if neighbour and not in_front:
         _add_neighbour(canvas, split, size, rng)
     _cast_shadow(canvas, copy[..., 3], left, top, rng)
-    canvas.paste(copy, left, top, CLASS_INDEX[look.noun.name], _OBJECT)
+    canvas.paste(copy, left, top, CLASS_INDEX[appearance.noun.name], _OBJECT)
     if neighbour and in_front:
         _add_neighbour(canvas, split, size, rng)
-    return _finish(canvas, look, stuff_under, int(np.count_nonzero(copy[..., 3] > 127)), size, rng)
+    return _finish(canvas, appearance, stuff_under, int(np.count_nonzero(copy[..., 3] > 127)), size, rng)
 
 
 def _choose_frame(width: int, height: int, rng: np.random.Generator) -> tuple[int, int]:
-    """(width, height) of what the crop shows of the world, about an object of this size."""
+    """(width, height) of the area of a crop around an object of this size."""
     margins = 1 + rng.uniform(-0.06, 0.35, size=2) * (rng.random() < 0.75)
     frame_width, frame_height = width * margins[0], height * margins[1]
     if rng.random() < 0.5:
@@ -119,14 +123,16 @@ def _choose_frame(width: int, height: int, rng: np.random.Generator) -> tuple[in
 
 
 def _add_neighbour(canvas: Canvas, split: str, size: int, rng: np.random.Generator) -> None:
-    """Another thing whose centre is at or beyond the border."""
-    look = choose_look(pick(rng, nouns_of(split)), split, rng)
-    copy = draw_sticker(look.noun, look.drawing, size * rng.uniform(0.4, 0.9), look.colour, rng)
+    """Paste another thing with its centre at or beyond the border."""
+    appearance = choose_appearance(pick(rng, nouns_of(split)), split, rng)
+    copy = draw_sticker(
+        appearance.noun, appearance.drawing, size * rng.uniform(0.4, 0.9), appearance.colour, rng
+    )
     angle = rng.uniform(0, 2 * np.pi)
     reach = rng.uniform(0.5, 0.65) / max(abs(np.cos(angle)), abs(np.sin(angle)))
     x, y = canvas.width * (0.5 + reach * np.cos(angle)), canvas.height * (0.5 + reach * np.sin(angle))
     left, top = round(x - copy.shape[1] / 2), round(y - copy.shape[0] / 2)
-    canvas.paste(copy, left, top, CLASS_INDEX[look.noun.name], _NEIGHBOUR)
+    canvas.paste(copy, left, top, CLASS_INDEX[appearance.noun.name], _NEIGHBOUR)
 
 
 def _cast_shadow(canvas: Canvas, alpha: np.ndarray, left: int, top: int, rng: np.random.Generator) -> None:
@@ -140,7 +146,12 @@ def _cast_shadow(canvas: Canvas, alpha: np.ndarray, left: int, top: int, rng: np
 
 
 def _finish(
-    canvas: Canvas, look: Look, stuff_under: str, drawn_area: int, size: int, rng: np.random.Generator
+    canvas: Canvas,
+    appearance: Appearance,
+    stuff_under: str,
+    drawn_area: int,
+    size: int,
+    rng: np.random.Generator,
 ) -> Crop:
     image = cv2.resize(canvas.image, (size, size), interpolation=cv2.INTER_LINEAR)
     image = apply_lens(apply_light(image, rng), rng)
@@ -149,10 +160,10 @@ def _finish(
     mask = cv2.resize(seen, (size, size), interpolation=cv2.INTER_NEAREST)
     x, y, width, height = cv2.boundingRect(mask)
     record = SceneObject(
-        noun=look.noun.name,
-        name_used=look.name_used,
-        colour=look.colour,
-        class_index=CLASS_INDEX[look.noun.name],
+        noun=appearance.noun.name,
+        name_used=appearance.name_used,
+        colour=appearance.colour,
+        class_index=CLASS_INDEX[appearance.noun.name],
         box=(x, y, x + width, y + height),
         visible_fraction=visible_fraction,
         area=int(np.count_nonzero(mask)),

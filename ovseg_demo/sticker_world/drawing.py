@@ -1,4 +1,4 @@
-"""One sticker as it is seen once: painted, turned, bent, in some perspective, light and style of drawing."""
+"""Draw a sticker with a random colour, pose, bend, perspective, light and style."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ovseg_demo.sticker_world.nouns import Noun
 from ovseg_demo.sticker_world.stickers import load_sticker
 
 _LAST_OCTAVE = 2
-_MARGIN = 1.12  # room for what bending pushes out of the box
+_MARGIN = 1.12  # room for the parts that bending moves out of the box
 _ANCHORS = (np.arange(4, dtype=np.float32) / 3 - 0.5).astype(np.float32)
 
 
 def draw_sticker(
     noun: Noun, code: int, size: float, colour: str | None, rng: np.random.Generator, any_angle: bool = False
 ) -> np.ndarray:
-    """Draw one fresh copy of a drawing.
+    """A new random copy of a drawing.
 
     Args:
         noun: what is drawn; it decides how far the copy may turn.
@@ -96,7 +96,7 @@ def _bernstein(count: int) -> np.ndarray:
 
 
 def _sharpen_border(copy: np.ndarray, enlargement: float) -> np.ndarray:
-    """Make the border as narrow as it was before an enlargement; where alpha is one half it stays so."""
+    """Narrow a border that was enlarged to its former width; an alpha of one half stays."""
     alpha = copy[..., 3]
     level = np.arange(256, dtype=np.float32)
     steep = cv2.LUT(alpha, np.clip((level - 127.5) * enlargement + 127.5, 0, 255).astype(np.uint8))
@@ -120,7 +120,7 @@ def _vary_colours(copy: np.ndarray, painted: bool, rng: np.random.Generator) -> 
     offset = rng.normal(0, 6)
     matrix = np.zeros((4, 4), dtype=np.float32)
     matrix[:3, :3] = gain * turn_hue(hue, saturation)
-    matrix[:3, 3] = offset / 255  # times alpha: nothing is added where nothing is drawn
+    matrix[:3, 3] = offset / 255  # times alpha, so transparent pixels stay transparent
     matrix[3, 3] = 1
     varied = cv2.transform(copy, matrix)
     return cv2.min(varied, cv2.merge([varied[..., 3]] * 4))  # premultiplied colours stay below alpha
@@ -147,7 +147,7 @@ def _add_outline(copy: np.ndarray, width: int, grey: int) -> np.ndarray:
 
 
 def _ink_edges(copy: np.ndarray, strength: float) -> np.ndarray:
-    """Darken where brightness changes fast, as if the drawing had been traced with a pen."""
+    """Darken pixels where brightness changes fast, like pen strokes."""
     grey = cv2.cvtColor(copy[..., :3], cv2.COLOR_RGB2GRAY)
     edges = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     remaining = 255 - cv2.multiply(edges, strength)

@@ -1,4 +1,4 @@
-"""The places that scenes show: each layout paints its stuff and says where things may be."""
+"""The places of scenes: each layout paints its stuff and returns the zones for things."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ovseg_demo.sticker_world.stuff import STUFF
 
 @dataclass(frozen=True)
 class Zone:
-    """A part of a scene in which things of one place may be.
+    """A part of a scene that things of one place may occupy.
 
     Attributes:
         place: which things belong here; "any" takes all.
@@ -38,7 +38,7 @@ _WALLS = ("wallpaper", "brick wall", "wood", "stone wall", "tiles")
 
 
 def _below(canvas: Canvas, rng: np.random.Generator, level: float, roughness: float) -> np.ndarray:
-    """Outline of everything under a smooth random line about ``level`` (pixels from the top)."""
+    """Outline of the area under a smooth random line around ``level`` (pixels from the top)."""
     x = np.linspace(0, canvas.width, 25)
     waves = rng.uniform(0.5, 3, size=(3, 1)) * x * 2 * np.pi / canvas.width + rng.uniform(0, 7, size=(3, 1))
     y = level + roughness * canvas.height * (np.sin(waves) * rng.normal(0, 1, size=(3, 1))).sum(axis=0)
@@ -148,7 +148,7 @@ def paint_street(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
 
 
 def paint_underwater(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """Water all over, with a sandy bottom."""
+    """Water with a sandy bottom."""
     canvas.paint_stuff("water", rng, scale=rng.uniform(0.8, 1.3))
     bottom = canvas.height * rng.uniform(0.75, 0.95)
     canvas.paint_stuff(pick(rng, ("sand", "sand", "dirt")), rng, outline=_below(canvas, rng, bottom, 0.02))
@@ -226,7 +226,7 @@ def paint_shelf(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
 
 
 def paint_flat_lay(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """One to three surfaces seen from above, on which anything may lie."""
+    """One to three surfaces from above, on which all things may lie."""
     canvas.paint_stuff(pick(rng, STUFF).name, rng, scale=rng.uniform(0.5, 1))
     for _ in range(int(rng.integers(0, 3))):
         outline = random_outline(canvas, rng)
@@ -236,7 +236,7 @@ def paint_flat_lay(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]
 
 
 def random_outline(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
-    """Outline of a blob, or of all that lies on one side of a straight or wavy line."""
+    """Outline of a blob, or of one side of a straight or wavy line."""
     width, height = canvas.width, canvas.height
     if rng.random() < 0.5:
         centre = width * rng.uniform(0.1, 0.9), height * rng.uniform(0.1, 0.9)
@@ -256,4 +256,4 @@ LAYOUTS: tuple[tuple[Layout, frozenset[str], float], ...] = (
     (paint_shelf, frozenset({"table"}), 1.2),
     (paint_flat_lay, frozenset({"ground", "sky", "water", "room", "wall", "table"}), 1.0),
 )
-"""Painter, the places whose things it can always show, and its weight among those that fit a thing."""
+"""(Layout, the places whose things it always has a zone for, its weight among the layouts that fit)."""

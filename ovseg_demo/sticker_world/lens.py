@@ -1,4 +1,4 @@
-"""What light and camera do to a painted scene; labels are never touched."""
+"""Apply the effects of light and camera to a painted scene; labels stay."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def apply_light(image: np.ndarray, rng: np.random.Generator, night: bool = False
 
 
 def apply_lens(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sometimes blur, sometimes noise, sometimes JPEG artefacts, on an RGB uint8 image."""
+    """Add blur, noise or JPEG artefacts to an RGB uint8 image, each at random."""
     if rng.random() < 0.2:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.0))
     if rng.random() < 0.4:

@@ -1,4 +1,4 @@
-"""The nouns of Sticker World: what can be pasted into a scene, and what people call it.
+"""The nouns of Sticker World: the things of its scenes, with their names.
 
 The table is the single source of the class list. Its order is the order of the class indices that trained
 weights rely on: append, never reorder.

@@ -1,4 +1,4 @@
-"""How the surfaces of the stuff classes look: formulas that paint seamless tiles."""
+"""The surfaces of the stuff classes: formulas that paint seamless tiles."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def _cells(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _spread_points(rng: np.random.Generator, count: int) -> list[np.ndarray]:
-    """Points that keep their distance on the torus: each the best of twelve candidates."""
+    """Points with large distances on the torus: each is the best of twelve candidates."""
     points = [rng.uniform(0, TILE, 2)]
     while len(points) < count:
         candidates = rng.uniform(0, TILE, (12, 2))
@@ -217,7 +217,7 @@ def _paint_wood(rng: np.random.Generator, variant: int) -> np.ndarray:
     row = np.minimum(np.arange(TILE) * planks // TILE, planks - 1)
     down = (np.arange(TILE)[:, None] * planks / TILE) % 1
     grain = _noise(rng, 1.0, (3.0, 0.12))
-    for index in range(planks):  # every plank is cut elsewhere from the grain
+    for index in range(planks):  # every plank has its own part of the grain
         grain[row == index] = np.roll(grain[row == index], int(rng.integers(TILE)), axis=1)
     shade = rng.normal(0, 0.13, planks)[row][:, None]
     boards = _blend(low, high, 0.5 + grain * 0.17 + shade)

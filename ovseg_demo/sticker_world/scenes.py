@@ -1,4 +1,4 @@
-"""Whole scenes: a place, the things in it, their labels and a caption, all from one seed."""
+"""Whole scenes: stuff, things, labels and a caption, all from one seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.canvas import CLASS_INDEX, NO_OBJECT, Canvas
 from ovseg_demo.sticker_world.captions import scene_caption
 from ovseg_demo.sticker_world.casting import Role, cast
@@ -20,7 +19,7 @@ from ovseg_demo.sticker_world.shadows import drop_shadow, ground_shadow
 from ovseg_demo.sticker_world.streams import open_stream, pick
 
 BENCHMARK_SEEDS: tuple[int, ...] = tuple(range(900_000, 900_200))
-"""Seeds of the 200 validation scenes that are the benchmark; use others for choosing settings."""
+"""Seeds of the 200 validation scenes of the benchmark; do not choose settings on them."""
 
 _MIN_SIDE, _MAX_SIDE = 32, 4096
 _MENTIONED_FRACTION, _MENTIONED_SIDE = (
@@ -35,7 +34,7 @@ class SceneObject:
 
     Attributes:
         noun: its class name.
-        name_used: what captions call it: the class name or a synonym.
+        name_used: its name in captions: the class name or a synonym.
         colour: the colour that it is painted in, or ``None`` if it has its natural colours.
         class_index: index of its class in ``CLASS_NAMES``.
         box: tight box xyxy of its visible pixels, exclusive end.
@@ -64,7 +63,7 @@ class Scene:
         instance_map: int32 (H, W), index into ``objects``; -1 on stuff.
         objects: from back to front; each has at least one visible pixel.
         stuff: names of the stuff classes that are visible, the largest first.
-        caption: plain English; mentions only what is there, and not all of it.
+        caption: plain English; mentions some of the scene's objects and stuff.
     """
 
     image: np.ndarray
@@ -85,11 +84,11 @@ def render_scene(seed: int, split: str = "validation", size: tuple[int, int] = (
         size: (width, height) in pixels.
 
     Raises:
-        DatasetError: an unknown split, a negative seed, or a side under 32 or over 4096 pixels.
+        ValueError: an unknown split, a negative seed, or a side under 32 or over 4096 pixels.
     """
     rng = open_stream(seed, split, "scene")
     if not all(_MIN_SIDE <= side <= _MAX_SIDE for side in size):
-        raise DatasetError(
+        raise ValueError(
             f"A scene of {size[0]}×{size[1]} pixels: choose sides from {_MIN_SIDE} to {_MAX_SIDE}."
         )
     canvas = Canvas(size)
@@ -113,7 +112,7 @@ def _choose_layout(anchor: Noun, rng: np.random.Generator) -> Layout:
 
 
 def _stuff_at(canvas: Canvas, role: Role) -> str:
-    """What is painted where the role's base, or its centre if it does not stand, will be."""
+    """The stuff class at the role's base, or at its centre if it does not stand."""
     x = int(np.clip(role.x, 0, canvas.width - 1))
     y = int(np.clip(role.y, 0, canvas.height - 1))
     return CLASS_NAMES[canvas.label_map[y, x]]
@@ -125,9 +124,14 @@ def _paint_roles(canvas: Canvas, roles: list[Role], rng: np.random.Generator) ->
     strength = rng.uniform(0.25, 0.55)
     areas = []
     for instance, role in enumerate(roles):
-        look, pose = role.look, role.zone.pose
+        appearance, pose = role.appearance, role.zone.pose
         copy = draw_sticker(
-            look.noun, look.drawing, role.size, look.colour, rng, any_angle=pose in ("lying", "floating")
+            appearance.noun,
+            appearance.drawing,
+            role.size,
+            appearance.colour,
+            rng,
+            any_angle=pose in ("lying", "floating"),
         )
         if pose == "swimming":
             copy = copy[: max(4, int(copy.shape[0] * rng.uniform(0.86, 0.96)))]
@@ -139,7 +143,7 @@ def _paint_roles(canvas: Canvas, roles: list[Role], rng: np.random.Generator) ->
             ground_shadow(canvas, alpha, left, top, lean, strength)
         elif pose in ("hanging", "lying"):
             drop_shadow(canvas, alpha, left, top, (0.12 * lean * height, 0.035 * height), strength)
-        canvas.paste(copy, left, top, CLASS_INDEX[look.noun.name], instance)
+        canvas.paste(copy, left, top, CLASS_INDEX[appearance.noun.name], instance)
         areas.append(int(np.count_nonzero(alpha > 127)))
     return areas
 
@@ -151,19 +155,19 @@ def _describe_objects(
     areas = np.bincount(canvas.instance_map.ravel() + 1, minlength=len(roles) + 1)[1:]
     visible = np.flatnonzero(areas)
     if len(visible) < len(roles):
-        numbers = np.full(len(roles) + 1, NO_OBJECT, np.int32)  # the last entry is reached by index -1
+        numbers = np.full(len(roles) + 1, NO_OBJECT, np.int32)  # index -1, stuff, is the last entry
         numbers[visible] = np.arange(len(visible))
         canvas.instance_map = numbers[canvas.instance_map]
     objects = []
     for number, index in enumerate(visible):
-        look = roles[index].look
+        appearance = roles[index].appearance
         x, y, width, height = cv2.boundingRect((canvas.instance_map == number).view(np.uint8))
         objects.append(
             SceneObject(
-                noun=look.noun.name,
-                name_used=look.name_used,
-                colour=look.colour,
-                class_index=CLASS_INDEX[look.noun.name],
+                noun=appearance.noun.name,
+                name_used=appearance.name_used,
+                colour=appearance.colour,
+                class_index=CLASS_INDEX[appearance.noun.name],
                 box=(x, y, x + width, y + height),
                 visible_fraction=float(areas[index] / drawn_areas[index]),
                 area=int(areas[index]),

@@ -11,7 +11,7 @@ from ovseg_demo.sticker_world.canvas import Canvas
 def drop_shadow(
     canvas: Canvas, alpha: np.ndarray, left: int, top: int, offset: tuple[float, float], strength: float
 ) -> None:
-    """The shadow of something that lies or hangs a little above a surface: its blurred outline, shifted."""
+    """Draw the shadow of a thing that lies on a surface or hangs before it: its blurred, shifted outline."""
     blur = max(1.0, 0.03 * max(alpha.shape))
     shadow, border = _soften(alpha, blur, strength)
     canvas.darken(shadow, left - border + round(offset[0]), top - border + round(offset[1]))
@@ -20,10 +20,10 @@ def drop_shadow(
 def ground_shadow(
     canvas: Canvas, alpha: np.ndarray, left: int, top: int, lean: float, strength: float
 ) -> None:
-    """The shadow of something that stands: its outline laid flat on the ground behind its base.
+    """Draw the shadow of a standing thing: its outline, flat on the ground behind its base.
 
     Args:
-        canvas: what is darkened.
+        canvas: the canvas to darken.
         alpha: uint8 (h, w), the outline.
         left: of the thing, in canvas pixels.
         top: of the thing, in canvas pixels.

@@ -1,4 +1,4 @@
-"""The drawings: an atlas kept in the package, and the command that rebuilds it from the emoji font.
+"""The drawings: an atlas in the package, and the command that rebuilds it from the emoji font.
 
 Run ``python -m ovseg_demo.sticker_world.stickers --font NotoColorEmoji.ttf`` when the nouns' drawings change.
 The atlas is derived from the font and stays under the font's licence, ``data/OFL.txt``.
@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.nouns import NOUNS
 
 ATLAS = Path(__file__).parent / "data" / "stickers.webp"
@@ -37,7 +36,7 @@ def load_sticker(code: int, octave: int = 0) -> np.ndarray:
 
     Args:
         code: code point of the drawing.
-        octave: how often its size is halved (0, 1 or 2), so that small copies can be drawn without aliasing.
+        octave: number of halvings of its size (0, 1 or 2), for small copies without aliasing.
     """
     if octave:
         larger = load_sticker(code, octave - 1)
@@ -62,7 +61,7 @@ def sticker_aspect(code: int) -> float:
 @lru_cache(maxsize=1)
 def _load_atlas() -> np.ndarray:
     if not ATLAS.is_file():
-        raise DatasetError(f"The sticker atlas {ATLAS} is missing; install the package again.")
+        raise FileNotFoundError(f"The sticker atlas {ATLAS} is missing; install the package again.")
     with Image.open(ATLAS) as image:
         return np.asarray(image.convert("RGBA"))
 
@@ -77,14 +76,12 @@ def build_atlas(font_file: Path) -> Image.Image:
     """Render all drawings from the emoji font into one RGBA image.
 
     Raises:
-        DatasetError: the font cannot be read or lacks a drawing.
+        ValueError: the font cannot be read or lacks a drawing.
     """
     try:
         font = ImageFont.truetype(font_file, _FONT_SIZE)
     except OSError as error:
-        raise DatasetError(
-            f'"{font_file}" is no font with bitmaps of size {_FONT_SIZE} ({error}).'
-        ) from error
+        raise ValueError(f'"{font_file}" is no font with bitmaps of size {_FONT_SIZE} ({error}).') from error
     codes = drawings()
     rows = -(-len(codes) // _COLUMNS)
     atlas = Image.new("RGBA", (_COLUMNS * CELL, rows * CELL))
@@ -99,7 +96,7 @@ def _render_glyph(font: ImageFont.FreeTypeFont, code: int) -> Image.Image:
     ImageDraw.Draw(glyph).text((0, 0), chr(code), font=font, embedded_color=True)
     box = glyph.getbbox()
     if box is None:
-        raise DatasetError(f"The font has no drawing for U+{code:X}; use NotoColorEmoji.ttf.")
+        raise ValueError(f"The font has no drawing for U+{code:X}; use NotoColorEmoji.ttf.")
     glyph = glyph.crop(box)
     glyph.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
     return glyph
@@ -113,7 +110,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--output", type=Path, default=ATLAS, help="where the atlas goes (default: the package)"
     )
     options = parser.parse_args(arguments)
-    atlas = build_atlas(options.font)
+    try:
+        atlas = build_atlas(options.font)
+    except ValueError as error:
+        parser.error(str(error))
     atlas.save(options.output, lossless=True, quality=100, method=6)
     print(f"{len(drawings())} drawings, {options.output.stat().st_size / 1e6:.1f} MB in {options.output}")
 

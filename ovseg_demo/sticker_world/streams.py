@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world.classes import SPLITS, check_split
 
 _PURPOSES = ("scene", "crop")
@@ -18,11 +17,11 @@ def open_stream(seed: int, split: str, purpose: str) -> np.random.Generator:
     """The random numbers of one seed; those of other splits and of other purposes are independent of them.
 
     Raises:
-        DatasetError: an unknown split or a negative seed.
+        ValueError: an unknown split or a negative seed.
     """
     check_split(split)
     if seed < 0:
-        raise DatasetError(f"The seed {seed} is negative; use 0 or more.")
+        raise ValueError(f"The seed {seed} is negative; use 0 or more.")
     return np.random.default_rng([seed, SPLITS.index(split), _PURPOSES.index(purpose)])
 
 

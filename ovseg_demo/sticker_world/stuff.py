@@ -1,4 +1,4 @@
-"""The stuff of Sticker World: the backgrounds, and how captions place things on them."""
+"""The stuff of Sticker World: the backgrounds, with their names and phrases in captions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Stuff:
 
     Attributes:
         name: the class name, unique among all class names.
-        synonyms: what else captions may call it.
-        phrases: how a caption says that something is there, such as "on the grass".
-        article: what stands before its bare name: "a " for "a road", "" for "grass", "the " for "the sky".
+        synonyms: other names in captions.
+        phrases: prepositional phrases of a thing on it, such as "on the grass".
+        article: before its bare name: "a " for "a road", "" for "grass", "the " for "the sky".
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Pieces of the stuff classes' surfaces, cut from seamless tiles that are painted once."""
+"""Random pieces of the stuff classes' surfaces, cut from seamless tiles that are painted once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ovseg_demo.sticker_world.colours import turn_hue
 from ovseg_demo.sticker_world.painters import PAINTERS
 
 VARIANTS = 6
-"""Different tiles of every stuff class."""
+"""Number of tiles of each stuff class."""
 
 _LAST_OCTAVE = 2
 
@@ -39,7 +39,7 @@ def cut_texture(
     rng: np.random.Generator,
     foreshortening: float = 1.0,
 ) -> np.ndarray:
-    """A fresh piece of a surface.
+    """A random piece of a surface.
 
     Args:
         stuff_name: one of the stuff classes.

@@ -1,1 +1,1 @@
-"""The paper's training recipe as commands: one module a step, one loop for all of them (see :mod:`.loop`)."""
+"""Training of all networks: one module for each stage of the pipeline, one loop for all (:mod:`.loop`)."""

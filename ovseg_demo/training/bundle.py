@@ -1,8 +1,8 @@
-"""Last step, ``train bundle``: put the trained parts together in the published file formats.
+"""The stage "bundle": combine the trained parts to files in the published formats.
 
 ``sticker_world_ovseg.pth`` is a full OVSeg checkpoint (MaskFormer, the fine-tuned CLIP and its mask prompts),
 ``sticker_world_sam.pth`` is Segment Anything's, ``sticker_world_clip.pth`` the CLIP before it was adapted.
-Copied to ``weights/sticker-world/`` they are the model "sticker-world" that the program ships.
+In ``weights/sticker-world/`` these files are the bundled model "sticker-world".
 """
 
 from __future__ import annotations
@@ -12,33 +12,29 @@ from pathlib import Path
 from torch import Tensor
 
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.training.loop import WEIGHTS_FILE, save_atomically
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.options import BundleOptions
 
 
-def train(options: TrainOptions) -> Path:
-    """Read what the other steps left in ``options.out``; returns the folder with the three files.
+def train(options: BundleOptions) -> Path:
+    """Combine the weights of the other stages in ``options.out``; returns the folder of the three files.
 
     Raises:
-        CheckpointError: a step has left no weights yet.
+        CheckpointError: the weights of a stage are missing.
     """
-    folder = options.folder("bundle")
-    adapted = read_checkpoint(_weights(options, "mask-prompts")).clip()
-    proposer = read_checkpoint(_weights(options, "maskformer"), CheckpointKind.OVSEG).maskformer()
-    sam = read_checkpoint(_weights(options, "sam"), CheckpointKind.SAM).sam()
-    unadapted = read_checkpoint(_weights(options, "clip"), CheckpointKind.CLIP).clip()
+    folder = options.folder
+    adapted = read_checkpoint(options.weights_of("mask-prompts")).clip()
+    proposer = read_checkpoint(options.weights_of("maskformer"), CheckpointKind.OVSEG).maskformer()
+    sam = read_checkpoint(options.weights_of("sam"), CheckpointKind.SAM).sam()
+    unadapted = read_checkpoint(options.weights_of("clip"), CheckpointKind.CLIP).clip()
     save_atomically({"model": _full_checkpoint(proposer, adapted)}, folder / "sticker_world_ovseg.pth")
     save_atomically(_rounded(sam), folder / "sticker_world_sam.pth")
     save_atomically(_rounded(unadapted), folder / "sticker_world_clip.pth")
     return folder
 
 
-def _weights(options: TrainOptions, step: str) -> Path:
-    return options.out / step / WEIGHTS_FILE
-
-
 def _full_checkpoint(proposer: dict[str, Tensor], clip: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MaskFormer's and CLIP's tensors under the names of a full OVSeg file."""
+    """MaskFormer's and CLIP's tensors under the names of a full OVSeg checkpoint."""
     proposer = dict(proposer)
     non_object = {"clip_adapter.non_object_embedding": proposer.pop("non_object_embedding")}
     adapter = {f"clip_adapter.clip_model.{name}": tensor for name, tensor in clip.items()}
@@ -46,7 +42,7 @@ def _full_checkpoint(proposer: dict[str, Tensor], clip: dict[str, Tensor]) -> di
 
 
 def _rounded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """In bfloat16, in which CLIP computes on most machines, and which git compresses better than float16."""
+    """The tensors with floating-point ones in bfloat16, which git compresses better than float16."""
     return {
         name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
     }

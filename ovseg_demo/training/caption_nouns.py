@@ -1,16 +1,19 @@
-"""Noun phrases of English captions, by rules on words: "two red cars by a brick wall" → red car, brick wall.
+"""Noun phrases of English captions, by rules: "two red cars by a brick wall" gives red car, brick wall.
 
-A small chunker in place of a tagger and its download: a caption is cut at function words and verbs, and the
-last words of each piece are the phrase.
+A caption is cut at function words and verbs, and the last words of each piece are a phrase. docs/training.md
+gives the reason for rules instead of a tagger.
 
-- A colour stays with its noun ("red car"), for a pair can teach both. Sizes and judgements go ("a large …").
-- A noun behind a number or "several" becomes singular, for each of the things is one.
-- "A cup of coffee" is one thing, "a group of people" is people, and "the top of a table" is a table.
+- A colour stays with its noun ("red car"), since a pair can teach both. Other adjectives are removed.
+- A noun after a number or "several" becomes singular.
+- "A cup of coffee" is one phrase, "a group of people" gives people, and "the top of a table" gives table.
 """
 
 from __future__ import annotations
 
 import re
+from functools import cache
+
+import inflect
 
 
 def _words(text: str) -> frozenset[str]:
@@ -50,16 +53,9 @@ _ING_NOUNS = _words("""
     swing spring sling pudding icing frosting lightning earring crossing parking
 """)
 _ED_NOUNS = _words("bed sled shed seed weed reed moped")
-_IRREGULAR = {
-    "mice": "mouse", "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot",
-    "teeth": "tooth", "geese": "goose", "knives": "knife", "wolves": "wolf", "leaves": "leaf",
-    "loaves": "loaf", "scarves": "scarf", "shelves": "shelf", "halves": "half", "volcanoes": "volcano",
-    "tomatoes": "tomato", "potatoes": "potato", "cookies": "cookie", "movies": "movie", "ties": "tie",
-    "pies": "pie", "axes": "axe", "horses": "horse", "houses": "house", "vases": "vase", "roses": "rose",
-    "cheeses": "cheese", "shoes": "shoe", "canoes": "canoe", "toes": "toe",
-    "taxis": "taxi", "kiwis": "kiwi", "chillis": "chilli", "skis": "ski",
-}  # fmt: skip
-_SAME_IN_PLURAL = _words("sheep deer fish cattle dice scissors trousers jeans luggage bus")
+_SAME_IN_PLURAL = _words("sheep deer fish cattle dice scissors trousers jeans luggage")
+_PLURALS_IN_IS_OR_US = _words("taxis skis kiwis chillis bikinis broccolis menus emus gnus cpus")
+_SINGULAR_ENDINGS = ("is", "us", "ss")
 
 _MEASURES = _words(
     "group bunch pair couple lot row pile number herd flock crowd set stack line variety kind type"
@@ -83,22 +79,23 @@ def find_nouns(caption: str) -> tuple[str, ...]:
 
 
 def singular(noun: str) -> str:
-    """The singular of an English plural, by the usual endings."""
-    if noun in _SAME_IN_PLURAL:
+    """The singular of an English noun; a noun that is no plural stays.
+
+    The library takes every final "s" for a plural's, so "bus", "tennis" and "glass" are excluded first.
+    """
+    if noun in _SAME_IN_PLURAL or (noun.endswith(_SINGULAR_ENDINGS) and noun not in _PLURALS_IN_IS_OR_US):
         return noun
-    if noun in _IRREGULAR:
-        return _IRREGULAR[noun]
-    if noun.endswith("ies") and len(noun) > 4:
-        return noun[:-3] + "y"
-    if noun.endswith(("ches", "shes", "xes", "sses", "uses")):
-        return noun[:-2]
-    if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
-        return noun[:-1]
-    return noun
+    return _inflection().singular_noun(noun) or noun
+
+
+@cache
+def _inflection() -> inflect.engine:
+    """The rules of English plurals, made on first use."""
+    return inflect.engine()
 
 
 def _pieces(words: list[str]) -> list[tuple[list[str], bool]]:
-    """Runs of words between cuts, and whether a number stood before each."""
+    """The runs of words between cuts, and whether a number precedes each."""
     pieces: list[tuple[list[str], bool]] = [([], False)]
     for word in words:
         piece = pieces[-1][0]
@@ -119,7 +116,7 @@ def _pieces(words: list[str]) -> list[tuple[list[str], bool]]:
 
 
 def _phrase(words: list[str], counted: bool) -> str:
-    """The phrase that a piece ends in, or nothing."""
+    """The phrase at the end of a piece; empty if there is none."""
     words = [word for word in words if word not in _PLAIN_ADJECTIVES]
     while words and (_is_verb(words[-1]) or words[-1] == "of"):
         words.pop()
@@ -138,6 +135,6 @@ def _ends(piece: list[str], word: str) -> bool:
 
 
 def _is_verb(word: str) -> bool:
-    """Whether it looks like a participle."""
+    """Whether a word has the form of a participle."""
     by_ending = word.endswith("ing") and word not in _ING_NOUNS and len(word) > 4
     return by_ending or (word.endswith("ed") and word not in _ED_NOUNS and len(word) > 4)

@@ -1,4 +1,4 @@
-"""Images with captions, for ``train pairs``: Sticker World, and COCO Captions in its official folders."""
+"""Images with captions for the stage "pairs": Sticker World, and COCO Captions in its official layout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CaptionedImage(NamedTuple):
     """One image.
 
     Attributes:
-        name: what the source calls it.
+        name: its name in the source.
         image: uint8 RGB (H, W, 3).
         captions: in plain English.
     """
@@ -36,10 +36,10 @@ class CaptionedImage(NamedTuple):
 
 
 class CaptionedImages(Protocol):
-    """Where images and captions come from.
+    """A source of images and captions.
 
     Attributes:
-        source: what the pairs' folder says about them.
+        source: its description in the pairs' folder.
     """
 
     source: ImageSource
@@ -50,12 +50,12 @@ class CaptionedImages(Protocol):
 
 @dataclass(frozen=True)
 class CaptionedScenes:
-    """Scenes of the "segmentation" split, which hold base nouns only."""
+    """Scenes of the "segmentation" split, which contain base nouns only."""
 
     source: StickerWorldImages = StickerWorldImages()  # noqa: RUF009 (frozen)
 
     def read(self, first: int, stop: int) -> Iterator[CaptionedImage]:
-        """See :class:`CaptionedImages`; there is no last scene."""
+        """See :class:`CaptionedImages`; the number of scenes is unlimited."""
         for seed in range(first, stop):
             scene = render_scene(seed, self.source.split, self.source.size)
             yield CaptionedImage(str(seed), scene.image, (scene.caption,))
@@ -67,7 +67,7 @@ class CocoCaptions:
 
     Attributes:
         root: folder with ``annotations/captions_train2017.json`` and ``images/train2017`` or ``train2017``.
-        captions_per_image: the first that many of the five.
+        captions_per_image: number of captions to use of the five.
     """
 
     root: Path

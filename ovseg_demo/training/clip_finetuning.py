@@ -1,9 +1,9 @@
-"""Step 5, ``train finetune``: CLIP's image tower learns masked regions from mask-noun pairs.
+"""The stage "finetune": train CLIP's image tower on masked regions and their nouns (OVSeg, section 3.2).
 
-The text tower is locked. Some regions are shown unmasked, so that what CLIP knew of ordinary images is not
-forgotten. With ``--unmasked`` all are: the control that tells adaptation to masks from mere further training.
-For the same reason the weights that are saved may be a mean of those before and after (WiSE-FT, Wortsman et
-al. 2022): names that the pairs do not hold are kept, and most of what was learned, too.
+The text tower is frozen. A share of the regions keeps its surroundings, so that the tower does not forget
+unmasked images. With ``--unmasked`` all regions do: this control separates adaptation to masks from further
+training. The saved weights may be a mean of the weights before and after (WiSE-FT, Wortsman et al. 2022): it
+keeps most class names that the pairs do not contain.
 """
 
 from __future__ import annotations
@@ -33,38 +33,41 @@ from ovseg_demo.training.clip_validation import (
 )
 from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, mean_weights, save_clip
 from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels
-from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.options import FinetuneOptions, MaskPromptOptions
 from ovseg_demo.training.pair_regions import PairRegion, PairRegions, collate_regions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import ClipFinetuning, find_settings
+from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets.types import ClipFinetuning
+from ovseg_demo.training.task import TrainingTask
 
 _BATCH = 256  # of held-out pairs
 
 
-def train(options: TrainOptions) -> Path:
-    """Fine-tune; returns the weights file."""
+def train(options: FinetuneOptions) -> Path:
+    """Fine-tune the image tower; returns the weights file."""
     preset = find_adaptation(options, "finetuning")
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
-    init = options.init or options.out / "clip" / WEIGHTS_FILE
+    init = options.init or options.weights_of("clip")
     share = 1.0 if options.unmasked else preset.unmasked_share
     task = FinetuningTask(preset, init, pairs, options.seed, share, preset.kept_share)
-    return run_training(task, preset.loop, options.folder("finetune"), options.runtime())
+    return run_training(task, preset.loop, options.folder, options.runtime())
 
 
-def find_adaptation(options: TrainOptions, step: str) -> Any:
-    """The preset's settings of a step that adapts CLIP, with what was asked for put in their place."""
-    preset = find_settings(options.preset, step)
+def find_adaptation(options: FinetuneOptions | MaskPromptOptions, stage: str) -> Any:
+    """The preset's settings of a stage that adapts CLIP, with the given options in their place."""
+    preset = find_settings(options.preset, stage)
     among_all_nouns = preset.among_all_nouns and not options.contrastive
     return replace(preset, loop=options.apply_to(preset.loop), among_all_nouns=among_all_nouns)
 
 
 class FinetuningTask(TrainingTask):
-    """The contrastive loss over a batch of regions and their nouns; equal nouns are not negatives.
+    """The contrastive loss over a batch of regions and their nouns; equal nouns are no negatives.
 
-    With ``preset.among_all_nouns`` a region is compared with every noun of the pairs instead, each once and
-    at the temperature of classification, so that probabilities become as large as they are right.
+    With ``preset.among_all_nouns`` it is the cross-entropy of each region among all nouns of the pairs, at
+    the temperature of classification, so that the trained probabilities are calibrated.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class FinetuningTask(TrainingTask):
         self.unmasked_share, self.kept_share = unmasked_share, kept_share
         self.clip, self.given_prompts = load_clip(init)
         self.clip.requires_grad_(False).visual.requires_grad_(True)
-        # In a tuple, so that it is no part of the checkpoint.
+        # In a tuple, so that checkpoints leave it out.
         self.first_visual = (deepcopy(self.clip.visual),) if kept_share else ()
         self.tokenizer = Tokenizer(self.clip.vocab_size, self.clip.context_length)
         size = self.clip.visual.image_size[0]
@@ -110,30 +113,30 @@ class FinetuningTask(TrainingTask):
             return F.cross_entropy(logits, batch["nouns"]), {}
         features, nouns = gather_features(features), gather_labels(batch["nouns"])
         true = nouns[:, None] == nouns
-        # At the temperature that pre-training ended with; another would first bend the features to itself.
+        # The final temperature of pre-training; another one would first change the features to fit it.
         loss = contrastive_loss(features, self.noun_embeddings[nouns], true, self.clip.logit_scale.exp())
         return loss, {}
 
     def encode(self, batch: dict[str, Tensor]) -> Tensor:
-        """Features of the batch's regions (B, E), the first of them unmasked."""
+        """Features (B, E) of the batch's regions; the first of them, ``unmasked_share``, are unmasked."""
         unmasked = round(self.unmasked_share * len(batch["nouns"]))
         images = torch.cat([batch["unmasked"][:unmasked], batch["masked"][unmasked:]])
         return encode_regions(self.clip, None, normalise(images), None)
 
     def encode_masked(self, regions: Tensor, masks: Tensor) -> Tensor:
-        """Features (B, E) of normalised masked regions, as the classifier makes them."""
+        """Features (B, E) of normalised masked regions, as the classifier computes them."""
         return encode_regions(self.clip, None, regions, None)
 
     @cached_property
     @torch.no_grad()
     def noun_embeddings(self) -> Tensor:
-        """Of the pairs' nouns, with the "vild" templates: float32 (nouns, E); they never change."""
+        """Text embeddings of the pairs' nouns with the "vild" templates: float32 (nouns, E), constant."""
         with torch.autocast(self.clip.logit_scale.device.type, enabled=False):
             return embed_texts(self.clip, self.tokenizer, self.regions.nouns)
 
     @cached_property
     def validation_set(self) -> ValidationSet:
-        """Drawn when it is first needed."""
+        """The validation set, drawn on first use."""
         preset = self.preset
         return make_validation_set(preset.validation_scenes, preset.validation_crops, 0, self.regions.size)
 
@@ -151,7 +154,7 @@ class FinetuningTask(TrainingTask):
 
     @contextmanager
     def saved_weights(self) -> Iterator[None]:
-        """While this is open, the image tower is what the weights file holds, not what is being trained."""
+        """A context in which the image tower has the weights that are saved instead of the trained ones."""
         tuned = self.clip.visual
         for first in self.first_visual:
             self.clip.visual = mean_weights(first.to(tuned.proj.device), tuned, self.kept_share)
@@ -161,7 +164,7 @@ class FinetuningTask(TrainingTask):
             self.clip.visual = tuned
 
     def _held_out_accuracy(self) -> float:
-        """Per cent of the held-out pairs whose noun comes first among the nouns of all pairs."""
+        """Per cent of the held-out pairs whose noun is the most similar one among the nouns of all pairs."""
         right, device, numbers = 0, self.noun_embeddings.device, self.regions.held_out
         for start in range(0, len(numbers), _BATCH):
             batch = collate_regions(

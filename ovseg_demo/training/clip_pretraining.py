@@ -1,6 +1,6 @@
-"""Step 1, ``train clip``: contrastive pre-training of a small CLIP, the stand-in for OpenAI's.
+"""The stage "clip": contrastive pre-training of a small CLIP, which replaces OpenAI's.
 
-It sees whole scenes and unmasked crops with captions, and never a mask.
+It trains on captions of whole scenes and of unmasked crops, and uses no masks.
 """
 
 from __future__ import annotations
@@ -21,30 +21,34 @@ from ovseg_demo.training.clip_validation import ValidationSet, classification_fi
 from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, new_clip, save_clip
 from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels, token_loss
 from ovseg_demo.training.crops import CaptionedCrops, CaptionedImage
-from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.options import ClipOptions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import ClipPretraining, find_settings
+from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets.types import ClipPretraining
+from ovseg_demo.training.task import TrainingTask
 
 MAX_LOGIT_SCALE = 100.0
-"""Of similarities in training, as CLIP was; at test they are always multiplied by 100."""
+"""Largest factor of the similarities in training, as CLIP's; inference always uses 100."""
 
-_SCALE_RATE = 10.0  # times the learning rate, or Adam's steps would never bring a single number to 100
+_SCALE_RATE = 10.0
+"""Factor of the learning rate for the scalar ``logit_scale``, which would else not reach its limit."""
 
 
-def train(options: TrainOptions) -> Path:
-    """Pre-train; returns the weights file."""
+def train(options: ClipOptions) -> Path:
+    """Pre-train a CLIP; returns the weights file."""
     preset = find_settings(options.preset, "clip")
     torch.manual_seed(options.seed)
     images = options.out / "data" / f"captioned-{preset.images}.bin"
     task = ClipPretrainingTask(preset, images, options.seed)
     if options.init:
         task.clip.load_state_dict(load_clip(options.init)[0].state_dict())
-    return run_training(task, options.apply_to(preset.loop), options.folder("clip"), options.runtime())
+    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
 
 
 class ClipPretrainingTask(TrainingTask):
-    """CLIP's loss on captioned images, and a head that predicts the captions' tokens and is thrown away."""
+    """CLIP's loss on captioned images, and the loss of a head that predicts tokens and is not saved."""
 
     def __init__(self, preset: ClipPretraining, images: Path, seed: int):
         super().__init__()
@@ -74,7 +78,7 @@ class ClipPretrainingTask(TrainingTask):
     @override
     def collate(self, samples: Sequence[CaptionedImage]) -> dict[str, Tensor]:
         token_ids = self.tokenizer([sample.caption for sample in samples])
-        longest = int(token_ids.argmax(dim=1).max()) + 1  # exact: under causal attention nothing looks ahead
+        longest = int(token_ids.argmax(dim=1).max()) + 1  # exact: attention is causal
         labels = [(sample.label, sample.colour, sample.said_colour) for sample in samples]
         return {
             "images": torch.stack([torch.from_numpy(sample.image) for sample in samples]),
@@ -107,7 +111,7 @@ class ClipPretrainingTask(TrainingTask):
 
     @cached_property
     def validation_set(self) -> ValidationSet:
-        """Drawn when it is first needed."""
+        """The validation set, drawn on first use."""
         preset = self.preset
         return make_validation_set(
             preset.validation_scenes,
@@ -126,7 +130,7 @@ class ClipPretrainingTask(TrainingTask):
 
 
 def encode_patches(clip: CLIP, images: Tensor, share: float) -> Tensor:
-    """Image features (B, E) of normalised images from a random share of each one's patches."""
+    """Image features (B, E) of normalised images (B, 3, S, S) from a random share of each one's patches."""
     if share == 1.0:
         return encode_regions(clip, None, images, None)
     visual = clip.visual
@@ -143,9 +147,9 @@ def encode_patches(clip: CLIP, images: Tensor, share: float) -> Tensor:
 
 
 def true_texts(labels: Tensor) -> Tensor:
-    """Which text j is true of which image i: bool (B, B) from rows of (class, colour, colour in the text).
+    """Whether text j is true of image i: bool (B, B) from rows (class, colour, colour in the text).
 
-    A text is true if it names the class and no other colour. Class -1, a whole scene, equals nothing else.
+    A text is true if it names the class and no other colour. Class -1, a whole scene, equals no other one.
     """
     label, colour, said = labels.unbind(dim=1)
     same_class = (label[:, None] == label) & (label >= 0)

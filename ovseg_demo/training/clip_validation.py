@@ -1,4 +1,4 @@
-"""How well a CLIP names what it sees: regions of scenes, crops, and colours never seen on a noun."""
+"""Validation figures of a CLIP: accuracy on regions of scenes, on crops, and on unseen colour-noun pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ovseg_demo.training.pixels import normalise
 from ovseg_demo.vocabulary import TEMPLATES
 
 FIRST_SEED = 800_000
-"""Of the validation scenes that training looks at; none of them is in the benchmark."""
+"""First seed of the validation scenes; none of them is in the benchmark."""
 
 _SCENE_SIZE = (640, 480)
 _SMALLEST_REGION = 24 * 24
@@ -44,13 +44,13 @@ ImageEncoder = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class ValidationSet:
-    """Regions of validation scenes, and crops as in pre-training, at CLIP's input size.
+    """Regions of validation scenes, and crops as in pre-training, at CLIP's input size S.
 
     Attributes:
         masked: float32 (N, 3, S, S), as :func:`cut_region` makes them from perfect masks of scenes.
         masks: float32 (N, 1, S, S).
         masked_labels: int64 (N,), indices into ``CLASS_NAMES``.
-        unmasked: float32 (U, 3, S, S), crops of objects with surroundings, and of stuff.
+        unmasked: float32 (U, 3, S, S), crops of objects with their surroundings, and of stuff.
         unmasked_labels: int64 (U,).
         coloured: float32 (M, 3, S, S), unmasked crops of unseen pairs.
         pairs: M (colour, noun name).
@@ -67,12 +67,12 @@ class ValidationSet:
 
 @lru_cache(maxsize=1)
 def make_validation_set(scenes: int, crops: int, crops_per_pair: int, size: int) -> ValidationSet:
-    """Draw the set; the same for the same arguments.
+    """The validation set, the same for the same arguments.
 
     Args:
-        scenes: whose objects and stuff are masked.
-        crops: unmasked.
-        crops_per_pair: of a colour and a noun that were not seen together.
+        scenes: number of scenes whose objects and stuff are masked regions.
+        crops: number of unmasked crops.
+        crops_per_pair: number of crops of each unseen colour-noun pair.
         size: CLIP's input size.
     """
     regions = [region for seed in range(scenes) for region in _scene_regions(FIRST_SEED + seed, size)]
@@ -102,12 +102,12 @@ def classification_figures(
     Args:
         model: the towers; the text tower embeds the class names with the "vild" templates.
         tokenizer: of the text tower.
-        data: what is looked at.
-        encode: replaces the image tower on masked regions (mask prompts); by default masks are not read.
+        data: regions and crops.
+        encode: replaces the image tower on masked regions; by default masks are ignored.
 
     Returns:
         ``masked_base``, ``masked_novel``, ``masked_stuff``, the same ``unmasked_…``, and ``unseen_colours``:
-        how often the right colour of an unseen colour-noun pair comes first among the colours for that noun.
+        the accuracy of the colour of unseen colour-noun pairs, among the colours for that noun.
     """
 
     def encode_plain(regions: Tensor, masks: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def _groups(labels: Tensor) -> dict[str, Tensor]:
 def _colour_accuracy(
     model: CLIP, tokenizer: Tokenizer, coloured: Tensor, pairs: Sequence[tuple[str, str]]
 ) -> float:
-    """Per cent of features (M, E) whose own colour comes first among the colours, for its noun."""
+    """Per cent of features (M, E) for which the right colour of the noun has the highest similarity."""
     colours = sorted({colour for colour, _ in UNSEEN_PAIRS}, key=COLOURS.index)
     nouns = sorted({noun for _, noun in pairs})
     names = embed_texts(model, tokenizer, [f"{colour} {noun}" for noun in nouns for colour in colours])

@@ -1,4 +1,4 @@
-"""A CLIP to be trained: new, read from a file, and written in the published format."""
+"""Make a new CLIP to train, read one from a file, and write one in the published format."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ovseg_demo.classification.clip.network import HEAD_WIDTH, MASK_EMBEDDING, build_clip, clip_state
 from ovseg_demo.models.checkpoints import read_checkpoint
-from ovseg_demo.training.loop import save_atomically
-from ovseg_demo.training.presets import ClipSize
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.presets.types import ClipSize
 
 
 def new_clip(size: ClipSize) -> CLIP:
-    """A CLIP with initial weights from torch's generator; positions of patches start as sines and cosines."""
+    """A CLIP with random weights from torch's generator, and sines and cosines as patch positions."""
     vision = CLIPVisionCfg(
         layers=size.vision_layers,
         width=size.vision_width,
@@ -63,7 +63,7 @@ def load_clip(path: Path) -> tuple[CLIP, Tensor | None]:
 
 
 def save_clip(path: Path, model: CLIP, mask_embedding: Tensor | None = None) -> None:
-    """Write what CLIP fine-tuning publishes, ``{"state_dict": {"module.…": tensor}}``, in half precision."""
+    """Write a fine-tuned CLIP's published format, ``{"state_dict": {"module.…": tensor}}``, in float16."""
     state = clip_state(model, mask_embedding)
     half = {f"module.{name}": tensor.to("cpu", torch.float16) for name, tensor in state.items()}
     save_atomically({"state_dict": half}, path)
@@ -71,7 +71,7 @@ def save_clip(path: Path, model: CLIP, mask_embedding: Tensor | None = None) -> 
 
 @torch.no_grad()
 def mean_weights(first: nn.Module, second: nn.Module, first_share: float) -> nn.Module:
-    """A network whose weights are the mean of two others', the first of which has ``first_share`` in it."""
+    """A network with the mean of two networks' weights; ``first_share`` (0 to 1) is the first's share."""
     mean = deepcopy(second)
     for weight, kept in zip(mean.parameters(), first.parameters(), strict=True):
         weight.lerp_(kept, first_share)
@@ -79,9 +79,9 @@ def mean_weights(first: nn.Module, second: nn.Module, first_share: float) -> nn.
 
 
 def fast_training_attention(device: torch.device) -> AbstractContextManager:
-    """Attention by plain matrix products on a CPU.
+    """A context in which attention on a CPU uses plain matrix products.
 
-    With CLIP's short sequences and gradients they take about 40% less time there than the fused kernel.
+    For CLIP's short sequences, with gradients, they take about 40% less time than the fused kernel.
     """
     if device.type == "cpu":
         return sdpa_kernel(SDPBackend.MATH)

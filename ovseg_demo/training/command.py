@@ -1,131 +1,144 @@
-"""``python -m ovseg_demo train STEP``: the pipeline, step by step or all of it."""
+"""The command ``train STAGE``: one stage of the pipeline, or all of them."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ovseg_demo.errors import MissingDependencyError, ModelError
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.arguments import add_options, read_options
+from ovseg_demo.training.options import (
+    AllOptions,
+    BundleOptions,
+    ClipOptions,
+    FinetuneOptions,
+    LabelPairsOptions,
+    MaskFormerOptions,
+    MaskPromptOptions,
+    PairsOptions,
+    SamOptions,
+    StageOptions,
+)
+from ovseg_demo.training.presets import find_preset
 
-STEPS = {
-    "clip": ("clip_pretraining", "contrastive pre-training of CLIP on whole scenes and unmasked crops"),
-    "maskformer": ("maskformer", "MaskFormer with open-vocabulary class embeddings, on the base classes"),
-    "sam": ("sam", "Segment Anything from point prompts, class-agnostic"),
-    "pairs": ("pairs", "mask-noun pairs mined from captions; no labels are used"),
-    "label-pairs": ("label_pairs", "mask-noun pairs from perfect labels"),
-    "finetune": ("clip_finetuning", "CLIP's image tower on the mask-noun pairs, text tower locked"),
-    "average": ("clip_average", "the mean of two fine-tunings"),
-    "mask-prompts": ("mask_prompts", "mask prompts on a frozen CLIP"),
-    "bundle": ("bundle", "put the parts together as files of one model"),
-}
-"""Name on the command line → (module with ``train(options)``, what it does)."""
+_PACKAGE = "ovseg_demo.training"
+_PACKAGES = ("accelerate", "inflect")
+"""The extra ``train``."""
 
-ALL = (
+
+class Stage(NamedTuple):
+    """A stage of the pipeline.
+
+    Attributes:
+        options: class of its options, which names the stage.
+        module: module of this package with ``train(options) -> Path``; imported when the stage runs.
+        summary: one line for the help.
+    """
+
+    options: type[StageOptions]
+    module: str
+    summary: str
+
+
+STAGES: Mapping[str, Stage] = MappingProxyType(
+    {
+        stage.options.stage: stage
+        for stage in (
+            Stage(
+                ClipOptions, "clip_pretraining", "pre-train CLIP on scenes and unmasked crops with captions"
+            ),
+            Stage(MaskFormerOptions, "maskformer", "train MaskFormer with class embeddings in CLIP's space"),
+            Stage(SamOptions, "sam", "train Segment Anything from point prompts, without classes"),
+            Stage(PairsOptions, "pairs", "mine mask-noun pairs from captions, without labels"),
+            Stage(LabelPairsOptions, "label_pairs", "make mask-noun pairs from labels"),
+            Stage(FinetuneOptions, "clip_finetuning", "fine-tune CLIP's image tower on mask-noun pairs"),
+            Stage(MaskPromptOptions, "mask_prompts", "train mask prompts of a frozen CLIP"),
+            Stage(BundleOptions, "bundle", "combine the trained parts to the files of one model"),
+        )
+    }
+)
+"""The stages by their names on the command line."""
+
+_ALL_SUMMARY = "run all stages of the preset, and the variants that the results compare"
+
+PLAN: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("clip", "clip", {}),
     ("maskformer", "maskformer", {}),
     ("sam", "sam", {"clip": "clip/weights.pt"}),
-    # In this world a class has few names, and labels teach them better than captions do (docs/results.md).
+    # Sticker World's classes have few names, and labels teach them better than captions do (docs/results.md).
     ("pairs", "pairs", {"sam": "sam/weights.pt"}),
     ("label-pairs", "label-pairs", {"sam": "sam/weights.pt"}),
     ("finetune", "finetune", {"pairs": "label-pairs"}),
     ("mask-prompts", "mask-prompts", {"pairs": "label-pairs"}),
     ("bundle", "bundle", {}),
-    # What docs/results.md compares with: prompts alone, the same without masks, and the paper's pairs.
+    # The variants of docs/results.md: mask prompts alone, fine-tuning without masks, pairs from captions.
     ("label-pairs", "label-pairs-perfect", {}),
     (
         "mask-prompts",
         "mask-prompts-only",
-        # On a frozen CLIP, only large steps change anything.
+        # Mask prompts of a CLIP that was not fine-tuned change its output only at a high learning rate.
         {"pairs": "label-pairs-perfect", "init": "clip/weights.pt", "contrastive": True, "rate": 50.0},
     ),
     ("finetune", "finetune-unmasked", {"pairs": "label-pairs", "unmasked": True}),
     ("finetune", "finetune-captions", {}),
     ("mask-prompts", "mask-prompts-captions", {"init": "finetune-captions/weights.pt"}),
 )
-"""What ``train all`` does, in order: step, sub-folder, and options, whose paths are relative to ``--out``."""
+"""What ``train all`` runs, in order: stage, subfolder, options; strings are paths relative to ``--out``."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``train`` understands."""
-    parser.add_argument(
-        "step", choices=[*STEPS, "all"], help="; ".join(f"{k}: {v[1]}" for k, v in STEPS.items())
-    )
-    parser.add_argument("--preset", help="sizes and hyper-parameters: sticker-world (default), coco or toy")
-    parser.add_argument(
-        "--out", type=Path, help="folder of the runs (default: runs); an interrupted one goes on"
-    )
-    parser.add_argument("--steps", type=int, help="optimiser steps, instead of the preset's")
-    parser.add_argument("--minutes", type=float, help="time budget of the step; its schedule ends with it")
-    parser.add_argument("--batch-size", type=int, help="samples a step, over all processes")
-    parser.add_argument("--rate", type=float, help="multiply the learning rates, for another batch size")
-    parser.add_argument("--seed", type=int, help="default 0")
-    parser.add_argument("--workers", type=int, help="processes that load samples, or propose masks")
-    parser.add_argument("--init", type=Path, help="start from these weights (published file format)")
-    parser.add_argument(
-        "--clip",
-        type=Path,
-        help="CLIP for maskformer and pairs (default: that of `train clip`), or for sam to start from",
-    )
-    parser.add_argument(
-        "--sam", type=Path, help="Segment Anything whose masks `pairs` and `label-pairs` take, too"
-    )
-    parser.add_argument("--root", type=Path, help="data set in its official layout, instead of Sticker World")
-    parser.add_argument(
-        "--pairs", type=Path, help="folder of mask-noun pairs (default: those of `train pairs`)"
-    )
-    parser.add_argument("--share", type=float, help="of --init's weights in what `average` makes (0.5)")
-    parser.add_argument("--name", help="sub-folder of --out, instead of the step's name; for variants")
-    parser.add_argument("--unmasked", action="store_true", help="fine-tune on unmasked crops: a control")
-    parser.add_argument(
-        "--contrastive",
-        action="store_true",
-        help="adapt CLIP with the published loss, over a batch, instead of the preset's",
-    )
-    parser.add_argument("--depth", type=int, help="layers with new mask prompts, instead of the preset's")
-    parser.add_argument("--device", help="auto, cpu, cuda or mps")
-    parser.add_argument("--precision", help="auto, float32 or bfloat16")
+    """Declare the stages, each with its own options."""
+    stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
+    summaries = {name: stage.summary for name, stage in STAGES.items()} | {AllOptions.stage: _ALL_SUMMARY}
+    for name, summary in summaries.items():
+        child = stages.add_parser(name, help=summary, description=f"{summary}.", allow_abbrev=False)
+        add_options(child, STAGES[name].options if name in STAGES else AllOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the step, or all of them one after the other; returns the exit status.
+    """Run the stage, or all of them one after the other; returns the exit code.
 
     Raises:
         MissingDependencyError: the packages for training are not installed.
     """
-    if find_spec("accelerate") is None:
+    missing = [package for package in _PACKAGES if find_spec(package) is None]
+    if missing:
         raise MissingDependencyError(
-            'Training needs a package that is not installed; run "pip install accelerate".'
+            f'Training needs packages that are not installed; run "pip install {" ".join(missing)}".'
         )
-    names = {field.name for field in fields(TrainOptions)}
-    given = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
-    options = TrainOptions(**given)
-    plan = [(arguments.step, options)] if arguments.step != "all" else _plan_all(options)
-    for step, step_options in plan:
-        module = import_module(f"ovseg_demo.training.{STEPS[step][0]}")
-        print(f"{step}: {module.train(step_options)}")
+    if arguments.stage == AllOptions.stage:
+        plan = plan_all(read_options(AllOptions, arguments))
+    else:
+        plan = [read_options(STAGES[arguments.stage].options, arguments)]
+    for options in plan:
+        module = import_module(f"{_PACKAGE}.{STAGES[options.stage].module}")
+        print(f"{options.stage}: {module.train(options)}")
     return 0
 
 
-def _plan_all(options: TrainOptions) -> list[tuple[str, TrainOptions]]:
-    if options.preset == "coco":
+def plan_all(options: AllOptions) -> list[StageOptions]:
+    """The options of all stages of :data:`PLAN`.
+
+    Raises:
+        ModelError: the preset starts from published weights.
+    """
+    if find_preset(options.preset).clip is None:
         raise ModelError(
-            "The preset coco starts from published weights: train its steps one by one, with --init."
+            f"The preset {options.preset} starts from published weights: train its stages one by one."
         )
-    for option in ("clip", "init", "name", "pairs", "sam", "steps", "unmasked", "contrastive", "depth"):
-        if getattr(options, option):
-            raise ModelError(
-                f"--{option} belongs to one step; leave it out of `train all`, or train that step."
-            )
+    common = {entry.name: getattr(options, entry.name) for entry in fields(options) if entry.name != "name"}
     plan = []
-    for step, name, changes in ALL:
-        changed = {
-            key: options.out / value if isinstance(value, str) else value for key, value in changes.items()
-        }
-        if "rate" in changed and options.rate is not None:  # one comes on top of the other
-            changed["rate"] *= options.rate
-        plan.append((step, replace(options, name=name, **changed)))
+    for stage, name, changes in PLAN:
+        known = {entry.name for entry in fields(STAGES[stage].options)}
+        given = {key: value for key, value in common.items() if key in known and value is not None}
+        paths = {key: options.out / value for key, value in changes.items() if isinstance(value, str)}
+        own = {**changes, **paths}
+        if "rate" in own:  # the stage's own factor comes on top of the given one
+            own["rate"] *= given.pop("rate", 1.0)
+        plan.append(STAGES[stage].options(**(given | own | {"name": name})))
     return plan

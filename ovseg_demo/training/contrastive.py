@@ -1,4 +1,4 @@
-"""Contrastive losses between images and texts, where several texts may be true of an image."""
+"""Contrastive losses between images and texts, where several texts may describe an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, true: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss (Radford et al. 2021); other true texts of an image are not its negatives.
+    """CLIP's symmetric loss (Radford et al. 2021) in which other true texts of an image are no negatives.
 
     Args:
         images: float (B, E), image features; need not be normalised.
@@ -30,14 +30,14 @@ def contrastive_loss(images: Tensor, texts: Tensor, true: Tensor, scale: Tensor)
 
 
 def token_loss(logits: Tensor, token_ids: Tensor, ignored: tuple[int, ...]) -> Tensor:
-    """Predict the tokens of an image's caption (SuperClass, Huang et al. 2024): cross-entropy with shares.
+    """Cross-entropy (scalar) of predicting the tokens of an image's caption (SuperClass, Huang et al. 2024).
 
-    A token weighs as much as it tells: the logarithm of its inverse frequency among the batch's captions.
+    A token's weight is the logarithm of its inverse frequency among the batch's captions.
 
     Args:
         logits: float (B, V) over the vocabulary.
         token_ids: int64 (B, L).
-        ignored: ids that are no words (padding, start, end).
+        ignored: ids of special tokens (padding, start, end).
     """
     present = torch.zeros_like(logits, dtype=torch.float32).scatter_(1, token_ids, 1.0)  # (B, V)
     present[:, list(ignored)] = 0
@@ -47,7 +47,7 @@ def token_loss(logits: Tensor, token_ids: Tensor, ignored: tuple[int, ...]) -> T
 
 
 def gather_features(features: Tensor) -> Tensor:
-    """Features (b, E) of all processes, (B, E), through which gradients flow back to where each came from."""
+    """Features (B, E) of all processes from those of one (b, E); gradients flow back to each process."""
     if not (dist.is_initialized() and dist.get_world_size() > 1):
         return features
     return torch.cat(all_gather(features))

@@ -1,7 +1,7 @@
-"""Captioned images of Sticker World for pre-training: drawn once, kept on disk, seen many times.
+"""Captioned images of Sticker World for pre-training: drawn once, stored on disk, used many times.
 
-Drawing an image costs about a quarter of what a training step spends on it. The first pass over the images
-draws them, in the data loader's workers; later passes read them back, in other cut-outs, tones and words.
+The data loader's workers draw the images in the first pass over them. Later passes read them, with new crops,
+tones and captions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ovseg_demo.training.pixels import vary_tone
 from ovseg_demo.training.records import open_records, shuffled
 
 STORED_SIZE = 80
-"""Side of a stored image: a quarter more than the input, so that there is something to cut."""
+"""Side of a stored image in pixels: a quarter more than the input, to leave room for random crops."""
 
 _CAPTION_BYTES = 240
 _SCENE_SHARE = 0.08
@@ -42,7 +42,7 @@ RECORD = np.dtype(
         ("image", np.uint8, (STORED_SIZE, STORED_SIZE, 3)),
         ("label", np.int16),  # index into CLASS_NAMES; -1 for a whole scene
         ("colour", np.int8),  # index into COLOURS; -1 for natural colours
-        ("stuff", np.int8),  # what the object is on, as an index behind the nouns; -1 for nothing to mention
+        ("stuff", np.int8),  # stuff class under the object, as an index after the nouns; -1: none
         ("caption", f"S{_CAPTION_BYTES}"),
     ]
 )
@@ -54,10 +54,10 @@ class CaptionedImage:
 
     Attributes:
         image: uint8 RGB (S, S, 3).
-        caption: one of the texts that are true of it.
-        label: the one class it shows, an index into ``CLASS_NAMES``, or -1 for a whole scene.
+        caption: a description of it.
+        label: its class, an index into ``CLASS_NAMES``, or -1 for a whole scene.
         colour: index into ``COLOURS``, or -1.
-        said_colour: the colour that the caption speaks of, or -1.
+        said_colour: the colour that the caption names, or -1.
     """
 
     image: np.ndarray
@@ -68,7 +68,7 @@ class CaptionedImage:
 
 
 class CaptionedCrops(Dataset):
-    """An endless stream over ``count`` images, in another order, cut-out, tone and wording at each pass."""
+    """An endless stream over ``count`` images; each pass has new crops, tones, captions and a new order."""
 
     def __init__(self, file: Path, count: int, size: int, seed: int):
         self.file, self.count, self.size, self.seed = Path(file), count, size, seed
@@ -82,7 +82,7 @@ class CaptionedCrops(Dataset):
 
     @cached_property
     def _records(self) -> np.memmap:
-        """Opened late: each worker has a mapping of its own."""
+        """Opened on first use, so that each worker has its own mapping."""
         return open_records(self.file, RECORD, self.count)
 
     def _record(self, number: int) -> np.void:
@@ -93,7 +93,7 @@ class CaptionedCrops(Dataset):
 
 
 def draw_record(record: np.void, number: int) -> None:
-    """Fill in image ``number``: mostly one object or one stuff class, sometimes a whole scene."""
+    """Draw image ``number`` into a record: mostly one object or one stuff class, sometimes a whole scene."""
     if np.random.default_rng(number).random() < _SCENE_SHARE:
         scene = render_scene(number, "pretraining", _SCENE_SIZE)
         image, label, colour, stuff, caption = scene.image, -1, -1, -1, scene.caption
@@ -110,7 +110,7 @@ def draw_record(record: np.void, number: int) -> None:
 
 
 def augment(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random cut-out of uint8 RGB (h, w, 3), perhaps mirrored, in another tone: uint8 (size, size, 3)."""
+    """A random crop of uint8 RGB (h, w, 3), possibly mirrored, with a random tone: uint8 (size, size, 3)."""
     height, width = image.shape[:2]
     share = rng.uniform(0.75, 1.0, size=2)
     rows, columns = round(height * share[0]), round(width * share[1])
@@ -124,7 +124,7 @@ def augment(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
 
 
 def class_of_crop(crop: Crop) -> int:
-    """Index of the class that a crop shows; of stuff alone, the longest of all stuff names in the caption."""
+    """Index of a crop's class; for stuff alone, the class of the longest stuff name in the caption."""
     if crop.object:
         return crop.object.class_index
     named = [(name, stuff.name) for stuff in STUFF for name in stuff.names if name in crop.caption]
@@ -132,7 +132,7 @@ def class_of_crop(crop: Crop) -> int:
 
 
 def _write_caption(record: np.void, rng: np.random.Generator) -> tuple[str, int]:
-    """A caption, and the colour it speaks of or -1."""
+    """A caption, and the index of the colour that it names or -1."""
     label, colour = int(record["label"]), int(record["colour"])
     if label < 0:
         return record["caption"].decode(), -1

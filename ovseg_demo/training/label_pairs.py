@@ -1,9 +1,9 @@
-"""``train label-pairs``: mask-noun pairs from perfect labels, to compare with pairs mined from captions.
+"""The stage "label-pairs": mask-noun pairs from perfect labels, to compare with pairs from captions.
 
-With ``--sam`` the masks that the generators propose are there, too: a classifier that has only seen perfect
-masks does not know the parts and the fringes that proposals have. Each proposal gets the class of one of its
-pixels, drawn at random: over many of them a class comes as often as it has pixels, so that the classifier
-learns how sure to be of a mask that shows several things. Where masks overlap, label maps add what it says.
+With ``--sam`` the generators' proposals are pairs, too: a classifier that is trained on perfect masks alone
+does not learn masks of parts, or masks with fringes. Each proposal gets the class of a random pixel. Over
+many proposals a class is as frequent as its pixels, so the classifier learns calibrated probabilities for
+masks of several classes; label maps add them where masks overlap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from ovseg_demo.proposals.types import ProposalGenerator
 from ovseg_demo.sticker_world import CLASS_NAMES, Scene, render_scene
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.options import LabelPairsOptions
 from ovseg_demo.training.pairs import EveryGenerator, collect_pairs, make_generator, mask_at_image_size
 from ovseg_demo.training.pairs_format import MaskNounPair, StickerWorldImages
 from ovseg_demo.training.presets import find_settings
@@ -25,27 +25,26 @@ from ovseg_demo.training.presets import find_settings
 _SMALLEST_AREA = 24 * 24
 
 
-def train(options: TrainOptions) -> Path:
-    """Write the pairs of the preset's scenes (or of ``options.steps``); returns their folder.
+def train(options: LabelPairsOptions) -> Path:
+    """Write the pairs of the scenes to a folder; returns the folder. An interrupted run resumes.
 
-    With ``options.sam`` its proposals and those of MaskFormer (``options.init``, or what ``train maskformer``
-    left) are pairs, too, made by ``options.workers`` processes. An interrupted run goes on.
+    With ``options.sam``, the proposals of Segment Anything and MaskFormer are pairs, too.
     """
     make = partial(make_generator, options) if options.sam else None
-    scenes = options.steps or find_settings(options.preset, "finetuning").label_scenes
-    folder = options.folder("label-pairs")
-    collect_pairs(LabelMiner(make, options.seed), NumberedScenes(), scenes, folder, options.workers or 0)
-    return folder
+    scenes = options.scenes or find_settings(options.preset, "finetuning").label_scenes
+    miner = LabelMiner(make, options.seed)
+    collect_pairs(miner, NumberedScenes(), scenes, options.folder, options.workers)
+    return options.folder
 
 
 @dataclass(frozen=True)
 class NumberedScenes:
-    """Scenes of the "segmentation" split, which hold base nouns only, with their seeds."""
+    """Scenes of the "segmentation" split, which contain base nouns only, with their seeds."""
 
     source: StickerWorldImages = StickerWorldImages()  # noqa: RUF009 (frozen)
 
     def read(self, first: int, stop: int) -> Iterator[tuple[int, Scene]]:
-        """The scenes of seeds ``first`` to ``stop`` (exclusive); there is no last one."""
+        """The scenes of seeds ``first`` to ``stop`` (exclusive); their number is unlimited."""
         for seed in range(first, stop):
             yield seed, render_scene(seed, self.source.split, self.source.size)
 
@@ -55,8 +54,8 @@ class LabelMiner:
     """Makes the pairs of a scene from its labels.
 
     Attributes:
-        make_generator: of proposals; ``None``: perfect masks alone.
-        seed: of the pixels that name proposals.
+        make_generator: makes the proposal generator; ``None``: perfect masks alone.
+        seed: of the random pixels.
     """
 
     make_generator: Callable[[], ProposalGenerator | EveryGenerator] | None = None
@@ -64,11 +63,11 @@ class LabelMiner:
 
     @cached_property
     def generator(self) -> ProposalGenerator | EveryGenerator | None:
-        """Made when it is first needed, in the process that needs it: a GPU cannot be shared by forking."""
+        """The generator, made on first use in the process that uses it: a GPU cannot be used after a fork."""
         return self.make_generator() if self.make_generator else None
 
     def mine(self, numbered: tuple[int, Scene]) -> list[MaskNounPair]:
-        """A pair for every segment that is large enough to see, and for every proposal."""
+        """A pair for every segment of at least 24×24 pixels, and for every proposal."""
         number, scene = numbered
         pairs = [
             MaskNounPair.from_mask(str(number), noun, 1.0, mask)
@@ -78,7 +77,7 @@ class LabelMiner:
         return pairs + list(self._proposed(number, scene))
 
     def _proposed(self, number: int, scene: Scene) -> Iterator[MaskNounPair]:
-        """The proposals, each with the class of a random pixel, and as the score that class's share of it."""
+        """The proposals, each with the class of a random pixel; the score is its share of the mask."""
         if self.generator is None:
             return
         rng = np.random.default_rng([self.seed, number])

@@ -1,7 +1,7 @@
-"""Step 6, ``train mask-prompts``: learned tokens for blank patches; all of CLIP's own weights are frozen.
+"""The stage "mask-prompts": train tokens that replace blank patches of a frozen CLIP (OVSeg, section 3.3).
 
-On the pre-trained CLIP (``--init runs/clip/weights.pt``) it is the cheap adaptation, on the fine-tuned one
-(the default) it adds to it.
+It adapts the pre-trained CLIP (``--init runs/clip/weights.pt``), or adapts the fine-tuned one further (the
+default).
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from ovseg_demo.classification.clip.towers import encode_regions, patches_with_f
 from ovseg_demo.errors import ModelError
 from ovseg_demo.training.clip_finetuning import FinetuningTask, find_adaptation
 from ovseg_demo.training.clip_weights import save_clip
-from ovseg_demo.training.loop import WEIGHTS_FILE, run_training
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.options import MaskPromptOptions
 from ovseg_demo.training.pair_regions import collate_regions
 from ovseg_demo.training.pixels import normalise
-from ovseg_demo.training.presets import MaskPromptTuning
+from ovseg_demo.training.presets.types import MaskPromptTuning
 
 _FIRST_REGIONS = 512
 
 
-def train(options: TrainOptions) -> Path:
-    """Tune the prompts; returns the weights file, the whole CLIP with them."""
+def train(options: MaskPromptOptions) -> Path:
+    """Train mask prompts; returns the weights file, which holds the whole CLIP with them."""
     preset = find_adaptation(options, "mask_prompts")
     if options.depth is not None:
         preset = replace(preset, depth=options.depth)
     torch.manual_seed(options.seed)
     pairs = options.pairs or options.out / "pairs"
-    init = options.init or options.out / "finetune" / WEIGHTS_FILE
+    init = options.init or options.weights_of("finetune")
     task = MaskPromptTask(preset, init, pairs, options.seed)
-    return run_training(task, preset.loop, options.folder("mask-prompts"), options.runtime())
+    return run_training(task, preset.loop, options.folder, options.runtime())
 
 
 class MaskPromptTask(FinetuningTask):
-    """Fine-tuning's loss on masked regions, of which only the mask prompts (D, G², C) learn.
+    """Fine-tuning's loss on masked regions; only the mask prompts (D, G², C) are trained.
 
-    New prompts start as what they replace: the mean of blank patches' tokens.
+    New prompts start as the mean of the tokens of the blank patches that they replace.
     """
 
     def __init__(self, preset: MaskPromptTuning, init: Path, pairs: Path, seed: int):
@@ -80,16 +80,16 @@ class MaskPromptTask(FinetuningTask):
 
 @torch.no_grad()
 def mean_blank_tokens(model: CLIP, depth: int, regions: Tensor, masks: Tensor) -> Tensor:
-    """What blank patches are in plain CLIP, on average: at its input, and after each of its first blocks.
+    """The mean tokens of blank patches in CLIP without prompts: at its input, and after its first blocks.
 
     Args:
         model: the towers.
-        depth: D, of the prompts.
+        depth: number D of layers with prompts.
         regions: float32 (B, 3, S, S), normalised, zero outside the masks.
         masks: float32 (B, 1, S, S) of zeros and ones.
 
     Returns:
-        float32 (D, G², C). A patch that no region leaves blank gets the mean of all that are.
+        float32 (D, G², C). A patch that is blank in no region gets the mean of all blank patches.
     """
     visual = model.visual
     found: list[Tensor] = [visual.conv1(regions).flatten(2).mT]

@@ -1,13 +1,12 @@
-"""Step 2, ``train maskformer``: mask proposals with open-vocabulary class embeddings, on the base classes.
+"""The stage "maskformer": train mask proposals with open-vocabulary class embeddings, on the base classes.
 
-The losses are MaskFormer's, on every decoder layer, with CLIP's text embeddings of the class names as targets
-(OVSEG.md, section 10). A network that starts from nothing learns faster with three changes:
+The losses are MaskFormer's (arXiv 2107.06278) on every decoder layer, with CLIP's text embeddings of the
+class names as targets (OVSeg, section 3.1). Three additions speed up training from random weights:
 
-* a linear layer, thrown away afterwards, names single pixels from the mask features;
-* pixels of one mask are drawn together in the mask features, and others apart: that teaches what a thing is
-  long before its name is known;
-* the similarities with class names are scaled up slowly, for a hundredfold cosine is all noise as long as
-  names are guessed.
+* A linear layer, which is not saved, classifies single pixels by their mask features.
+* A loss on pairs of pixels attracts the mask features of one mask and separates those of different masks.
+* The factor of the similarities with class names rises slowly to 100, because a large factor amplifies the
+  noise of untrained class embeddings.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, build_maskformer, published_tensors
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.training.loop import WEIGHTS_FILE, TrainingTask, decay_groups, run_training, save_atomically
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.maskformer_data import LabelledImages, open_images
 from ovseg_demo.training.maskformer_losses import (
     MaskTargets,
@@ -40,28 +40,31 @@ from ovseg_demo.training.maskformer_losses import (
     set_losses,
 )
 from ovseg_demo.training.maskformer_validation import mask_figures
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.options import MaskFormerOptions
 from ovseg_demo.training.pair_loss import pair_loss
-from ovseg_demo.training.presets import MaskFormerTraining, find_settings
+from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets.types import MaskFormerTraining
+from ovseg_demo.training.task import TrainingTask
 
 _PIXELS_PER_IMAGE = 512
 _SCALED_UP_AT = 0.7
-"""Share of the schedule after which similarities have their full scale."""
+"""Share of the schedule after which the factor of the similarities is 100."""
 
 
-def train(options: TrainOptions) -> Path:
-    """Train; returns the weights file, a full OVSeg checkpoint with the CLIP whose names it learned.
+def train(options: MaskFormerOptions) -> Path:
+    """Train MaskFormer; returns the weights file, a full OVSeg checkpoint with the CLIP of the class names.
 
-    That CLIP is ``options.clip``, or the one in ``options.init``, or what ``train clip`` left.
+    That CLIP is ``options.clip``, else the one in ``options.init``, else that of the stage "clip".
     """
     preset = find_settings(options.preset, "maskformer")
     torch.manual_seed(options.seed)
     init = read_checkpoint(options.init) if options.init else None
     clip = init
     if options.clip or not init:
-        clip = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE)
+        clip = read_checkpoint(options.clip or options.weights_of("clip"))
     task = MaskFormerTask(preset, open_images(options.root), clip, options.seed, init)
-    return run_training(task, options.apply_to(preset.loop), options.folder("maskformer"), options.runtime())
+    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
 
 
 class MaskFormerTask(TrainingTask):
@@ -86,7 +89,8 @@ class MaskFormerTask(TrainingTask):
             network = build_maskformer(init.maskformer())
         else:
             network = MaskFormerNetwork(replace(preset.size, embedding_width=text.shape[1]))
-            nn.init.normal_(network.non_object_embedding, std=text.shape[1] ** -0.5)  # as long as the names'
+            # As long as the text embeddings.
+            nn.init.normal_(network.non_object_embedding, std=text.shape[1] ** -0.5)
         self.network = network.to(memory_format=torch.channels_last)
         for module in network.sem_seg_head.pixel_decoder.modules():
             if isinstance(module, nn.GroupNorm):
@@ -94,7 +98,8 @@ class MaskFormerTask(TrainingTask):
         self.pixel_head = None
         if preset.pixel_weight:
             self.pixel_head = nn.Linear(network.config.mask_width, len(images.class_names))
-        self.first_logit_scale = LOGIT_SCALE if init else preset.first_logit_scale  # trained names stay sharp
+        # Trained class embeddings need the full factor from the start.
+        self.first_logit_scale = LOGIT_SCALE if init else preset.first_logit_scale
         self.logit_scale = self.first_logit_scale
 
     @override
@@ -130,7 +135,7 @@ class MaskFormerTask(TrainingTask):
         return sum(losses.values()), {name: loss.detach() for name, loss in losses.items()}
 
     def query_losses(self, res5: Tensor, mask_features: Tensor, targets: MaskTargets) -> dict[str, Tensor]:
-        """MaskFormer's own losses, over all decoder layers."""
+        """MaskFormer's losses, summed over all decoder layers."""
         predictor = self.network.sem_seg_head.predictor
         query_embed = predictor.query_embed.weight.expand(len(res5), -1, -1)
         content = torch.stack(predictor.decode(res5, query_embed))
@@ -145,14 +150,14 @@ class MaskFormerTask(TrainingTask):
         return set_losses(outputs, logits, mask_features.flatten(2)[..., some], targets.at(some))
 
     def choose_pixels(self, targets: MaskTargets) -> Tensor:
-        """The pixels on which masks are compared, by chance and the same in all images of the batch."""
+        """Random pixels on which masks are compared: int64 (p,), the same in all images of the batch."""
         order = torch.randperm(targets.masks.shape[2], device=targets.masks.device)
         return order[: self.preset.mask_pixels]
 
     def auxiliary_losses(
         self, mask_features: Tensor, labels: Tensor, targets: MaskTargets
     ) -> dict[str, Tensor]:
-        """What a network that starts from nothing is taught besides."""
+        """The auxiliary losses of training from random weights."""
         losses = {}
         if self.pixel_head is not None:
             losses["pixels"] = self.preset.pixel_weight * self.name_pixels(mask_features, labels, targets)
@@ -166,12 +171,12 @@ class MaskFormerTask(TrainingTask):
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def name_pixels(self, mask_features: Tensor, labels: Tensor, targets: MaskTargets) -> Tensor:
-        """Cross-entropy of the classes of random pixels, as many of one class as of another."""
+        """Cross-entropy of the classes of random pixels, equally many of each class."""
         chosen = sample_pixels(targets, _PIXELS_PER_IMAGE)
         flat = mask_features.flatten(2).transpose(1, 2)
         sampled = flat.gather(1, chosen[..., None].expand(-1, -1, flat.shape[2]))
         wanted = labels.flatten(1).gather(1, chosen)
-        # Without any valid pixel in the batch the sum over none is 0, which a mean is not.
+        # Without valid pixels the sum is 0, where a mean would be NaN.
         entropy = F.cross_entropy(
             self.pixel_head(sampled).flatten(0, 1).float(), wanted.flatten(), ignore_index=-1, reduction="sum"
         )
@@ -179,7 +184,7 @@ class MaskFormerTask(TrainingTask):
 
     @cached_property
     def validation_set(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Made when it is first needed."""
+        """The validation images, made on first use."""
         return self.images.validation(self.preset.validation_images)
 
     @override
@@ -193,7 +198,7 @@ class MaskFormerTask(TrainingTask):
             runtime=Runtime(self.pixel_mean.device),
         )
         text = self.text_embeddings.cpu().numpy()
-        with torch.autocast(self.pixel_mean.device.type, enabled=False):  # as it will propose
+        with torch.autocast(self.pixel_mean.device.type, enabled=False):  # as in inference
             return mask_figures(generator, self.validation_set, self.images.class_names, text)
 
     @override
@@ -207,7 +212,7 @@ class MaskFormerTask(TrainingTask):
 
 
 def _make_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    """On a CPU, group norm's gradient takes thirty times as long with channels last."""
+    """A contiguous input: on a CPU, channels last makes group norm's gradient thirty times slower."""
     return (inputs[0].contiguous(),)
 
 

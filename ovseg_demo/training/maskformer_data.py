@@ -1,4 +1,4 @@
-"""Labelled images for ``train maskformer``: Sticker World, and COCO-Stuff in its official folders."""
+"""Labelled images for the stage "maskformer": Sticker World, and COCO-Stuff in its official layout."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ovseg_demo.evaluation.datasets import find_folder, read_image, read_label_i
 from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN
 from ovseg_demo.sticker_world import BASE_CLASSES, CLASS_NAMES, render_scene
 from ovseg_demo.training.maskformer_losses import IGNORED
-from ovseg_demo.training.presets import ImageSizes
+from ovseg_demo.training.presets.types import ImageSizes
 from ovseg_demo.training.records import SCENES_PER_SEED, shuffled
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
 LABEL_STRIDE = 4
-"""Labels are kept at the resolution of the mask features."""
+"""Labels have the resolution of the mask features."""
 
 VALIDATION_SEED = 600_000
-"""Of the first validation scene; none is in the benchmark."""
+"""Seed of the first validation scene; none is in the benchmark."""
 
 SCENE_SIZE = (640, 480)
 _VIEWS = 4
-"""Training images made of a scene in a row: drawing it takes longer than all that a GPU does with it."""
+"""Consecutive training images of one scene: drawing it takes longer than training on it with a GPU."""
 
 _REMOVED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
-"""Of COCO's ids 1 to 182: things that were never annotated (hat, shoe, desk, …)."""
+"""Ids from COCO's 1 to 182 of things that are not annotated (hat, shoe, desk, …)."""
 
 _COCO_IMAGES = ("images", ".")
 _COCO_LABELS = (
@@ -50,7 +50,7 @@ class TrainingImage(TypedDict):
     """One sample.
 
     Attributes:
-        image: uint8 RGB (3, H, W); what the image does not fill has the mean colour.
+        image: uint8 RGB (3, H, W); padding has the mean colour.
         labels: int64 (H / 4, W / 4), index of the class; -1 where unknown and outside the image.
     """
 
@@ -71,9 +71,9 @@ class LabelledImages(Protocol):
         """An endless stream of :class:`TrainingImage`; ``[i]`` depends on i and the arguments alone."""
 
     def validation(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Some other images: uint8 RGB (H, W, 3) and labels int (H, W).
+        """Images that training does not use: uint8 RGB (H, W, 3) and labels int (H, W).
 
-        Labels from K on are classes that training does not know.
+        Labels from K on are classes that training does not use.
         """
 
 
@@ -195,7 +195,7 @@ def coco_training_ids(values: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Bring an image (by Pillow's bilinear filter, as at test) and its labels to (width, height)."""
+    """An image, resized by Pillow's bilinear filter as in inference, and its labels, at (width, height)."""
     if image.shape[1::-1] == size:
         return image, labels
     resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
@@ -205,7 +205,7 @@ def resize(image: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> tupl
 def crop(
     image: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: np.random.Generator
 ) -> TrainingImage:
-    """A random part of (width, height); a smaller image is padded at the bottom and right."""
+    """A random crop of (width, height); a smaller image is padded at the bottom and right."""
     width, height = size
     top = int(rng.integers(max(0, labels.shape[0] - height) + 1))
     left = int(rng.integers(max(0, labels.shape[1] - width) + 1))

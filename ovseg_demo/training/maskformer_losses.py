@@ -1,8 +1,8 @@
-"""MaskFormer's losses: queries are matched with the image's masks one to one, and then held to them.
+"""MaskFormer's losses (arXiv 2107.06278): queries are matched with the image's masks one to one.
 
-A target is the mask of one class that is in the image (semantic segmentation, arXiv 2107.06278). Losses are
-taken on pixels of the mask features, a quarter of the input's resolution: on all or on some chosen by chance,
-which is as good and faster (PointRend, arXiv 1912.08193).
+A target is the mask of one class in the image (semantic segmentation). The losses use pixels of the mask
+features, at a quarter of the input's resolution: all, or random ones, which is as good and faster (PointRend,
+arXiv 1912.08193).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch.nn import functional as F
 from ovseg_demo.classification.labeling import LOGIT_SCALE
 
 IGNORED = -1
-"""Label of pixels that teach nothing: unlabelled, or padding."""
+"""Label of pixels that no loss uses: unlabelled, or padding."""
 
 UNMATCHED = -1
-"""In place of the query of a mask that has none."""
+"""Stands for the query of a mask that has none."""
 
-# OVSEG.md, section 10.
+# OVSeg (arXiv 2210.04150), implementation details.
 FOCAL_WEIGHT = 20.0
 DICE_WEIGHT = 1.0
 NO_OBJECT_WEIGHT = 0.1
@@ -34,7 +34,7 @@ _FOCAL_GAMMA = 2.0
 
 @dataclass(frozen=True, eq=False)
 class MaskTargets:
-    """What is in B images: up to T classes each, the rest of the rows empty.
+    """The masks of B images: up to T classes each; the other rows are empty.
 
     Attributes:
         classes: int64 (B, T), class of each mask, -1 for empty rows, which come last.
@@ -48,7 +48,7 @@ class MaskTargets:
 
     @classmethod
     def from_labels(cls, labels: Tensor) -> MaskTargets:
-        """Take label maps apart, int64 (B, h, w)."""
+        """The targets of label maps, int64 (B, h, w)."""
         present = [classes[classes != IGNORED] for classes in (image.unique() for image in labels)]
         classes = labels.new_full((len(labels), max(1, *map(len, present))), IGNORED)
         for row, found in zip(classes, present, strict=True):
@@ -70,7 +70,7 @@ class MaskTargets:
 
 @dataclass(frozen=True, eq=False)
 class QueryOutputs:
-    """What Q queries say about B images after each of L decoder layers.
+    """The outputs of Q queries for B images after each of L decoder layers.
 
     Attributes:
         class_embeddings: (L, B, Q, D), not normalised, in the text embeddings' space.
@@ -97,13 +97,13 @@ def set_losses(
 ) -> dict[str, Tensor]:
     """The losses of all decoder layers' queries against the masks that they are matched with.
 
-    Every layer is matched anew. A query without a mask shall say "no object".
+    Every layer has its own matching. The target of a query without a mask is "no object".
 
     Args:
         outputs: of the queries.
         logits: (L, B, Q, K + 1), from :func:`class_logits`.
         mask_features: (B, M, P), on the targets' pixels.
-        targets: what is there.
+        targets: masks and classes.
 
     Returns:
         "class" (cross-entropy), "focal" and "dice", each summed over the layers and with its weight.
@@ -119,16 +119,17 @@ def set_losses(
 
 @torch.no_grad()
 def match(outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets: MaskTargets) -> Tensor:
-    """Give each mask a query of its own so that the losses' sum is least (Hungarian matching).
+    """The matching of masks and queries with the smallest sum of losses (Hungarian matching).
 
     Args:
         outputs: of the queries.
         logits: (L, B, Q, K + 1), of the classes.
         mask_features: (B, M, P), on the targets' pixels.
-        targets: of which at most Q an image are matched.
+        targets: masks, of which at most Q an image are matched.
 
     Returns:
-        int64 (L, B, T), the query of each mask; -1 for empty rows, and for masks that no query is left for.
+        int64 (L, B, T), the query of each mask; -1 for empty rows, and for masks beyond the number of
+        queries.
     """
     named = targets.classes.clamp(min=0)[:, None].expand(-1, logits.shape[2], -1)
     queries = torch.full((*logits.shape[:2], targets.classes.shape[1]), UNMATCHED)
@@ -159,7 +160,7 @@ def _mask_costs(mask_logits: Tensor, targets: MaskTargets) -> Tensor:
 
 
 def classification_loss(logits: Tensor, queries: Tensor, targets: MaskTargets) -> Tensor:
-    """Cross-entropy of class logits (L, B, Q, K + 1), in which "no object" weighs 0.1, summed over layers.
+    """Cross-entropy of class logits (L, B, Q, K + 1), with weight 0.1 for "no object", summed over layers.
 
     Args:
         logits: of the classes.
@@ -172,7 +173,7 @@ def classification_loss(logits: Tensor, queries: Tensor, targets: MaskTargets) -
     wanted[layer, image, queries[layer, image, mask]] = targets.classes[image, mask]
     weights = torch.ones(classes + 1, device=logits.device)
     weights[-1] = NO_OBJECT_WEIGHT
-    # As many masks are matched in one layer as in another, so the mean over all is that of each.
+    # All layers match equally many masks, so the mean over all layers is the mean of each.
     return len(logits) * F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), weights)
 
 
@@ -208,9 +209,9 @@ def mask_losses(
 
 
 def sample_pixels(targets: MaskTargets, count: int) -> Tensor:
-    """Random pixels of each image, as many of one class as of another: int64 (B, count).
+    """Random pixels of each image, equally many of each class: int64 (B, count).
 
-    Images without any valid pixel give any pixels.
+    Images without a valid pixel give arbitrary pixels.
     """
     sizes = targets.masks.sum(dim=2, keepdim=True)
     shares = (targets.masks / sizes.clamp(min=1)).sum(dim=1)

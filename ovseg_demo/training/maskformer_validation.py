@@ -1,4 +1,4 @@
-"""How good a MaskFormer's masks are, and the names that it gives them itself."""
+"""Validation figures of a MaskFormer: its masks, and its own classification of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ovseg_demo.training.maskformer_losses import IGNORED
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 
 _SMALLEST_SHARE = 0.002
-"""Of the image's pixels; smaller regions are not asked for (24×24 pixels of 640×480)."""
+"""Share of the image's pixels below which a region is left out (24×24 pixels of 640×480)."""
 
 
 def mask_figures(
@@ -29,14 +29,14 @@ def mask_figures(
     Args:
         generator: with the network.
         images: uint8 RGB (H, W, 3) and labels int (H, W); -1 is ignored, K and above are novel classes.
-        class_names: K names that training knows.
+        class_names: K names of the training classes.
         text_embeddings: float32 (K, D), unit length.
 
     Returns:
         For "base" and, if there are any, "novel" classes, over the regions (all pixels of one class in one
-        image): ``…_recall_50`` and ``…_recall_75``, the share that some binary mask covers with that IoU,
-        and ``…_mask_iou``, the mean IoU of the best mask. ``miou``, of the map that the network draws with
-        its own class embeddings (no CLIP), on pixels of base classes.
+        image): ``…_recall_50`` and ``…_recall_75``, the share that a binary mask covers with that IoU,
+        and ``…_mask_iou``, the mean IoU of the best mask. ``miou``, of the label map of the network's own
+        class embeddings (no CLIP), on pixels of base classes.
     """
     vocabulary = Vocabulary(tuple(ClassName(name, ()) for name in class_names))
     best: dict[str, list[float]] = {"base": [], "novel": []}
@@ -59,7 +59,7 @@ def mask_figures(
 
 
 def best_ious(proposals: Proposals, labels: np.ndarray) -> dict[int, float]:
-    """IoU of each class's region in an image with the mask that fits it best; tiny regions are left out.
+    """The highest IoU of each class's region in an image with a mask; tiny regions are left out.
 
     Args:
         proposals: of the image.
@@ -78,7 +78,7 @@ def best_ious(proposals: Proposals, labels: np.ndarray) -> dict[int, float]:
 
 
 def draw_own_names(proposals: Proposals, text_embeddings: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """Label map int32 (H, W) of a MaskFormer alone: soft masks, each with its own class probabilities."""
+    """Label map int32 (H, W) of a MaskFormer alone: soft masks with their own class probabilities."""
     probabilities = query_probabilities(proposals.queries, text_embeddings, vocabulary)
     masks = SoftMasks(proposals.queries, proposals.working_size)
     classes = len(vocabulary.classes)

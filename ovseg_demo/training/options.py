@@ -1,82 +1,192 @@
-"""What the command line (or a test) asks of a training step."""
+"""What a caller can choose about each training stage: one class for each stage, with only what it reads.
+
+The command line has an option for each field (:mod:`ovseg_demo.training.arguments`); the text beside a
+field's type is its help there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
+from ovseg_demo.errors import ModelError
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.training.loop import LoopSettings
+from ovseg_demo.training.files import WEIGHTS_FILE
+from ovseg_demo.training.schedule import LoopSettings
+
+_AT_LEAST = {"steps": 1, "batch_size": 1, "images": 1, "scenes": 1, "depth": 1, "seed": 0, "workers": 0}
+_POSITIVE = ("minutes", "rate")
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """Options that all steps share; each step uses those that concern it.
+class StageOptions:
+    """Options of every stage.
 
-    Attributes:
-        preset: a key of :data:`ovseg_demo.training.presets.PRESETS`.
-        out: folder of all runs; each step has a sub-folder, where later steps look for its weights.
-        steps: replaces the preset's number of steps.
-        minutes: time budget of the step.
-        batch_size: replaces the preset's.
-        rate: what the preset's learning rates are multiplied by, for another batch size.
-        seed: of everything random.
-        workers: replaces the preset's number of loading processes; in ``train label-pairs``, of those that
-            propose masks.
-        init: weights in the published format to start from.
-        clip: weights of the CLIP whose names MaskFormer learns, and which chooses the pairs; ``None`` means
-            the one that ``train clip`` left in ``out``. Segment Anything's encoder starts from it, if given;
-            for ``train average`` it is the second of two.
-        sam: Segment Anything whose masks stand beside MaskFormer's in ``train pairs``; ``None`` means none.
-        root: folder of a data set in its official layout; ``None`` means Sticker World.
-        pairs: folder of mask-noun pairs; ``None`` means those that ``train pairs`` left in ``out``.
-        share: of the weights of ``init`` in the mean that ``train average`` makes, from 0 to 1.
-        device: "auto", "cpu", "cuda" or "mps".
-        precision: "auto", "float32" or "bfloat16".
-        name: of the step's sub-folder, instead of the step's own name; for variants and controls.
-        unmasked: fine-tune on unmasked crops: a control.
-        contrastive: adapt CLIP with the published loss, over a batch, whatever the preset's is.
-        depth: replaces the preset's number of layers with mask prompts; those that ``init`` holds stay.
+    Raises:
+        ModelError: a number is out of its range.
     """
 
-    preset: str = "sticker-world"
-    out: Path = Path("runs")
-    steps: int | None = None
-    minutes: float | None = None
-    batch_size: int | None = None
-    rate: float | None = None
-    seed: int = 0
-    workers: int | None = None
-    init: Path | None = None
-    clip: Path | None = None
-    sam: Path | None = None
-    root: Path | None = None
-    pairs: Path | None = None
-    share: float = 0.5
-    device: str = "auto"
-    precision: str = "auto"
-    name: str | None = None
-    unmasked: bool = False
-    contrastive: bool = False
-    depth: int | None = None
+    stage: ClassVar[str]
 
-    def apply_to(self, loop: LoopSettings) -> LoopSettings:
-        """The preset's loop settings with what was asked for put in their place."""
-        asked = {
-            "steps": self.steps,
-            "minutes": self.minutes,
-            "batch_size": self.batch_size,
-            "rate": self.rate,
-            "workers": self.workers,
-            "seed": self.seed,
-        }
-        return replace(loop, **{name: value for name, value in asked.items() if value is not None})
+    out: Annotated[Path, "folder of all stages; an interrupted stage resumes (default: runs)"] = Path("runs")
+    name: Annotated[str | None, "subfolder of --out, instead of the stage's name; for variants"] = None
 
-    def folder(self, step: str) -> Path:
-        """Where a step keeps its checkpoint, log and weights."""
-        return self.out / (self.name or step)
+    def __post_init__(self) -> None:
+        for name, least in _AT_LEAST.items():
+            value = getattr(self, name, None)
+            if value is not None and value < least:
+                raise ModelError(f"--{name.replace('_', '-')} is {value}; choose {least} or more.")
+        for name in _POSITIVE:
+            value = getattr(self, name, None)
+            if value is not None and not value > 0:
+                raise ModelError(f"--{name} is {value:g}; choose a number above 0.")
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the stage's checkpoint, log and weights."""
+        return self.out / (self.name or self.stage)
+
+    def weights_of(self, stage: str) -> Path:
+        """The weights that another stage writes to ``out``."""
+        return self.out / stage / WEIGHTS_FILE
+
+
+@dataclass(frozen=True)
+class _NetworkOptions(StageOptions):
+    """Options of the stages that run a network."""
+
+    preset: Annotated[str, "sizes and hyper-parameters (default: sticker-world)"] = "sticker-world"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where to compute (default: auto)"] = "auto"
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], "of activations (default: auto)"] = "auto"
 
     def runtime(self) -> Runtime:
-        """Device and precision; float16 needs loss scaling, so bfloat16 or float32 stand in for it."""
+        """Device and precision; float32 replaces float16, whose gradients would need loss scaling."""
         runtime = Runtime.resolve(self.device, self.precision)
         return runtime.with_float32() if str(runtime.dtype) == "torch.float16" else runtime
+
+
+@dataclass(frozen=True)
+class _TrainingOptions(_NetworkOptions):
+    """Options of the stages that train: see :class:`~ovseg_demo.training.schedule.LoopSettings`."""
+
+    seed: Annotated[int, "seed of everything random (default: 0)"] = 0
+    workers: Annotated[int | None, "processes that load samples, instead of the preset's"] = None
+    steps: Annotated[int | None, "optimizer steps, instead of the preset's"] = None
+    minutes: Annotated[float | None, "time budget; the schedule ends with it"] = None
+    batch_size: Annotated[int | None, "samples a step over all processes, instead of the preset's"] = None
+    rate: Annotated[float | None, "factor of the learning rates, for another batch size"] = None
+
+    def apply_to(self, loop: LoopSettings) -> LoopSettings:
+        """The preset's loop settings, with the given options in their place."""
+        names = ("seed", "workers", "steps", "minutes", "batch_size", "rate")
+        given = {name: getattr(self, name) for name in names}
+        return replace(loop, **{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class ClipOptions(_TrainingOptions):
+    """Options of "clip"."""
+
+    stage = "clip"
+
+    init: Annotated[Path | None, "CLIP weights to start from"] = None
+
+
+@dataclass(frozen=True)
+class MaskFormerOptions(_TrainingOptions):
+    """Options of "maskformer"."""
+
+    stage = "maskformer"
+
+    init: Annotated[Path | None, "OVSeg checkpoint to start from"] = None
+    clip: Annotated[Path | None, "CLIP of the class names (default: that of --init or `train clip`)"] = None
+    root: Annotated[Path | None, "COCO-Stuff in its official layout, instead of Sticker World"] = None
+
+
+@dataclass(frozen=True)
+class SamOptions(_TrainingOptions):
+    """Options of "sam"."""
+
+    stage = "sam"
+
+    init: Annotated[Path | None, "Segment Anything weights to start from"] = None
+    clip: Annotated[Path | None, "CLIP whose image tower is the first image encoder"] = None
+
+
+@dataclass(frozen=True)
+class _ProposalOptions(_NetworkOptions):
+    """Options of the stages that propose masks."""
+
+    maskformer: Annotated[Path | None, "checkpoint that proposes masks (default: `train maskformer`)"] = None
+    sam: Annotated[Path | None, "Segment Anything weights, to add its masks to MaskFormer's"] = None
+
+
+@dataclass(frozen=True)
+class PairsOptions(_ProposalOptions):
+    """Options of "pairs"."""
+
+    stage = "pairs"
+
+    clip: Annotated[Path | None, "CLIP that matches masks and nouns (default: that of `train clip`)"] = None
+    root: Annotated[Path | None, "COCO Captions in its official layout, instead of Sticker World"] = None
+    images: Annotated[int | None, "number of images, instead of the preset's"] = None
+
+
+@dataclass(frozen=True)
+class LabelPairsOptions(_ProposalOptions):
+    """Options of "label-pairs"; without ``sam`` it uses perfect masks alone."""
+
+    stage = "label-pairs"
+
+    scenes: Annotated[int | None, "number of scenes, instead of the preset's"] = None
+    seed: Annotated[int, "seed of the pixels that name the proposals (default: 0)"] = 0
+    workers: Annotated[int, "processes that propose masks (default: 0, this one)"] = 0
+
+
+@dataclass(frozen=True)
+class _AdaptationOptions(_TrainingOptions):
+    """Options of the stages that adapt CLIP to masked regions."""
+
+    pairs: Annotated[Path | None, "folder of mask-noun pairs (default: that of `train pairs`)"] = None
+    contrastive: Annotated[bool, "use the published loss over a batch, whatever the preset's is"] = False
+
+
+@dataclass(frozen=True)
+class FinetuneOptions(_AdaptationOptions):
+    """Options of "finetune"."""
+
+    stage = "finetune"
+
+    init: Annotated[Path | None, "CLIP to fine-tune (default: that of `train clip`)"] = None
+    unmasked: Annotated[bool, "train on unmasked crops: the control experiment"] = False
+
+
+@dataclass(frozen=True)
+class MaskPromptOptions(_AdaptationOptions):
+    """Options of "mask-prompts"."""
+
+    stage = "mask-prompts"
+
+    init: Annotated[Path | None, "CLIP to tune prompts for (default: that of `train finetune`)"] = None
+    depth: Annotated[int | None, "layers with new mask prompts, instead of the preset's"] = None
+
+
+@dataclass(frozen=True)
+class BundleOptions(StageOptions):
+    """Options of "bundle"."""
+
+    stage = "bundle"
+
+
+@dataclass(frozen=True)
+class AllOptions(_NetworkOptions):
+    """Options of "all", which passes each one to the stages that have it."""
+
+    stage = "all"
+
+    seed: Annotated[int, "seed of everything random (default: 0)"] = 0
+    workers: Annotated[int | None, "processes that load samples or propose masks"] = None
+    minutes: Annotated[float | None, "time budget of each training stage"] = None
+    batch_size: Annotated[int | None, "samples a step over all processes, instead of the preset's"] = None
+    rate: Annotated[float | None, "factor of the learning rates, for another batch size"] = None

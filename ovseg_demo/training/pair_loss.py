@@ -1,4 +1,4 @@
-"""An auxiliary loss that teaches what a thing is before any of it is named or pointed at."""
+"""An auxiliary loss on pairs of pixels, by which features separate regions without classes or prompts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _PIXELS_PER_IMAGE = 384
 
 
 def pair_loss(features: Tensor, regions: Tensor) -> Tensor:
-    """Supervised contrastive loss between random pixels of each image: those of one region attract.
+    """Supervised contrastive loss (scalar) between random pixels of each image: those of one region attract.
 
     Args:
         features: (B, D, G, G).
-        regions: int64 (B, G, G), -1 on padding, which attracts and repels nothing.
+        regions: int64 (B, G, G), -1 on padding, which takes no part.
     """
     batch, width, *_ = features.shape
     features, regions = features.flatten(2).mT.float(), regions.flatten(1)

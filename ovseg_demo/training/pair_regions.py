@@ -1,4 +1,4 @@
-"""The regions of mask-noun pairs as training samples; small ones are cut once and kept on disk."""
+"""The regions of mask-noun pairs as training samples, cut once and stored on disk."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from ovseg_demo.training.pairs_format import PAIRS_FILE, ImageSource, MaskNounPa
 from ovseg_demo.training.pixels import to_bytes, vary_tone
 from ovseg_demo.training.records import open_records, shuffled
 
-_CONTEXT = 0.1  # of a box's side is added around it for an unmasked crop
+_CONTEXT = 0.1  # share of a box's side that an unmasked crop adds on each side
 
 _HELD_OUT_PART = 20
 
-_SURE = 1.0  # the score of a mask that shows one class and nothing else
+_SURE = 1.0  # score of a mask that contains one class only
 
 _VARIED_MASKS = 0.5
 _OUTLINE = 5
-"""Pixels by which an outline moves at most."""
+"""Largest distance in pixels by which an outline moves."""
 
 _CUT_OFF = 0.4
-"""Share of a region that is cut off at most."""
+"""Largest share of a region that is cut off."""
 
 BLANK = np.round(255 * np.array(CLIP_MEAN)).astype(np.uint8)
 """The colour outside a mask, uint8 RGB (3,)."""
@@ -44,8 +44,8 @@ class PairRegion:
     """One sample.
 
     Attributes:
-        masked: uint8 RGB (S, S, 3), the region as CLIP sees it, with CLIP's mean colour outside the mask.
-        unmasked: uint8 RGB (S, S, 3), the same place with its surroundings.
+        masked: uint8 RGB (S, S, 3), CLIP's input, with CLIP's mean colour outside the mask.
+        unmasked: uint8 RGB (S, S, 3), the same region with its surroundings.
         mask: bool (S, S).
         noun: index into :attr:`PairRegions.nouns`.
     """
@@ -57,11 +57,11 @@ class PairRegion:
 
 
 class PairRegions(Dataset):
-    """An endless stream over the pairs of a folder, in another order, tone and outline at each pass.
+    """An endless stream over the pairs of a folder; each pass has a new order, and new tones and outlines.
 
     Attributes:
         nouns: all nouns of the pairs, sorted.
-        held_out: the numbers of the last pairs, which the stream leaves out; see :meth:`plain`.
+        held_out: numbers of the last pairs, which the stream leaves out; see :meth:`plain`.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class PairRegions(Dataset):
         Args:
             folder: see :mod:`ovseg_demo.training.pairs_format`.
             size: side of the regions, in pixels.
-            seed: of order and tone.
-            keep: keep the regions in the folder; they take 6 · size² bytes a pair.
-            held_out: number of pairs that are kept for validation, at most a twentieth of them.
-            sure_share: of the stream are pairs with a score of 1, and the others any; if there are such.
+            seed: of the order, the tones and the outlines.
+            keep: store the regions in the folder; they take about 6 · size² bytes a pair.
+            held_out: number of pairs for validation; at most a twentieth of all is used.
+            sure_share: share of the stream that is drawn from pairs with a score of 1, if there are any.
         """
         self.folder, self.size, self.seed, self.keep = Path(folder), size, seed, keep
         self.pairs = read_pairs(folder)
@@ -103,10 +103,10 @@ class PairRegions(Dataset):
         if self._sure_share and rng.random() < self._sure_share:
             return self._sure[int(rng.integers(len(self._sure)))]
         count = self.held_out.start
-        return shuffled(self.seed, index + count, count)  # no pass goes straight through
+        return shuffled(self.seed, index + count, count)  # skips the ordered first pass
 
     def cut_all(self, workers: int = 0) -> None:
-        """Cut the regions that are not kept yet, image by image, so that no order has to load one twice.
+        """Cut the regions that are not stored yet, image by image, so that each image is loaded once.
 
         Args:
             workers: processes that share the images; 0 means this one.
@@ -116,7 +116,7 @@ class PairRegions(Dataset):
             deque(DataLoader(images, batch_size=None, sampler=range(len(images)), num_workers=workers), 0)
 
     def plain(self, number: int) -> PairRegion:
-        """The region of pair ``number`` as the classifier would see it."""
+        """The region of pair ``number`` as the classifier's input, without random changes."""
         record = self._records[number if self.keep else 0]
         if not (self.keep and record["drawn"]):
             self._cut(record, self.pairs[number])
@@ -126,7 +126,7 @@ class PairRegions(Dataset):
 
     @cached_property
     def _records(self) -> np.ndarray:
-        """Of all pairs, opened late: each worker has a mapping of its own; or one record to be used again."""
+        """The stored records, opened on first use, so that each worker has its own mapping; or one record."""
         side = self.size
         record = np.dtype(
             [
@@ -157,7 +157,7 @@ class PairRegions(Dataset):
 
 
 class _Images(Dataset):
-    """The images of pairs; looking one up cuts all its regions."""
+    """The images of pairs; item ``i`` cuts all regions of image ``i``."""
 
     def __init__(self, regions: PairRegions):
         self.regions = regions
@@ -198,16 +198,16 @@ def widen(box: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
 def vary_mask(
     masked: np.ndarray, unmasked: np.ndarray, mask: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make a mask worse, as proposals are: an outline further out or in, or a side cut off.
+    """A region with a less exact mask, as proposals have: a wider or narrower outline, or a side cut off.
 
     Args:
         masked: uint8 RGB (S, S, 3), the region.
-        unmasked: uint8 RGB (S, S, 3), the same with its surroundings, from which an outline gains pixels.
+        unmasked: uint8 RGB (S, S, 3), the region with its surroundings: the pixels that a wider mask adds.
         mask: bool (S, S).
-        rng: of chance.
+        rng: random generator.
 
     Returns:
-        The new region, whose colours outside the mask mean nothing, and the new mask.
+        The new region, whose colours outside the mask are arbitrary, and the new mask.
     """
     size = len(mask)
     reach = int(rng.integers(1, _OUTLINE + 1))
@@ -221,12 +221,12 @@ def vary_mask(
         varied = np.rot90(varied, -turns)
     if 2 * varied.sum() < mask.sum():
         return masked, mask
-    margin = round(size * _CONTEXT / (1 + 2 * _CONTEXT))  # the surroundings that `unmasked` shows besides
+    margin = round(size * _CONTEXT / (1 + 2 * _CONTEXT))  # width of the surroundings in `unmasked`
     around = cv2.resize(unmasked[margin : size - margin, margin : size - margin], (size, size))
     return np.where((varied & ~mask)[..., None], around, masked), varied
 
 
 @lru_cache(maxsize=8)
 def _load(source: ImageSource, image: str) -> np.ndarray:
-    """Pairs of one image lie side by side, so that cutting them all loads it once."""
+    """The image; pairs of one image are adjacent, so the cache loads each image once."""
     return source.load(image)

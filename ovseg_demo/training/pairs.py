@@ -1,14 +1,14 @@
-"""``train pairs``: mask-noun pairs from captions (OVSeg, arXiv 2210.04150, section 3.2). No label is used.
+"""The stage "pairs": mask-noun pairs from captions, without labels (OVSeg, arXiv 2210.04150, section 3.2).
 
-The nouns of an image's caption are each matched with the mask, among those that MaskFormer proposes, whose
-crop the pre-trained CLIP finds closest. The paper keeps every match. A small CLIP errs more often; for it
-there are three safeguards: masks that the generator is sure of are preferred; a match must stand out, by a
-number of standard deviations, from what its noun has in common with the crops of other images; and it must
-stand out more than that of any other noun of the caption with the same mask.
+Each noun of an image's caption is matched with the MaskFormer proposal whose crop has the highest similarity
+in the pre-trained CLIP. The paper keeps every match. For a small CLIP, which errs more often, there are three
+rules: masks with a higher score of the generator are preferred; the similarity must exceed that of the noun
+with the crops of other images by a number of standard deviations; and no other noun of the caption may exceed
+it more with the same mask.
 
-The classifier will meet masks that fit worse than those matched. With ``least_overlap`` all proposals that
-overlap a matched one as much are pairs of its noun, too: other outlines of the same thing. With ``--sam``,
-Segment Anything's masks stand beside MaskFormer's.
+The classifier's masks fit worse than the matched ones. With ``least_overlap``, all proposals that overlap a
+matched one by that IoU are pairs of its noun, too. With ``--sam``, Segment Anything's masks are added to
+MaskFormer's.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
 from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, open_captioned_images
-from ovseg_demo.training.loop import LOG_FILE, WEIGHTS_FILE
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.log import LOG_FILE, append_entry, keep_entries
+from ovseg_demo.training.options import LabelPairsOptions, PairsOptions
 from ovseg_demo.training.pairs_format import (
     PAIRS_FILE,
     ImageSource,
@@ -51,30 +51,25 @@ _TEMPLATES = "vild"
 ImageT = TypeVar("ImageT")
 
 
-def train(options: TrainOptions) -> Path:
-    """Collect the pairs of the preset's images (or ``options.steps`` of them); returns their folder.
-
-    The proposals are those of ``options.init`` or of what ``train maskformer`` left, the CLIP is
-    ``options.clip`` or what ``train clip`` left. An interrupted run goes on.
-    """
+def train(options: PairsOptions) -> Path:
+    """Write the pairs of the images to a folder; returns the folder. An interrupted run resumes."""
     preset = find_settings(options.preset, "pairs")
     generator = make_generator(options)
-    clip_tensors = read_checkpoint(options.clip or options.out / "clip" / WEIGHTS_FILE).clip()
+    clip_tensors = read_checkpoint(options.clip or options.weights_of("clip")).clip()
     images = open_captioned_images(options.root, preset.captions_per_image)
     clip = MaskAdaptedClip.from_tensors(clip_tensors, runtime=options.runtime())
     background = embed_background(generator, clip, images.read(0, preset.background_images))
     miner = PairMiner(
         generator, clip, background, preset.quality_weight, preset.least_score, preset.least_overlap
     )
-    folder = options.folder("pairs")
-    collect_pairs(miner, images, options.steps or preset.images, folder)
-    return folder
+    collect_pairs(miner, images, options.images or preset.images, options.folder)
+    return options.folder
 
 
-def make_generator(options: TrainOptions) -> ProposalGenerator | EveryGenerator:
-    """MaskFormer of ``options.init`` or of ``train maskformer``, and Segment Anything beside it if given."""
+def make_generator(options: PairsOptions | LabelPairsOptions) -> ProposalGenerator | EveryGenerator:
+    """MaskFormer's generator, with Segment Anything's beside it if ``options.sam`` is given."""
     sizes = find_settings(options.preset, "maskformer")
-    weights = options.init or options.out / "maskformer" / WEIGHTS_FILE
+    weights = options.maskformer or options.weights_of("maskformer")
     maskformer = MaskFormerProposalGenerator(
         build_maskformer(read_checkpoint(weights).maskformer()),
         min_size=sizes.min_size,
@@ -104,7 +99,7 @@ class EveryGenerator:
         found = [generator(image) for generator in self.generators]
         masks = [mask_at_image_size(proposals, i) for proposals in found for i in range(len(proposals))]
         scores = np.concatenate([proposals.scores for proposals in found])
-        there = [i for i, mask in enumerate(masks) if mask.any()]  # thin ones may vanish
+        there = [i for i, mask in enumerate(masks) if mask.any()]  # resizing can empty a thin mask
         stacked = np.array([masks[i] for i in there], dtype=bool).reshape(-1, *image.shape[:2])
         return Proposals.from_masks(stacked, scores[there], image, image.shape[:2], "every")
 
@@ -112,7 +107,7 @@ class EveryGenerator:
 def embed_background(
     generator: ProposalGenerator | EveryGenerator, clip: MaskAdaptedClip, images: Iterable[CaptionedImage]
 ) -> np.ndarray:
-    """CLIP's embeddings of all proposals of some images: float32 (R, D), what any noun is compared with."""
+    """CLIP's embeddings of all proposals of some images: float32 (R, D); every noun is compared with them."""
     proposals = (generator(captioned.image) for captioned in images)
     return np.concatenate([clip.embed_regions(found, mask_prompts=False) for found in proposals])
 
@@ -123,12 +118,12 @@ class PairMiner:
 
     Attributes:
         generator: of proposals.
-        clip: reads the masked crops as they are.
+        clip: embeds masked crops, without mask prompts, and nouns.
         background: float32 (R, D), from :func:`embed_background`.
-        quality_weight: of a proposal's own score (0 to 1) beside the cosine of noun and crop.
-        least_score: standard deviations that a match must stand out by; ``None`` keeps every match.
-        least_overlap: IoU with a matched mask from which on another proposal is a pair of the same noun, too;
-            ``None`` takes the matched masks alone.
+        quality_weight: weight of a proposal's score (0 to 1), added to the cosine of noun and crop.
+        least_score: standard deviations above the background that a match must have; ``None``: no limit.
+        least_overlap: IoU with a matched mask from which another proposal is a pair of the same noun;
+            ``None``: the matched masks alone.
     """
 
     generator: ProposalGenerator | EveryGenerator
@@ -139,7 +134,7 @@ class PairMiner:
     least_overlap: float | None = None
 
     def mine(self, captioned: CaptionedImage) -> list[MaskNounPair]:
-        """The pairs of an image: for each noun of its captions at most one match, and its other outlines."""
+        """The pairs of an image: at most one match for each noun of its captions, and overlapping masks."""
         nouns = tuple(dict.fromkeys(noun for caption in captioned.captions for noun in find_nouns(caption)))
         proposals = self.generator(captioned.image) if nouns else ()
         if not len(proposals):
@@ -148,7 +143,7 @@ class PairMiner:
         similarity = names @ self.clip.embed_regions(proposals, mask_prompts=False).T  # (nouns, N)
         chosen = (similarity + self.quality_weight * proposals.scores).argmax(axis=1)
         elsewhere = names @ self.background.T
-        # A background of one region, as in a trial run, has no spread.
+        # A background of one region has a spread of 0.
         spread = np.maximum(elsewhere.std(axis=1, keepdims=True), np.finfo(np.float32).eps)
         scores = (similarity - elsewhere.mean(axis=1, keepdims=True)) / spread
         matches = [
@@ -164,7 +159,7 @@ class PairMiner:
     def _outlines(
         self, proposals: Proposals, matches: list[tuple[int, str, float]]
     ) -> list[tuple[int, str, float]]:
-        """The masks that show what a match (mask, noun, score) shows, as further matches."""
+        """Further matches (mask, noun, score): the masks that overlap a matched one."""
         if self.least_overlap is None or not matches:
             return []
         matched = [mask for mask, *_ in matches]
@@ -179,7 +174,7 @@ class PairMiner:
 
 
 def mask_iou(proposals: Proposals) -> np.ndarray:
-    """IoU of each proposal with each: float (N, N)."""
+    """IoU of all pairs of proposals: float (N, N)."""
     encoded = coco_mask.encode(np.asfortranarray(proposals.masks.transpose(1, 2, 0), dtype=np.uint8))
     return coco_mask.iou(encoded, encoded, [False] * len(encoded))
 
@@ -192,10 +187,10 @@ def mask_at_image_size(proposals: Proposals, index: int) -> np.ndarray:
 
 
 class Images(Protocol[ImageT]):
-    """What pairs are made of, one after the other.
+    """Numbered images from which pairs are made.
 
     Attributes:
-        source: what the pairs' folder says about them.
+        source: their description in the pairs' folder.
     """
 
     source: ImageSource
@@ -205,7 +200,7 @@ class Images(Protocol[ImageT]):
 
 
 class Miner(Protocol[ImageT]):
-    """What makes pairs of an image."""
+    """Makes the pairs of an image."""
 
     def mine(self, image: ImageT, /) -> list[MaskNounPair]:
         """The pairs of one image."""
@@ -214,18 +209,18 @@ class Miner(Protocol[ImageT]):
 def collect_pairs(
     miner: Miner[ImageT], images: Images[ImageT], count: int, folder: Path, workers: int = 0
 ) -> None:
-    """Write the pairs of the first ``count`` images to a folder, from where an earlier call stopped.
+    """Write the pairs of the first ``count`` images to a folder; an interrupted call is resumed.
 
     Args:
-        miner: which workers get a copy of.
-        images: there may be fewer.
-        count: of them.
-        folder: of the pairs.
-        workers: processes that share the images; 0 means this one. What is written is the same.
+        miner: makes the pairs; each worker gets a copy.
+        images: there may be fewer than ``count``.
+        count: number of images.
+        folder: of the pairs and the log.
+        workers: processes that share the images; 0 means this one. The result is the same.
     """
     done = _begin(folder, images)
     if workers:
-        cv2.setNumThreads(1)  # before they fork: OpenCV's threads do not survive that, and it hangs
+        cv2.setNumThreads(1)  # before workers fork: OpenCV hangs in a child of a process with its threads
     loader = DataLoader(
         _Mined(miner, images),
         batch_size=_IMAGES_PER_SAVE,
@@ -246,7 +241,7 @@ def collect_pairs(
 
 
 class _Mined(Dataset):
-    """Number → the pairs of that image, or ``None`` after the last one."""
+    """Item ``n`` is the pairs of image ``n``, or ``None`` after the last one."""
 
     def __init__(self, miner: Miner[ImageT], images: Images[ImageT]):
         self.miner, self.images = miner, images
@@ -256,7 +251,7 @@ class _Mined(Dataset):
 
 
 def _begin(folder: Path, images: Images) -> int:
-    """How many images are done; what was written after the last save is cut off.
+    """The number of images that are done; lines after the last save are removed.
 
     Raises:
         CheckpointError: the folder holds pairs of other images.
@@ -274,6 +269,7 @@ def _begin(folder: Path, images: Images) -> int:
         )
     with (folder / PAIRS_FILE).open("r+b") as file:
         file.truncate(saved["bytes"])
+    keep_entries(folder / LOG_FILE, up_to=saved["images"], key="images")
     return saved["images"]
 
 
@@ -297,7 +293,4 @@ def _log(folder: Path, done: int, batch: Sequence[Sequence[MaskNounPair]], secon
         "score": round(sum(pair.score for found in batch for pair in found) / max(1, pairs), 3),
         "images_per_second": round(len(batch) / seconds, 2),
     }
-    line = json.dumps(entry)
-    print(line, flush=True)
-    with (folder / LOG_FILE).open("a") as file:
-        file.write(line + "\n")
+    append_entry(folder / LOG_FILE, entry)

@@ -1,4 +1,4 @@
-"""Mask-noun pairs on disk: what ``train pairs`` writes and ``train finetune`` reads.
+"""The file format of mask-noun pairs, which "pairs" and "label-pairs" write and "finetune" reads.
 
 A folder with
 
@@ -35,9 +35,9 @@ class MaskNounPair:
     """A mask of an image and the noun that names it.
 
     Attributes:
-        image: seed or file name; what :meth:`ImageSource.load` takes.
-        noun: as the caption has it, a colour with it or not.
-        score: of the match; ground truth has 1.
+        image: seed or file name, the argument of :meth:`ImageSource.load`.
+        noun: noun phrase of the caption, with or without a colour.
+        score: of the match; 1 for ground truth.
         mask: COCO's compressed run-length encoding at the image's size, ``{"size": [h, w], "counts": str}``.
     """
 
@@ -59,10 +59,10 @@ class MaskNounPair:
 
 
 class ImageSource(Protocol):
-    """Where the images of pairs come from."""
+    """The images of pairs."""
 
     def describe(self) -> dict:
-        """What ``source.json`` holds."""
+        """The content of ``source.json``."""
 
     def load(self, image: str) -> np.ndarray:
         """The image of that name: uint8 RGB (H, W, 3)."""
@@ -76,12 +76,19 @@ class StickerWorldImages:
     size: tuple[int, int] = (640, 480)
 
     def describe(self) -> dict:
-        """What ``source.json`` holds."""
+        """The content of ``source.json``."""
         return {"kind": "sticker-world", "split": self.split, "size": list(self.size)}
 
     def load(self, image: str) -> np.ndarray:
-        """Render the scene of that seed."""
-        return render_scene(int(image), self.split, self.size).image
+        """Render the scene of that seed.
+
+        Raises:
+            DatasetError: Sticker World has no such scene.
+        """
+        try:
+            return render_scene(int(image), self.split, self.size).image
+        except ValueError as error:
+            raise DatasetError(f'The scene "{image}" of these pairs cannot be drawn: {error}') from error
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class FolderImages:
     root: Path
 
     def describe(self) -> dict:
-        """What ``source.json`` holds."""
+        """The content of ``source.json``."""
         return {"kind": "folder", "root": str(self.root)}
 
     def load(self, image: str) -> np.ndarray:
@@ -100,7 +107,7 @@ class FolderImages:
 
 
 def open_source(folder: Path) -> ImageSource:
-    """The images that a folder of pairs is about.
+    """The images of a folder of pairs.
 
     Raises:
         DatasetError: the folder holds no pairs.
@@ -117,7 +124,7 @@ def open_source(folder: Path) -> ImageSource:
 
 
 def write_source(folder: Path, source: ImageSource) -> None:
-    """Begin a folder of pairs."""
+    """Make a folder of pairs and write its ``source.json``."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / SOURCE_FILE).write_text(json.dumps(source.describe()) + "\n")
 

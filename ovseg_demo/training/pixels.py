@@ -1,4 +1,4 @@
-"""CLIP's pixels as bytes on disk and as numbers in the network, and the tones in between."""
+"""Conversion of CLIP's input between bytes and normalised numbers, and random changes of tone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def to_bytes(region: Tensor) -> np.ndarray:
 
 
 def vary_tone(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A uint8 image at a random contrast and brightness."""
+    """A copy of a uint8 image with random contrast and brightness."""
     contrast, brightness = rng.uniform(0.8, 1.2), rng.uniform(-20, 20)
     return cv2.convertScaleAbs(image, alpha=contrast, beta=brightness + 110 * (1 - contrast))
 

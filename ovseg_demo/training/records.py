@@ -1,4 +1,4 @@
-"""Samples that are costly to make, kept in one memory-mapped file that fills up while it is first read."""
+"""Samples that are slow to make, stored in one memory-mapped file that the first pass fills."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 SCENES_PER_SEED = 10_000_000
-"""Scenes of one training seed are numbered from its multiple of this, so that another seed sees others."""
+"""Training seed ``n`` uses scenes from number ``n`` times this on, so that other seeds use others."""
 
 
 def open_records(file: Path, record: np.dtype, count: int) -> np.memmap:
-    """The mapped records (count,); what was never written reads as zeros and takes no space on disk.
+    """The mapped records (count,); unwritten ones read as zeros and take no space on disk.
 
-    A field such as "drawn", written last, tells whether a record was made. Processes may share the file: in
-    one pass over the samples each record is written by one of them.
+    A field such as "drawn", written last, marks a complete record. Processes may share the file: in one pass
+    over the samples only one of them writes each record.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab") as handle:
@@ -25,9 +25,9 @@ def open_records(file: Path, record: np.dtype, count: int) -> np.memmap:
 
 
 def shuffled(seed: int, index: int, count: int) -> int:
-    """The record of sample ``index`` in an endless stream: each pass over ``count`` records is a new order.
+    """The record of sample ``index`` in an endless stream: each pass over ``count`` records has a new order.
 
-    The first pass goes straight through the file, which suits what fills it.
+    The first pass is in the order of the file, so that writing is sequential.
     """
     epoch, position = divmod(index, count)
     return position if epoch == 0 else int(_order(seed, epoch, count)[position])

@@ -1,16 +1,16 @@
-"""Step 2, ``train sam``: a small Segment Anything from point prompts (Kirillov et al. 2023), class-agnostic.
+"""The stage "sam": train a small Segment Anything (Kirillov et al. 2023) from point prompts, without classes.
 
-What makes a small vision transformer learn this from nothing in hours on a small machine:
+Five choices let a small vision transformer train from random weights within hours on a small machine:
 
-* attention from tokens to pixels starts with equal query and key projections, so that a point finds its own
-  place in the image from the first step on (they share one positional encoding);
-* an auxiliary loss asks of pairs of pixels of the upscaled image embedding: is this one region?
-* the image encoder may start from CLIP's image tower (``--clip``), which has seen an image before;
-* it sees parts of images at first, whole ones in the end, and masks are compared on some cells only;
-* matrices learn by Muon.
+* Attention from tokens to pixels starts with equal query and key projections, so that a point attends to its
+  own place in the image from the first step (tokens and pixels share one positional encoding).
+* An auxiliary loss on pairs of pixels of the upscaled image embedding separates regions.
+* The image encoder may start from CLIP's image tower (``--clip``).
+* It trains on crops first and on whole images at the end, and masks are compared on some cells only.
+* Muon trains the matrices.
 
-The head that predicts IoU learns on all masks from the start, and the loss drives logits apart, since the
-automatic mask generator drops masks of low predicted IoU or stability.
+The automatic mask generator drops masks of low predicted IoU or stability, so the head that predicts IoU is
+trained on all masks, and the mask loss includes plain cross-entropy, which drives logits apart.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ from torch.utils.data import Dataset, default_collate
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam.building import new_sam
 from ovseg_demo.training.clip_weights import load_clip
-from ovseg_demo.training.loop import TrainingTask, decay_groups, run_training, save_atomically
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.options import SamOptions
 from ovseg_demo.training.pair_loss import pair_loss
-from ovseg_demo.training.presets import SamTraining, find_settings
+from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.presets.types import SamTraining
 from ovseg_demo.training.records import SCENES_PER_SEED
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
 from ovseg_demo.training.sam_samples import (
@@ -47,20 +50,22 @@ from ovseg_demo.training.sam_start import (
     initialise_for_points,
     resize_positions,
 )
+from ovseg_demo.training.task import TrainingTask
 
 _VALIDATION_SEED = 500_000
 _VALIDATION_BATCH = 4
 _VALIDATION_POINTS = 16
 _SHARPENING = 3.0
-"""What a file's mask logits are multiplied by, and divided by again when training goes on from it. Their
-signs, and so the masks, stay; their stability scores, which a short training leaves low, rise over the
-threshold of the automatic mask generator."""
+"""Factor of the mask logits in the weights file, removed again when training starts from the file.
+
+The masks are the logits' signs, so they stay. Their stability scores, which are low after a short training,
+rise above the threshold of the automatic mask generator."""
 
 
-def train(options: TrainOptions) -> Path:
-    """Train; returns the weights file, in segment-anything's format.
+def train(options: SamOptions) -> Path:
+    """Train Segment Anything; returns the weights file, in segment-anything's format.
 
-    The image encoder starts from ``options.clip`` if given, everything from ``options.init``.
+    All weights start from ``options.init`` if given; else the image encoder starts from ``options.clip``.
     """
     preset = find_settings(options.preset, "sam")
     torch.manual_seed(options.seed)
@@ -69,7 +74,7 @@ def train(options: TrainOptions) -> Path:
         task.load_weights(options.init)
     elif options.clip:
         adopt_clip(task.sam.image_encoder, load_clip(options.clip)[0])
-    return run_training(task, options.apply_to(preset.loop), options.folder("sam"), options.runtime())
+    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
 
 
 class SamTask(TrainingTask):
@@ -86,20 +91,20 @@ class SamTask(TrainingTask):
 
     @property
     def global_blocks(self) -> list[torch.nn.Module]:
-        """Those blocks of the encoder that attend to everything."""
+        """The encoder's blocks with global attention."""
         return [block for block in self.sam.image_encoder.blocks if block.window_size == 0]
 
     @torch.no_grad()
     def load_weights(self, path: Path) -> None:
-        """Start from weights of the same sizes but for the input's side, to which positions are resized."""
+        """Load weights of the same sizes; positions are resized if the input's side differs."""
         tensors = scale_logits(read_checkpoint(path, CheckpointKind.SAM).sam(), 1 / _SHARPENING)
         self.sam.load_state_dict(resize_positions(tensors, self.preset.size))
-        for block in self.global_blocks:  # as fused attention has it
+        for block in self.global_blocks:  # fused attention has no relative positions
             block.attn.rel_pos_h.zero_()
             block.attn.rel_pos_w.zero_()
 
     def parameter_groups(self) -> list[dict]:
-        """Everything learns; matrices decay."""
+        """Groups of all parameters; weight decay applies to matrices."""
         preset, decoder = self.preset, self.sam.mask_decoder
         heads = [*decoder.output_hypernetworks_mlps.modules(), *decoder.iou_prediction_head.modules()]
         return decay_groups(
@@ -111,11 +116,11 @@ class SamTask(TrainingTask):
         )
 
     def dataset(self) -> Dataset:
-        """Scenes without end."""
+        """An endless stream of scenes."""
         return self._scenes(self.seed, first_seed=self.seed * SCENES_PER_SEED)
 
     def before_step(self, progress: float) -> None:
-        """Parts of images first, whole images in the end."""
+        """Train on crops first, and on whole images at the end."""
         self.whole = progress >= self.preset.whole_from
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -131,13 +136,13 @@ class SamTask(TrainingTask):
         means = {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
         pairs = pair_loss(self.upscale(embeddings), regions)
         loss = means["mask"] + preset.quality_weight * means["quality"] + preset.pair_weight * pairs
-        # Not all parameters have a say here (mask and box prompts); accelerate wants them in the loss.
+        # The loss does not depend on the mask and box prompts; accelerate requires all parameters in it.
         unused = sum(parameter.sum() for parameter in self.sam.parameters())
         figures = {name: value.detach() for name, value in (means | {"pairs": pairs}).items()}
         return loss + 0.0 * unused, figures
 
     def prompt_losses(self, embedding: Tensor, regions: Tensor, corner: Tensor) -> dict[str, Tensor]:
-        """Losses of some points of one image, or part of an image; see :func:`mask_losses`."""
+        """Losses of random points of one image or crop; see :func:`mask_losses`."""
         points, targets = choose_points(regions, self.preset.prompts)
         masks, valid = target_masks(regions, targets)
         cells, weights = choose_cells(masks, self.preset.cells)
@@ -147,7 +152,7 @@ class SamTask(TrainingTask):
         return mask_losses(logits, quality, at_cells(masks, cells), weights)
 
     def encode(self, images: Tensor, corners: Tensor) -> Tensor:
-        """Image embeddings (B, C, c, c) of images, or parts of images, that begin at some cell.
+        """Image embeddings (B, C, c, c) of images, or of crops that begin at a cell.
 
         Args:
             images: uint8 (B, 3, s, s).
@@ -163,13 +168,13 @@ class SamTask(TrainingTask):
     def decode_cells(
         self, embedding: Tensor, points: Tensor, corner: Tensor, cells: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As the mask decoder does, but with masks on some cells of the image embedding only.
+        """The mask decoder's outputs on some cells of the image embedding only.
 
-        A cell's 4×4 mask pixels depend on that cell alone after the transformer: cells are upscaled as if
-        they were an image one cell wide.
+        After the transformer, a cell's 4×4 mask pixels depend on that cell alone, so the chosen cells are
+        upscaled like an image one cell wide.
 
         Args:
-            embedding: (C, c, c), of one image or part of it.
+            embedding: (C, c, c), of one image or crop.
             points: float32 (P, 2), in pixels of the whole input.
             corner: int64 (2,), row and column of its first cell.
             cells: int64 (P, N), of each prompt, in reading order.
@@ -193,7 +198,7 @@ class SamTask(TrainingTask):
         image = image.gather(1, cells[..., None].expand(-1, -1, image.shape[2]))  # (P, N, C)
         upscaled = decoder.output_upscaling(image.mT[..., None])  # (P, C / 8, 4 · N, 4)
         heads = zip(decoder.output_hypernetworks_mlps, tokens.unbind(1)[1:], strict=False)
-        masks = torch.stack([head(token) for head, token in heads], dim=1)[:, 1:]  # the first is for one mask
+        masks = torch.stack([head(token) for head, token in heads], dim=1)[:, 1:]  # without the single mask
         quality = decoder.iou_prediction_head(tokens[:, 0])[:, 1:]
         return (masks @ upscaled.flatten(2)).float(), quality.float()
 
@@ -210,7 +215,7 @@ class SamTask(TrainingTask):
         return [default_collate(samples[start : start + _VALIDATION_BATCH]) for start in starts]
 
     def evaluate(self) -> dict[str, float]:
-        """How well points find their regions; see :meth:`_figures`."""
+        """Means of the figures of points in validation scenes; see :func:`mask_figures`."""
         random = torch.Generator().manual_seed(0)
         found = [
             figures
@@ -235,7 +240,7 @@ class SamTask(TrainingTask):
             yield mask_figures(logits.cpu(), quality.cpu(), *target_masks(labels, targets))
 
     def save(self, path: Path) -> None:
-        """Write segment-anything's format in half precision, sharpened."""
+        """Write segment-anything's format in half precision, with scaled mask logits."""
         tensors = scale_logits(self.sam.state_dict(), _SHARPENING)
         save_atomically({name: tensor.half() for name, tensor in tensors.items()}, path)
 
@@ -245,7 +250,7 @@ class SamTask(TrainingTask):
 
 
 def scale_logits(sam: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
-    """A network's tensors, with the last layers that make mask logits scaled."""
+    """A network's tensors; the last layers of the mask logits are multiplied by ``factor``."""
     layers = [name.split(".")[4] for name in sam if "output_hypernetworks_mlps.0." in name]
     last = f".layers.{max(layers, key=int)}."
     return {
@@ -255,7 +260,7 @@ def scale_logits(sam: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
 
 
 def _parts_of(grid: Tensor, corners: Tensor, side: int) -> Tensor:
-    """(B, side, side, C) of (g, g, C)."""
+    """Crops (B, side, side, C) of a grid (g, g, C)."""
     return torch.stack([grid[row : row + side, column : column + side] for row, column in corners.tolist()])
 
 

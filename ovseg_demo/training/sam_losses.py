@@ -8,16 +8,16 @@ from torch.nn import functional as F
 
 
 def mask_losses(logits: Tensor, quality: Tensor, targets: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """Losses of P prompts' M masks: "mask" (of the best of the M, and a little of all), "quality", and IoU.
+    """Losses of P prompts' M masks: "mask" (the best of the M, and 0.1 times the mean), "quality", and "iou".
 
-    Dice and cross-entropy, the latter once with object and background in balance (small objects would be
-    lost in the mean) and once plainly (which sharpens borders).
+    The mask loss is dice and two cross-entropies. One balances object and background, so that small objects
+    count; the plain one sharpens borders.
 
     Args:
         logits: float (P, M, X), of X pixels.
         quality: float (P, M), the predicted IoU.
         targets: bool (P, X).
-        weights: float (P, X), how many pixels each one stands for; 0 on padding.
+        weights: float (P, X), number of pixels that each one represents; 0 on padding.
     """
     weights = weights[:, None]
     inside = targets[:, None] * weights
@@ -44,7 +44,7 @@ def mask_losses(logits: Tensor, quality: Tensor, targets: Tensor, weights: Tenso
 
 
 def mask_iou(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """IoU (P, M) of the masks that logits (P, M, X) make with their targets (P, X); weights (P, 1, X)."""
+    """IoU (P, M) of the masks of logits (P, M, X) with targets (P, X); weights (P, 1, X)."""
     masks, wanted = logits > 0, targets[:, None]
     union = ((masks | wanted) * weights).sum(dim=2)
     return ((masks & wanted) * weights).sum(dim=2) / union.clamp(min=1)

@@ -1,4 +1,4 @@
-"""What of an image a training step of Segment Anything looks at: parts, points and cells, all by chance."""
+"""Random crops, points and cells of an image for a training step of Segment Anything."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ MASK_PIXELS = 4
 """Mask pixels along a side of a cell of the image embedding."""
 
 _SMALLEST_REGION = 8
-"""Mask pixels under which a region is not asked for."""
+"""Mask pixels below which a region gets no point prompts."""
 
 
 def target_masks(regions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Bool masks (P, G, G) of the regions asked for, and where the image is: bool (G, G)."""
+    """Masks of the target regions, bool (P, G, G), and the pixels that are no padding, bool (G, G)."""
     return regions[None] == targets[:, None, None], regions >= 0
 
 
 def cut_parts(images: Tensor, regions: Tensor, parts: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Random parts of a batch of images.
+    """Random crops of a batch of images.
 
-    A point's mask is a matter of its surroundings. A part of half the side costs a quarter, in the encoder
-    and again for every prompt in the decoder, and leaves the padding out.
+    A point's mask depends mostly on its surroundings. A crop of half the side costs a quarter, in the encoder
+    and for every prompt in the decoder, and contains no padding.
 
     Args:
         images: uint8 (B, 3, S, S).
         regions: int64 (B, G, G), -1 on padding, which lies at the bottom and on the right.
-        parts: of each image.
-        side: of a part, in cells of the image embedding.
+        parts: number of crops of each image.
+        side: of a crop, in cells of the image embedding.
 
     Returns:
         Images uint8 (B · parts, 3, s, s), regions int64 (B · parts, 4 · side, 4 · side), and row and column
-        of the cells where they begin: int64 (B · parts, 2).
+        of their first cells, int64 (B · parts, 2).
     """
     grid = regions.shape[-1] // MASK_PIXELS
     patch = images.shape[-1] // grid
@@ -52,15 +52,15 @@ def cut_parts(images: Tensor, regions: Tensor, parts: int, side: int) -> tuple[T
 def choose_points(
     regions: Tensor, count: int, random: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Random points of random regions, one region as likely as another.
+    """Random points of random regions; all regions are equally likely.
 
     Args:
-        regions: int64 (G, G); those under 8 pixels are not asked for, unless all are so small.
-        count: P.
-        random: torch's own if ``None``.
+        regions: int64 (G, G); those of fewer than 8 pixels are left out, unless all are so small.
+        count: number P of points.
+        random: generator; torch's default one if ``None``.
 
     Returns:
-        float32 (P, 2), x and y in mask pixels, and int64 (P,), the region that each one stands for.
+        float32 (P, 2), x and y in mask pixels, and int64 (P,), the region of each.
     """
     flat = regions.flatten()
     sizes = torch.bincount(flat + 1)[flat + 1]
@@ -71,14 +71,14 @@ def choose_points(
 
 
 def choose_cells(targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cells of the image embedding on which masks are compared, half of them at the object if it is large.
+    """Random cells of the image embedding on which masks are compared; up to half are at the object.
 
     Args:
         targets: bool (P, G, G), G four times the embedding's side g.
-        count: N, at most g².
+        count: number N of cells, at most g².
 
     Returns:
-        int64 (P, N), ascending, and float (P, N): how many cells each one stands for.
+        int64 (P, N), ascending, and float (P, N): number of cells that each one represents.
     """
     count = min(count, targets[0].numel() // MASK_PIXELS**2)
     near = (
@@ -88,7 +88,7 @@ def choose_cells(targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
     others = near.shape[1] - size
     chosen = size.clamp(max=count // 2).maximum(count - others)
     order = torch.where(near, 0.0, 1.0) + torch.rand(near.shape, device=near.device)
-    ranks = order.argsort(dim=1).argsort(dim=1)  # near ones first, each kind in random order
+    ranks = order.argsort(dim=1).argsort(dim=1)  # cells near the object first, each kind in random order
     taken = torch.where(near, ranks < chosen, (ranks - size) < count - chosen)
     cells = taken.int().argsort(dim=1, descending=True, stable=True)[:, :count]
     weights = torch.where(near, size / chosen.clamp(min=1), others / (count - chosen).clamp(min=1))

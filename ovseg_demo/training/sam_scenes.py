@@ -1,4 +1,4 @@
-"""Scenes and their regions, for what is class-agnostic: no class is ever seen."""
+"""Scenes and their regions, without classes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SMALLEST_ZOOM = 0.45
 
 
 class RegionScene(TypedDict):
-    """One sample: an image as the network sees it.
+    """One sample: an image at the network's input size.
 
     Attributes:
         image: uint8 (3, S, S), RGB, padded with zeros at the bottom and right.
-        regions: int64 (G, G), number of the region at each cell of the mask grid; -1 on padding.
+        regions: int64 (G, G), number of the region at each pixel of the low-resolution masks; -1 on padding.
     """
 
     image: Tensor
@@ -38,8 +38,8 @@ class RegionScenes(Dataset):
         mask_size: side G of its low-resolution masks.
         seed: of the stream.
         split: of Sticker World.
-        first_seed: scene seeds are counted from here.
-        zoom: whether to show parts of scenes, enlarged, now and then.
+        first_seed: seed of the first scene.
+        zoom: enlarge random parts of some scenes.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RegionScenes(Dataset):
     def __getitem__(self, index: int) -> RegionScene:
         rng = np.random.default_rng([self.seed, self.first_seed + index])
         scene = render_scene(self.first_seed + index, split=self.split, size=SCENE_SIZE)
-        # Objects are numbered from 0; each stuff class present is one region after them.
+        # Regions are the objects, from 0, then each stuff class in the scene.
         regions = np.where(scene.instance_map >= 0, scene.instance_map, len(scene.objects) + scene.label_map)
         image = scene.image
         if self.zoom and rng.random() < _ZOOM_SHARE:
@@ -83,7 +83,7 @@ class RegionScenes(Dataset):
 
 
 def _zoom(image: np.ndarray, regions: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random part of a scene, of another shape."""
+    """A random part of a scene, with another aspect ratio."""
     shares = rng.uniform(_SMALLEST_ZOOM, 1.0, size=2)
     height, width = (int(side * share) for side, share in zip(image.shape[:2], shares, strict=True))
     top = int(rng.integers(image.shape[0] - height + 1))

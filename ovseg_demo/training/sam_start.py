@@ -1,4 +1,4 @@
-"""What a small Segment Anything starts from, instead of nothing."""
+"""Initial weights of a small Segment Anything."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from ovseg_demo.proposals.sam.building import SamConfig, read_config
 
 _LOCAL_ATTENTION_GAIN = 4.0
-"""Of the first scores between a point and its own place; 4 makes a spot of about a tenth of the image."""
+"""Factor of the first attention scores of a point; 4 attends to about a tenth of the image around it."""
 
 
 @torch.no_grad()
 def initialise_for_points(sam: Sam) -> None:
-    """Let tokens look at their own place first, and give the encoder's positions and layers a calm start."""
+    """Initialise attention so that tokens attend to their own place, and the encoder with small weights."""
     encoder = sam.image_encoder
     for module in encoder.modules():
         if isinstance(module, torch.nn.Linear):
@@ -46,7 +46,7 @@ def sine_positions(rows: int, columns: int, width: int) -> Tensor:
 
 
 def resize_positions(tensors: dict[str, Tensor], size: SamConfig) -> dict[str, Tensor]:
-    """Weights for another input side: absolute and global relative positions are interpolated."""
+    """Weights for another side of the input, with absolute and global relative positions interpolated."""
     old, new = read_config(tensors).grid_size, size.grid_size
     if old == new:
         return dict(tensors)
@@ -67,10 +67,10 @@ def resize_positions(tensors: dict[str, Tensor], size: SamConfig) -> dict[str, T
 def fused_attention(attention: torch.nn.Module, cells: Tensor) -> Tensor:
     """Global attention of segment-anything's encoder without relative positions, which stay at zero.
 
-    They would need the whole score matrix; absolute positions are there anyway.
+    Relative positions would need the whole score matrix; absolute positions remain.
 
     Args:
-        attention: whose weights to use.
+        attention: module with the weights.
         cells: (B, g, g, C).
     """
     batch, rows, columns, width = cells.shape
@@ -82,9 +82,9 @@ def fused_attention(attention: torch.nn.Module, cells: Tensor) -> Tensor:
 
 @torch.no_grad()
 def adopt_clip(encoder: ImageEncoderViT, clip: CLIP) -> None:
-    """Give an image encoder the blocks of a CLIP image tower of its width, depth and patch size.
+    """Copy the blocks of a CLIP image tower of the same width, depth and patch size to an image encoder.
 
-    CLIP's layer norm before the first block has no place here; patches are scaled to what it makes of them.
+    The encoder has no layer norm before the first block as CLIP has; the patch weights are scaled instead.
     """
     visual = clip.visual
     scale = visual.ln_pre.weight.abs().mean() / visual.conv1.weight.flatten(1).norm(dim=1).mean()

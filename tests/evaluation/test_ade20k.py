@@ -135,7 +135,7 @@ def test_847_classes_of_the_release_of_2016_are_named_by_the_index(release_of_20
 def test_an_index_that_lacks_classes_is_an_error(release_of_2016):
     save_index(release_of_2016, ALL_NAMES[:5])
     dataset = open_dataset("ade20k-847", release_of_2016)
-    with pytest.raises(DatasetError, match=r'does not know 842 of the 847 classes, such as "\w'):
+    with pytest.raises(DatasetError, match=r'lacks 842 of the 847 classes, such as "\w'):
         dataset.load(dataset.keys[0])
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from ovseg_demo.evaluation import results
-from ovseg_demo.evaluation.results_page import GOALS, Page, read_notes, write_page
+from ovseg_demo.evaluation.goals import GOALS
+from ovseg_demo.evaluation.results_page import Page, read_notes, write_page
 from ovseg_demo.evaluation.sticker_world import StickerScenes
 from ovseg_demo.models.catalogue import CATALOGUE
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
@@ -38,7 +39,7 @@ def test_floors_and_aims_are_judged():
     assert row(text, "mIoU, oracle masks") == ["85.0", "–", "75", "85", "aim reached"]
     assert row(text, "mIoU, SAM proposals") == ["44.9", "–", "45", "60", "**below the floor**"]
     assert row(text, "mIoU, MaskFormer proposals") == ["45.0", "–", "45", "60", "floor reached"]
-    assert row(text, "points lost on unmasked crops through fine-tuning") == [
+    assert row(text, "loss of accuracy on unmasked crops by fine-tuning") == [
         "6.0", "–", "≤ 10", "≤ 3", "floor reached",
     ]  # fmt: skip
 
@@ -46,7 +47,7 @@ def test_floors_and_aims_are_judged():
 def test_the_spread_is_that_of_all_sets():
     repeats = [{"shipped": figures(colours=value)} for value in (82, 86)]
     text = write_page(page(repeats, shipped=figures(colours=90)))
-    cells = row(text, "right colour first among 8, unseen colour-noun pairs")
+    cells = row(text, "accuracy of colours, unseen colour-noun pairs")
     assert cells == ["90.0", "86.0 ± 4.0", "75", "90", "aim reached"]
 
 
@@ -55,7 +56,7 @@ def test_what_was_not_measured_is_said():
     del shipped["sam miou"]
     text = write_page(page(shipped=shipped))
     assert row(text, "mIoU, SAM proposals") == ["–", "–", "45", "60", "not measured"]
-    assert "Not measured here, for want of its weights: CLIP, un-adapted;" in text
+    assert "Not measured, because the weights are missing: CLIP, un-adapted;" in text
     assert row(text, "oracle masks") == ["un-adapted CLIP", "–", "20.1"]
 
 
@@ -104,9 +105,9 @@ def test_one_command_measures_models_and_training_runs(small, tmp_path):
     text = out.read_text()
     for name in ("un-adapted", "captions", "fine-tuned", "shipped"):
         assert all(cell != "–" for cell in row(text, TITLES[name])[4:6]), "both generators"
-    missing = text.partition("for want of its weights: ")[2].partition(".\n")[0]
+    missing = text.partition("because the weights are missing: ")[2].partition(".\n")[0]
     assert missing.split("; ") == [TITLES[name] for name in ("control", "prompts", "captions+prompts")]
-    assert row(text, "right colour first among 8, unseen colour-noun pairs")[:2] == ["80.0", "82.0 ± 2.8"]
+    assert row(text, "accuracy of colours, unseen colour-noun pairs")[:2] == ["80.0", "82.0 ± 2.8"]
     assert row(text, "pairs from captions over pairs from labels") == ["+0.0"] * 3, "the same weights"
     assert not list((tmp_path / "records").iterdir())
 

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ovseg_demo import vocabulary
 from ovseg_demo.sticker_world import STUFF, object_caption, stuff_caption
-from ovseg_demo.sticker_world.captions import describe, pluralise, scene_caption
-from ovseg_demo.vocabulary import TEMPLATES
+from ovseg_demo.sticker_world.captions import TEMPLATES, describe, pluralise, scene_caption
 
 RED_CAR = SimpleNamespace(name_used="car", colour="red")
 
@@ -57,8 +57,12 @@ def test_object_captions_vary_and_name_the_object():
     assert all("car" in caption for caption in captions)
     assert {"car", "red car", "a photo of a red car."} <= set(captions)
     assert 0.15 < np.mean(["grass" in caption or "lawn" in caption for caption in captions]) < 0.5
-    from_templates = {template.format("red car") for template in TEMPLATES["vild"]}
+    from_templates = {template.format("red car") for template in TEMPLATES}
     assert from_templates <= set(captions)
+
+
+def test_captions_use_the_prompts_that_the_classifier_uses():
+    assert vocabulary.TEMPLATES["vild"] == TEMPLATES
 
 
 def test_an_object_on_nothing_known_is_described_alone():

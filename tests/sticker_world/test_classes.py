@@ -3,7 +3,6 @@ from collections import Counter
 
 import pytest
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world import (
     BASE_CLASSES,
     BENCHMARK_SEEDS,
@@ -82,5 +81,5 @@ def test_unseen_pairs_are_seen_only_in_validation_and_apart(colour, name):
     ],
 )
 def test_what_a_split_does_not_hold_is_named(name, split, colour, words):
-    with pytest.raises(DatasetError, match=words):
+    with pytest.raises(ValueError, match=words):
         find_noun(name, split, colour)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world import COLOURS, NOUNS
 from ovseg_demo.sticker_world.colours import PAINTS, paint_sticker
 from ovseg_demo.sticker_world.drawing import draw_sticker
@@ -48,7 +47,7 @@ def test_the_atlas_is_what_the_font_draws():
 def test_what_is_no_font_is_named(tmp_path):
     file = tmp_path / "no.ttf"
     file.write_bytes(b"nothing")
-    with pytest.raises(DatasetError, match=r"no\.ttf"):
+    with pytest.raises(ValueError, match=r"no\.ttf"):
         build_atlas(file)
 
 

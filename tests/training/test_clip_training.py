@@ -15,35 +15,36 @@ from ovseg_demo.errors import CheckpointError, DatasetError, ModelError
 from ovseg_demo.models.checkpoints import read_checkpoint
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.sticker_world import CLASS_NAMES, COLOURS, NOUNS
-from ovseg_demo.training import clip_average, clip_finetuning, clip_pretraining, label_pairs, mask_prompts
+from ovseg_demo.training import clip_finetuning, clip_pretraining, label_pairs, mask_prompts
 from ovseg_demo.training.clip_weights import grid_positions, load_clip
 from ovseg_demo.training.crops import CaptionedCrops
-from ovseg_demo.training.loop import CHECKPOINT_FILE
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.files import CHECKPOINT_FILE
+from ovseg_demo.training.options import ClipOptions, FinetuneOptions, LabelPairsOptions, MaskPromptOptions
 from ovseg_demo.training.presets import PRESETS, find_settings
 
 ROOT = Path(__file__).parents[2]
 MASK_EMBEDDING = "visual.mask_embedding"
+TOY = {"preset": "toy", "device": "cpu", "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory) -> TrainOptions:
-    return TrainOptions(preset="toy", out=tmp_path_factory.mktemp("runs"), device="cpu", precision="float32")
+def runs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def clip_file(options) -> Path:
-    return clip_pretraining.train(options)
+def clip_file(runs) -> Path:
+    return clip_pretraining.train(ClipOptions(**TOY, out=runs))
 
 
 @pytest.fixture(scope="module")
-def pairs(options) -> Path:
-    return label_pairs.train(options)
+def pairs(runs) -> Path:
+    return label_pairs.train(LabelPairsOptions(**TOY, out=runs))
 
 
 @pytest.fixture(scope="module")
-def finetuned_file(options, clip_file, pairs) -> Path:
-    return clip_finetuning.train(replace(options, pairs=pairs))
+def finetuned_file(runs, clip_file, pairs) -> Path:
+    return clip_finetuning.train(FinetuneOptions(**TOY, out=runs, pairs=pairs))
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
@@ -73,8 +74,8 @@ def test_the_file_is_a_classifier(clip_file):
     assert np.linalg.norm(embeddings, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_training_can_start_from_a_published_file(options, clip_file, tmp_path):
-    again = clip_pretraining.train(replace(options, out=tmp_path, init=clip_file, steps=1))
+def test_training_can_start_from_a_published_file(clip_file, tmp_path):
+    again = clip_pretraining.train(ClipOptions(**TOY, out=tmp_path, init=clip_file, steps=1))
     before, after = read(clip_file), read(again)
     drift = max(
         (after[name].float() - before[name].float()).abs().max() for name in before if before[name].ndim
@@ -100,20 +101,10 @@ def test_the_file_holds_the_mean_of_the_weights_before_and_after(clip_file, fine
     assert not torch.allclose(mean["visual.proj"].float(), after["clip.visual.proj"], atol=1e-5)
 
 
-def test_two_fine_tunings_can_be_averaged(options, clip_file, finetuned_file, tmp_path):
-    one = replace(options, out=tmp_path, clip=clip_file, share=0.25)
-    with pytest.raises(ModelError, match="needs two weights files"):
-        clip_average.train(one)
-    with pytest.raises(ModelError, match="--share is 2"):
-        clip_average.train(replace(one, init=finetuned_file, share=2.0))
-    mean = clip_average.train(replace(one, init=finetuned_file))
-    tuned, plain, found = (read(path)["visual.proj"].float() for path in (finetuned_file, clip_file, mean))
-    torch.testing.assert_close(found, 0.25 * tuned + 0.75 * plain, atol=1e-3, rtol=1e-3)
-    assert changed(clip_file, mean) <= changed(clip_file, finetuned_file)  # small ones are rounded away
-
-
-@pytest.mark.parametrize("step", [clip_finetuning, mask_prompts])
-def test_the_published_loss_can_be_asked_for(step, options, clip_file, pairs, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("stage", "options"), [(clip_finetuning, FinetuneOptions), (mask_prompts, MaskPromptOptions)]
+)
+def test_the_published_loss_can_be_asked_for(stage, options, clip_file, pairs, tmp_path, monkeypatch):
     toy = PRESETS["toy"]
     among_all_nouns = replace(
         toy,
@@ -121,9 +112,9 @@ def test_the_published_loss_can_be_asked_for(step, options, clip_file, pairs, tm
         mask_prompts=replace(toy.mask_prompts, among_all_nouns=True),
     )
     monkeypatch.setitem(PRESETS, "all-nouns", among_all_nouns)
-    given = replace(options, init=clip_file, pairs=pairs, steps=2)
+    given = options(**TOY, init=clip_file, pairs=pairs, steps=2)
     published, other, asked = (
-        losses(step.train(replace(given, out=tmp_path / name, **changes)))
+        losses(stage.train(replace(given, out=tmp_path / name, **changes)))
         for name, changes in {
             "published": {},
             "other": {"preset": "all-nouns"},
@@ -133,19 +124,20 @@ def test_the_published_loss_can_be_asked_for(step, options, clip_file, pairs, tm
     assert published == asked != other
 
 
-def test_only_mask_prompts_change(options, finetuned_file, pairs):
-    prompted = mask_prompts.train(replace(options, pairs=pairs))
+def test_only_mask_prompts_change(runs, finetuned_file, pairs):
+    prompted = mask_prompts.train(MaskPromptOptions(**TOY, out=runs, pairs=pairs))
     assert changed(finetuned_file, prompted) == {MASK_EMBEDDING}
     assert read(prompted)[MASK_EMBEDDING].abs().max() > 0
     clip = MaskAdaptedClip.from_tensors(read(prompted), runtime=Runtime.resolve("cpu", "float32"))
     assert clip.has_mask_prompts
 
 
-def test_prompts_can_stand_in_another_number_of_layers(options, finetuned_file, pairs):
-    one = mask_prompts.train(replace(options, pairs=pairs, depth=1, name="one-layer"))
+def test_prompts_can_stand_in_another_number_of_layers(runs, finetuned_file, pairs):
+    options = MaskPromptOptions(**TOY, out=runs, pairs=pairs, depth=1, name="one-layer")
+    one = mask_prompts.train(options)
     assert len(read(one)[MASK_EMBEDDING]) == 1 != find_settings("toy", "mask_prompts").depth
     with pytest.raises(ModelError, match="--depth is 3; this image tower has 1 to 2 layers"):
-        mask_prompts.train(replace(options, pairs=pairs, depth=3, name="deeper"))
+        mask_prompts.train(replace(options, depth=3, name="deeper"))
 
 
 def test_new_prompts_start_as_what_they_replace(clip_file):
@@ -163,7 +155,7 @@ def test_new_prompts_start_as_what_they_replace(clip_file):
     assert not torch.allclose(plain, zeroed, atol=1e-5)
 
 
-def test_the_unmasked_control_never_sees_a_mask(options, clip_file, pairs, tmp_path):
+def test_the_unmasked_control_never_sees_a_mask(clip_file, pairs):
     """Blanking the masked regions on disk changes nothing."""
     settings = find_settings("toy", "finetuning")
     task = clip_finetuning.FinetuningTask(settings, clip_file, pairs, seed=0, unmasked_share=1.0)
@@ -174,9 +166,9 @@ def test_the_unmasked_control_never_sees_a_mask(options, clip_file, pairs, tmp_p
     assert loss.item() == blind.item() != mixed.item()
 
 
-def test_two_processes_train_what_one_does(options, clip_file, pairs, tmp_path):
+def test_two_processes_train_what_one_does(clip_file, pairs, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    mask_prompts.train(replace(options, pairs=pairs, init=clip_file, out=one, steps=3))
+    mask_prompts.train(MaskPromptOptions(**TOY, pairs=pairs, init=clip_file, out=one, steps=3))
     command = [
         sys.executable,
         "-m",
@@ -195,13 +187,13 @@ def test_two_processes_train_what_one_does(options, clip_file, pairs, tmp_path):
     assert torch.allclose(*prompts, atol=2e-3)
 
 
-def test_missing_parts_are_named(options, clip_file, tmp_path):
+def test_missing_parts_are_named(clip_file, tmp_path):
     with pytest.raises(CheckpointError, match=r"weights\.pt"):
-        clip_finetuning.train(replace(options, out=tmp_path))
+        clip_finetuning.train(FinetuneOptions(**TOY, out=tmp_path))
     with pytest.raises(DatasetError, match="train pairs"):
-        clip_finetuning.train(replace(options, out=tmp_path, init=clip_file))
+        clip_finetuning.train(FinetuneOptions(**TOY, out=tmp_path, init=clip_file))
     with pytest.raises(ModelError, match="published weights"):
-        clip_pretraining.train(replace(options, preset="coco"))
+        clip_pretraining.train(ClipOptions(**{**TOY, "preset": "coco"}, out=tmp_path))
 
 
 def test_images_kept_on_disk_are_those_drawn(tmp_path):

@@ -12,18 +12,13 @@ from torch.utils.data import Dataset
 
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.training.loop import (
-    CHECKPOINT_FILE,
-    LOG_FILE,
-    WEIGHTS_FILE,
-    LoopSettings,
-    StepBatchSampler,
-    TrainingTask,
-    decay_groups,
-    learning_rate_factor,
-    run_training,
-    sample_generator,
-)
+from ovseg_demo.training.files import CHECKPOINT_FILE, WEIGHTS_FILE
+from ovseg_demo.training.log import LOG_FILE
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
+from ovseg_demo.training.sampling import StepBatchSampler, sample_generator
+from ovseg_demo.training.schedule import LoopSettings, learning_rate_factor
+from ovseg_demo.training.task import TrainingTask
 
 RUNTIME = Runtime.resolve("cpu", "float32")
 SETTINGS = LoopSettings(steps=30, batch_size=8, warmup_steps=3, log_every=5)
@@ -113,6 +108,21 @@ def test_log_lines_after_the_checkpoint_are_dropped(tmp_path):
     run_training(SumTask(), LoopSettings(steps=31, batch_size=8, log_every=1), tmp_path, RUNTIME)
     assert [entry["step"] for entry in read_log(tmp_path)][-3:] == [30, 31, 31]  # means, then figures
     assert "loss" in read_log(tmp_path)[-2]
+
+
+@pytest.mark.parametrize("lost", [1, 5, 40])
+def test_a_run_resumes_after_its_last_log_line_was_cut(tmp_path, lost):
+    settings = replace(SETTINGS, save_minutes=0)
+    run_training(SumTask(), settings, tmp_path / "whole", RUNTIME)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(SumTask(stop_before=26), settings, tmp_path / "parts", RUNTIME)
+    log = tmp_path / "parts" / LOG_FILE
+    log.write_bytes(log.read_bytes()[:-lost])
+    run_training(SumTask(), settings, tmp_path / "parts", RUNTIME)
+    steps, whole = ([entry["step"] for entry in read_log(tmp_path / name)] for name in ("parts", "whole"))
+    assert steps == [step for step in whole if step != 25] if lost > 1 else whole
+    weights = [torch.load(tmp_path / name / WEIGHTS_FILE)["weight"] for name in ("parts", "whole")]
+    assert torch.equal(*weights)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

@@ -15,7 +15,7 @@ from ovseg_demo.training import maskformer
 from ovseg_demo.training.maskformer import MaskFormerTask
 from ovseg_demo.training.maskformer_data import LabelledScenes
 from ovseg_demo.training.maskformer_validation import best_ious, draw_own_names, mask_figures
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.options import MaskFormerOptions
 from ovseg_demo.training.presets import find_settings
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 from tests.tiny.clip import tiny_clip_tensors
@@ -33,9 +33,9 @@ def clip_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory, clip_file) -> TrainOptions:
+def options(tmp_path_factory, clip_file) -> MaskFormerOptions:
     out = tmp_path_factory.mktemp("runs")
-    return TrainOptions(preset="toy", out=out, clip=clip_file, device="cpu", precision="float32")
+    return MaskFormerOptions(preset="toy", out=out, clip=clip_file, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from ovseg_demo.training.maskformer_data import (
     open_images,
     vary_colours,
 )
-from ovseg_demo.training.presets import ImageSizes
+from ovseg_demo.training.presets.types import ImageSizes
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
 from tests.training.coco_folder import make_coco_folder
 

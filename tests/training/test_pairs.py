@@ -12,7 +12,7 @@ from ovseg_demo.sticker_world import NOVEL_CLASSES, render_scene
 from ovseg_demo.training import pairs
 from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, CaptionedScenes, CocoCaptions
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.options import PairsOptions
 from ovseg_demo.training.pairs import (
     EveryGenerator,
     PairMiner,
@@ -249,9 +249,15 @@ def weights(tmp_path_factory) -> Path:
     return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth")
 
 
-def test_the_step_runs_on_published_weights(weights, tmp_path):
-    options = TrainOptions(
-        preset="toy", out=tmp_path, init=weights, clip=weights, steps=3, device="cpu", precision="float32"
+def test_the_stage_runs_on_published_weights(weights, tmp_path):
+    options = PairsOptions(
+        preset="toy",
+        out=tmp_path,
+        maskformer=weights,
+        clip=weights,
+        images=3,
+        device="cpu",
+        precision="float32",
     )
     folder = pairs.train(options)
     found = read_pairs(folder)

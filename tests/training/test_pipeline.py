@@ -1,4 +1,4 @@
-"""The whole pipeline at toy size: from nothing to files that the program segments with."""
+"""The whole pipeline at toy size: from random weights to files that the program segments with."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from ovseg_demo import load_segmenter
 from ovseg_demo.cli.main import main
 from ovseg_demo.sticker_world import render_scene
-from ovseg_demo.training.command import ALL
+from ovseg_demo.training.command import PLAN
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def train_all(folder):
     ]
 
 
-def test_each_step_leaves_its_part(runs):
-    assert {path.name for path in runs.iterdir() if path.is_dir()} == {name for _, name, _ in ALL} | {"data"}
+def test_each_stage_writes_its_folder(runs):
+    assert {path.name for path in runs.iterdir() if path.is_dir()} == {name for _, name, _ in PLAN} | {"data"}
 
 
 def test_prompts_alone_take_larger_steps(runs):

@@ -11,7 +11,7 @@ from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam.building import build_sam
 from ovseg_demo.training import sam as sam_step
 from ovseg_demo.training.clip_weights import new_clip
-from ovseg_demo.training.options import TrainOptions
+from ovseg_demo.training.options import SamOptions
 from ovseg_demo.training.presets import find_settings
 from ovseg_demo.training.sam import SamTask
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
@@ -186,7 +186,7 @@ def test_all_that_is_used_learns(task, batch):
 
 
 def test_training_writes_a_segment_anything_of_the_published_format(tmp_path):
-    options = TrainOptions(preset="toy", out=tmp_path, device="cpu", precision="float32")
+    options = SamOptions(preset="toy", out=tmp_path, device="cpu", precision="float32")
     weights = sam_step.train(options)
     log = [json.loads(line) for line in (tmp_path / "sam" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["evaluation"].keys() >= {"best_of_three_iou", "recall_50", "stability"}
