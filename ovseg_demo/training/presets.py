@@ -14,6 +14,7 @@ from typing import Any
 from ovseg_demo.errors import ModelError
 from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, ResNetConfig, SwinConfig
 from ovseg_demo.proposals.sam.building import SamConfig
+from ovseg_demo.proposals.sam.encoders.vit import VitConfig
 from ovseg_demo.training.loop import LoopSettings
 
 
@@ -304,14 +305,16 @@ PRESETS = {
         ),
         sam=SamTraining(
             size=SamConfig(
-                image_size=64,
-                patch_size=8,
-                embed_dim=64,
-                depth=2,
-                num_heads=1,
-                mlp_dim=256,
-                window_size=4,
-                global_attention=(1,),
+                encoder=VitConfig(
+                    image_size=64,
+                    patch_size=8,
+                    embed_dim=64,
+                    depth=2,
+                    num_heads=1,
+                    mlp_dim=256,
+                    window_size=4,
+                    global_attention=(1,),
+                ),
                 prompt_dim=32,
                 decoder_mlp_dim=64,
                 iou_head_dim=32,
@@ -445,14 +448,16 @@ PRESETS = {
         ),
         sam=SamTraining(
             size=SamConfig(
-                image_size=256,
-                patch_size=8,
-                embed_dim=192,
-                depth=6,
-                num_heads=3,
-                mlp_dim=768,
-                window_size=8,
-                global_attention=(2, 5),
+                encoder=VitConfig(
+                    image_size=256,
+                    patch_size=8,
+                    embed_dim=192,
+                    depth=6,
+                    num_heads=3,
+                    mlp_dim=768,
+                    window_size=8,
+                    global_attention=(2, 5),
+                ),
                 prompt_dim=128,
                 decoder_mlp_dim=512,
                 iou_head_dim=128,
