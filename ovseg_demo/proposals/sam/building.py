@@ -148,8 +148,8 @@ def move_sam(sam: Sam, device: torch.device, encoder_dtype: torch.dtype = torch.
             nn.Parameter(value, requires_grad=False) if isinstance(tensor, nn.Parameter) else value
         )
     copied = deepcopy(sam, moved)  # everything but the tensors
-    # Moves nothing any more, but parts that keep what they derived from their weights now drop it.
-    return copied.to(device).eval()
+    # On the way through training mode, parts drop what they have derived from the old weights and kept.
+    return copied.train().eval()
 
 
 def _module_names(config: SamConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,9 @@
 """SAM's small image encoders: recognized, built from exactly the published tensors, used as SAM's own is."""
 
 import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pytest
@@ -13,12 +16,14 @@ from torch import Tensor, nn
 
 from ovseg_demo.errors import Cancelled, CheckpointError, ModelError
 from ovseg_demo.proposals.sam.building import SamConfig, build_sam, move_sam, new_sam, read_config
-from ovseg_demo.proposals.sam.encoders.base import EncoderConfig, InputFrame
+from ovseg_demo.proposals.sam.encoders import registry
+from ovseg_demo.proposals.sam.encoders.base import EncoderConfig, ImageEncoder, InputFrame
 from ovseg_demo.proposals.sam.encoders.efficientvit import EfficientVitConfig, StageConfig
 from ovseg_demo.proposals.sam.encoders.repvit import RepVitConfig
 from ovseg_demo.proposals.sam.encoders.tiny_vit import TinyVitConfig
 from ovseg_demo.proposals.sam.generator import SamProposalGenerator
 from ovseg_demo.proposals.sam.grid import resolve_points_per_side
+from ovseg_demo.proposals.sam.shapes import Shapes
 from tests.paths import DATA
 
 MOBILE_SAM = TinyVitConfig(
@@ -111,12 +116,14 @@ def test_sizes_are_read_off_the_published_tensors(name):
 def test_takes_exactly_the_published_tensors(name):
     tensors = {tensor: torch.zeros(()).expand(shape) for tensor, shape in shapes_of(name).items()}
     build_sam(tensors)
-    for prefix in ("image_encoder.neck.", "mask_decoder."):
-        missing = next(tensor for tensor in tensors if tensor.startswith(prefix) and "weight" in tensor)
-        with pytest.raises(CheckpointError, match="missing"):
-            build_sam({tensor: value for tensor, value in tensors.items() if tensor != missing})
-    with pytest.raises(CheckpointError, match=r"1 unexpected \(first: image_encoder\..*adapter"):
-        build_sam({**tensors, "image_encoder.adapter": torch.zeros(1)})
+    missing = [
+        next(tensor for tensor in tensors if tensor.startswith(prefix) and "weight" in tensor)
+        for prefix in ("image_encoder.neck.", "mask_decoder.")
+    ]
+    others = {tensor: value for tensor, value in tensors.items() if tensor not in missing}
+    found = r"2 missing .*, 1 unexpected \(first: image_encoder\..*adapter"
+    with pytest.raises(CheckpointError, match=found):
+        build_sam({**others, "image_encoder.adapter": torch.zeros(1)})
 
 
 def test_the_network_computes_in_evaluation_mode_what_it_was_trained_as(sam):
@@ -134,8 +141,9 @@ def test_the_network_computes_in_evaluation_mode_what_it_was_trained_as(sam):
     assert not any(isinstance(module, nn.BatchNorm2d) for module in ready.image_encoder.modules())
 
 
-def test_an_encoder_that_has_run_can_run_in_another_precision(sam):
+def test_an_encoder_that_has_run_can_run_in_another_precision():
     """What the first run keeps, such as TinyViT's gathered biases, must not reach the second."""
+    sam = tiny_sam_of(TINY["tiny_vit"])
     size = sam.image_encoder.img_size
     pixels = torch.randn(1, 3, size, size)
     with torch.inference_mode():
@@ -258,12 +266,61 @@ def test_the_stock_generator_refuses_an_encoder_with_two_frames():
         SamProposalGenerator(tiny_sam_of(TINY["efficientvit"]), implementation="stock")
 
 
+# ---- a kind of one's own
+
+
+@dataclass(frozen=True)
+class PatchesConfig(EncoderConfig):
+    """One convolution; its input size is free and stored as a value."""
+
+    title = "patches"
+
+    image_size: int
+
+    @classmethod
+    def recognizes(cls, names: Collection[str]) -> bool:
+        return "image_size" in names
+
+    @classmethod
+    def read(cls, shapes: Shapes, tensors: Mapping[str, Tensor]) -> Self:
+        return cls(int(tensors["image_size"]))
+
+    @property
+    def frame(self) -> InputFrame:
+        return InputFrame.of_stride(self.image_size, 16)
+
+    def build(self, prompt_dim: int) -> ImageEncoder:
+        return Patches(self, prompt_dim)
+
+
+class Patches(ImageEncoder):
+    def __init__(self, config: PatchesConfig, prompt_dim: int):
+        super().__init__()
+        self.set_frame(config.frame)
+        self.register_buffer("image_size", torch.tensor(config.image_size))
+        self.conv = nn.Conv2d(3, prompt_dim, 16, stride=16)
+
+    def encode(self, pixels: Tensor, after_block: Callable[[], None]) -> Tensor:
+        return self.conv(pixels)
+
+
+@pytest.mark.parametrize("image_size", [64, 112])
+def test_another_kind_is_one_class_and_one_entry(image_size, monkeypatch):
+    monkeypatch.setattr(registry, "ENCODERS", (*registry.ENCODERS, PatchesConfig))
+    sam = build_sam(tiny_sam_of(PatchesConfig(image_size)).state_dict())
+    assert read_config(sam.state_dict()).encoder == PatchesConfig(image_size)
+    assert_same_masks_as_stock(sam)
+
+
 # ---- the whole way
 
 
 @pytest.mark.parametrize("kind", ["tiny_vit", "repvit"])
 def test_same_masks_as_the_stock_generator(kind):
-    sam = build_sam_of_new(TINY[kind])
+    assert_same_masks_as_stock(tiny_sam_of(TINY[kind]))
+
+
+def assert_same_masks_as_stock(sam: Sam) -> None:
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     settings = {
         "points_per_side": 3,
@@ -276,10 +333,6 @@ def test_same_masks_as_the_stock_generator(kind):
     assert len(found) == len(stock) > 3
     np.testing.assert_allclose(found.scores, stock.scores, atol=1e-5)
     assert (found.masks != stock.masks).mean() < 1e-3
-
-
-def build_sam_of_new(encoder: EncoderConfig) -> Sam:
-    return move_sam(tiny_sam_of(encoder), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

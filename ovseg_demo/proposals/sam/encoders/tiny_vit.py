@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Self
 
+import torch
 from timm.models.tiny_vit import Attention, TinyVit
 from torch import Tensor
 
@@ -140,13 +141,14 @@ class TinyVitEncoder(ImageEncoder):
 
 
 def _index_biases(attention: Attention) -> None:
-    """Fill the table of bias indexes.
+    """Fill the table (w², w²) of which bias belongs to which pair of positions in a window of side w.
 
-    It is no part of a checkpoint, and has no values if the network was built on the meta device. timm gathers
-    the biases with it at the first run, after the weights were loaded, and keeps them.
+    Position (y, x) has index y · w + x, and the bias of two positions is that of their offset (|Δy|, |Δx|).
+    The table is no part of a checkpoint, and has no values if the network was built on the meta device. timm
+    gathers the biases at the first run, after the weights have been loaded, and keeps them.
     """
-    size = attention.attention_bias_idxs.shape
-    attention.attention_bias_idxs = attention.attention_bias_idxs.new_empty(
-        size, device=attention.attention_biases.device
-    )
-    attention.init_non_persistent_buffers()
+    size, _ = attention.resolution
+    axis = torch.arange(size, device=attention.attention_biases.device)
+    offsets = (axis[:, None] - axis).abs()  # (w, w)
+    table = offsets[:, None, :, None] * size + offsets[None, :, None, :]  # (y, x, y', x')
+    attention.attention_bias_idxs = table.reshape(size**2, size**2)
