@@ -28,30 +28,34 @@ from benchmarks import harness
 from benchmarks.cases import random_image
 from ovseg_demo.models.catalogue import find_model
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.proposals.sam.generator import SamConfig, SamProposalGenerator, build_sam, new_sam
+from ovseg_demo.proposals.sam.generator import SamConfig, SamProposalGenerator, VitConfig, build_sam, new_sam
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.sticker_world import BENCHMARK_SEEDS, render_scene
 
 VIT_B = SamConfig(
-    image_size=1024,
-    patch_size=16,
-    embed_dim=768,
-    depth=12,
-    num_heads=12,
-    mlp_dim=3072,
-    window_size=14,
-    global_attention=(2, 5, 8, 11),
+    encoder=VitConfig(
+        image_size=1024,
+        patch_size=16,
+        embed_dim=768,
+        depth=12,
+        num_heads=12,
+        mlp_dim=3072,
+        window_size=14,
+        global_attention=(2, 5, 8, 11),
+    ),
 )
 SMALL = SamConfig(
-    image_size=256,
-    patch_size=8,
-    embed_dim=192,
-    depth=6,
-    num_heads=6,
-    mlp_dim=768,
-    window_size=8,
-    global_attention=(2, 5),
+    encoder=VitConfig(
+        image_size=256,
+        patch_size=8,
+        embed_dim=192,
+        depth=6,
+        num_heads=6,
+        mlp_dim=768,
+        window_size=8,
+        global_attention=(2, 5),
+    ),
     prompt_dim=128,
     decoder_mlp_dim=512,
     iou_head_dim=128,

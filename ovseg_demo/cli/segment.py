@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ovseg_demo.cli.inputs import expand_inputs, name_folders
-from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
+from ovseg_demo.cli.model_arguments import add_model_arguments, add_points_argument, chosen, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import ImageError, OvsegError
 from ovseg_demo.export.folder import save_segmentation
@@ -43,13 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
     group.add_argument("--generator", metavar="NAME", help="of masks: sam, maskformer or detectron2")
-    group.add_argument(
-        "--points-per-side",
-        type=int,
-        metavar="N",
-        help="of Segment Anything's grid (published models: 32); 16 is up to four times as fast and may miss "
-        "small things",
-    )
+    add_points_argument(group)
     group.add_argument("--classifier", choices=CLASSIFIERS, help="what names the masks")
     group.add_argument(
         "--granularity",

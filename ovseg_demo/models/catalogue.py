@@ -213,6 +213,27 @@ SAM_VIT_B = _sam(
     "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
 )
 
+# Other image encoders in front of SAM's decoder.
+MOBILE_SAM = WeightsFile(
+    "mobile_sam.pt",
+    CheckpointKind.SAM,
+    (
+        HuggingFaceSource("dhkim2810/MobileSAM", "mobile_sam.pt"),
+        UrlSource("https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/master/weights/mobile_sam.pt"),
+    ),
+    40_728_226,
+    APACHE,
+    size_is_exact=True,
+    sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+)
+REPVIT_SAM = WeightsFile(
+    "repvit_sam.pt",
+    CheckpointKind.SAM,
+    (UrlSource("https://github.com/THU-MIG/RepViT/releases/download/v1.0/repvit_sam.pt"),),
+    110_000_000,
+    APACHE,
+)
+
 # open_clip's ViT-L-14-quickgelu and ViT-B-16-quickgelu, pretrained "openai".
 CLIP_VIT_L14 = _openai_clip(
     "ViT-L-14.pt",
@@ -396,8 +417,20 @@ _MODELS = (
     ModelSpec(
         "sam-vit-b",
         "Segment Anything, ViT-B",
-        "Proposals only: the smallest and fastest masks; combine it with a CLIP.",
+        "Proposals only: the smallest and fastest of SAM's own image encoders; combine it with a CLIP.",
         MappingProxyType({"sam": SAM_VIT_B}),
+    ),
+    ModelSpec(
+        "mobile-sam",
+        "MobileSAM",
+        "Proposals only: SAM's decoder behind a small image encoder, for CPUs; combine it with a CLIP.",
+        MappingProxyType({"sam": MOBILE_SAM}),
+    ),
+    ModelSpec(
+        "repvit-sam",
+        "RepViT-SAM",
+        "Proposals only: as MobileSAM, with a larger convolutional encoder and, in its paper, better masks.",
+        MappingProxyType({"sam": REPVIT_SAM}),
     ),
     ModelSpec(
         "clip-vitl14-openai",

@@ -117,7 +117,10 @@ class Checkpoint:
         return _without_ignored(parts) | {"non_object_embedding": self.tensors[_NON_OBJECT]}
 
     def sam(self) -> dict[str, torch.Tensor]:
-        """The Segment Anything model under the names of the segment-anything package.
+        """The Segment Anything model: ``prompt_encoder.*`` and ``mask_decoder.*`` as in segment-anything.
+
+        ``image_encoder.*`` has the names of the model that it came from: segment-anything's own, MobileSAM's,
+        RepViT-SAM's or EfficientViT-SAM's.
 
         Raises:
             CheckpointError: the file holds something else.

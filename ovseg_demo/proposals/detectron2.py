@@ -1,9 +1,11 @@
-"""Mask proposals by any detectron2 model; the only file that imports it, once a model is asked for."""
+"""Mask proposals by any detectron2 model. detectron2 is optional: it is imported when a model is loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,15 @@ from ovseg_demo.runtime.devices import Runtime
 
 INSTALL_COMMAND = "pip install --no-build-isolation -r requirements-detectron2.txt"
 
+SETUPTOOLS_COMMAND = "pip install 'setuptools<81'"
+
 
 class Detectron2ProposalGenerator:
     """Instance or panoptic masks of a detectron2 model; a :class:`~ovseg_demo.proposals.ProposalGenerator`.
 
-    The model's class labels are ignored: naming the masks is stage 2's work. Masks have the image's own
-    resolution. A proposal's score is the instance's confidence, and 1 for panoptic segments without one.
+    The model's class labels are ignored; the masks are named in stage 2. Masks have the image's own
+    resolution. A proposal's score is the instance's confidence, and 1 for panoptic segments without one. Mask
+    R-CNN and Panoptic FPN have been run.
 
     Args:
         config: a YAML file, the name of one in detectron2's model zoo
@@ -32,7 +37,7 @@ class Detectron2ProposalGenerator:
         runtime: device; by default the CPU. detectron2 models run in float32.
 
     Raises:
-        MissingDependencyError: detectron2 is not installed.
+        MissingDependencyError: detectron2, or the old setuptools that it imports, is not installed.
         ModelError: there is no such config.
         CheckpointError: there is no such file of weights.
     """
@@ -41,28 +46,18 @@ class Detectron2ProposalGenerator:
 
     def __init__(self, config: str | Path | Any, weights: str | Path, runtime: Runtime | None = None):
         runtime = runtime or Runtime(torch.device("cpu"))
-        try:
-            import detectron2  # noqa: F401
-        except ModuleNotFoundError as error:
-            if error.name != "detectron2":
-                raise
-            raise MissingDependencyError(
-                f'detectron2 is not installed; run "{INSTALL_COMMAND}" once torch is there, or choose '
-                "another proposal generator."
-            ) from error
-        from detectron2.engine import DefaultPredictor
-
+        engine = _import("detectron2.engine")
         if "://" not in str(weights) and not Path(weights).is_file():
             raise CheckpointError(f"There is no file {weights} with weights for detectron2; check the path.")
         config = _read_config(config)
         config.MODEL.WEIGHTS = str(weights)
         config.MODEL.DEVICE = str(runtime.device)
         self._settings = (self.name, config.dump())
-        self.predictor = DefaultPredictor(config)
+        self.predictor = engine.DefaultPredictor(config)
 
     @property
     def settings(self) -> tuple:
-        """All that, besides the image, determines the proposals."""
+        """Everything besides the image that determines the proposals."""
         return self._settings
 
     def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
@@ -80,7 +75,7 @@ class Detectron2ProposalGenerator:
         return proposals
 
     def fallbacks(self) -> Iterator[tuple[str, Detectron2ProposalGenerator]]:
-        """No variants: the config alone decides over sizes."""
+        """No variants: the config alone determines all sizes."""
         return iter(())
 
 
@@ -114,12 +109,29 @@ def _read_panoptic(segments: torch.Tensor, infos: list[dict] | None) -> tuple[np
     return masks, scores
 
 
+def _import(name: str) -> ModuleType:
+    """Import a module of detectron2, or say what has to be installed."""
+    try:
+        import_module("detectron2")
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == "detectron2":
+            raise MissingDependencyError(
+                f'detectron2 is not installed; run "{INSTALL_COMMAND}" once torch is installed, or choose '
+                "another proposal generator."
+            ) from error
+        if error.name == "pkg_resources":
+            raise MissingDependencyError(
+                "detectron2 imports pkg_resources, which setuptools no longer has since version 81; run "
+                f'"{SETUPTOOLS_COMMAND}".'
+            ) from error
+        raise
+
+
 def _read_config(config: str | Path | Any) -> Any:
     if not isinstance(config, str | Path):
         return config.clone()
-    from detectron2 import model_zoo
-    from detectron2.config import get_cfg
-
+    model_zoo, get_cfg = _import("detectron2.model_zoo"), _import("detectron2.config").get_cfg
     path = Path(config)
     if not path.is_file():
         try:

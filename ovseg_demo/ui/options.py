@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from ovseg_demo.cli.model_arguments import add_model_arguments, chosen
+from ovseg_demo.cli.model_arguments import add_model_arguments, add_points_argument, chosen
 from ovseg_demo.cli.parser import Parser
 from ovseg_demo.segmenter import GENERATORS
 from ovseg_demo.ui.server import ServerSettings
@@ -103,14 +103,7 @@ def _add_page_arguments(page: argparse._ArgumentGroup) -> None:
     page.add_argument(
         "--generator", choices=GENERATORS, help="the proposal generator that is chosen at first"
     )
-    page.add_argument(
-        "--points-per-side",
-        type=_number(1, 64),
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="side of Segment Anything's grid of points (published models: 32); 16 is up to four times as "
-        "fast on a CPU and may miss small objects",
-    )
+    add_points_argument(page)
     page.add_argument(
         "--preload",
         action=argparse.BooleanOptionalAction,

@@ -107,7 +107,8 @@ def test_segment_anything_can_be_told_to_look_at_fewer_points(ovseg, sam, images
     options = (images / "first.png", "--sam", sam, "--generator", "sam", "--points-per-side")
     assert segment(ovseg, tmp_path, *options, 4) == 0
     assert segment(ovseg, tmp_path, *options, 0) == 2
-    assert "points_per_side is 0; it must be at least 1" in capsys.readouterr().err
+    assert '"0" is neither a whole number from 1 to 64 nor "auto"' in capsys.readouterr().err
+    assert segment(ovseg, tmp_path, *options[:-1], "--points", "auto") == 0
 
 
 def test_folders_patterns_and_files_are_segmented_once_each(ovseg, images, tmp_path):

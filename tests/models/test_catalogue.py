@@ -94,6 +94,14 @@ def test_parts_that_do_not_classify_or_do_not_propose_say_so():
     assert {find_model(f"sam-vit-{size}").parts["sam"].name[8] for size in "hlb"} == {"h", "l", "b"}
 
 
+def test_small_sam_encoders_may_be_used_commercially_and_have_the_published_grid():
+    for name in ("mobile-sam", "repvit-sam"):
+        spec = find_model(name)
+        assert spec.generators == ("sam",) and not spec.classifies
+        assert spec.licence == "Apache-2.0" and spec.size < find_model("sam-vit-b").size / 3
+        assert spec.sam.generator_options() == {"long_side": 1280}
+
+
 def test_the_openai_clips_are_those_that_open_clip_knows():
     for model, architecture in (("clip-vitl14-openai", "ViT-L-14"), ("clip-vitb16-openai", "ViT-B-16")):
         ours = find_model(model).parts["clip"]

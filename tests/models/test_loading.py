@@ -160,5 +160,8 @@ def test_fewer_points_propose_fewer_masks(folder):
     found = few.propose(image(), progress=lambda *report: seen.append(report))
     assert seen[-1][1:] == (4, 4)
     assert 0 < len(found) < len(many.propose(image()))
+    automatic = load(**files, points_per_side="auto", sam_options=options)
+    automatic.propose(image(), progress=lambda *step: seen.append(step))
+    assert seen[-1][1:] == (16, 16), "half as many a side as the small network's image embedding has cells"
     with pytest.raises(ModelError, match="points_per_side is 0; it must be at least 1"):
         load(**files, points_per_side=0, sam_options=options).propose(image())

@@ -48,6 +48,24 @@ class Cut:
 
 MASKS = {"valid": 1, "binary_masks_packed": 1, "boxes_xyxy": 1}
 CROPS = {"regions_normalised_first_four": 8, "region_masks_first_four": 1, "region_features*": 1}
+SAM = Cut(
+    {
+        "image_embedding": 8,
+        "low_res_masks_every4": 4,
+        "single_low_res_masks_every8": 4,
+        "point_coords": 1,
+        "*iou_predictions": 1,
+        "everything_*": 1,
+    },
+    (
+        "image_encoder.features.*",
+        "image_encoder.layers.*",
+        "image_encoder.patch_embed.*",
+        "image_encoder.neck.*",
+        "prompt_encoder.[!m]*",  # all but mask_downscaling
+        "mask_decoder.*",
+    ),
+)
 
 CUTS = {
     "swin": Cut(
@@ -98,6 +116,8 @@ CUTS = {
         ),
     ),
     "sam_demo": Cut({"first_four_regions_normalised": 8, "*": 1}),
+    "mobile_sam": SAM,
+    "repvit_sam": SAM,
 }
 
 
@@ -110,15 +130,16 @@ def cut_kit(source: Path, target: Path, cut: Cut) -> None:
     if cut.tensors:
         config = json.loads((source / "config.json").read_text())
         checkpoint = torch.load(source / "checkpoint.pth", map_location="cpu", weights_only=True)
+        is_wrapped = "model" in checkpoint
         tensors = {
             name: _kept_rows(tensor, config["class_names"]) if name == TOKENS else tensor
-            for name, tensor in checkpoint["model"].items()
+            for name, tensor in (checkpoint["model"] if is_wrapped else checkpoint).items()
         }
         for name, tensor in tensors.items():
             if not any(fnmatchcase(name, pattern) for pattern in cut.tensors):
                 tensors[name] = torch.zeros_like(tensor)
         buffer = io.BytesIO()
-        torch.save({"model": tensors}, buffer)
+        torch.save({"model": tensors} if is_wrapped else tensors, buffer)
         packed = lzma.compress(buffer.getvalue(), filters=XZ)
         (target / "checkpoint.pth.xz").write_bytes(packed)
 

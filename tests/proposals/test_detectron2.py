@@ -34,6 +34,20 @@ def test_absent_detectron2_is_an_error_that_says_how_to_install(monkeypatch):
         Detectron2ProposalGenerator("config.yaml", "weights.pth")
 
 
+def test_a_setuptools_that_is_too_new_is_an_error_that_says_what_to_install(monkeypatch, tmp_path):
+    package = tmp_path / "detectron2"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "engine.py").write_text("import pkg_resources\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "pkg_resources", None)
+    for name in ("detectron2", "detectron2.engine"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'setuptools<81'"):
+        Detectron2ProposalGenerator("config.yaml", "weights.pth")
+    sys.modules.pop("detectron2", None)
+
+
 def test_importing_the_module_does_not_import_detectron2():
     code = "import sys, ovseg_demo.proposals.detectron2; sys.exit('detectron2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

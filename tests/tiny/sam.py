@@ -1,19 +1,25 @@
 """A Segment Anything network small enough for tests, with weights under which it proposes masks."""
 
+from dataclasses import fields, replace
+from typing import Any
+
 import torch
 from segment_anything.modeling import MaskDecoder, Sam
 
 from ovseg_demo.proposals.sam.building import SamConfig, new_sam
+from ovseg_demo.proposals.sam.encoders.vit import VitConfig
 
 TINY_SAM = SamConfig(
-    image_size=64,
-    patch_size=8,
-    embed_dim=32,
-    depth=3,
-    num_heads=2,
-    mlp_dim=64,
-    window_size=3,  # does not divide the grid of 8: windows are padded
-    global_attention=(1,),
+    encoder=VitConfig(
+        image_size=64,
+        patch_size=8,
+        embed_dim=32,
+        depth=3,
+        num_heads=2,
+        mlp_dim=64,
+        window_size=3,  # does not divide the grid of 8: windows are padded
+        global_attention=(1,),
+    ),
     prompt_dim=32,
     mask_prompt_dim=4,
     decoder_mlp_dim=48,
@@ -33,6 +39,14 @@ The masks of random weights are scattered over the whole image, so their boxes a
     leaves
 hardly more than one.
 """
+
+
+def changed(config: SamConfig = TINY_SAM, **changes: Any) -> SamConfig:
+    """A configuration with some sizes replaced, of the image encoder or of the rest."""
+    encoder_names = {field.name for field in fields(config.encoder)}
+    encoder = {name: value for name, value in changes.items() if name in encoder_names}
+    rest = {name: value for name, value in changes.items() if name not in encoder_names}
+    return replace(config, encoder=replace(config.encoder, **encoder), **rest)
 
 
 def tiny_sam(config: SamConfig = TINY_SAM, seed: int = 0) -> Sam:

@@ -17,6 +17,7 @@ from ovseg_demo.training.sam import SamTask
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
 from ovseg_demo.training.sam_samples import at_cells, choose_cells, choose_points, cut_parts, target_masks
 from ovseg_demo.training.sam_start import adopt_clip
+from tests.tiny.sam import changed
 
 PRESET = find_settings("toy", "sam")
 GRID = PRESET.size.grid_size
@@ -198,6 +199,6 @@ def test_training_writes_a_segment_anything_of_the_published_format(tmp_path):
     for name, tensor in again.sam.state_dict().items():  # sharpened in the file, and blunt again
         if "output_hypernetworks_mlps" in name:
             assert torch.allclose(tensor, trained[f"sam.{name}"], rtol=2e-3, atol=1e-4), name
-    larger = SamTask(replace(PRESET, size=replace(PRESET.size, image_size=96)), seed=1)
+    larger = SamTask(replace(PRESET, size=changed(PRESET.size, image_size=96)), seed=1)
     larger.load_weights(weights)
     assert larger.sam.image_encoder.pos_embed.shape == (1, 12, 12, 64)

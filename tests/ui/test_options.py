@@ -52,6 +52,19 @@ def test_all_options():
     assert (options.page.max_side, options.page.concurrent_analyses) == (1024, 5)
 
 
+@pytest.mark.parametrize(("text", "points"), [("auto", "auto"), ("24", 24)])
+def test_points_are_a_number_or_automatic(text, points):
+    assert read("--points", text).runtime == {"points_per_side": points}
+    assert read(OVSEG_POINTS_PER_SIDE=text).runtime == {"points_per_side": points}
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "many"])
+def test_other_points_are_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        read(f"--points={text}")
+    assert f'"{text}" is neither a whole number from 1 to 64 nor "auto"' in capsys.readouterr().err
+
+
 def test_each_option_is_a_variable_too():
     options = read(
         OVSEG_MODEL="ovseg-r101c-vitb16",

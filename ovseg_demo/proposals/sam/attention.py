@@ -1,13 +1,13 @@
 """Cross attention between a prompt's few tokens and an image's many pixels, with all projections on the few.
 
-With q = Wq·token + bq and k = Wk·pixel + bk, two identities of plain algebra remove most of the work that
-segment-anything's own attention does for every prompt:
+With q = Wq·token + bq and k = Wk·pixel + bk, two identities avoid most of the work that segment-anything's
+own attention does for every prompt:
 
 * scores: q·k = (Wkᵀq)·pixel + q·bk, so that Wk is applied to the tokens instead of all pixels; q·bk is the
   same for all pixels and leaves the softmax over them as it is;
 * values: Σ a·(Wv·pixel + bv) = Wv·(Σ a·pixel) + bv, so that Wv is applied to one sum a token.
 
-Pixels that attend to tokens are treated alike. Tokens are in float32, pixels in the precision of choice.
+The same holds for pixels that attend to tokens. Tokens are in float32, pixels in the chosen precision.
 
 Shapes: B prompts, T tokens a prompt, P pixels (cells of the image embedding), C channels, H heads,
 d channels a head.

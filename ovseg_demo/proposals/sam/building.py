@@ -1,20 +1,25 @@
-"""Segment Anything networks of any size: from a checkpoint's tensor shapes, or new ones to be trained."""
+"""Segment Anything networks of any size: from a checkpoint's tensors, or new ones to be trained."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-from torch import nn
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import Tensor, nn
 
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.proposals.sam.encoders.base import EncoderConfig, InputFrame
+from ovseg_demo.proposals.sam.encoders.registry import PREFIX, read_encoder_config
+from ovseg_demo.proposals.sam.shapes import Shapes
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
+
+_COUNTER = "num_batches_tracked"
+"""A batch norm's count of training batches, which inference does not read."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,7 @@ class SamConfig:
     """Every size of a Segment Anything network; the defaults are those that all published models share.
 
     Attributes:
-        image_size: side of the square input in pixels; a multiple of ``patch_size``.
-        patch_size: side of a patch; the image embedding has ``image_size / patch_size`` cells a side.
-        embed_dim, depth, num_heads, mlp_dim: width, blocks, heads and hidden width of the image encoder.
-        window_size: side of the attention windows in cells; 0 if every block attends globally.
-        global_attention: indexes of the blocks that attend globally.
-        qkv_bias: whether the encoder's query, key and value projections have a bias.
+        encoder: sizes of the image encoder, whose class is its kind.
         prompt_dim: width of image embedding, prompts and mask decoder; a multiple of 16.
         mask_prompt_dim: hidden width of the network that reads mask prompts.
         decoder_depth, decoder_heads, decoder_mlp_dim, decoder_downsampling: of the two-way transformer;
@@ -36,15 +36,7 @@ class SamConfig:
         iou_head_depth, iou_head_dim: layers and hidden width of the head that predicts a mask's quality.
     """
 
-    image_size: int
-    patch_size: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    mlp_dim: int
-    window_size: int
-    global_attention: tuple[int, ...]
-    qkv_bias: bool = True
+    encoder: EncoderConfig
     prompt_dim: int = 256
     mask_prompt_dim: int = 16
     decoder_depth: int = 2
@@ -56,44 +48,43 @@ class SamConfig:
     iou_head_dim: int = 256
 
     @property
+    def frame(self) -> InputFrame:
+        """The encoder's input and the grid of its embedding."""
+        return self.encoder.frame
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.frame.image_size
+
+    @property
     def grid_size(self) -> int:
         """Cells along a side of the image embedding."""
-        return self.image_size // self.patch_size
+        return self.frame.grid_size
+
+    @property
+    def patch_size(self) -> int:
+        """Input pixels along a side of a cell."""
+        return self.frame.image_size // self.frame.grid_size
 
 
-def read_config(tensors: Mapping[str, torch.Tensor]) -> SamConfig:
-    """Read every size off a checkpoint's tensor shapes.
+def read_config(tensors: Mapping[str, Tensor]) -> SamConfig:
+    """Read every size off a checkpoint's tensors.
 
     The number of decoder heads leaves no trace in the shapes: it is the published 8.
 
     Args:
-        tensors: segment-anything's names to tensors.
+        tensors: the names of segment-anything, or of one of the small encoders, to tensors.
 
     Raises:
         CheckpointError: a tensor that tells a size is missing, or the sizes contradict each other.
     """
-    shapes = _Shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    embed_dim, _, patch_size, _ = shapes["image_encoder.patch_embed.proj.weight"]
-    grid_size = shapes["image_encoder.pos_embed"][1]
-    depth = shapes.count("image_encoder.blocks")
-    spans = [_attention_span(shapes, block) for block in range(depth)]
-    windows = {span for span in spans if span != grid_size}
-    if len(windows) > 1:
-        raise CheckpointError(
-            f"This SAM checkpoint mixes attention windows of {sorted(windows)} cells; one size was expected."
-        )
+    encoder = read_encoder_config(tensors)
+    shapes = Shapes(tensors)
     layers = "mask_decoder.transformer.layers"
-    prompt_dim = shapes["image_encoder.neck.0.weight"][0]
+    prompt_dim = shapes["prompt_encoder.no_mask_embed.weight"][1]
     return SamConfig(
-        image_size=grid_size * patch_size,
-        patch_size=patch_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=embed_dim // shapes["image_encoder.blocks.0.attn.rel_pos_h"][1],
-        mlp_dim=shapes["image_encoder.blocks.0.mlp.lin1.weight"][0],
-        window_size=max(windows, default=0),
-        global_attention=tuple(block for block, span in enumerate(spans) if span == grid_size),
-        qkv_bias="image_encoder.blocks.0.attn.qkv.bias" in tensors,
+        encoder=encoder,
         prompt_dim=prompt_dim,
         mask_prompt_dim=shapes["prompt_encoder.mask_downscaling.3.weight"][0],
         decoder_depth=shapes.count(layers),
@@ -105,89 +96,83 @@ def read_config(tensors: Mapping[str, torch.Tensor]) -> SamConfig:
     )
 
 
-def build_sam(tensors: Mapping[str, torch.Tensor]) -> Sam:
-    """Build the Segment Anything network that these tensors belong to, in float32 and evaluation mode.
+def build_sam(tensors: Mapping[str, Tensor]) -> Sam:
+    """Build the Segment Anything network that these tensors belong to, on the CPU, in float32, for inference.
 
-    Published ViT-B, ViT-L and ViT-H models and smaller ones of the same architecture take the same path.
-    Float32 tensors become the network's weights without a copy.
+    All kinds of image encoders in :data:`.encoders.registry.ENCODERS` and all sizes take the same path.
+    Float32 tensors become the network's weights without a copy, except where an encoder folds its batch norms
+    into its convolutions.
 
     Args:
-        tensors: segment-anything's names to tensors, such as ``sam.state_dict()``.
+        tensors: names to tensors as in the published file, such as ``sam.state_dict()`` of segment-anything.
 
     Raises:
         CheckpointError: tensors are missing, unexpected or of contradicting shapes.
     """
-    return assemble_sam(tensors, torch.device("cpu"))
+    config = read_config(tensors)
+    weights = {
+        name: tensor.to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
+        for name, tensor in _module_names(config, tensors).items()
+        if not name.endswith(_COUNTER)
+    }
+    with torch.device("meta"):
+        sam = _construct(config)
+    expected = {name: tensor for name, tensor in sam.state_dict().items() if not name.endswith(_COUNTER)}
+    _check_names_and_shapes(expected, weights)
+    sam.load_state_dict(weights, assign=True)
+    for name, values in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
+        # Not part of a checkpoint, so still without data.
+        sam.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+    sam.eval()
+    sam.image_encoder.finish()
+    return sam
 
 
 def new_sam(config: SamConfig) -> Sam:
     """Build a randomly initialised network to train; its ``state_dict()`` is a checkpoint."""
     sam = _construct(config)
-    nn.init.trunc_normal_(sam.image_encoder.pos_embed, std=0.02)
+    sam.image_encoder.initialize()
     return sam
 
 
-def assemble_sam(
-    tensors: Mapping[str, torch.Tensor], device: torch.device, encoder_dtype: torch.dtype = torch.float32
-) -> Sam:
-    """As :func:`build_sam` on any device, and with the image encoder in another precision."""
-    with torch.device("meta"):
-        sam = _construct(read_config(tensors))
-    _check_names_and_shapes(sam.state_dict(), tensors)
-    weights = {
-        name: tensor.to(device, encoder_dtype if name.startswith("image_encoder.") else torch.float32)
-        for name, tensor in tensors.items()
-    }
-    sam.load_state_dict(weights, assign=True)
-    for name, values in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
-        # Not part of a checkpoint, so still without data.
-        sam.register_buffer(name, torch.tensor(values, device=device).view(3, 1, 1), persistent=False)
-    return sam.eval()
+def move_sam(sam: Sam, device: torch.device, encoder_dtype: torch.dtype = torch.float32) -> Sam:
+    """A network for inference on a device, with the image encoder in a precision of its own.
 
-
-class _Shapes(dict[str, tuple[int, ...]]):
-    def __missing__(self, name: str) -> tuple[int, ...]:
-        raise CheckpointError(
-            f'These are no weights of a Segment Anything model: "{name}" is missing. Expected are the names '
-            "that segment-anything gives, as in sam_vit_b_01ec64.pth."
+    Weights are shared with ``sam`` where device and precision allow; ``sam`` stays as it is.
+    """
+    moved: dict[int, Tensor] = {}
+    for name, tensor in [*sam.named_parameters(), *sam.named_buffers()]:
+        dtype = encoder_dtype if name.startswith(PREFIX) else torch.float32
+        value = tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+        moved[id(tensor)] = (
+            nn.Parameter(value, requires_grad=False) if isinstance(tensor, nn.Parameter) else value
         )
-
-    def count(self, prefix: str) -> int:
-        """How many numbered modules there are under a name."""
-        numbered = re.compile(re.escape(prefix) + r"\.(\d+)\.")
-        found = {match.group(1) for match in map(numbered.match, self) if match}
-        if not found:
-            raise CheckpointError(f'These are no weights of a Segment Anything model: "{prefix}" is missing.')
-        return len(found)
+    copied = deepcopy(sam, moved)  # everything but the tensors
+    # On the way through training mode, parts drop what they have derived from the old weights and kept.
+    return copied.train().eval()
 
 
-def _attention_span(shapes: _Shapes, block: int) -> int:
-    # A block's relative positions run from -(span - 1) to span - 1, for windows as for the whole grid. A
-    # window as large as the grid is the grid.
-    return (shapes[f"image_encoder.blocks.{block}.attn.rel_pos_h"][0] + 1) // 2
+def _module_names(config: SamConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the network's own names, without those that take no part."""
+    named: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(PREFIX):
+            own = config.encoder.module_name(name.removeprefix(PREFIX))
+            if own is not None:
+                named[PREFIX + own] = tensor
+        else:
+            named[name] = tensor
+    return named
 
 
 def _construct(config: SamConfig) -> Sam:
-    grid = (config.grid_size, config.grid_size)
-    return Sam(
-        image_encoder=ImageEncoderViT(
-            img_size=config.image_size,
-            patch_size=config.patch_size,
-            embed_dim=config.embed_dim,
-            depth=config.depth,
-            num_heads=config.num_heads,
-            mlp_ratio=(config.mlp_dim + 0.5) / config.embed_dim,  # the encoder truncates ratio × width
-            out_chans=config.prompt_dim,
-            qkv_bias=config.qkv_bias,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=config.window_size,
-            global_attn_indexes=config.global_attention,
-        ),
+    frame = config.frame
+    sam = Sam(
+        image_encoder=config.encoder.build(config.prompt_dim),
         prompt_encoder=PromptEncoder(
             embed_dim=config.prompt_dim,
-            image_embedding_size=grid,
-            input_image_size=(config.image_size, config.image_size),
+            image_embedding_size=(frame.grid_size, frame.grid_size),
+            input_image_size=(frame.prompt_size, frame.prompt_size),
             mask_in_chans=config.mask_prompt_dim,
         ),
         mask_decoder=MaskDecoder(
@@ -206,9 +191,13 @@ def _construct(config: SamConfig) -> Sam:
         pixel_mean=list(PIXEL_MEAN),
         pixel_std=list(PIXEL_STD),
     )
+    for module in sam.mask_decoder.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = config.encoder.decoder_norm_eps
+    return sam
 
 
-def _check_names_and_shapes(expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> None:
+def _check_names_and_shapes(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     missing = sorted(expected.keys() - given.keys())
     unexpected = sorted(given.keys() - expected.keys())
     misshapen = sorted(

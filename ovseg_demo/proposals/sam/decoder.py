@@ -1,9 +1,10 @@
 """Segment Anything's mask decoder for many point prompts on one image, with a third of the arithmetic.
 
-The published decoder repeats the image embedding for every prompt and projects all of its pixels anew in each
-of its attentions. Here only the prompt's few tokens are projected (see sam_attention), what the first layer
-computes from the image alone is shared by all prompts, and masks are made only where their predicted quality
-deserves it, for the part of the square input that the image covers.
+The published decoder (Segment Anything, appendix A) repeats the image embedding for every prompt, and each of
+its attentions projects all pixels again. Here only the prompt's few tokens are projected (see
+:mod:`.attention`), and all prompts share what the first layer computes from the image alone. Masks are
+computed only where their predicted quality passes the filter, and only for the part of the square input that
+the image covers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ovseg_demo.proposals.sam.attention import ImageSide, Pixels, PixelsAttend, 
 
 @dataclass(frozen=True)
 class DecodedPrompts:
-    """Where the transformer left B prompts: their masks can be made, if they turn out to be wanted.
+    """The transformer's output for B prompts, from which their masks are computed on request.
 
     Attributes:
         quality: float32 (B, M), the predicted IoU of each mask.

@@ -1,7 +1,7 @@
 """The stock generator's masks with a fraction of its arithmetic and memory.
 
-Nothing is approximated; the order of things is changed. Masks of a predicted IoU that is too low are never
-made, those that are made are looked at one prompt at a time and kept as bits.
+Nothing is approximated; only the order of the computation differs. A mask whose predicted IoU is too low is
+never computed. The others are computed for one prompt at a time and kept as bits.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from segment_anything.utils.amg import build_point_grid
 from torch import Tensor
 
 from ovseg_demo.progress import PROPOSING, ProgressCallback
-from ovseg_demo.proposals.sam.building import assemble_sam
+from ovseg_demo.proposals.sam.building import move_sam
 from ovseg_demo.proposals.sam.decoder import PointDecoder
-from ovseg_demo.proposals.sam.encoder import encode_image
-from ovseg_demo.proposals.sam.masks import FoundMasks, MaskCollector, MaskFilters, MaskGeometry
+from ovseg_demo.proposals.sam.masks import (
+    FoundMasks,
+    MaskCollector,
+    MaskFilters,
+    MaskGeometry,
+    size_in_square,
+)
 from ovseg_demo.runtime.devices import Runtime, upload
 
 PIXELS_PER_BATCH = {"cpu": 2**14, "cuda": 2**18, "mps": 2**16}
@@ -31,7 +36,7 @@ At published size these are 4 prompts on a CPU, whose caches hold no more, and 6
 
 
 class FastMaskGenerator:
-    """The fast implementation; :class:`.generator.SamProposalGenerator` tells what it gives."""
+    """The fast implementation; :class:`.generator.SamProposalGenerator` describes the result."""
 
     def __init__(
         self,
@@ -48,16 +53,16 @@ class FastMaskGenerator:
         self._points_per_side = points_per_side
         # On the CPU, as coordinates are computed in float64, which not every device has.
         self._embed_prompts = deepcopy(sam.prompt_encoder).to("cpu", torch.float32)
-        self._grid_size = sam.prompt_encoder.image_embedding_size[0]
+        self._frame = sam.image_encoder.frame
         pixels_per_batch = PIXELS_PER_BATCH[runtime.device.type]
-        self.points_per_batch = points_per_batch or max(1, pixels_per_batch // self._grid_size**2)
-        self._sam = assemble_sam(sam.state_dict(), runtime.device, runtime.dtype)
+        self.points_per_batch = points_per_batch or max(1, pixels_per_batch // self._frame.grid_size**2)
+        self._sam = move_sam(sam, runtime.device, runtime.dtype)
         with torch.inference_mode():
             self._decoder = PointDecoder(self._sam, runtime.dtype)
 
     def __call__(self, image: np.ndarray, progress: ProgressCallback) -> FoundMasks:
         """Find the masks of an RGB uint8 image (H, W, 3)."""
-        geometry = MaskGeometry.of_image(image.shape[:2], self._sam.image_encoder.img_size, self._grid_size)
+        geometry = MaskGeometry.of_image(image.shape[:2], self._frame.prompt_size, self._frame.grid_size)
         # What decoding needs is freed before the masks are put in order, which is the peak of memory.
         return self._collect(image, geometry, progress).without_duplicates()
 
@@ -73,7 +78,7 @@ class FastMaskGenerator:
         prompts = self._embed_points(geometry)
         done, total = 0, len(prompts)
         progress(PROPOSING, done, total)
-        embedding = self._encode(image, geometry, after_block=lambda: progress(PROPOSING, 0, total))
+        embedding = self._encode(image, after_block=lambda: progress(PROPOSING, 0, total))
         image_side = self._decoder.prepare(embedding)
         collector = MaskCollector(geometry, self._filters, self._sam.mask_threshold)
         for batch in prompts.split(self.points_per_batch):
@@ -98,9 +103,9 @@ class FastMaskGenerator:
         embeddings, _ = self._embed_prompts((points[:, None], labels), boxes=None, masks=None)
         return embeddings.to(self._device)
 
-    def _encode(self, image: np.ndarray, geometry: MaskGeometry, after_block: Callable[[], None]) -> Tensor:
-        height, width = geometry.resized_size
+    def _encode(self, image: np.ndarray, after_block: Callable[[], None]) -> Tensor:
+        height, width = size_in_square(image.shape[:2], self._frame.image_size)
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         resized = upload(np.array(resized), self._device)
         pixels = self._sam.preprocess(resized.permute(2, 0, 1))[None]
-        return encode_image(self._sam.image_encoder, pixels.to(self.dtype), after_block)
+        return self._sam.image_encoder.encode(pixels.to(self.dtype), after_block)

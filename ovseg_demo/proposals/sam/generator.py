@@ -1,4 +1,7 @@
-"""Stage 1 with Segment Anything: masks for a grid of points over the image (OVSEG.md, section 7)."""
+"""Stage 1 with Segment Anything: masks for a grid of points over the image.
+
+Kirillov et al., Segment Anything (ICCV 2023), section 4 and appendix B.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ from ovseg_demo.errors import ImageError, ModelError
 from ovseg_demo.images import resize_longer_side
 from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.proposals.sam.building import SamConfig, build_sam, new_sam
+from ovseg_demo.proposals.sam.encoders.base import ImageEncoder
+from ovseg_demo.proposals.sam.encoders.vit import VitConfig
 from ovseg_demo.proposals.sam.fast import FastMaskGenerator
+from ovseg_demo.proposals.sam.grid import resolve_points_per_side
 from ovseg_demo.proposals.sam.masks import MaskFilters
 from ovseg_demo.proposals.sam.stock import StockMaskGenerator
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 
-__all__ = ["IMPLEMENTATIONS", "SamConfig", "SamProposalGenerator", "build_sam", "new_sam"]
+__all__ = ["IMPLEMENTATIONS", "SamConfig", "SamProposalGenerator", "VitConfig", "build_sam", "new_sam"]
 
 IMPLEMENTATIONS = {"fast": FastMaskGenerator, "stock": StockMaskGenerator}
 
@@ -33,13 +39,16 @@ class SamProposalGenerator:
 
     With the same settings it gives the stock generator's masks in the stock generator's order, up to the
     rounding of the arithmetic. Crop layers and the removal of small regions, off by default there, are not
-    offered; masks without a pixel, which the stock generator can return where the stability score is not
-    asked for, are dropped.
+    implemented. Masks without a pixel, which the stock generator can return if it does not filter by
+    stability, are dropped.
 
     Args:
-        sam: a model in float32, such as :func:`build_sam` makes. Its weights are shared where device and
-            precision allow, so it must not be trained on afterwards.
+        sam: a model in float32 with any image encoder of :mod:`.encoders`, such as :func:`build_sam` makes,
+            or one of segment-anything's own. Its weights are shared where device and precision allow, so it
+            must not be trained on afterwards.
         points_per_side: points along each side of the grid; their number squared is the number of prompts.
+            "auto" takes 16 on a CPU and 32 on a GPU (256 and 1,024 prompts), and fewer where the image
+            embedding has fewer than two cells for each.
         points_per_batch: prompts that pass the decoder together; ``None`` takes what suits the device. It has
             no influence on the masks.
         pred_iou_thresh: masks are kept whose predicted IoU is above this; at most 0 keeps all.
@@ -64,7 +73,7 @@ class SamProposalGenerator:
         self,
         sam: Sam,
         *,
-        points_per_side: int = 32,
+        points_per_side: int | str = 32,
         points_per_batch: int | None = None,
         pred_iou_thresh: float = 0.88,
         stability_score_thresh: float = 0.95,
@@ -78,26 +87,27 @@ class SamProposalGenerator:
             raise ModelError(
                 f'There is no SAM implementation "{implementation}"; choose {" or ".join(IMPLEMENTATIONS)}.'
             )
-        counts = {
-            "points_per_side": points_per_side,
-            "points_per_batch": points_per_batch,
-            "long_side": long_side,
-        }
+        counts = {"points_per_batch": points_per_batch, "long_side": long_side}
         for what, count in counts.items():
             if count is not None and count < 1:
                 raise ModelError(f"{what} is {count}; it must be at least 1.")
         self._filters = MaskFilters(
             pred_iou_thresh, stability_score_thresh, stability_score_offset, box_nms_thresh
         )
-        self._points_per_side = points_per_side
+        runtime = runtime or Runtime(torch.device("cpu"))
+        if not isinstance(sam.image_encoder, ImageEncoder):
+            sam = build_sam(sam.state_dict())
+        self._points_per_side = resolve_points_per_side(
+            points_per_side, runtime.device.type, sam.image_encoder.frame.grid_size
+        )
         self._long_side = long_side
         self._implementation = implementation
         self._masks = IMPLEMENTATIONS[implementation](
             sam,
             self._filters,
-            points_per_side=points_per_side,
+            points_per_side=self._points_per_side,
             points_per_batch=points_per_batch,
-            runtime=runtime or Runtime(torch.device("cpu")),
+            runtime=runtime,
         )
 
     @property
@@ -115,8 +125,8 @@ class SamProposalGenerator:
     def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
         """Propose masks for an RGB uint8 image (H, W, 3), best predicted IoU first.
 
-        ``progress`` is told the number of points done and of all points; while the image is encoded it is
-        called with no point done.
+        ``progress`` gets the number of points done and of all points; while the image is encoded, no point is
+        done.
 
         Raises:
             ImageError: the array is no RGB uint8 image.

@@ -17,9 +17,9 @@ from ovseg_demo.proposals.types import tight_boxes
 class MaskGeometry:
     """How mask logits lie over an image.
 
-    The image was resized to ``resized_size`` and padded at the bottom and right to a square of
-    ``input_size``; the network divides that square into ``grid_size`` cells a side and gives 4 × 4 logits a
-    cell.
+    The image is resized to ``resized_size`` and padded at the bottom and right to a square of ``input_size``.
+    The network divides that square into ``grid_size`` cells a side and gives 4 × 4 logits for each cell.
+    Prompts live in the same square. (The encoder may read a smaller one: :class:`.encoders.base.InputFrame`.)
 
     Attributes:
         image_size: (height, width) of the image, and of the masks.
@@ -36,9 +36,7 @@ class MaskGeometry:
     @classmethod
     def of_image(cls, image_size: tuple[int, int], input_size: int, grid_size: int) -> MaskGeometry:
         """How an image of (height, width) is laid into the square, its longer side filling the square's."""
-        scale = input_size / max(image_size)
-        height, width = (max(1, int(side * scale + 0.5)) for side in image_size)
-        return cls(image_size, (height, width), input_size, grid_size)
+        return cls(image_size, size_in_square(image_size, input_size), input_size, grid_size)
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -139,6 +137,13 @@ class MaskCollector:
             boxes=boxes[kept],
             scores=scores.numpy()[kept],
         )
+
+
+def size_in_square(image_size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The size (height, width) of an image whose longer side is resized to ``side``, rounded, at least 1."""
+    scale = side / max(image_size)
+    height, width = (max(1, int(length * scale + 0.5)) for length in image_size)
+    return height, width
 
 
 def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The yardstick: segment-anything's own mask generator behind the interface of the fast one."""
+"""segment-anything's own mask generator behind the interface of the fast one, as the reference for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from ovseg_demo.errors import DeviceError, ImageError
+from ovseg_demo.errors import DeviceError, ImageError, ModelError
 from ovseg_demo.progress import PROPOSING, ProgressCallback
-from ovseg_demo.proposals.sam.building import assemble_sam
+from ovseg_demo.proposals.sam.building import move_sam
 from ovseg_demo.proposals.sam.masks import FoundMasks, MaskFilters
 from ovseg_demo.proposals.types import tight_boxes
 from ovseg_demo.runtime.devices import Runtime
@@ -39,7 +39,14 @@ class StockMaskGenerator:
                 "The stock SAM implementation needs float64, which MPS lacks; choose "
                 'implementation="fast" or device="cpu".'
             )
-        self._sam = assemble_sam(sam.state_dict(), runtime.device)
+        frame = sam.image_encoder.frame
+        if frame.prompt_size != frame.image_size:
+            raise ModelError(
+                "The stock SAM implementation cannot use an image encoder that reads "
+                f"{frame.image_size} pixels and has prompts in a square of "
+                f'{frame.prompt_size}; choose implementation="fast".'
+            )
+        self._sam = move_sam(sam, runtime.device)
         self.points_per_batch = points_per_batch or POINTS_PER_BATCH
         self._points_per_side = points_per_side
         self._settings = {

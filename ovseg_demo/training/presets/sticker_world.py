@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, ResNetConfig
 from ovseg_demo.proposals.sam.building import SamConfig
+from ovseg_demo.proposals.sam.encoders.vit import VitConfig
 from ovseg_demo.training.presets.types import (
     ClipFinetuning,
     ClipPretraining,
@@ -81,14 +82,16 @@ STICKER_WORLD = Preset(
     ),
     sam=SamTraining(
         size=SamConfig(
-            image_size=256,
-            patch_size=8,
-            embed_dim=192,
-            depth=6,
-            num_heads=3,
-            mlp_dim=768,
-            window_size=8,
-            global_attention=(2, 5),
+            encoder=VitConfig(
+                image_size=256,
+                patch_size=8,
+                embed_dim=192,
+                depth=6,
+                num_heads=3,
+                mlp_dim=768,
+                window_size=8,
+                global_attention=(2, 5),
+            ),
             prompt_dim=128,
             decoder_mlp_dim=512,
             iou_head_dim=128,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, ResNetConfig
 from ovseg_demo.proposals.sam.building import SamConfig
+from ovseg_demo.proposals.sam.encoders.vit import VitConfig
 from ovseg_demo.training.presets.types import (
     ClipFinetuning,
     ClipPretraining,
@@ -74,14 +75,16 @@ TOY = Preset(
     ),
     sam=SamTraining(
         size=SamConfig(
-            image_size=64,
-            patch_size=8,
-            embed_dim=64,
-            depth=2,
-            num_heads=1,
-            mlp_dim=256,
-            window_size=4,
-            global_attention=(1,),
+            encoder=VitConfig(
+                image_size=64,
+                patch_size=8,
+                embed_dim=64,
+                depth=2,
+                num_heads=1,
+                mlp_dim=256,
+                window_size=4,
+                global_attention=(1,),
+            ),
             prompt_dim=32,
             decoder_mlp_dim=64,
             iou_head_dim=32,

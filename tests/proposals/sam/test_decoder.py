@@ -1,12 +1,10 @@
 """The rearranged mask decoder computes what segment-anything's does, logit by logit."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from ovseg_demo.proposals.sam.decoder import PointDecoder
-from tests.tiny.sam import TINY_SAM, tiny_sam
+from tests.tiny.sam import TINY_SAM, changed, tiny_sam
 
 EMBEDDING_SEED = 3
 
@@ -39,7 +37,7 @@ def make_inputs(config, seed=0):
 )
 @torch.inference_mode()
 def test_logits_and_quality_are_the_originals(changes):
-    config = replace(TINY_SAM, **changes)
+    config = changed(**changes)
     sam, embedding, points = make_inputs(config)
     expected_logits, expected_quality, prompts = decode_with_the_original(sam, embedding, points)
     decoder = PointDecoder(sam, torch.float32)

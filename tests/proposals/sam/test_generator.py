@@ -1,7 +1,5 @@
 """The fast SAM generator against segment-anything's own, on small random networks."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from ovseg_demo.progress import PROPOSING
 from ovseg_demo.proposals.sam.generator import SamProposalGenerator
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
-from tests.tiny.sam import TINY_SAM, TINY_SAM_THRESHOLDS, tiny_sam
+from tests.tiny.sam import TINY_SAM_THRESHOLDS, changed, tiny_sam
 
 LENIENT = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.6}
 EVERYTHING = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
@@ -82,7 +80,7 @@ def test_same_masks_as_the_stock_generator(size, seed):
     ],
 )
 def test_same_masks_with_networks_of_other_sizes(changes):
-    sam = tiny_sam(replace(TINY_SAM, **changes), seed=1)
+    sam = tiny_sam(changed(**changes), seed=1)
     image = random_image(90, 70)
     stock = propose(sam, image, "stock", **LENIENT)
     assert len(stock) > 1
