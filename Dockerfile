@@ -4,7 +4,7 @@
 #   docker build --tag ovseg-demo --build-arg TORCH=cu130 .  for CUDA 13.0; run it with --gpus all
 #   docker run --publish 7860:7860 ovseg-demo
 #
-# docs/deployment.md tells the options. Nothing is compiled, and nothing is fetched when it starts.
+# docs/how-to/deploy.md tells the options. Nothing is compiled, and nothing is fetched when it starts.
 FROM python:3.11-slim
 
 # Which of PyTorch's builds: cpu, or one of its CUDA builds.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every figure of docs/performance.md, one after the other: 25 to 80 minutes on two cores that do nothing else.
+# Every figure of docs/explanation/performance.md, one after the other: 25 to 80 minutes on two cores that do nothing else.
 #   make benchmarks                      # the figures go to out/benchmarks/cpu.md, too
 #   QUICK=--quick sh benchmarks/cpu.sh   # small sizes, one round: only to see that all of them run
 set -eu

@@ -1,4 +1,4 @@
-"""The endpoint for programs: plain inputs, plain outputs. docs/api.md tells how to call it."""
+"""The endpoint for programs: plain inputs, plain outputs. docs/reference/http-api.md tells how to call it."""
 
 from __future__ import annotations
 
