@@ -1,7 +1,7 @@
 """Noun phrases of English captions, by rules: "two red cars by a brick wall" gives red car, brick wall.
 
-A caption is cut at function words and verbs, and the last words of each piece are a phrase. docs/how-to/train.md
-gives the reason for rules instead of a tagger.
+A caption is cut at function words and verbs, and the last words of each piece are a phrase.
+docs/how-to/train.md gives the reason for rules instead of a tagger.
 
 - A colour stays with its noun ("red car"), since a pair can teach both. Other adjectives are removed.
 - A noun after a number or "several" becomes singular.
