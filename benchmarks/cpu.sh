@@ -13,11 +13,11 @@ measure() {
 : > out/benchmarks/cpu.md
 measure sam --bundled
 measure labeling ""
-measure first_look ""
+measure first_analysis ""
 measure live_edit ""
 measure second_question ""
 measure growth ""
-measure words "--classes 10"
+measure class_names "--classes 10"
 measure regions "--crops 16"
 measure sam ""
 ! grep "^FAILED" out/benchmarks/cpu.md

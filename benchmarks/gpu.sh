@@ -10,6 +10,6 @@ command -v "$python" > /dev/null || { echo "There is no $python; run \"make test
   || { echo "There is no CUDA GPU that this PyTorch can use; run \"make benchmarks\" for the figures of the CPU." >&2; exit 1; }
 "$python" -m pytest -m gpu tests
 mkdir -p out/benchmarks
-for benchmark in sam regions words second_question growth; do
+for benchmark in sam regions class_names second_question growth; do
   "$python" "benchmarks/$benchmark.py" --device cuda ${QUICK:-}
 done | tee out/benchmarks/gpu.md

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import harness
 from benchmarks.load import serve
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
-from tests.browser.test_page import WORDS, choose
+from tests.browser.test_page import PROMPT, choose
 
 BAR = 300
 NEW_NAMES = (
@@ -84,10 +84,10 @@ def main() -> None:
 
 
 def edit(page: Page, name: str) -> float:
-    """Milliseconds until the map has followed the last letter of a name at the end of the words."""
-    box = page.locator(WORDS)
+    """Milliseconds until the map has followed the last letter of a name at the end of the prompt."""
+    box = page.locator(PROMPT)
     box.press("Control+End")
-    words = box.input_value()
+    prompt = box.input_value()
     page.keyboard.insert_text(f", {name[:-1]}")
     _settle(page)
     before = page.locator(".viewer").get_attribute("data-map")
@@ -99,7 +99,7 @@ def edit(page: Page, name: str) -> float:
     )
     _settle(page)
     taken = page.evaluate("window.edits[0]")
-    box.fill(words)
+    box.fill(prompt)
     _settle(page)
     return taken
 

@@ -2,7 +2,7 @@
 
 The page runs in a process of its own, as ``python app.py`` opens it, and visitors send it what browsers send,
 over the loopback. Each visitor brings images and class names that nobody else has: first a new
-image (a *first look*), then other names and granularities for it (*live edits*), then the next image.
+image (a *first analysis*), then other names and granularities for it (*live edits*), then the next image.
 Afterwards every map is compared with the one that the segmenter computes here, by itself.
 
     python benchmarks/load.py --visitors 16 --seconds 120
@@ -37,9 +37,9 @@ from ovseg_demo.ui.examples import STICKERS, Example, load_examples
 from ovseg_demo.ui.request import Request
 
 EDITS = 4
-"""Live edits after each first look."""
+"""Live edits after each first analysis."""
 
-KINDS = FIRST_LOOK, LIVE_EDIT = "first look", "live edit"
+KINDS = FIRST_ANALYSIS, LIVE_EDIT = "first analysis", "live edit"
 
 
 @dataclass(frozen=True)
@@ -128,16 +128,16 @@ def visit(url: str, number: int, example: Example, folder: Path, end: float) -> 
     """A visitor's calls until the time is over; the first is made in any case."""
     client = PageClient(url)
     random = np.random.default_rng(number)
-    words = [word.strip() for word in example.words.split(",")]
+    names = [name.strip() for name in example.prompt.split(",")]
     visits: list[Visit] = []
     for round_number in count():
         image = make_image(example, number, round_number, folder)
         for step in range(1 + EDITS):
             if visits and time.monotonic() > end:
                 return visits
-            chosen = [*random.permutation(words)[: 2 + step], f"visitor {number}"]
-            kind = LIVE_EDIT if step else FIRST_LOOK
-            request = Request(words=", ".join(chosen), granularity=round(random.random(), 2))
+            chosen = [*random.permutation(names)[: 2 + step], f"visitor {number}"]
+            kind = LIVE_EDIT if step else FIRST_ANALYSIS
+            request = Request(prompt=", ".join(chosen), granularity=round(random.random(), 2))
             visits.append(call(client, kind, image, request))
     return visits
 
@@ -154,8 +154,8 @@ def make_image(example: Example, visitor: int, round_number: int, folder: Path) 
 def call(client: PageClient, kind: str, image: Path, request: Request) -> Visit:
     start = time.monotonic()
     try:
-        if kind == FIRST_LOOK:
-            names, label_map = client.look(image, request)
+        if kind == FIRST_ANALYSIS:
+            names, label_map = client.analyze(image, request)
         else:
             names, label_map = client.edit(request)
     except Exception as error:  # whatever it is, it is counted and printed
@@ -170,7 +170,9 @@ def count_wrong(visits: Sequence[Visit], model: str) -> int:
     for one in visits:
         if one.error:
             continue
-        expected = segmenter.segment(one.image, **one.request.arguments())
+        vocabulary = one.request.vocabulary(max_names=300)
+        generator = one.request.generator or None
+        expected = segmenter.segment(one.image, vocabulary, generator=generator, rule=one.request.rule)
         is_right = one.names == expected.class_names and np.array_equal(one.label_map, expected.label_map)
         wrong += not is_right
     return wrong

@@ -8,6 +8,7 @@ import mimetypes
 import uuid
 import zlib
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,16 @@ class PageClient:
         self._events = {event["api_name"]: event["id"] for event in events}
         self._visitor = uuid.uuid4().hex
 
-    def look(self, image: Path, request: Request) -> Answer:
-        """Upload an image, and submit it with words."""
+    def analyze(self, image: Path, request: Request) -> Answer:
+        """Upload an image, and submit it with class names."""
         kind = mimetypes.guess_type(image)[0] or "application/octet-stream"
         files = {"files": (image.name, image.read_bytes(), kind)}
         (path,) = self._http.post("gradio_api/upload", files=files).raise_for_status().json()
         file = {"path": path, "orig_name": image.name, "meta": {"_type": "gradio.FileData"}}
-        return self._ask("look", [None, file, *_values(request)])
+        return self._ask("analyze", [None, file, *_values(request)])
 
     def edit(self, request: Request) -> Answer:
-        """Other words or another granularity for the same image."""
+        """Send other class names or another granularity for the same image."""
         return self._ask("edit", [None, *_values(request)])
 
     def _ask(self, event: str, values: list[Any]) -> Answer:
@@ -63,7 +64,7 @@ class PageClient:
         return _read_map(newest)
 
     def _updates(self) -> Iterator[dict[str, Any]]:
-        """What the viewer is told, update by update, until the event has ended."""
+        """Yield the viewer's messages, update by update, until the event has ended."""
         data: list[Any] = []
         query = {"session_hash": self._visitor}
         with self._http.stream("GET", "gradio_api/queue/data", params=query) as stream:
@@ -83,16 +84,8 @@ class PageClient:
 
 
 def _values(request: Request) -> list[Any]:
-    return [
-        request.words,
-        request.generator or None,
-        request.granularity,
-        request.model or None,
-        request.classifier,
-        request.distractors,
-        request.own,
-        request.templates,
-    ]
+    """Return the values of the page's components, in the order of the request's fields."""
+    return [value if value != "" else None for value in astuple(request)]
 
 
 def _read_map(message: dict[str, Any]) -> Answer:

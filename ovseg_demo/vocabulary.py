@@ -23,7 +23,7 @@ OTHERS = "others"
 """The hidden second class of a vocabulary of one: a contrastive classifier can only compare."""
 
 LEARNED = "learned"
-"""The templates whose prompts are learned vectors inside the classifier (SimSeg), not words."""
+"""The templates whose prompts are learned vectors inside the classifier (SimSeg), not text."""
 
 TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

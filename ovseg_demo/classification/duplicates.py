@@ -1,4 +1,4 @@
-"""Proposals that show CLIP practically the same crop: one look does for all of them."""
+"""Finds proposals that make practically the same crop, so that CLIP embeds it once."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ SAME_CROP = 0.99
 
 A crop is its box, stretched to a square, without what is outside its mask. At this IoU of the boxes no edge
 moves by more than 1/99 of the box, a sixth of a patch of ViT-L/14 at 224 pixels; at this IoU of the masks one
-pixel in a hundred of their union is seen in one crop and blank in the other. With the bundled model and all
-masks of Segment Anything (no NMS, 645 masks of three images) 99.5% of the labels stay as they are. 0.98
-leaves 97.8%: a stray pixel can turn a blank patch, which has a learned token, into a seen one.
+pixel in a hundred of their union is visible in one crop and blank in the other. With the bundled model and
+all masks of Segment Anything (no NMS, 645 masks of three images) 99.5% of the labels stay. 0.98 leaves
+97.8%: a single pixel can turn a blank patch, which has a learned token, into a visible one.
 """
 
 
 def find_originals(proposals: Proposals) -> np.ndarray:
-    """For each of N proposals the first one that makes practically the same crop, mostly itself: int64 (N,).
+    """Return for each of N proposals the first one that makes practically the same crop: int64 (N,).
 
-    An original is its own original: likeness is not handed on from copy to copy.
+    Most proposals are their own original. Similarity is not transitive: a copy is never an original.
     """
     originals = np.arange(len(proposals))
     for index in range(len(proposals)):
@@ -34,7 +34,7 @@ def find_originals(proposals: Proposals) -> np.ndarray:
 
 
 def _with_like_boxes(boxes: np.ndarray, index: int) -> Iterator[int]:
-    """Earlier boxes that are nearly the box at ``index``, in order; of all pairs, few pass this."""
+    """Yield earlier boxes that nearly equal the box at ``index``, in order."""
     box, earlier = boxes[index].astype(np.int64), boxes[:index].astype(np.int64)
     overlap = np.minimum(earlier[:, 2:], box[2:]) - np.maximum(earlier[:, :2], box[:2])
     shared = overlap.clip(min=0).prod(axis=1)

@@ -1,7 +1,4 @@
-"""Which mask is what: class probabilities of masks, and the masks that the granularity keeps.
-
-Pure functions on arrays. :mod:`ovseg_demo.classification.score_maps` turns their results into label maps.
-"""
+"""Class probabilities of masks, and the masks that take part in a map: pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ LOGIT_SCALE = 100.0
 def class_probabilities(
     region_embeddings: np.ndarray, text_embeddings: np.ndarray, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Name masks: softmax of 100 × cosine over all names; a class has the maximum of its synonyms.
+    """Return the softmax of 100 × cosine over all names; a class has the maximum of its synonyms.
 
     Args:
         region_embeddings: float32 (N, D), unit length.
@@ -35,7 +32,7 @@ def class_probabilities(
 def query_probabilities(
     queries: MaskQueries, text_embeddings: np.ndarray, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """MaskFormer's own opinion: softmax of 100 × cosine over all names and "no object", then dropped.
+    """Return MaskFormer's own probabilities: softmax of 100 × cosine over all names and "no object".
 
     Args:
         queries: Q class embeddings and the non-object embedding, of any length.
@@ -57,7 +54,7 @@ def ensemble_probabilities(
     weight: float,
     trained_classes: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Combine MaskFormer's and CLIP's opinions geometrically: p = p_maskformer^(1−λ) · p_clip^λ.
+    """Return MaskFormer's and CLIP's probabilities combined: p = p_maskformer^(1−λ) · p_clip^λ.
 
     Queries whose binary mask is empty have no crop; CLIP gives them 1 for every class. λ = 0 means CLIP alone
     on the queries that have a crop. For classes that the proposal model was trained on, the exponents change
@@ -71,7 +68,7 @@ def ensemble_probabilities(
         trained_classes: bool (C,); ``None`` means that no class counts as trained.
 
     Returns:
-        float32 (Q, C); rows of queries that have no say are 0.
+        float32 (Q, C); with λ = 0, rows of queries without a crop are 0.
     """
     if weight == 0:
         combined = np.zeros_like(of_queries)
@@ -85,7 +82,7 @@ def ensemble_probabilities(
 
 
 def keep_masks(probabilities: np.ndarray, granularity: float) -> np.ndarray:
-    """Choose the masks that take part in the label map.
+    """Return which masks take part in the label map.
 
     Below 1, a mask is kept if for any class its probability exceeds ``granularity`` times the highest of all
     masks; at 1, each class keeps its one best mask.

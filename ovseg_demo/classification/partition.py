@@ -1,8 +1,7 @@
 """The partition of an image's masks: pixels under exactly the same masks form one cell.
 
-Pixels of one cell share their class scores, whatever the words and the granularity are. There are thousands
-of cells where there are millions of pixels: a new label map costs a small matrix product and one look-up a
-pixel.
+Pixels of one cell share their class scores for any class names and granularity. There are thousands of cells
+and millions of pixels: a new label map costs a small matrix product and one look-up a pixel.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ class MaskPartition:
 
     @classmethod
     def of(cls, proposals: Proposals) -> MaskPartition:
-        """Find the cells of the proposals' masks.
+        """Return the cells of the proposals' masks.
 
-        Sets of masks are told apart by a 64-bit signature, the sum of one random number a mask. Two among a
-        million sets share theirs with a probability below one in ten million.
+        A 64-bit signature identifies a set of masks: the sum of one random number a mask. Two among a million
+        sets have equal signatures with a probability below one in ten million.
         """
         signature = _signatures(proposals).ravel()
         # Neighbours in a row mostly agree: sort runs, not pixels.
@@ -55,15 +54,15 @@ class MaskPartition:
         return cls(cells, _masks_at(proposals, run_starts[first_run]), len(proposals))
 
     def unpack(self, cells: slice | np.ndarray) -> np.ndarray:
-        """Which masks are the given cells under? Bool (len(cells), N)."""
+        """Return which masks cover the given cells: bool (len(cells), N)."""
         return np.unpackbits(self.membership[cells], axis=1, count=self.mask_count).view(bool)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Give each pixel the value of its cell: (h, w), from (cells,)."""
+        """Return the value of each pixel's cell: (h, w), from (cells,)."""
         spread = np.empty(self.cells.shape, values.dtype)
         for start in range(0, len(spread), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            values.take(self.cells[rows], out=spread[rows], mode="clip")  # spares a check of every index
+            values.take(self.cells[rows], out=spread[rows], mode="clip")  # no index check
         return spread
 
     def __len__(self) -> int:
@@ -88,7 +87,7 @@ def _signatures(proposals: Proposals) -> np.ndarray:
         proposals.packed_masks, numbers, proposals.boxes, strict=True
     ):
         mask = np.unpackbits(packed[y0:y1], axis=1, count=x1)[:, x0:]
-        signature[y0:y1, x0:x1] += mask * number  # wraps around, which is as good
+        signature[y0:y1, x0:x1] += mask * number  # overflow wraps around, as intended
     return signature
 
 
@@ -110,7 +109,7 @@ def label_cells(
     image_size: tuple[int, int],
     resampling: Resampling,
 ) -> LabelMap:
-    """Draw hard masks: what :meth:`ScoreMap.label` finds for them, in milliseconds.
+    """Return what :meth:`ScoreMap.label` finds for hard masks, in milliseconds.
 
     Args:
         partition: of N masks.

@@ -1,4 +1,4 @@
-"""From masks to what CLIP looks at: the tight box of each mask, background blanked, resized to a square."""
+"""Cuts the region of each mask for CLIP: its tight box, background blanked, resized to a square."""
 
 from __future__ import annotations
 

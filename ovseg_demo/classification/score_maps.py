@@ -1,4 +1,4 @@
-"""Score maps, and the label maps read off them, in memory that does not grow with classes × pixels.
+"""Score maps and their label maps, in memory that does not grow with classes × pixels.
 
 A score map gives each pixel the sum of the class probabilities of its masks, each weighted by how much of the
 pixel it covers. The label of a pixel is its best class.

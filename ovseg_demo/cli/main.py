@@ -44,22 +44,22 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command and return the exit code.
 
     Args:
         argv: arguments after the program's name; by default those of the process.
 
     Returns:
-        The exit code. What users can mend is told in one sentence on stderr.
+        The exit code. A user error is one sentence on stderr.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    name = next((word for word in words if not word.startswith("-")), None)
+    given = list(sys.argv[1:] if argv is None else argv)
+    name = next((word for word in given if not word.startswith("-")), None)
     command = COMMANDS.get(name)
     module = import_module(command.module) if command else None
-    if command and command.parses and words[0] == name:
-        return module.main(words[1:], f"{_program()} {name}")
+    if command and command.parses and given[0] == name:
+        return module.main(given[1:], f"{_program()} {name}")
     parser = _make_parser(name, module)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(given)
     try:
         with warnings.catch_warnings():
             # What is wrong with an image, we say ourselves.

@@ -1,4 +1,4 @@
-"""Progress callbacks as bars on stderr."""
+"""Progress bars on stderr."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 
 class StageBar:
-    """A bar for the running stage of a task, which makes room for the next stage's.
+    """Displays a bar for the running stage of a task; the next stage's bar replaces it.
 
     A :data:`ovseg_demo.progress.ProgressCallback`, and a context manager that ends the last bar.
 

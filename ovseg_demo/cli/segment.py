@@ -23,7 +23,7 @@ _SETTINGS = ("templates", "generator", "classifier", "granularity")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Images, names, where to write, and all that :meth:`Segmenter.segment` can be told."""
+    """Add the images, class names, output folder and settings."""
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help='images, folders, or patterns such as "*.jpg"'
     )
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Segment all images; those that fail are named at the end, and make the exit code 1."""
+    """Segment all images. Those that fail are named at the end, and the exit code is then 1."""
     given = vars(arguments)
     vocabulary = Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
     print(vocabulary.describe())
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def summarise(segmentation: Segmentation) -> str:
-    """One line: what was found, with its share of the image and its score, and what was not."""
+    """Return one line: each class that was found, with its share and score, and the missing classes."""
     legend = segmentation.legend()
     found = [f"{entry.name} {entry.share:.1%} ({entry.score:.2f})" for entry in legend if entry.is_found]
     missing = [entry.name for entry in legend if not entry.is_found]

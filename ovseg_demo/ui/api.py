@@ -75,7 +75,7 @@ def add_api(
 ) -> None:
     """Add the endpoint to the page that is being made; its components are not to be seen.
 
-    Its calls queue by themselves, apart from the page's first looks.
+    Its calls have a queue of their own, apart from the page's analyses.
     """
     api = Api(registry, settings, publish)
     generators = registry.default.generators

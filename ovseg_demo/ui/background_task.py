@@ -13,7 +13,7 @@ from ovseg_demo.ui.session import Run
 
 T = TypeVar("T")
 
-_PERIOD = 0.12  # seconds between two reports of progress: smooth to look at, cheap to send
+_PERIOD = 0.12  # seconds between two reports of progress: smooth to see, cheap to send
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Mask-adapted CLIP: unit-length embeddings of masked regions and of class names, in one space."""
+"""Mask-adapted CLIP: embeds masked regions and class names in one space."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
 
-# A CPU gains nothing from larger batches, and reports and stops more often with small ones.
+# A CPU is no faster with larger batches; with small ones it reports progress more often.
 _TOKENS_PER_BATCH = {"cpu": 1024}
 _TOKENS_PER_BATCH_ELSEWHERE = 32_768
-# More share more, but every token is compared with every other: at 512, attention is a tenth of the work.
+# Larger trees share more tokens, but attention grows with the square: at 512 it is a tenth of the work.
 _NODES_PER_TREE = 512
 
 
 class MaskAdaptedClip:
-    """Stage 2's classifier. An un-adapted CLIP is one without mask prompts.
+    """A :class:`~ovseg_demo.classification.types.RegionClassifier` that embeds one crop for each mask.
+
+    An un-adapted CLIP is one without mask prompts.
 
     Attributes:
         fingerprint: hash of its weights and activation; part of cache keys.
@@ -75,7 +77,7 @@ class MaskAdaptedClip:
     def from_tensors(
         cls, tensors: Mapping[str, Tensor], *, runtime: Runtime, quick_gelu: bool = True
     ) -> MaskAdaptedClip:
-        """Build the classifier whose sizes the tensors' shapes tell.
+        """Return the classifier of these tensors; their shapes give its sizes.
 
         Args:
             tensors: OpenAI's key names, with or without ``visual.mask_embedding`` and ``prompt_learner.*``.
@@ -105,7 +107,7 @@ class MaskAdaptedClip:
 
     @property
     def has_mask_prompts(self) -> bool:
-        """Whether it learned tokens for blank patches."""
+        """Whether it has learned tokens for blank patches."""
         return self._mask_embedding is not None
 
     @property
@@ -124,12 +126,12 @@ class MaskAdaptedClip:
         return self._model.visual.image_size[0]
 
     def text_key(self, templates: str) -> str:
-        """A hash of all that :meth:`embed_names` depends on besides the names, in other processes too.
+        """Return a hash of all that :meth:`embed_names` depends on besides the names, equal in every process.
 
-        CLIPs that differ in their image towers alone share it, such as OVSeg's and the one it was made from.
+        CLIPs that differ only in their image towers share it, such as OVSeg's and the one it was made from.
         """
-        words = TEMPLATES.get(templates, (templates,))
-        parts = self._text_fingerprint, str(self._dtype), open_clip.__version__, words  # the tokenizer's
+        texts = TEMPLATES.get(templates, (templates,))
+        parts = self._text_fingerprint, str(self._dtype), open_clip.__version__, texts  # the tokenizer's
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def fallbacks(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
@@ -156,7 +158,7 @@ class MaskAdaptedClip:
         Args:
             proposals: the masks and the image they belong to.
             mask_prompts: whether to use the mask prompts, where the model has them.
-            progress: told after each batch; may stop the work.
+            progress: called after each batch; may stop the work by raising.
             on_regions: called after each batch with all embeddings so far.
         """
         mask_embedding = self._mask_embedding if mask_prompts else None
@@ -181,13 +183,13 @@ class MaskAdaptedClip:
     def embed_names(
         self, names: Sequence[str], templates: str, *, progress: ProgressCallback = no_progress
     ) -> np.ndarray:
-        """Embed class names: the mean of unit-length features over all templates, brought to unit length.
+        """Return the normalized mean, over all templates, of each name's normalized features.
 
         Args:
             names: class names, synonyms and distractors alike.
             templates: a key of :data:`ovseg_demo.vocabulary.TEMPLATES`, or "learned": the model's own
                 prompts.
-            progress: told after each batch; may stop the work.
+            progress: called after each batch; may stop the work by raising.
 
         Returns:
             float32 (len(names), D).
@@ -210,7 +212,7 @@ class MaskAdaptedClip:
         return F.normalize(means, dim=-1).cpu().numpy()
 
     def _tokenize(self, name: str, templates: str) -> list[list[int]]:
-        """The texts that a name makes, as token ids."""
+        """Return the token ids of each template with the name in it."""
         check_templates(templates)
         if templates != LEARNED:
             texts = [template.format(name) for template in TEMPLATES[templates]]
@@ -224,7 +226,7 @@ class MaskAdaptedClip:
     def _encode_texts(
         self, texts: Sequence[Sequence[int]], prompts: LearnedPrompts | None, report: Callable[[int], None]
     ) -> Tensor:
-        """Unit-length features (len(texts), D); what texts have in common at their beginning is done once."""
+        """Return unit-length features (len(texts), D); common beginnings of texts are computed once."""
         features = torch.empty(len(texts), self._model.visual.output_dim, device=self._device)
         table = self._model.token_embedding.weight
         done = 0

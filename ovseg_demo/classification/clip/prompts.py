@@ -1,4 +1,4 @@
-"""Learned prompts: vectors in place of the words around a class name (SimSeg, Xu et al. 2022)."""
+"""Learned prompts: vectors in place of the text around a class name (SimSeg, arXiv 2112.14757)."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class LearnedPrompts:
         """
         ids = [*tokenizer.encode(name), *tokenizer.encode(".")]
         reserved = len(self.prefix) + len(self.suffix)
-        start, *words, full_stop, end = tokenizer.enclose(ids, name, reserved=reserved)
+        start, *name_ids, full_stop, end = tokenizer.enclose(ids, name, reserved=reserved)
         after = tokenizer.end + 1
         prefix, suffix = (
             range(after, after + len(self.prefix)),
             range(after + len(self.prefix), after + reserved),
         )
-        return [start, *prefix, *words, *suffix, full_stop, end]
+        return [start, *prefix, *name_ids, *suffix, full_stop, end]
 
     def embed(self, ids: Tensor, table: Tensor) -> Tensor:
         """Embed token ids (L,) of which some are prompts': (L, C).

@@ -28,7 +28,7 @@ from ovseg_demo.proposals.maskformer.swin import Swin
 
 NON_OBJECT = "non_object_embedding"
 DERIVED = ("relative_position_index", "num_batches_tracked")
-"""Endings of names that a state dict or a published file may hold and no network needs to be told."""
+"""Endings of names of derived tensors: a file may hold them, and a network computes them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """New class names: the published demo's text embeddings against ours, on the same weights of ViT-L/14 size.
 
-    python benchmarks/words.py               # 150 classes × 14 templates: minutes a round
-    python benchmarks/words.py --classes 20  # the same ratio in less time
+    python benchmarks/class_names.py               # 150 classes × 14 templates: minutes a round
+    python benchmarks/class_names.py --classes 20  # the same ratio in less time
 
 Three tables: new names; ADE20K's 847 classes cold, from disk and from memory; known names on an analyzed
 image.

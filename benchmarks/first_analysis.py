@@ -1,12 +1,12 @@
-"""First looks in the browser: what the page adds to the work itself.
+"""First analyses in the browser: what the page adds to the work itself.
 
-The real page with the bundled model, in a process of its own, is asked for a first look at one image after
+The real page with the bundled model, in a process of its own, is asked to analyze one image after
 the other: in turns by a program that sends the events, and by a headless Chromium in which an example is
 clicked, until its map is there. Both bring images that the server has not seen; the program's are the
 examples moved sideways. A browser without a GPU draws with the processor that the networks need, so that the
 page must keep still.
 
-    python benchmarks/first_look.py
+    python benchmarks/first_analysis.py
 """
 
 from __future__ import annotations
@@ -33,34 +33,38 @@ from tests.browser.test_page import choose
 
 def main() -> None:
     options = harness.make_parser(__doc__).parse_args()
-    harness.start("First looks, bundled model", options)
+    harness.start("First analyses, bundled model", options)
     examples = [example for example in load_examples() if example.kind == STICKERS]
-    looks = {"a program": [], "the browser": []}
+    analyses = {"a program": [], "the browser": []}
     with (
         tempfile.TemporaryDirectory() as folder,
         serve("sticker-world") as (url, server, _),
         open_page(url) as page,
     ):
         client = PageClient(url)
-        client.look(make_image(examples[0], 0, 1, Path(folder)), request_of(examples[0]))  # loads the model
+        client.analyze(
+            make_image(examples[0], 0, 1, Path(folder)), request_of(examples[0])
+        )  # loads the model
         for number, example in enumerate(examples[: 2 if options.quick else None]):
             image = make_image(example, number, 2, Path(folder))
-            looks["a program"].append(measure(server.pid, partial(client.look, image, request_of(example))))
-            looks["the browser"].append(measure(server.pid, partial(choose, page, example.title)))
+            analyses["a program"].append(
+                measure(server.pid, partial(client.analyze, image, request_of(example)))
+            )
+            analyses["the browser"].append(measure(server.pid, partial(choose, page, example.title)))
     harness.print_table(
-        ["asked for by", "looks", "median", "longest", "processor time of the server", "of the browser"],
-        [_row(who, figures) for who, figures in looks.items()],
+        ["asked for by", "analyses", "median", "longest", "processor time of the server", "of the browser"],
+        [_row(who, figures) for who, figures in analyses.items()],
     )
 
 
 def request_of(example: Example) -> Request:
-    return Request(example.words, example.generator, example.granularity)
+    return Request(example.prompt, example.generator, example.granularity)
 
 
-def measure(server: int, look: Callable[[], object]) -> tuple[float, float, float]:
+def measure(server: int, analyze: Callable[[], object]) -> tuple[float, float, float]:
     """Seconds by the clock, and of the processor: the server's and the browser's."""
     before, start = processor_times(server), time.perf_counter()
-    look()
+    analyze()
     seconds = time.perf_counter() - start
     after = processor_times(server)
     return seconds, after[0] - before[0], after[1] - before[1]
@@ -85,10 +89,10 @@ def _read(file: Path) -> str:
         return ""
 
 
-def _row(who: str, looks: list[tuple[float, float, float]]) -> list[str]:
-    seconds, server, browser = zip(*looks, strict=True)
+def _row(who: str, analyses: list[tuple[float, float, float]]) -> list[str]:
+    seconds, server, browser = zip(*analyses, strict=True)
     figures = statistics.median(seconds), max(seconds), statistics.median(server), statistics.median(browser)
-    return [who, str(len(looks)), *(f"{figure:.1f} s" for figure in figures)]
+    return [who, str(len(analyses)), *(f"{figure:.1f} s" for figure in figures)]
 
 
 if __name__ == "__main__":
