@@ -1,4 +1,4 @@
-"""Images of the page, as docs/images/ holds them: open it, drive a browser through it, save what is seen.
+"""Take the screenshots of the page in docs/images/ with a browser.
 
     python scripts/screenshots.py [FOLDER]
 
@@ -32,11 +32,11 @@ PHONE = {
 }
 COLORS = 224
 PATIENCE = 300_000
-"""Milliseconds for a first look on a busy machine."""
+"""Milliseconds for an analysis on a busy machine."""
 
 
 def nothing(page: Page) -> None:
-    """Leave the page as the example shows it."""
+    """Do nothing more than open the example."""
 
 
 def ask_why(page: Page) -> None:
@@ -48,7 +48,7 @@ def ask_why(page: Page) -> None:
 
 
 def compare(page: Page) -> None:
-    """CLIP as it is on the left, mask-adapted CLIP on the right."""
+    """Compare the un-adapted CLIP with the mask-adapted one."""
     page.locator("[data-mode=compare]").click()
     page.locator("[data-compare=clips]").click()
     page.locator("canvas.other").wait_for()
@@ -56,20 +56,20 @@ def compare(page: Page) -> None:
 
 
 def show_masks(page: Page) -> None:
-    """All proposals."""
+    """Display all proposals."""
     page.locator("[data-mode=masks]").click()
     page.locator(".masks-card").wait_for()
 
 
 @dataclass(frozen=True)
 class Shot:
-    """An image to take.
+    """A screenshot to take.
 
     Attributes:
-        name: of its file.
-        example: whose card is clicked.
+        name: the name of its file.
+        example: the title of the example that is clicked.
         act: what is done then.
-        screen: of the browser.
+        screen: the browser's screen.
     """
 
     name: str
@@ -89,7 +89,7 @@ SHOTS = (
 
 
 def main() -> None:
-    """Take all of them into the folder that is named, or docs/images."""
+    """Save all screenshots in the folder that is named, or in docs/images."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     with serve() as address, open_browser() as browser:
@@ -101,7 +101,7 @@ def main() -> None:
 
 @contextmanager
 def serve() -> Iterator[str]:
-    """The address of the page, while it is open."""
+    """Open the page and yield its address."""
     command = [sys.executable, "app.py", "--model", "sticker-world"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -116,7 +116,7 @@ def serve() -> Iterator[str]:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+    """Open a headless Chromium."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
@@ -127,7 +127,7 @@ def open_browser() -> Iterator[Browser]:
 
 
 def take(browser: Browser, address: str, shot: Shot) -> bytes:
-    """A screenshot, as PNG."""
+    """Return a screenshot as PNG."""
     context = browser.new_context(**shot.screen, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
@@ -144,7 +144,7 @@ def take(browser: Browser, address: str, shot: Shot) -> bytes:
 
 
 def compress(content: bytes) -> bytes:
-    """The same in few colours, well chosen: as sharp, at a third of the size."""
+    """Return the image with fewer colours, at a third of the size."""
     buffer = io.BytesIO()
     image = Image.open(io.BytesIO(content)).convert("RGB").quantize(COLORS, kmeans=3)
     image.save(buffer, "PNG", optimize=True)

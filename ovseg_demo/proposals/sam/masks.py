@@ -113,7 +113,7 @@ class MaskCollector:
         self._scores: list[float] = []
 
     def add(self, logits: np.ndarray, quality: float) -> None:
-        """Look at a mask with float32 logits (·, ·) over ``geometry.cells`` and this predicted IoU."""
+        """Measure a mask with float32 logits (·, ·) over ``geometry.cells`` and this predicted IoU."""
         logits = self._geometry.upsample(logits)
         if not self._filters.is_stable(logits, self._mask_threshold):
             return
