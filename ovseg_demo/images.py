@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,26 @@ MAX_ASPECT_RATIO = 100
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
+_EXIF_ORIENTATION = 274
 _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """The file that was segmented.
+
+    Attributes:
+        file_name: without its folder.
+        width: in pixels, as the file stores them.
+        height: in pixels, as the file stores them.
+        is_turned: whether the EXIF orientation was applied, which may exchange width and height; ``None``
+            where that is unknown.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    is_turned: bool | None = None
 
 
 def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -61,6 +81,21 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     raise ImageError(
         f"An image is a path, bytes, a PIL image or a NumPy array, not a {type(source).__name__}."
     )
+
+
+def read_source(path: str | Path) -> SourceImage:
+    """Return what a file's header says of its image, without decoding it.
+
+    Raises:
+        ImageError: the file is no image that can be read.
+    """
+    file = _existing_file(Path(path))
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) != 1
+            return SourceImage(file.name, *image.size, turned)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _damaged(f'"{file.name}"') from error
 
 
 def resize_longer_side(image: np.ndarray, side: int) -> np.ndarray:

@@ -89,7 +89,7 @@ def test_the_installed_command_segments_an_example(home):
     options = ["--classes", example["classes"], "--generator", "maskformer", "--output", "out"]
     printed = run([program(home, "ovseg"), "segment", image, *options], **surroundings(home))
     assert "%" in printed
-    assert (home / "out" / image.stem / "label_map.png").stat().st_size > 0
+    assert next((home / "out").glob("*/label_map.png")).stat().st_size > 0
 
 
 def test_the_installed_command_serves_the_page(home):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from ovseg_demo.errors import ImageError
+from ovseg_demo.export.names import slug
 from ovseg_demo.images import SUFFIXES
 
 
@@ -30,18 +32,14 @@ def expand_inputs(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
     return list(found.values()), problems
 
 
-def name_folders(paths: Iterable[Path]) -> list[str]:
-    """A folder name for each image: its own without the ending, and "-2", "-3" … where two would be one."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for path in paths:
-        name, number = path.stem, 1
-        while name.casefold() in taken:  # some file systems do not tell "A" from "a"
-            number += 1
-            name = f"{path.stem}-{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+def result_folder(path: Path) -> str:
+    """Return the name of the folder for an image's results, which depends on the image's path alone.
+
+    The same file gets the same folder in every run and any order, and two files never share one, also where
+    the file system ignores case. The name is safe on every file system.
+    """
+    digest = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{slug(path.stem)}-{digest[:8]}"
 
 
 def _expand(given: str) -> list[Path]:

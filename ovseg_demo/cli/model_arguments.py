@@ -14,7 +14,10 @@ from ovseg_demo.segmenter import Segmenter
 
 _MOST_POINTS = 64
 
-_OPTIONS = ("ovseg", "sam", "clip", "unadapted", "detectron2", "device", "precision")
+WEIGHTS = ("ovseg", "sam", "clip", "unadapted", "detectron2")
+"""Arguments that name weights files."""
+
+_OPTIONS = (*WEIGHTS, "device", "precision")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,11 +10,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ovseg_demo.cli.inputs import expand_inputs, name_folders
-from ovseg_demo.cli.model_arguments import add_model_arguments, add_points_argument, chosen, load_chosen
+from ovseg_demo.cli.inputs import expand_inputs, result_folder
+from ovseg_demo.cli.model_arguments import (
+    WEIGHTS,
+    add_model_arguments,
+    add_points_argument,
+    chosen,
+    load_chosen,
+)
 from ovseg_demo.cli.progress_bar import StageBar
-from ovseg_demo.errors import ImageError, OvsegError
+from ovseg_demo.errors import DeviceError, ImageError, OvsegError
 from ovseg_demo.export.folder import save_segmentation
+from ovseg_demo.images import read_source
+from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
@@ -84,17 +92,20 @@ def summarise(segmentation: Segmentation) -> str:
 def _segment_all(
     segmenter: Segmenter, vocabulary: Vocabulary, paths: Sequence[Path], given: Mapping[str, Any]
 ) -> list[str]:
-    """Segment and save each image; return a sentence for each file that is no image."""
+    """Segment and save each image; return a sentence for each one that fails."""
     problems = []
-    folders = [given["output"] / name for name in name_folders(paths)]
-    with tqdm(zip(paths, folders, strict=True), desc="Images", total=len(paths)) as images:
-        for path, folder in images:
+    with tqdm(paths, desc="Images") as images:
+        for path in images:
+            folder = given["output"] / result_folder(path)
             try:
                 segmentation = _segment(segmenter, path, vocabulary, given)
             except ImageError as error:
                 problems.append(str(error))
                 continue
-            _save(segmentation, folder, given)
+            except DeviceError as error:
+                problems.append(f'"{path.name}": {error}')
+                continue
+            _save(segmentation, path, folder, given)
             images.write(f"{path.name} → {folder}: {summarise(segmentation)}", file=sys.stdout)
     return problems
 
@@ -106,10 +117,11 @@ def _segment(
         return segmenter.segment(path, vocabulary, progress=bar, **chosen(given, _SETTINGS))
 
 
-def _save(segmentation: Segmentation, folder: Path, given: Mapping[str, Any]) -> None:
-    settings = chosen(given, ("model",))
+def _save(segmentation: Segmentation, path: Path, folder: Path, given: Mapping[str, Any]) -> None:
+    weights = {name: str(value) for name, value in chosen(given, WEIGHTS).items()}
+    settings = {"model": given.get("model", None if weights else DEFAULT_MODEL), **weights}
     try:
-        save_segmentation(segmentation, folder, settings=settings)
+        save_segmentation(segmentation, folder, settings=settings, source=read_source(path))
     except OSError as error:
         raise OvsegError(
             f'"{folder}" cannot be written to ({error.strerror or error}); name another folder with --output.'

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from ovseg_demo.export.label_map import FIRST_ID
 from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.export.run_lengths import class_rles
+from ovseg_demo.images import SourceImage
 from ovseg_demo.visualization.palette import class_colors, hex_color
 
 if TYPE_CHECKING:
@@ -21,17 +22,23 @@ if TYPE_CHECKING:
 
 def write(segmentation: Segmentation, options: ExportOptions) -> bytes:
     """The record of a segmentation as JSON in UTF-8, with ``options.settings`` in it."""
-    record = coco_record(segmentation, settings=options.settings)
+    record = coco_record(segmentation, settings=options.settings, source=options.source)
     return (json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode("utf-8")
 
 
-def coco_record(segmentation: Segmentation, *, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def coco_record(
+    segmentation: Segmentation,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    source: SourceImage | None = None,
+) -> dict[str, Any]:
     """All that a segmentation says, as a COCO data set of one image.
 
     Args:
         segmentation: what to record.
         settings: how it was made; anything that JSON can hold. What the segmentation itself knows is added,
             and counts where both name the same setting.
+        source: the file that was segmented.
 
     Returns:
         A dictionary that JSON can hold: "images" with the one image; "categories" with every class, also
@@ -46,7 +53,7 @@ def coco_record(segmentation: Segmentation, *, settings: Mapping[str, Any] | Non
             "description": "Open-vocabulary semantic segmentation",
             "settings": {**(settings or {}), **_known_settings(segmentation)},
         },
-        "images": [{"id": 1, "height": height, "width": width, "file_name": "label_map.png"}],
+        "images": [_image(height, width, source)],
         "categories": categories,
         "annotations": [
             _annotation(category, rle)
@@ -54,6 +61,12 @@ def coco_record(segmentation: Segmentation, *, settings: Mapping[str, Any] | Non
             if category["found"]
         ],
     }
+
+
+def _image(height: int, width: int, source: SourceImage | None) -> dict[str, Any]:
+    name = "label_map.png" if source is None else source.file_name
+    image = {"id": 1, "height": height, "width": width, "file_name": name}
+    return image if source is None else {**image, "source": asdict(source)}
 
 
 def _known_settings(segmentation: Segmentation) -> dict[str, Any]:

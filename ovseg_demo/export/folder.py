@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovseg_demo.export.formats import FORMATS
 from ovseg_demo.export.options import ExportOptions, View
+from ovseg_demo.images import SourceImage
 
 if TYPE_CHECKING:
     from ovseg_demo.segmentation import Segmentation
@@ -20,9 +21,15 @@ FILES: Mapping[str, str] = MappingProxyType(
 
 
 def save_segmentation(
-    segmentation: Segmentation, folder: str | Path, *, settings: Mapping[str, Any] | None = None
+    segmentation: Segmentation,
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    source: SourceImage | None = None,
 ) -> None:
     """Write a segmentation into a folder. The folder is made where it is missing; older files are replaced.
+
+    The files are written under other names and renamed together: where writing fails, older files stay.
 
     ``overlay.png`` is the map over the image with its legend, ``label_map.png`` the exact map
     (:mod:`.label_map`), ``segmentation.json`` a COCO data set of one image (:mod:`.coco`).
@@ -31,12 +38,20 @@ def save_segmentation(
         segmentation: what to write.
         folder: where to write it.
         settings: written into the JSON file beside those that the segmentation itself knows.
+        source: the file that was segmented, for the JSON file.
 
     Raises:
         OSError: the folder cannot be written to.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    options = ExportOptions(settings or {}, View(labels=False))
-    for name, export_format in FILES.items():
-        (folder / name).write_bytes(FORMATS[export_format].write(segmentation, options))
+    options = ExportOptions(settings or {}, View(labels=False), source)
+    parts = {folder / name: folder / f".{name}.part" for name in FILES}
+    try:
+        for path, part in parts.items():
+            part.write_bytes(FORMATS[FILES[path.name]].write(segmentation, options))
+        for path, part in parts.items():
+            part.replace(path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)

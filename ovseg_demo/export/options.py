@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ovseg_demo.images import SourceImage
 from ovseg_demo.visualization.overlay import DEFAULT_OPACITY
 
 
@@ -31,7 +32,9 @@ class ExportOptions:
     Attributes:
         settings: how the segmentation was made, for formats that record it; anything that JSON can hold.
         view: how the map is drawn, for formats that show it to people.
+        source: the file that was segmented, if there is one.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     view: View = View()
+    source: SourceImage | None = None

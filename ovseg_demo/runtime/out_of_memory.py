@@ -16,6 +16,8 @@ R = TypeVar("R")
 
 ON_CPU = "on the CPU"
 
+_MESSAGES = ("out of memory", "can't allocate memory")
+
 
 def compute(
     model: LazyModel[N], work: Callable[[N], R], progress: ProgressCallback = no_progress, part: str = ""
@@ -38,23 +40,29 @@ def compute(
     Raises:
         DeviceError: memory is too small for the last fallback, too.
     """
-    with model.use(progress, part) as full:
-        for fallback, variant in _variants(full):
-            result = _try(work, variant)
-            if result is not None:
-                return result[0], fallback
-    if model.on_cpu is None:
-        raise DeviceError(
-            "There is too little memory for this image; scale it down, choose a smaller model, or start "
-            'with "--device cpu".'
-        )
-    with model.on_cpu.use(progress, part) as twin:
-        return work(twin), ON_CPU
+    for candidate, prefix in ((model, ""), (model.on_cpu, ON_CPU)):
+        if candidate is None:
+            continue
+        with candidate.use(progress, part) as full:
+            for fallback, variant in _variants(full):
+                result = _try(work, variant)
+                if result is not None:
+                    return result[0], ", ".join(filter(None, (prefix, fallback)))
+    raise DeviceError(
+        "There is too little memory for this image; scale it down, choose a smaller model, or start "
+        'with "--device cpu".'
+    )
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether an error says that memory is full. CUDA has a type for it, MPS only a message."""
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory is full.
+
+    CUDA and NumPy have a type for it, MPS ("out of memory") and torch's CPU allocator ("can't allocate
+    memory") only a message.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MESSAGES)
 
 
 def _variants(full: N) -> Iterator[tuple[str, N]]:
@@ -66,7 +74,7 @@ def _try(work: Callable[[N], R], variant: N) -> tuple[R] | None:
     """Return the result, or ``None`` if memory was too small."""
     try:
         return (work(variant),)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
     # Not earlier: the error's traceback holds the tensors of its frames.

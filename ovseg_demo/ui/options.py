@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from ovseg_demo.cli.model_arguments import add_model_arguments, add_points_argument, chosen
+from ovseg_demo.cli.model_arguments import WEIGHTS, add_model_arguments, add_points_argument, chosen
 from ovseg_demo.cli.parser import Parser
 from ovseg_demo.segmenter import GENERATORS
 from ovseg_demo.ui.server import ServerSettings
@@ -20,7 +20,6 @@ PROGRAM = "python app.py"
 """How help texts name the program in a checkout."""
 
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
-_WEIGHTS = ("ovseg", "sam", "clip", "unadapted", "detectron2")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -64,7 +63,7 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str], prog: str 
     downloads = given["allow_downloads"]
     return AppOptions(
         model=given.get("model"),
-        weights=chosen(given, _WEIGHTS),
+        weights=chosen(given, WEIGHTS),
         runtime=chosen(given, ("device", "precision", "points_per_side")),
         generator=given["generator"],
         preload=given["preload"],

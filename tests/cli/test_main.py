@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ovseg_demo.cli.inputs import result_folder
 from ovseg_demo.cli.main import COMMANDS, main
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.models.catalogue import CATALOGUE
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from tests.paths import ROOT
 from tests.test_images import png_header
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
@@ -58,6 +60,10 @@ def segment(ovseg: Path, output: Path, *arguments: object, classes: str = "cat /
     return run("segment", "--classes", classes, "--ovseg", ovseg, "--output", output, *arguments)
 
 
+def read_record(output: Path, image: Path) -> dict:
+    return json.loads((output / result_folder(image) / "segmentation.json").read_text(encoding="utf-8"))
+
+
 def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -68,11 +74,13 @@ def files_in(folder: Path) -> list[str]:
 def test_an_image_gets_its_map(ovseg, images, tmp_path, capsys):
     output = tmp_path / "out"
     assert segment(ovseg, output, images / "first.png", "--device", "cpu") == 0
-    assert files_in(output / "first") == FILES
-    label_map, names = decode_label_map(output / "first" / "label_map.png")
+    assert files_in(output / result_folder(images / "first.png")) == FILES
+    label_map, names = decode_label_map(output / result_folder(images / "first.png") / "label_map.png")
     assert label_map.shape == (64, 96)
     assert names == ("cat", "grass", "sky")
-    record = json.loads((output / "first" / "segmentation.json").read_text(encoding="utf-8"))
+    record = json.loads(
+        (output / result_folder(images / "first.png") / "segmentation.json").read_text(encoding="utf-8")
+    )
     assert [category["name"] for category in record["categories"]] == list(names)
     printed = capsys.readouterr()
     assert "3 classes: cat / kitten, grass, sky" in printed.out
@@ -89,7 +97,9 @@ def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, images, tmp_path)
         "--distractors", "wall, floor", "--precision", "float32",
     )  # fmt: skip
     assert code == 0
-    kept = json.loads((tmp_path / "first" / "segmentation.json").read_text())["info"]["settings"]
+    kept = json.loads((tmp_path / result_folder(images / "first.png") / "segmentation.json").read_text())[
+        "info"
+    ]["settings"]
     assert kept["generator"] == "maskformer"
     assert kept["distractors"] == ["wall", "floor"]
     assert kept["kept_masks"] <= 3, "at granularity 1 each class has one mask"
@@ -99,7 +109,7 @@ def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, images, tmp_path)
 def test_segment_anything_runs_too_and_no_mask_is_a_result(ovseg, sam, images, tmp_path):
     """Most masks of random weights fail the default thresholds."""
     assert segment(ovseg, tmp_path, images / "first.png", "--sam", sam, "--generator", "sam") == 0
-    record = json.loads((tmp_path / "first" / "segmentation.json").read_text())
+    record = read_record(tmp_path, images / "first.png")
     assert record["info"]["settings"]["generator"] == "sam"
 
 
@@ -114,7 +124,8 @@ def test_segment_anything_can_be_told_to_look_at_fewer_points(ovseg, sam, images
 def test_folders_patterns_and_files_are_segmented_once_each(ovseg, images, tmp_path):
     output = tmp_path / "out"
     assert segment(ovseg, output, images, images / "*.png", images / "first.png") == 0
-    assert files_in(output) == [f"{name}/{file}" for name in ("first", "second") for file in FILES]
+    folders = [result_folder(images / name) for name in ("first.png", "second.jpg")]
+    assert files_in(output) == sorted(f"{folder}/{file}" for folder in folders for file in FILES)
 
 
 def test_bad_files_are_named_at_the_end_and_the_others_are_done(ovseg, images, tmp_path, capsys):
@@ -123,7 +134,8 @@ def test_bad_files_are_named_at_the_end_and_the_others_are_done(ovseg, images, t
     (tmp_path / "empty").mkdir()
     inputs = [images / "nowhere.png", images, tmp_path / "*.bmp", tmp_path / "empty"]
     assert segment(ovseg, output, *inputs) == 1
-    assert sorted(path.name for path in output.iterdir()) == ["first", "second"]
+    expected = {result_folder(images / name) for name in ("first.png", "second.jpg")}
+    assert {path.name for path in output.iterdir()} == expected
     end = capsys.readouterr().err.partition("4 of 6 could not be segmented:\n")[2]
     assert '"nowhere.png" does not exist' in end
     assert '"broken.png" is' in end
@@ -147,12 +159,50 @@ def test_nothing_is_loaded_when_no_image_is_meant(tmp_path, capsys):
     assert "1 of 1 could not be segmented" in capsys.readouterr().err
 
 
-def test_images_of_one_name_do_not_overwrite_each_other(ovseg, images, tmp_path):
-    output = tmp_path / "out"
-    save_image(images / "First.jpg", seed=7)
-    save_image(images / "first-2.png", seed=8)
-    assert segment(ovseg, output, images / "first.png", images / "First.jpg", images / "first-2.png") == 0
-    assert sorted(path.name for path in output.iterdir()) == ["First-2", "first", "first-2-2"]
+def test_each_image_has_a_folder_of_its_own_in_any_order_and_run(ovseg, images, tmp_path):
+    (images / "sub").mkdir()
+    paths = [images / "first.png", images / "First.jpg", images / "sub" / "first.png", images / "...jpg"]
+    for seed, path in enumerate(paths[1:], start=7):
+        save_image(images / "other.png", seed).rename(path)
+    folders = {path: result_folder(path) for path in paths}
+    assert len({name.casefold() for name in folders.values()}) == 4
+    assert segment(ovseg, tmp_path / "out", *paths[:2]) == 0
+    assert segment(ovseg, tmp_path / "out", *reversed(paths)) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(folders.values())
+    for path in folders:
+        record = read_record(tmp_path / "out", path)
+        assert record["images"][0]["file_name"] == path.name
+
+
+def test_a_record_names_its_file_and_all_settings(ovseg, images, tmp_path):
+    turned = images / "turned.jpg"
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (60, 40), "red").save(turned, exif=exif)
+    assert segment(ovseg, tmp_path / "out", turned) == 0
+    record = read_record(tmp_path / "out", turned)
+    (image,) = record["images"]
+    assert (image["width"], image["height"]) == (40, 60)
+    assert image["source"] == {"file_name": "turned.jpg", "width": 60, "height": 40, "is_turned": True}
+    settings = record["info"]["settings"]
+    assert {"model", "ovseg", "generator", "classifier", "templates", "granularity", "distractors"} <= set(
+        settings
+    )
+
+
+def test_an_image_that_is_too_large_for_memory_stops_nothing(ovseg, images, tmp_path, monkeypatch, capsys):
+    real = MaskFormerProposalGenerator.__call__
+
+    def fail_once(generator, image, **options):
+        if image.shape[:2] == (40, 40):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return real(generator, image, **options)
+
+    Image.new("RGB", (40, 40)).save(images / "a_large.png")
+    monkeypatch.setattr(MaskFormerProposalGenerator, "__call__", fail_once)
+    assert segment(ovseg, tmp_path / "out", images / "a_large.png", images / "first.png") == 1
+    assert '"a_large.png": There is too little memory for this image' in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [result_folder(images / "first.png")]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A saved segmentation comes back exactly from its folder."""
 
 import json
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -51,3 +53,19 @@ def test_saving_again_replaces_the_files_and_changes_nothing_else(tmp_path):
     segmentation.save(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
     assert first["mine.txt"] == b"mine"
+
+
+def test_a_full_disk_leaves_the_older_files_together(tmp_path):
+    """Files may have 20,000 bytes, so that the overlay cannot be written."""
+    two_masks().save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["label_map.png"]) + 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            save_segmentation(two_masks(), tmp_path, settings={"model": "another"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
