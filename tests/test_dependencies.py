@@ -63,7 +63,7 @@ def test_the_package_and_the_lists_of_requirements_agree():
 
 @pytest.mark.parametrize("extra", sorted(EXTRAS.keys() - {"dev"}))
 def test_each_extra_is_explained(extra):
-    table = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    table = (ROOT / "docs" / "reference" / "dependencies.md").read_text(encoding="utf-8")
     assert f"| extra `{extra}`: " in table
 
 
@@ -93,7 +93,7 @@ def test_the_pinned_version_is_allowed(requirement):
 
 @pytest.mark.parametrize("requirement", ALL, ids=lambda requirement: requirement.name)
 def test_each_package_has_its_reason_and_licence(requirement):
-    table = (ROOT / "docs" / "dependencies.md").read_text()
+    table = (ROOT / "docs" / "reference" / "dependencies.md").read_text()
     assert re.search(
         rf"^\| {re.escape(requirement.name)} \| [^|]{{10,}} \| [^|]{{3,}} \|$", table, re.MULTILINE
     )

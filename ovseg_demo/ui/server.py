@@ -115,7 +115,7 @@ def serve(demo: gr.Blocks, settings: ServerSettings, once_open: Callable[[], Non
     for address in filter(None, (local_address, public_address)):
         print(f"The page is open at {address}", flush=True)
     if once_open:
-        threading.Thread(target=once_open).start()
+        threading.Thread(target=once_open, daemon=True).start()  # it must not delay the end
     try:
         demo.block_thread()
     finally:
