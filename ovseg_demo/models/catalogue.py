@@ -18,6 +18,7 @@ from ovseg_demo.models.weights_files import (
     UrlSource,
     WeightsFile,
 )
+from ovseg_demo.proposals.maskformer.config import MASK_THRESHOLD, MAX_SIZE, MIN_SIZE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +54,9 @@ class MaskFormerSettings:
         ensemble_weights: the same for data sets where the authors chose another one.
     """
 
-    min_size: int = 640
-    max_size: int = 2560
-    mask_threshold: float = 0.35
+    min_size: int = MIN_SIZE
+    max_size: int = MAX_SIZE
+    mask_threshold: float = MASK_THRESHOLD
     evaluation_mask_threshold: float = 0.4
     ensemble_weight: float = 0.7
     ensemble_weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
