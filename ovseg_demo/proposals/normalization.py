@@ -1,4 +1,4 @@
-"""Mean and standard deviation of ImageNet's pixels; MaskFormer and Segment Anything normalize images by them."""
+"""Mean and standard deviation of ImageNet's pixels, with which MaskFormer and Segment Anything were trained."""
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 """Mean of each channel, RGB, of values from 0 to 255."""
