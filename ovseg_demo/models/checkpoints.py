@@ -47,7 +47,6 @@ _NON_OBJECT = "clip_adapter.non_object_embedding"
 _OVSEG_PREFIXES = ("backbone.", "sem_seg_head.", _CLIP_PREFIX, _PROMPTS_PREFIX, _NON_OBJECT)
 
 _WRAPPERS = ("model", "state_dict")
-_MAX_WRAPPERS = 8
 _NAME_PREFIXES = ("module.", "model.", "_orig_mod.")
 # MaskFormer's first releases kept the pixel decoder's layers directly in the head.
 _OLD_PIXEL_DECODER = re.compile(r"^sem_seg_head\.(?!pixel_decoder\.|predictor\.)")
@@ -77,6 +76,14 @@ class Checkpoint:
     path: Path
     kind: CheckpointKind
     tensors: dict[str, torch.Tensor]
+
+    @property
+    def has_learned_prompts(self) -> bool:
+        """Whether the file holds SimSeg's learned prompts."""
+        return any(
+            name.endswith(("prompt_learner.prefix_prompt", "prompt_learner.suffix_prompt"))
+            for name in self.tensors
+        )
 
     def clip(self) -> dict[str, torch.Tensor]:
         """The CLIP under OpenAI's names: ``visual.conv1.weight``, ``token_embedding.weight``, ….
@@ -143,7 +150,7 @@ def read_checkpoint(path: str | Path, expect: CheckpointKind | None = None) -> C
     """
     path = Path(path).expanduser()
     _refuse_what_is_no_weights_file(path)
-    tensors = _canonical(_unwrap(_read(path)))
+    tensors = _canonical(_unwrap(path, _read(path)))
     kind = _recognise(path, tensors, expect)
     if kind is CheckpointKind.OVSEG:
         _refuse_unknown_tensors(path, tensors)
@@ -231,11 +238,19 @@ def _unreadable(path: Path, error: Exception) -> str:
 # ---- the names
 
 
-def _unwrap(content: object) -> dict[str, torch.Tensor]:
-    """Return the tensors in ``{"model": …}`` or ``{"state_dict": …}``; empty if there are none."""
-    for _ in range(_MAX_WRAPPERS):  # a mapping that contains itself has no end
-        if not isinstance(content, Mapping):
-            break
+def _unwrap(path: Path, content: object) -> dict[str, torch.Tensor]:
+    """Return the tensors in ``{"model": …}`` or ``{"state_dict": …}``; empty if there are none.
+
+    Raises:
+        CheckpointError: a mapping contains itself.
+    """
+    seen: set[int] = set()
+    while isinstance(content, Mapping):
+        if id(content) in seen:
+            raise CheckpointError(
+                f'"{path}" has an entry that contains itself; save the weights of the network alone.'
+            )
+        seen.add(id(content))
         inside = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inside is None:
             return {

@@ -30,6 +30,7 @@ from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.vocabularies.class_lists import shipped_lists
+from ovseg_demo.vocabulary import LEARNED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -192,9 +193,14 @@ class _Recipe:
 
 def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | None) -> _Recipe:
     files = {role: _File.of(weights, folder) for role, weights in given.items()}
-    maskformer = _maskformer_settings(files["ovseg"]) if "ovseg" in files else MaskFormerSettings()
+    maskformer, templates = MaskFormerSettings(), DEFAULT_TEMPLATES
+    if "ovseg" in files:
+        checkpoint = read_checkpoint(files["ovseg"].path, CheckpointKind.OVSEG)
+        maskformer = maskformer_settings_for(checkpoint.tensors)
+        if "clip" not in files and checkpoint.has_learned_prompts:
+            templates = LEARNED
     if name is None and files:
-        return _Recipe(files, _LACKING, maskformer)
+        return _Recipe(files, _LACKING, maskformer, templates=templates)
     spec, lacking = find_model(name or DEFAULT_MODEL), dict(_LACKING)
     for role in spec.parts.keys() - given.keys():
         if spec.parts[role].present(folder):
@@ -205,11 +211,9 @@ def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | 
         maskformer = spec.maskformer or maskformer
     if "ovseg" in spec.parts and "ovseg" not in files:
         lacking["clip"] = lacking["ovseg"]
-    return _Recipe(files, lacking, maskformer, spec.sam, spec.templates)
-
-
-def _maskformer_settings(file: _File) -> MaskFormerSettings:
-    return maskformer_settings_for(read_checkpoint(file.path, CheckpointKind.OVSEG).tensors)
+    if not given.keys() & {"ovseg", "clip"}:
+        templates = spec.templates
+    return _Recipe(files, lacking, maskformer, spec.sam, templates)
 
 
 def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:
