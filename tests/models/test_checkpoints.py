@@ -324,8 +324,8 @@ def test_what_a_refused_file_named_is_told(tmp_path):
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "a web page"),
         (b'{"error": "Repository not found"}', "a JSON text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
-        (b"Hello, this is a text.", "no weights file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "no weights file"),
+        (b"Hello, this is a text.", "not a weights file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a weights file"),
     ],
 )
 def test_files_that_are_no_weights_say_what_they_look_like(tmp_path, content, words):
