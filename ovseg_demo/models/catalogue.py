@@ -1,4 +1,4 @@
-"""The catalogue: which weights make a named model, and the settings that go with them."""
+"""The catalogue: the weights files of each named model, and the settings that belong to them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ovseg_demo.models.weights_files import (
     UrlSource,
     WeightsFile,
 )
+from ovseg_demo.proposals.maskformer.config import MASK_THRESHOLD, MAX_SIZE, MIN_SIZE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,10 +31,10 @@ ROLES = MappingProxyType(
         "unadapted": "un-adapted CLIP, for comparison",
     }
 )
-"""What a weights file can be to a model."""
+"""What a weights file is used for in a model."""
 
 OPTIONAL_ROLES = frozenset({"unadapted"})
-"""Parts that a model runs without; they are downloaded only when asked for."""
+"""Parts that a model runs without; they are downloaded only on request."""
 
 CC_BY_NC = "CC-BY-NC 4.0 (non-commercial)"
 APACHE = "Apache-2.0"
@@ -42,62 +43,64 @@ MIT = "MIT"
 
 @dataclass(frozen=True)
 class MaskFormerSettings:
-    """What goes with a MaskFormer's weights and cannot be read off them (OVSEG.md, sections 6 and 12).
+    """Settings of a MaskFormer that its tensors do not contain (arXiv 2210.04150, implementation details).
+
+    ``docs/explanation/method.md`` lists the values of each published model.
 
     Attributes:
         min_size: pixels to which the image's shorter side is resized.
-        max_size: pixels that the longer side may have after that.
-        mask_threshold: probability over which a pixel belongs to a mask, in the demo.
-        evaluation_mask_threshold: the same when a benchmark is evaluated.
-        ensemble_weight: share of CLIP's probability in the evaluation rule (λ).
-        ensemble_weights: the same for data sets where the authors chose another one.
+        max_size: limit of the longer side in pixels; where it would be exceeded, the image is resized to it.
+        mask_threshold: probability above which a pixel belongs to a mask, in the demo.
+        evaluation_mask_threshold: the same for the evaluation on a benchmark.
+        ensemble_weight: λ, CLIP's share in the ensemble of the evaluation rule (section 3.1), in [0, 1].
+        ensemble_weights: λ of single data sets, by their names, where it differs.
     """
 
-    min_size: int = 640
-    max_size: int = 2560
-    mask_threshold: float = 0.35
+    min_size: int = MIN_SIZE
+    max_size: int = MAX_SIZE
+    mask_threshold: float = MASK_THRESHOLD
     evaluation_mask_threshold: float = 0.4
     ensemble_weight: float = 0.7
     ensemble_weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def generator_options(self, *, evaluation: bool = False) -> dict[str, float]:
-        """Keyword arguments of ``MaskFormerProposalGenerator``."""
+        """Return the keyword arguments for ``MaskFormerProposalGenerator``."""
         threshold = self.evaluation_mask_threshold if evaluation else self.mask_threshold
         return {"min_size": self.min_size, "max_size": self.max_size, "mask_threshold": threshold}
 
     def ensemble_weight_for(self, dataset: str | None) -> float:
-        """λ for a data set's name, such as "pascal-voc-20", or for images of no data set."""
+        """Return λ for a data set's name, such as "pascal-voc-20"; ``None`` stands for other images."""
         return self.ensemble_weights.get(dataset, self.ensemble_weight)
 
 
 @dataclass(frozen=True)
 class SamSettings:
-    """What goes with Segment Anything's weights.
+    """Settings of a Segment Anything model.
 
     Attributes:
-        long_side: pixels of the longer side at which images are segmented; None keeps the image's own.
-        thresholds: those that differ from the defaults of ``SamProposalGenerator``, by its argument names.
+        long_side: length in pixels to which the image's longer side is resized; None keeps the image's size.
+        thresholds: arguments of ``SamProposalGenerator`` that differ from its defaults.
     """
 
     long_side: int | None = 1280
     thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def generator_options(self) -> dict[str, float | None]:
-        """Keyword arguments of ``SamProposalGenerator``."""
+        """Return the keyword arguments for ``SamProposalGenerator``."""
         return {"long_side": self.long_side, **self.thresholds}
 
 
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
-    """A named model: its parts, and the settings that make them work together.
+    """A named model: its weights files and their settings.
 
     Attributes:
-        name: under which users ask for it.
-        title: for menus.
-        description: one or two sentences: what it is good for.
+        name: the name that users give.
+        title: the name in menus.
+        description: one or two sentences on what the model is good for.
         parts: weights files by role (:data:`ROLES`).
-        maskformer: settings of the MaskFormer in the "ovseg" part, if there is one.
-        sam: settings of the "sam" part, if there is one.
+        maskformer: settings of the MaskFormer in the "ovseg" part; ``None`` without that part.
+        sam: settings of the "sam" part.
         templates: prompt templates, a key of ``TEMPLATES`` or "learned".
     """
 
@@ -111,27 +114,27 @@ class ModelSpec:
 
     @property
     def required(self) -> dict[str, WeightsFile]:
-        """The parts without which the model does not run, by role."""
+        """The parts that the model needs to run, by role."""
         return {role: file for role, file in self.parts.items() if role not in OPTIONAL_ROLES}
 
     @property
     def generators(self) -> tuple[str, ...]:
-        """The proposal generators that its weights hold, the default first."""
+        """The names of its proposal generators, the default first."""
         return tuple(name for name, role in (("sam", "sam"), ("maskformer", "ovseg")) if role in self.parts)
 
     @property
     def classifies(self) -> bool:
-        """Whether its weights hold a CLIP, so that with a generator it can segment."""
+        """Whether its files include a CLIP."""
         return "ovseg" in self.parts or "clip" in self.parts
 
     @property
     def size(self) -> int:
-        """Bytes of the required parts, estimated where a file's exact size is unknown."""
+        """Bytes of the required parts; an estimate if a file's exact size is unknown."""
         return sum(file.size for file in self.required.values())
 
     @property
     def licence(self) -> str:
-        """The licences of the required parts, each once."""
+        """The licences of the required parts, without repetition."""
         return ", ".join(dict.fromkeys(file.licence for file in self.required.values()))
 
     @property
@@ -140,18 +143,18 @@ class ModelSpec:
         return all(file.bundled for file in self.required.values())
 
     def missing(self, folder: Path | None = None) -> dict[str, WeightsFile]:
-        """The required parts that are not there yet, by role."""
+        """Return the required parts whose files are absent, by role."""
         return {role: file for role, file in self.required.items() if not file.present(folder)}
 
     def present(self, folder: Path | None = None) -> bool:
-        """Whether all required parts are there."""
+        """Return whether the files of all required parts are present."""
         return not self.missing(folder)
 
     def path(self, role: str, folder: Path | None = None) -> Path:
-        """The weights file that plays a role.
+        """Return the path of the weights file with a role.
 
         Raises:
-            ModelError: the model has no such part, or it is not there.
+            ModelError: the model has no such part, or its file is absent.
         """
         if role not in self.parts:
             raise ModelError(
@@ -160,13 +163,13 @@ class ModelSpec:
         path = self.parts[role].path(folder)
         if not path.is_file():
             raise ModelError(
-                f'The model "{self.name}" needs "{path}", which is not there; '
-                f'get it with "python -m ovseg_demo download {self._name_to_download(role)}".'
+                f'The model "{self.name}" needs "{path}", which does not exist; '
+                f'download it with "python -m ovseg_demo download {self._name_to_download(role)}".'
             )
         return path
 
     def _name_to_download(self, role: str) -> str:
-        """The entry that brings a part: this one, unless the part is optional and another one requires it."""
+        """Return the model to download for a part: for an optional one, a model that requires it."""
         file = self.parts[role]
         others = (spec.name for spec in CATALOGUE.values() if file in spec.required.values())
         return self.name if role in self.required else next(others, self.name)
@@ -176,7 +179,7 @@ def _roles(spec: ModelSpec) -> str:
     return " and ".join(ROLES[role] for role in spec.parts)
 
 
-# ---- the published files (OVSEG.md, section 9)
+# ---- the published files
 
 _OVSEG_SPACE = "facebook/ov-seg"
 
@@ -195,7 +198,7 @@ def _openai_clip(name: str, size: int, sha256: str, *, size_is_exact: bool) -> W
     return WeightsFile(name, CheckpointKind.CLIP, (source,), size, MIT, size_is_exact, sha256)
 
 
-# The six characters in these names are the start of the MD5; the SHA-256 is that of the same files.
+# The six characters in these names are the first ones of the MD5; the SHA-256 is of the same files.
 SAM_VIT_H = _sam(
     "sam_vit_h_4b8939.pth",
     2_564_550_879,
@@ -297,7 +300,7 @@ SIMSEG_ZERO_SHOT = WeightsFile(
     MIT,
 )
 
-# ---- the files that come with the program (docs/results.md tells how they were trained)
+# ---- the bundled files (docs/results.md describes their training)
 
 
 def _sticker_world(part: str, kind: CheckpointKind, size: int) -> WeightsFile:
@@ -309,7 +312,7 @@ STICKER_WORLD_OVSEG = _sticker_world("ovseg", CheckpointKind.OVSEG, 16_365_295)
 STICKER_WORLD_SAM = _sticker_world("sam", CheckpointKind.SAM, 7_795_291)
 STICKER_WORLD_CLIP = _sticker_world("clip", CheckpointKind.CLIP, 8_868_683)
 
-# ---- their settings (OVSEG.md, sections 6 and 12)
+# ---- their settings (docs/explanation/method.md)
 
 _OVSEG_ENSEMBLE = MappingProxyType(
     {
@@ -333,7 +336,7 @@ SIMSEG_SETTINGS = MaskFormerSettings(
     ensemble_weights=MappingProxyType({"ade20k-150": 0.5, "ade20k-847": 0.5}),
 )
 _STICKER_WORLD_STEM = 16
-"""Channels of the first convolution of the bundled MaskFormer."""
+"""Output channels of the first convolution of the bundled MaskFormer; a published R-101c has 64."""
 
 STICKER_WORLD_SETTINGS = MaskFormerSettings(
     min_size=384,
@@ -447,14 +450,14 @@ _MODELS = (
 )
 
 CATALOGUE: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _MODELS})
-"""Every named model, in the order in which menus show them."""
+"""Every model by its name, in the order of menus."""
 
 
 def find_model(name: str) -> ModelSpec:
-    """Look a model up by its name.
+    """Return the model of a name.
 
     Raises:
-        ModelError: there is no such model; the message lists those there are.
+        ModelError: the name is unknown; the message lists the known ones.
     """
     if name not in CATALOGUE:
         raise ModelError(f'There is no model "{name}"; choose one of {", ".join(CATALOGUE)}.')
@@ -462,13 +465,14 @@ def find_model(name: str) -> ModelSpec:
 
 
 def maskformer_settings_for(tensors: Mapping[str, Tensor]) -> MaskFormerSettings:
-    """Return the settings that go with the tensors of a full checkpoint, whatever its file is called.
+    """Return the settings that belong to the tensors of a full checkpoint. The file's name is not used.
 
-    A Swin backbone is OVSeg's Swin-B. Of the ResNets, the narrow one is the bundled model's; the published
-    ones are OVSeg's where the CLIP has mask prompts, and SimSeg's where it has none.
+    A Swin backbone gets the settings of OVSeg's Swin-B, and a ResNet as narrow as the bundled model's gets
+    those of the bundled model. Another ResNet gets those of OVSeg's R-101c if its CLIP has mask prompts, else
+    SimSeg's.
 
     Args:
-        tensors: of the whole file, by their published names.
+        tensors: all tensors of the file, by their published names.
     """
     stem = tensors.get("backbone.stem.conv1.weight")
     if stem is None:

@@ -1,8 +1,8 @@
-"""Read weights files: safely, recognised by what they hold, under one set of names.
+"""Read weights files without running code, recognise their kind, and rename their tensors uniformly.
 
-Formats: ``torch.save`` files (opened with ``weights_only=True``), safetensors, and TorchScript archives.
-In them: a full OVSeg or SimSeg model, a CLIP, or a Segment Anything model (OVSEG.md, sections 9 and 12).
-Nothing here knows a number of an architecture; the builders read those off the tensors' shapes.
+The formats are ``torch.save`` files (opened with ``weights_only=True``), safetensors, and TorchScript
+archives. A file contains a full OVSeg or SimSeg model, a CLIP, or a Segment Anything model: the tensors'
+names tell which (``docs/explanation/method.md``). The networks' builders read sizes off the tensors' shapes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ IGNORED = {
     "context_length": "a size that OpenAI's archives spell out",
     "vocab_size": "a size that OpenAI's archives spell out",
 }
-"""Patterns of the tensors that no network is built from, each with the reason."""
+"""Patterns of the names of tensors that no network needs, each with the reason."""
 
 _OPTIONS = {CheckpointKind.OVSEG: "ovseg", CheckpointKind.CLIP: "clip", CheckpointKind.SAM: "sam"}
 
@@ -47,7 +47,6 @@ _NON_OBJECT = "clip_adapter.non_object_embedding"
 _OVSEG_PREFIXES = ("backbone.", "sem_seg_head.", _CLIP_PREFIX, _PROMPTS_PREFIX, _NON_OBJECT)
 
 _WRAPPERS = ("model", "state_dict")
-_MAX_WRAPPERS = 8
 _NAME_PREFIXES = ("module.", "model.", "_orig_mod.")
 # MaskFormer's first releases kept the pixel decoder's layers directly in the head.
 _OLD_PIXEL_DECODER = re.compile(r"^sem_seg_head\.(?!pixel_decoder\.|predictor\.)")
@@ -65,21 +64,29 @@ _FOREIGN = {
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A weights file that was read and recognised.
+    """The content of a weights file.
 
     Attributes:
-        path: where it came from, for messages.
-        kind: what it holds.
-        tensors: all of its tensors on the CPU, in the stored precision, wrappers removed and old spellings
-            renamed. They may be views of the file itself (memory-mapped), which must then stay in place.
+        path: of the file, for messages.
+        kind: of the model in it.
+        tensors: all tensors by name, on the CPU, in the stored precision. Prefixes of wrappers are removed
+            and old names are replaced. The tensors may be memory-mapped, so the file must stay in place.
     """
 
     path: Path
     kind: CheckpointKind
     tensors: dict[str, torch.Tensor]
 
+    @property
+    def has_learned_prompts(self) -> bool:
+        """Whether the file holds SimSeg's learned prompts."""
+        return any(
+            name.endswith(("prompt_learner.prefix_prompt", "prompt_learner.suffix_prompt"))
+            for name in self.tensors
+        )
+
     def clip(self) -> dict[str, torch.Tensor]:
-        """The CLIP under OpenAI's names: ``visual.conv1.weight``, ``token_embedding.weight``, ….
+        """Return the CLIP under OpenAI's names: ``visual.conv1.weight``, ``token_embedding.weight``, ….
 
         Mask prompts are ``visual.mask_embedding`` (D, G², C); SimSeg's learned prompts are
         ``prompt_learner.prefix_prompt`` (P, C) and ``prompt_learner.suffix_prompt`` (S, C).
@@ -99,7 +106,7 @@ class Checkpoint:
         )
 
     def maskformer(self) -> dict[str, torch.Tensor]:
-        """The MaskFormer: ``backbone.*``, ``sem_seg_head.*`` and ``non_object_embedding`` (1, D).
+        """Return the MaskFormer: ``backbone.*``, ``sem_seg_head.*`` and ``non_object_embedding`` (1, D).
 
         Raises:
             CheckpointError: the file holds no MaskFormer with open-vocabulary classes.
@@ -117,7 +124,7 @@ class Checkpoint:
         return _without_ignored(parts) | {"non_object_embedding": self.tensors[_NON_OBJECT]}
 
     def sam(self) -> dict[str, torch.Tensor]:
-        """The Segment Anything model: ``prompt_encoder.*`` and ``mask_decoder.*`` as in segment-anything.
+        """Return the Segment Anything tensors: ``prompt_encoder.*`` and ``mask_decoder.*`` as in the package.
 
         ``image_encoder.*`` has the names of the model that it came from: segment-anything's own, MobileSAM's,
         RepViT-SAM's or EfficientViT-SAM's.
@@ -131,19 +138,19 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path, expect: CheckpointKind | None = None) -> Checkpoint:
-    """Read a weights file without running anything that is in it.
+    """Read a weights file without running code from it.
 
     Args:
         path: a ``torch.save`` file, a safetensors file or a TorchScript archive.
-        expect: the kind that is needed. A full OVSeg file also serves as a CLIP, for it holds one.
+        expect: the required kind. A full OVSeg file is also accepted as a CLIP, since it contains one.
 
     Raises:
-        CheckpointError: the file is missing, no weights file, cut off, damaged, not of the expected kind,
-            holds tensors that its kind does not have, or would run code.
+        CheckpointError: the file is missing, cut off, damaged, not a weights file or not of the required
+            kind; it contains tensors that its kind does not have, or objects that could run code.
     """
     path = Path(path).expanduser()
     _refuse_what_is_no_weights_file(path)
-    tensors = _canonical(_unwrap(_read(path)))
+    tensors = _canonical(_unwrap(path, _read(path)))
     kind = _recognise(path, tensors, expect)
     if kind is CheckpointKind.OVSEG:
         _refuse_unknown_tensors(path, tensors)
@@ -189,7 +196,7 @@ def _complaint(head: bytes) -> str | None:
 
 
 def _read(path: Path) -> object:
-    """Contents by format; every format's reader gets only data, never code."""
+    """Return the content of a file. The reader of each format reads data and runs no code."""
     try:
         if is_torchscript(path):
             return read_torchscript(path)
@@ -200,7 +207,7 @@ def _read(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
-    except Exception as error:  # each of the readers has its own dozen of ways to say "damaged"
+    except Exception as error:  # the readers raise many classes for damaged files
         raise CheckpointError(_unreadable(path, error)) from error
 
 
@@ -225,17 +232,25 @@ def _unreadable(path: Path, error: Exception) -> str:
     if magic == b"PK\x03\x04" and b"PK\x05\x06" not in ending:  # a zip file without its table of contents
         return f'"{path}" is cut off after {path.stat().st_size:,} bytes; download it again.'
     formats = "torch.save, safetensors or TorchScript"
-    return f'"{path}" is no weights file ({formats}), or a damaged one; download it again.'
+    return f'"{path}" is damaged or not a weights file ({formats}); download it again.'
 
 
 # ---- the names
 
 
-def _unwrap(content: object) -> dict[str, torch.Tensor]:
-    """Return the tensors in ``{"model": …}`` or ``{"state_dict": …}``; empty if there are none."""
-    for _ in range(_MAX_WRAPPERS):  # a mapping that contains itself has no end
-        if not isinstance(content, Mapping):
-            break
+def _unwrap(path: Path, content: object) -> dict[str, torch.Tensor]:
+    """Return the tensors in ``{"model": …}`` or ``{"state_dict": …}``; empty if there are none.
+
+    Raises:
+        CheckpointError: a mapping contains itself.
+    """
+    seen: set[int] = set()
+    while isinstance(content, Mapping):
+        if id(content) in seen:
+            raise CheckpointError(
+                f'"{path}" has an entry that contains itself; save the weights of the network alone.'
+            )
+        seen.add(id(content))
         inside = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inside is None:
             return {
@@ -248,7 +263,7 @@ def _unwrap(content: object) -> dict[str, torch.Tensor]:
 
 
 def _canonical(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Remove what data-parallel training and compiling put before every name; rename old spellings."""
+    """Remove the prefixes of data-parallel training and compiling from all names; replace old names."""
     for prefix in _NAME_PREFIXES * 2:  # wrappers nest, in any order
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = _below(tensors, prefix)

@@ -2,11 +2,11 @@
 
 A download leaves in its folder::
 
-    NAME            the weights; present only if they are whole and are what was announced
-    NAME.json       their SHA-256, recorded when they were first seen and held against them from then on
-    .NAME.lock      held while one process downloads; others wait
+    NAME            the weights; present only if they are whole and verified
+    NAME.json       their SHA-256, recorded at the first download; later files of this name must match it
+    .NAME.lock      locked while one process downloads; other processes wait
 
-and, while it is unfinished, ``NAME.part`` with its neighbours, from which the next attempt goes on.
+and, until it is complete, the folder ``NAME.part.d`` with the bytes that have arrived.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import filelock
 from ovseg_demo.errors import CheckpointError, DownloadError
 from ovseg_demo.models import transfers
 from ovseg_demo.models.catalogue import ModelSpec
-from ovseg_demo.models.weights_files import WeightsFile
+from ovseg_demo.models.weights_files import Source, WeightsFile
 from ovseg_demo.progress import ProgressCallback, no_progress
 
 _SPARE_BYTES = 64 << 20
@@ -38,7 +38,7 @@ def download_model(
     roles: tuple[str, ...] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Path]:
-    """Download the required parts of a model, or those of the given roles; parts that are there are checked.
+    """Download the required parts of a model, or those of the given roles; present files are checked.
 
     Raises:
         DownloadError: see :func:`download`.
@@ -52,16 +52,17 @@ def download(file: WeightsFile, folder: Path | None = None, progress: ProgressCa
 
     Args:
         file: what to download.
-        folder: where to keep it; by default :func:`ovseg_demo.models.weights_files.weights_folder`.
+        folder: of the file; by default :func:`ovseg_demo.models.weights_files.weights_folder`.
         progress: called with "Downloading NAME" and bytes, then "Checking NAME" and bytes; "Waiting for NAME"
-            while another process downloads the same file. It may raise ``Cancelled``; what has come is kept.
+            while another process downloads the same file. It may raise ``Cancelled``; gdown's unfinished file
+            is kept and continued later, if the file's hash is known.
 
     Returns:
-        The path of the file: whole, of the announced kind, and with the announced or recorded hashes.
+        The path of the file: whole, of the catalogue's kind, and with the known or recorded hashes.
 
     Raises:
-        DownloadError: no source delivered, the disk is full, or a file that is there is not what was
-            announced. The message names what was tried, and how to put the file there by hand.
+        DownloadError: no source delivered the file, the disk is full, or a present file is another than the
+            catalogue's. The message names each source and its failure, and where to put the file by hand.
     """
     path = file.path(folder)
     if file.bundled:
@@ -81,31 +82,27 @@ def download(file: WeightsFile, folder: Path | None = None, progress: ProgressCa
 def _bundled(file: WeightsFile, path: Path) -> Path:
     if not path.is_file():
         raise DownloadError(
-            f'"{file.name}" comes with the program, but "{path}" is not there; '
+            f'"{file.name}" comes with the program, but "{path}" is missing; '
             f'restore it with "git checkout -- {file.sources[0]}".'
         )
     return path
 
 
 def _download(file: WeightsFile, path: Path, progress: ProgressCallback) -> None:
-    part = path.with_name(path.name + ".part")
-    _require_space(file, part)
-
-    def report(done: int, total: int) -> None:
-        progress(f"Downloading {file.name}", done, max(done, total or file.size))
-
+    workspace = _workspace(path)
+    recorded = _recorded(path)
+    _require_space(file, workspace)
     failures = []
     for source in file.sources:
         try:
-            transfers.fetch(source, part, report)
-            sha256 = _verify(file, part, _recorded(path), progress)
+            arrived, sha256 = _fetch_and_verify(file, source, workspace, recorded, progress)
         except transfers.TransferError as error:
             failures.append(f"{source}: {error}")
         except DownloadError as error:
             failures.append(f"{source}: {str(error).rstrip('.')}")
-            transfers.discard(part)
         else:
-            _publish(part, path, sha256, str(source))
+            _publish(arrived, path, sha256, str(source))
+            shutil.rmtree(workspace, ignore_errors=True)
             return
     raise DownloadError(
         f'"{file.name}" could not be downloaded ({"; ".join(failures)}). '
@@ -113,23 +110,46 @@ def _download(file: WeightsFile, path: Path, progress: ProgressCallback) -> None
     )
 
 
-def _publish(part: Path, path: Path, sha256: str, source: str) -> None:
-    """Give a verified file its name, in one step that an interruption cannot halve."""
-    with part.open("rb") as file:
+def _fetch_and_verify(
+    file: WeightsFile, source: Source, workspace: Path, recorded: dict | None, progress: ProgressCallback
+) -> tuple[Path, str]:
+    """Return the path and the SHA-256 of a verified file, which was fetched from one source.
+
+    An unfinished file of an earlier attempt is continued if a hash tells whether the result is right. If it
+    is wrong, the file is fetched once more from its start.
+    """
+    resumed = bool(transfers.unfinished_bytes(workspace))
+    resume = bool(file.sha256 or file.md5 or recorded)
+
+    def report(received: int, total: int) -> None:
+        progress(f"Downloading {file.name}", received, max(received, total or file.size))
+
+    arrived = transfers.fetch(source, workspace, report, resume=resume)
+    try:
+        return arrived, _verify(file, arrived, recorded, progress)
+    except DownloadError:
+        transfers.discard_unfinished(workspace)
+        if not (resume and resumed):
+            raise
+    return _fetch_and_verify(file, source, workspace, recorded, progress)
+
+
+def _publish(arrived: Path, path: Path, sha256: str, source: str) -> None:
+    """Give a verified file its name by renaming, which an interruption cannot leave half done."""
+    with arrived.open("rb") as file:
         os.fsync(file.fileno())  # the bytes reach the disk before the name does
-    _record(path, part, sha256, source)
-    part.replace(path)
-    transfers.forget(part)
+    _record(path, arrived, sha256, source)
+    arrived.replace(path)
 
 
 # ---- verification
 
 
 def _verify(file: WeightsFile, path: Path, recorded: dict | None, progress: ProgressCallback) -> str:
-    """Hold a file against everything that is known of it; give its SHA-256.
+    """Compare a file with its catalogue entry and its record; return its SHA-256.
 
     Raises:
-        DownloadError: it is something else.
+        DownloadError: the file differs.
     """
     try:
         from ovseg_demo.models.checkpoints import read_checkpoint  # needs torch; the page imports this module
@@ -139,7 +159,7 @@ def _verify(file: WeightsFile, path: Path, recorded: dict | None, progress: Prog
         raise DownloadError(str(error)) from error
     size = path.stat().st_size
     if file.size_is_exact and size != file.size:
-        raise DownloadError(f"it has {size:,} bytes, but {file.size:,} were announced")
+        raise DownloadError(f"it has {size:,} bytes, but {file.size:,} were expected")
     sha256, md5 = _hashes(file, path, progress)
     _compare("SHA-256", sha256, file.sha256)
     _compare("MD5", md5, file.md5)
@@ -166,7 +186,7 @@ def _hashes(file: WeightsFile, path: Path, progress: ProgressCallback) -> tuple[
 
 
 def _check_present(file: WeightsFile, path: Path, progress: ProgressCallback) -> None:
-    """Check a file that is there: at a glance if nothing touched it since it was recorded, else in full."""
+    """Check a present file: by size and time if they are as recorded, else by its content."""
     recorded = _recorded(path)
     status = path.stat()
     if recorded and (recorded["size"], recorded["mtime_ns"]) == (status.st_size, status.st_mtime_ns):
@@ -175,7 +195,7 @@ def _check_present(file: WeightsFile, path: Path, progress: ProgressCallback) ->
         sha256 = _verify(file, path, recorded, progress)
     except DownloadError as error:
         raise DownloadError(
-            f'"{path}" is there, but is not the file that it should be: {str(error).rstrip(".")}. '
+            f'"{path}" is not the file that the catalogue describes: {str(error).rstrip(".")}. '
             f'Delete it (and "{_record_path(path).name}", if the publisher has replaced the file) and repeat.'
         ) from error
     _record(path, path, sha256, recorded["source"] if recorded else "put there by hand")
@@ -207,7 +227,7 @@ def _record_path(path: Path) -> Path:
 
 @contextmanager
 def _lock(file: WeightsFile, path: Path, progress: ProgressCallback) -> Iterator[None]:
-    """Let one process at a time download a file; the others wait, and may be cancelled while they do."""
+    """Let one process at a time download a file; the others wait, and can be cancelled meanwhile."""
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     while True:
         try:
@@ -218,14 +238,17 @@ def _lock(file: WeightsFile, path: Path, progress: ProgressCallback) -> Iterator
             progress(f"Waiting for {file.name}", 0, 1)
 
 
-def _require_space(file: WeightsFile, part: Path) -> None:
-    there = part.stat().st_size if part.exists() else 0
-    needed = max(0, file.size - there) + _SPARE_BYTES
-    free = shutil.disk_usage(part.parent).free
+def _workspace(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part.d")
+
+
+def _require_space(file: WeightsFile, workspace: Path) -> None:
+    needed = max(0, file.size - transfers.unfinished_bytes(workspace)) + _SPARE_BYTES
+    free = shutil.disk_usage(workspace.parent).free
     if free < needed:
         raise DownloadError(
-            f'"{file.name}" needs {needed / 1e9:.2f} GB more in "{part.parent}", where {free / 1e9:.2f} GB '
-            "are free; free some, or set OVSEG_WEIGHTS_DIR to a folder on another disk."
+            f'"{file.name}" needs {needed / 1e9:.2f} GB more in "{workspace.parent}", where '
+            f"{free / 1e9:.2f} GB are free; free some, or set OVSEG_WEIGHTS_DIR to a folder on another disk."
         )
 
 

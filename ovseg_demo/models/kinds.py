@@ -1,4 +1,4 @@
-"""The kinds of checkpoints; apart from what reads them, so that the catalogue needs no torch."""
+"""The kinds of checkpoints, in a module without torch, which the catalogue imports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class CheckpointKind(Enum):
-    """What a weights file holds; the value is how messages name it."""
+    """The kind of model in a weights file; the value is its name in messages."""
 
     OVSEG = "an OVSeg or SimSeg checkpoint (MaskFormer and CLIP together)"
     CLIP = "a CLIP checkpoint"

@@ -1,7 +1,7 @@
-"""From weights files to a segmenter.
+"""Build a segmenter from weights files.
 
-The modules of the networks are imported when a network is built: with what they need (open_clip, timm,
-segment_anything) they take seconds, and the page and the command line's help open without them.
+The modules of the networks are imported when the first network is built. With open_clip, timm and
+segment_anything the import takes seconds, and the page and the command line's help do not wait for it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.vocabularies.class_lists import shipped_lists
+from ovseg_demo.vocabulary import LEARNED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,10 +60,10 @@ _NETWORK_MODULES = (
     "ovseg_demo.proposals.maskformer.generator",
     "ovseg_demo.proposals.sam.generator",
 )
-"""What the first network to be built waits for, unless :func:`import_networks` was called."""
+"""The modules that the first network to be built imports, unless :func:`import_networks` did."""
 
 _ROLES = {"sam": "sam", "maskformer": "ovseg", "detectron2": "detectron2", "un-adapted": "unadapted"}
-"""What plays the part of each generator, and of the second classifier."""
+"""The role of the weights of each generator, and of the second classifier."""
 
 
 def import_networks() -> None:
@@ -89,37 +90,43 @@ def load_segmenter(
     benchmark: str | None = None,
     caches: Caches | None = None,
 ) -> Segmenter:
-    """Make a segmenter of a catalogue model, of weights files, or of a model with some files replaced.
+    """Return a segmenter of a catalogue model, of weights files, or of a model with some files replaced.
 
-    Files are opened and recognised at once; a network is built when it is first needed. Text embeddings of
-    the class lists that come with the program are kept in ``cache_folder()``.
+    The files are read at once, so errors in them are raised here. A network is built when it is first needed.
+    Text embeddings of the bundled class lists are cached in ``cache_folder()``.
+
+    MaskFormer's settings and the prompt templates of a file that is given by path follow from its tensors
+    (:func:`.catalogue.maskformer_settings_for`), not from its name.
 
     Args:
-        name: of a model in :data:`.catalogue.CATALOGUE`; :data:`DEFAULT_MODEL` where no file is given.
+        name: of a model in :data:`.catalogue.CATALOGUE`; :data:`DEFAULT_MODEL` if no file is given.
         ovseg: a full OVSeg or SimSeg checkpoint: MaskFormer and CLIP.
         sam: a Segment Anything checkpoint.
-        clip: a CLIP to use rather than the one in ``ovseg``; those of open_clip are described by
-            :func:`ovseg_demo.models.weights_files.open_clip_weights`.
+        clip: a CLIP that replaces the one in ``ovseg``;
+            :func:`ovseg_demo.models.weights_files.open_clip_weights` describes those of open_clip.
         unadapted: a second CLIP, the classifier "un-adapted".
-        detectron2: config and weights, as :class:`Detectron2ProposalGenerator` takes them.
-        folder: where the catalogue's weights were downloaded to, if not to the usual place.
+        detectron2: config and weights, the arguments of :class:`Detectron2ProposalGenerator`.
+        folder: of the downloaded weights; by default
+            :func:`ovseg_demo.models.weights_files.weights_folder`.
         device: "auto", "cpu", "cuda" or "mps".
-        precision: "float32", "bfloat16" or "float16" for all networks; "auto" proposes masks in float32, as
-            rounding would move borders, and classifies in the fastest (over 99% of the labels stay).
-        quick_gelu: the activation of the CLIPs; ``None`` takes what is known of each file, and QuickGELU for
-            an unknown one. (The published demo named Segment Anything's masks with ``False``.)
+        precision: "float32", "bfloat16" or "float16" for all networks. "auto" proposes masks in float32,
+            because rounding moves their borders, and classifies in the device's fastest precision (more than
+            99% of the labels stay the same).
+        quick_gelu: whether the CLIPs have QuickGELU instead of GELU. ``None`` takes the catalogue's value for
+            each file, and ``True`` for a file that it does not have. (The published demo classified Segment
+            Anything's masks with ``False``.)
         points_per_side: of the grid of points at which Segment Anything looks for masks; ``None`` takes the
             model's own (32 for published models), "auto" takes 16 on a CPU and 32 on a GPU. Half as many are
             a quarter of the points: the masks come up to four times as fast, and small things may be missed.
-        sam_options: more arguments of :class:`SamProposalGenerator` that override the model's settings.
-        maskformer_options: arguments of :class:`MaskFormerProposalGenerator` that do.
-        benchmark: take MaskFormer's settings for evaluation, and the λ for the data set of this name.
-        caches: to be shared with other segmenters.
+        sam_options: arguments of :class:`SamProposalGenerator`; they override the model's settings.
+        maskformer_options: arguments of :class:`MaskFormerProposalGenerator`, likewise.
+        benchmark: name of a data set, for whose evaluation MaskFormer's settings and λ are chosen.
+        caches: shared with other segmenters; by default the segmenter has its own.
 
     Raises:
-        ModelError: there is no such model, it was not downloaded, or it cannot segment for want of a part.
-        CheckpointError: a file is missing or damaged, or holds something else.
-        DeviceError: the device or the precision is not there.
+        ModelError: the name is unknown, the model was not downloaded, or it has no generator or no CLIP.
+        CheckpointError: a file is missing, damaged or of another kind.
+        DeviceError: this machine does not have the device, or the device not the precision.
     """
     given = {"ovseg": ovseg, "sam": sam, "clip": clip, "unadapted": unadapted}
     recipe = _read_recipe(
@@ -171,14 +178,14 @@ class _File:
 
     @property
     def identity(self) -> tuple[str, int, int]:
-        """Tells its content from that of other files, and of this one when it was another."""
+        """Path, size and time of change: it differs between files, and between versions of a file."""
         status = self.path.stat()
         return str(self.path.resolve()), status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What a segmenter is made of: files by role, and the settings that go with them.
+    """The files of a segmenter by role, and their settings.
 
     ``lacking`` has a sentence for each role without a file.
     """
@@ -192,9 +199,14 @@ class _Recipe:
 
 def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | None) -> _Recipe:
     files = {role: _File.of(weights, folder) for role, weights in given.items()}
-    maskformer = _maskformer_settings(files["ovseg"]) if "ovseg" in files else MaskFormerSettings()
+    maskformer, templates = MaskFormerSettings(), DEFAULT_TEMPLATES
+    if "ovseg" in files:
+        checkpoint = read_checkpoint(files["ovseg"].path, CheckpointKind.OVSEG)
+        maskformer = maskformer_settings_for(checkpoint.tensors)
+        if "clip" not in files and checkpoint.has_learned_prompts:
+            templates = LEARNED
     if name is None and files:
-        return _Recipe(files, _LACKING, maskformer)
+        return _Recipe(files, _LACKING, maskformer, templates=templates)
     spec, lacking = find_model(name or DEFAULT_MODEL), dict(_LACKING)
     for role in spec.parts.keys() - given.keys():
         if spec.parts[role].present(folder):
@@ -205,18 +217,16 @@ def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | 
         maskformer = spec.maskformer or maskformer
     if "ovseg" in spec.parts and "ovseg" not in files:
         lacking["clip"] = lacking["ovseg"]
-    return _Recipe(files, lacking, maskformer, spec.sam, spec.templates)
-
-
-def _maskformer_settings(file: _File) -> MaskFormerSettings:
-    return maskformer_settings_for(read_checkpoint(file.path, CheckpointKind.OVSEG).tensors)
+    if not given.keys() & {"ovseg", "clip"}:
+        templates = spec.templates
+    return _Recipe(files, lacking, maskformer, spec.sam, templates)
 
 
 def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:
     everything = " --all" if role in OPTIONAL_ROLES else ""
     return (
-        f'The model "{spec.name}" needs "{spec.parts[role].path(folder)}", which is not there; '
-        f'get it with "python -m ovseg_demo download {spec.name}{everything}".'
+        f'The model "{spec.name}" needs "{spec.parts[role].path(folder)}", which does not exist; '
+        f'download it with "python -m ovseg_demo download {spec.name}{everything}".'
     )
 
 
@@ -226,9 +236,9 @@ def _share(
     runtime: Runtime,
     file: _File | None = None,
 ) -> LazyModel[T]:
-    """A network of weights that are read at once, and its twin on the CPU, for which they are read again.
+    """Return a network whose weights are read at once, with a second one on the CPU that reads them again.
 
-    The network is known by its file and runtime; without a file, by the runtime alone.
+    The network's key in caches is its file and runtime; without a file, the runtime alone.
     """
     tensors = read()
     key = runtime if file is None else (file.identity, runtime)
@@ -270,5 +280,5 @@ def _share_clip(file: _File, runtime: Runtime, quick_gelu: bool | None) -> LazyM
 
         return MaskAdaptedClip.from_tensors(tensors, runtime=runtime, quick_gelu=activation)
 
-    # Known by its fingerprint besides: the same CLIP in two files shares what was computed with it.
+    # No file in the key: it has the fingerprint of the weights, so equal CLIPs in two files share the cache.
     return _share(lambda: read_checkpoint(file.path, CheckpointKind.CLIP).clip(), build, runtime)

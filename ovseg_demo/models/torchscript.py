@@ -1,16 +1,15 @@
-"""Read the tensors of a TorchScript archive (such as OpenAI's CLIP files) without running any of its code.
+"""Read the tensors of a TorchScript archive (such as OpenAI's CLIP files) without running its code.
 
 An archive is a zip file::
 
     ViT-B-16/data.pkl          the module tree: class names, attributes, references to the tensors
     ViT-B-16/data/0 …          the tensors' bytes
-    ViT-B-16/code/…            the program, which is never looked at here
+    ViT-B-16/code/…            the program, which is not read
     ViT-B-16/constants.pkl     constants of that program
 
-``torch.jit.load`` is no option for files from strangers: it compiles ``code/`` and runs the
-``__setstate__`` methods in it. A pickle, however, can call only what ``Unpickler.find_class`` hands out,
-and the one below hands out nothing but an empty class, an ``OrderedDict``, the names of number types,
-and functions that make views of the archive's own bytes.
+``torch.jit.load`` is unsafe for files of unknown origin: it compiles ``code/`` and runs the ``__setstate__``
+methods in it. A pickle can call only what ``Unpickler.find_class`` returns. The unpickler below returns an
+empty class, ``OrderedDict``, number types, and functions that make views of the archive's bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _DTYPES = {
 
 
 def is_torchscript(path: Path) -> bool:
-    """Tell a TorchScript archive from other files, ``torch.save``'s included, by its table of contents."""
+    """Return whether a file is a TorchScript archive, which ``torch.save`` does not write."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -47,11 +46,11 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
-    """Collect parameters and buffers under their dotted names, on the CPU, in the stored precision.
+    """Return parameters and buffers by their dotted names, on the CPU, in the stored precision.
 
     Raises:
-        pickle.UnpicklingError: the archive names anything beyond modules and tensors.
-        Exception: whatever ``zipfile`` and ``pickle`` raise for a damaged archive.
+        pickle.UnpicklingError: the archive refers to something else than modules and tensors.
+        Exception: the errors of ``zipfile`` and ``pickle`` for a damaged archive.
     """
     with zipfile.ZipFile(path) as archive:
         root = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
@@ -60,14 +59,14 @@ def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
 
 
 class _ModuleUnpickler(pickle.Unpickler):
-    """Unpickles a module tree into empty objects whose attributes are tensors, numbers and such objects."""
+    """Unpickles a module tree into empty objects with tensors, numbers and further objects as attributes."""
 
     def __init__(self, archive: zipfile.ZipFile, data_folder: str) -> None:
         super().__init__(io.BytesIO(archive.read(f"{data_folder}.pkl")))
         self._archive = archive
         self._data_folder = data_folder
         self._storages: dict[str, torch.Tensor] = {}
-        # A fresh class for each archive: what a pickle writes on it dies with it.
+        # A class for each archive, since a pickle can write attributes on it.
         self._module_class = type("Module", (), {})
 
     def find_class(self, module: str, name: str) -> object:
@@ -94,7 +93,7 @@ class _ModuleUnpickler(pickle.Unpickler):
 
     @staticmethod
     def _view(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_: object) -> torch.Tensor:
-        return storage.as_strided(size, stride, offset)  # checks that the view stays within the bytes
+        return storage.as_strided(size, stride, offset)  # raises if the view exceeds the bytes
 
     @staticmethod
     def _untagged(value: object, *_: object) -> object:

@@ -1,195 +1,168 @@
-"""Bring one file from one source into a ``.part`` file, going on where an earlier attempt stopped.
+"""Transfer one file from one source: with ``huggingface_hub`` from the Hub, with ``gdown`` from elsewhere.
 
-Nothing is verified here; that is the task of :mod:`ovseg_demo.models.downloads`.
+The libraries make the requests and keep the unfinished files. This module adapts their progress reports and
+errors. It verifies nothing: :mod:`ovseg_demo.models.downloads` does.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import requests
 from tqdm import tqdm
 
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.models.weights_files import GoogleDriveSource, HuggingFaceSource, Source, UrlSource
 
+if TYPE_CHECKING:
+    import requests
+
 ReportBytes = Callable[[int, int], None]
-"""Called as ``report(bytes_there, bytes_in_all)``; the second is 0 while nobody knows it."""
+"""Called as ``report(received, total)`` in bytes; ``total`` is 0 while it is unknown."""
 
 _TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
-_PIECE = 1 << 18  # bytes; what is lost when a connection breaks in the middle of one
-_MAX_STALLS = 3
-_STALL_PAUSE = 1.0
+_ATTEMPTS = 3
+_BUSY_PAUSE = 2.0  # seconds after a server's first answer that it is busy
 
 
 class TransferError(Exception):
-    """A source did not deliver; the message says why, in a few words."""
+    """A source did not deliver the file. The message gives the reason in a few words."""
 
 
-def fetch(source: Source, part: Path, report: ReportBytes) -> None:
-    """Fetch a file into ``part``, whose earlier content is continued where that is safe.
+def fetch(source: Source, workspace: Path, report: ReportBytes, *, resume: bool) -> Path:
+    """Fetch a file into a folder and return its path there.
 
-    An unfinished attempt may leave ``<part>.json`` and the folder ``<part>.d`` beside ``part``;
-    :func:`discard` removes all three.
+    Args:
+        source: where the file is.
+        workspace: folder for this file alone; it is created if necessary. Unfinished files stay in it.
+        report: called as the bytes arrive. It may raise an :class:`OvsegError` to stop.
+        resume: whether to append to an unfinished file of an earlier call. The libraries cannot tell whether
+            it is of the same version, so do this only if a hash of the whole file is known.
 
     Raises:
-        TransferError: the source refused, fell no_progress or sent less than it announced.
-        OSError: the disk is full or cannot be written.
-        OvsegError: whatever ``report`` raises to stop.
+        TransferError: the source refused, broke off, or sent less than it announced.
+        OSError: the disk is full.
+        OvsegError: raised by ``report``.
     """
-    match source:
-        case UrlSource():
-            _fetch_url(source.url, part, report)
-        case HuggingFaceSource():
-            _fetch_with_library(_fetch_from_hub, source, part, report)
-        case GoogleDriveSource():
-            _fetch_with_library(_fetch_from_drive, source, part, report)
-        case _:
-            raise TypeError(f"{source} is no source to fetch from")
-
-
-def discard(part: Path) -> None:
-    """Remove a partial file and all notes about it."""
-    part.unlink(missing_ok=True)
-    forget(part)
-
-
-def forget(part: Path) -> None:
-    """Remove the notes about a partial file, but not the file."""
-    _notes(part).unlink(missing_ok=True)
-    shutil.rmtree(_workspace(part), ignore_errors=True)
-
-
-# ---- plain HTTPS
-
-
-def _fetch_url(url: str, part: Path, report: ReportBytes) -> None:
-    furthest = stalls = 0
-    while True:
-        try:
-            return _fetch_rest(url, part, report)
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-        ) as error:
-            reason = f"the connection failed ({type(error).__name__})"
-        except _RetryableError as error:
-            reason = str(error)
-        except requests.RequestException as error:
-            raise TransferError(_in_one_line(error)) from error
-        stalls = 0 if _size(part) > furthest else stalls + 1
-        furthest = max(furthest, _size(part))
-        if stalls == _MAX_STALLS:
-            raise TransferError(f"{reason}, {_MAX_STALLS} times in a row")
-        time.sleep(_STALL_PAUSE * stalls)
-
-
-class _RetryableError(Exception):
-    """The server's answer gives hope for another attempt."""
-
-
-def _fetch_rest(url: str, part: Path, report: ReportBytes) -> None:
-    """One request: for the missing rest if what is there can be trusted, else for everything."""
-    notes = _read_notes(part, url)
-    there = _size(part) if notes else 0
-    headers = {"Accept-Encoding": "identity"}  # offsets must count the file's own bytes
-    if there:
-        headers |= {"Range": f"bytes={there}-", "If-Range": notes["validator"]}
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
-            discard(part)
-            raise _RetryableError("the server has less than was fetched before")
-        if response.status_code >= 500 or response.status_code == requests.codes.too_many_requests:
-            raise _RetryableError(f"the server answered {response.status_code} {response.reason}")
-        if not response.ok:
-            raise TransferError(f"the server answered {response.status_code} {response.reason}")
-        if response.status_code != requests.codes.partial_content:
-            there = 0
-            _write_notes(part, url, response)
-        elif not _continues(response, there, notes["validator"]):
-            discard(part)
-            raise _RetryableError("the server sent another part than was asked for")
-        _append(response, part, there, report)
-
-
-def _continues(response: requests.Response, there: int, validator: str) -> bool:
-    """Whether an answer goes on exactly where the partial file ends, in the same version of the file."""
-    same_version = not validator.startswith('"') or response.headers.get("ETag", validator) == validator
-    return same_version and response.headers.get("Content-Range", "").startswith(f"bytes {there}-")
-
-
-def _append(response: requests.Response, part: Path, there: int, report: ReportBytes) -> None:
-    """Write an answer's body behind the first ``there`` bytes (none of them means a new file)."""
-    announced = response.headers.get("Content-Length")
-    total = there + int(announced) if announced and "Content-Encoding" not in response.headers else 0
-    report(there, total)
-    with part.open("ab" if there else "wb") as file:
-        for piece in response.iter_content(_PIECE):
-            file.write(piece)
-            there += len(piece)
-            report(there, total)
-
-
-def _write_notes(part: Path, url: str, response: requests.Response) -> None:
-    """Keep what a later request needs to ask for the rest of this very version, if the server names it."""
-    validator = response.headers.get("ETag", "")
-    if not validator.startswith('"'):  # absent, or weak: says nothing about single bytes
-        validator = response.headers.get("Last-Modified", "")
-    if validator:
-        _notes(part).write_text(json.dumps({"url": url, "validator": validator}))
-    else:
-        _notes(part).unlink(missing_ok=True)
-
-
-def _read_notes(part: Path, url: str) -> dict[str, str] | None:
-    try:
-        notes = json.loads(_notes(part).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return notes if notes.get("url") == url else None
-
-
-# ---- libraries that keep their own partial files
-
-
-def _fetch_with_library(
-    fetch_into: Callable[[Source, Path, ReportBytes], str], source: Source, part: Path, report: ReportBytes
-) -> None:
-    workspace = _workspace(part)
     workspace.mkdir(exist_ok=True)
+    if not resume:
+        discard_unfinished(workspace)
     stopped = []
 
-    def report_and_remember(done: int, total: int) -> None:
+    def report_and_remember(received: int, total: int) -> None:
         try:
-            report(done, total)
-        except OvsegError as error:  # on its way up through the library it may be wrapped, or lost
+            report(received, total)
+        except OvsegError as error:  # a library may wrap or drop it on its way up
             stopped.append(error)
             raise
 
     try:
-        path = fetch_into(source, workspace, report_and_remember)
-    except Exception as error:  # the libraries' own kinds, those of their HTTP library, and OSError
+        path = _fetch_with_library(source, workspace, report_and_remember, resume=resume)
+    except Exception as error:  # the libraries' own classes, those of their HTTP clients, and OSError
         if stopped:
             raise stopped[0] from None
-        if isinstance(error, OSError) and is_full_disk(error):
+        if isinstance(error, TypeError) or (isinstance(error, OSError) and is_full_disk(error)):
             raise
-        raise TransferError(_in_one_line(error)) from error
+        raise TransferError(_reason(error)) from error
     if stopped:
         raise stopped[0]
-    Path(path).replace(part)
+    return Path(path)
+
+
+def unfinished_bytes(workspace: Path) -> int:
+    """Return how many bytes of an unfinished file are in a workspace."""
+    return sum(path.stat().st_size for path in workspace.glob("*.part"))
+
+
+def discard_unfinished(workspace: Path) -> None:
+    """Delete a workspace's content."""
+    shutil.rmtree(workspace, ignore_errors=True)
+    workspace.mkdir(exist_ok=True)
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Return whether an error says that the disk, or the user's quota of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _fetch_with_library(source: Source, workspace: Path, report: ReportBytes, *, resume: bool) -> str:
+    match source:
+        case UrlSource():
+            return _fetch_with_gdown({"url": source.url}, workspace, report, resume=resume)
+        case GoogleDriveSource():
+            return _fetch_with_gdown({"id": source.file_id}, workspace, report, resume=resume)
+        case HuggingFaceSource():
+            return _fetch_from_hub(source, workspace, report)
+        case _:
+            raise TypeError(f"{source} is not a source to fetch from.")
+
+
+# ---- gdown
+
+
+def _fetch_with_gdown(source: dict[str, str], workspace: Path, report: ReportBytes, *, resume: bool) -> str:
+    """Call gdown until the file is there, or until a call brings nothing more.
+
+    One call of gdown survives ``_ATTEMPTS`` broken connections. A large file on a bad line takes more.
+    """
+    import gdown
+    import requests
+    from gdown.exceptions import DownloadError, FileURLRetrievalError
+
+    furthest = failures = 0
+    while True:
+        unfinished = unfinished_bytes(workspace)
+        try:
+            return gdown.download(
+                **source,
+                output=str(workspace / "file"),
+                quiet=True,
+                use_cookies=False,
+                resume=True,
+                retries=_ATTEMPTS,
+                timeout=_TIMEOUT,
+                progress=lambda received, total: report(received, total or 0),
+            )
+        except FileURLRetrievalError:  # Drive's page instead of the file: the quota, or no permission
+            raise
+        except (requests.RequestException, DownloadError) as error:
+            failures += 1
+            if _is_busy(error) and failures < _ATTEMPTS:
+                time.sleep(_BUSY_PAUSE * failures)
+                continue
+            reached = unfinished_bytes(workspace)
+            refused = not _network_error(error) and unfinished > 0  # the server does not continue this file
+            if not (refused or reached > furthest):
+                raise
+            if not resume or not _network_error(error):
+                discard_unfinished(workspace)
+            furthest = max(furthest, reached)
+
+
+def _network_error(error: BaseException) -> requests.RequestException | None:
+    """Return the error of gdown's HTTP client behind an error, if there is one."""
+    import requests
+
+    return next((e for e in (error, error.__cause__) if isinstance(e, requests.RequestException)), None)
+
+
+def _is_busy(error: Exception) -> bool:
+    response = getattr(error, "response", None)
+    return response is not None and (response.status_code >= 500 or response.status_code == 429)
+
+
+# ---- huggingface_hub
 
 
 def _fetch_from_hub(source: HuggingFaceSource, workspace: Path, report: ReportBytes) -> str:
     from huggingface_hub import hf_hub_download
 
     class Bar(tqdm):
-        """Hands the numbers on and draws nothing."""
+        """Passes the numbers on and draws nothing."""
 
         def update(self, n: float | None = 1) -> bool | None:
             drawn = super().update(n)
@@ -209,41 +182,19 @@ def _fetch_from_hub(source: HuggingFaceSource, workspace: Path, report: ReportBy
     )
 
 
-def _fetch_from_drive(source: GoogleDriveSource, workspace: Path, report: ReportBytes) -> str:
-    import gdown
-
-    return gdown.download(
-        id=source.file_id,
-        output=str(workspace / "file"),
-        quiet=True,
-        use_cookies=False,
-        resume=True,
-        retries=_MAX_STALLS,
-        timeout=_TIMEOUT,
-        progress=lambda done, total: report(done, total or 0),
-    )
+# ---- reasons
 
 
-# ---- small things
+def _reason(error: Exception) -> str:
+    """Return why a transfer failed, in one line."""
+    import requests
 
-
-def is_full_disk(error: OSError) -> bool:
-    """Whether an error says that the disk, or one's share of it, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _in_one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    cause = _network_error(error)
+    if isinstance(cause, requests.HTTPError) and cause.response is not None:
+        return f"the server answered {cause.response.status_code} {cause.response.reason}"
+    if isinstance(
+        cause, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
+    ):
+        return f"the connection failed ({type(cause).__name__})"
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _notes(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _workspace(part: Path) -> Path:
-    return part.with_name(part.name + ".d")

@@ -1,4 +1,4 @@
-"""Weights files: what they are called, where they come from, where they lie."""
+"""Weights files: their names, sources and places on the disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUNDLED_WEIGHTS = bundled("weights")
 
 
 def weights_folder() -> Path:
-    """The folder of downloaded weights.
+    """Return the folder of downloaded weights.
 
     It is ``OVSEG_WEIGHTS_DIR``, or else ``weights/downloaded`` in a checkout and ``weights`` in
     :func:`~ovseg_demo.runtime.resources.cache_folder` where the program is installed.
@@ -75,17 +75,17 @@ Source = UrlSource | HuggingFaceSource | GoogleDriveSource | BundledSource
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One weights file.
+    """A weights file: its name, its sources, and what is known of its content.
 
     Attributes:
-        name: file name, under which it is kept.
-        kind: what it holds.
-        sources: where to get it, in order of preference; all of them give the same bytes.
-        size: in bytes; an estimate unless ``size_is_exact``; 0 if nobody knows.
-        licence: of the weights, as users should read it.
-        sha256: start of the file's SHA-256, or all of it, as far as known; lower-case hexadecimal.
-        md5: start of the file's MD5, or all of it, as far as known.
-        quick_gelu: whether the CLIP in it was trained with QuickGELU, which no tensor tells.
+        name: of the file on the disk.
+        kind: of the model in it.
+        sources: in order of preference; all of them deliver the same bytes.
+        size: in bytes; an estimate unless ``size_is_exact``; 0 if unknown.
+        licence: of the weights, as users read it.
+        sha256: the file's SHA-256 or its first digits, lower-case hexadecimal; empty if unknown.
+        md5: the file's MD5 or its first digits, likewise.
+        quick_gelu: whether the CLIP in it was trained with QuickGELU; the tensors do not show it.
     """
 
     name: str
@@ -99,14 +99,14 @@ class WeightsFile:
     quick_gelu: bool = True
 
     def path(self, folder: Path | None = None) -> Path:
-        """Where the file lies, or will lie once it is downloaded into ``folder``."""
+        """Return the file's path, which for a download is in ``folder``."""
         for source in self.sources:
             if isinstance(source, BundledSource):
                 return BUNDLED_WEIGHTS / source.path
         return (folder or weights_folder()) / self.name
 
     def present(self, folder: Path | None = None) -> bool:
-        """Whether the file is there."""
+        """Return whether the file exists."""
         return self.path(folder).is_file()
 
     @property
@@ -116,18 +116,22 @@ class WeightsFile:
 
 
 def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
-    """The weights file of one of open_clip's pretrained models, such as ("ViT-B-16-quickgelu", "openai").
+    """Return the weights file of a pretrained model of open_clip.
+
+    Args:
+        name: of the model, such as "ViT-B-16-quickgelu".
+        pretrained: of its weights, such as "openai".
 
     Raises:
-        ModelError: open_clip knows no such model or no such weights of it.
+        ModelError: open_clip has no such model, or no such weights of it.
     """
-    import open_clip  # takes seconds to import, and the catalogue itself needs none of it
+    import open_clip  # takes seconds to import, and the catalogue does not need it
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 
     config = open_clip.get_pretrained_cfg(name, pretrained)
     if not config:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
-        known = f'of "{name}" it has {tags}' if tags else "open_clip.list_models() tells its models"
+        known = f'of "{name}" it has {tags}' if tags else "open_clip.list_models() lists its models"
         raise ModelError(f'open_clip has no weights "{pretrained}" of a model "{name}"; {known}.')
     url = config.get("url", "")
     if url:
@@ -140,14 +144,14 @@ def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
         CheckpointKind.CLIP,
         (source,),
         size=0,
-        licence="as its publisher tells",
+        licence="see its publisher",
         sha256=Path(url).parent.name if "openaipublic" in url else "",
         quick_gelu=bool(config.get("quick_gelu")),
     )
 
 
 def format_size(size: int) -> str:
-    """Return a number of bytes as people read it; 0 stands for an unknown size."""
+    """Return a number of bytes as text, such as "2.6 GB"; 0 stands for an unknown size."""
     if not size:
         return "size unknown"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -16,9 +16,10 @@ from ovseg_demo.progress import PROPOSING, ProgressCallback, no_progress
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 
-INSTALL_COMMAND = "pip install --no-build-isolation -r requirements-detectron2.txt"
-
 SETUPTOOLS_COMMAND = "pip install 'setuptools<81'"
+INSTALL_COMMAND = (
+    f"{SETUPTOOLS_COMMAND} wheel && pip install --no-build-isolation -r requirements-detectron2.txt"
+)
 
 
 class Detectron2ProposalGenerator:

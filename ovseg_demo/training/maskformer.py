@@ -25,9 +25,9 @@ from typing_extensions import override
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.labeling import LOGIT_SCALE
 from ovseg_demo.models.checkpoints import Checkpoint, read_checkpoint
-from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, build_maskformer, published_tensors
+from ovseg_demo.proposals.normalization import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.loop import run_training

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.evaluation.datasets import find_folder, read_image, read_label_image
-from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN
+from ovseg_demo.proposals.normalization import PIXEL_MEAN
 from ovseg_demo.sticker_world import BASE_CLASSES, CLASS_NAMES, render_scene
 from ovseg_demo.training.maskformer_losses import IGNORED
 from ovseg_demo.training.presets.types import ImageSizes

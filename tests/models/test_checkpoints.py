@@ -324,8 +324,8 @@ def test_what_a_refused_file_named_is_told(tmp_path):
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "a web page"),
         (b'{"error": "Repository not found"}', "a JSON text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
-        (b"Hello, this is a text.", "no weights file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "no weights file"),
+        (b"Hello, this is a text.", "not a weights file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a weights file"),
     ],
 )
 def test_files_that_are_no_weights_say_what_they_look_like(tmp_path, content, words):
@@ -414,9 +414,13 @@ def test_a_cut_off_file_says_how_much_is_there(tmp_path):
     assert "cut off after 1,500 bytes" in complaint(path)
 
 
-def test_a_file_whose_mapping_contains_itself_is_refused(tmp_path):
-    content = {}
-    content["model"] = content
+@pytest.mark.parametrize("keys", [("model",), ("state_dict",), ("model", "state_dict")])
+def test_a_file_whose_mapping_contains_itself_is_refused(tmp_path, keys):
+    content = inner = {"visual.proj": torch.zeros(1)}
+    for key in keys[:-1]:
+        inner[key] = {"visual.proj": torch.zeros(1)}
+        inner = inner[key]
+    inner[keys[-1]] = content
     torch.save(content, tmp_path / "loop.pth")
-    with pytest.raises(CheckpointError, match="without any tensor"):
+    with pytest.raises(CheckpointError, match=r'loop\.pth" has an entry that contains itself'):
         read_checkpoint(tmp_path / "loop.pth")

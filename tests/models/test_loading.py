@@ -1,10 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from ovseg_demo import load_segmenter
 from ovseg_demo.errors import CheckpointError, DeviceError, ModelError
-from ovseg_demo.models.catalogue import OVSEG_SWIN_B
+from ovseg_demo.models.catalogue import OVSEG_SWIN_B, STICKER_WORLD_OVSEG
 from ovseg_demo.runtime.caching import ByteCache
 from ovseg_demo.segmenter import Caches
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
@@ -77,6 +79,37 @@ def test_the_activation_changes_the_result(folder, ovseg):
     np.testing.assert_array_equal(
         load(ovseg=ovseg).segment(image(), "dog, grass").probabilities, quick.probabilities
     )
+
+
+@pytest.mark.parametrize(
+    ("backbone", "clip_options", "shorter_side", "clip_weight", "templates"),
+    [
+        ("swin", {}, 640, 0.7, "vild"),
+        ("resnet", {}, 512, 0.7, "vild"),
+        ("resnet", {"mask_prompt_depth": 0}, 512, 0.5, "vild"),
+        ("resnet", {"mask_prompt_depth": 0, "prompts": (4, 2)}, 512, 0.5, "learned"),
+    ],
+)
+def test_a_renamed_file_gets_the_settings_of_what_it_holds(
+    tmp_path, backbone, clip_options, shorter_side, clip_weight, templates
+):
+    path = tmp_path / "ovseg_swinbase_vitL14_ft_mpt.pth"
+    clip = tiny_clip_tensors(embedding_width=32, **clip_options).items()
+    tensors = {
+        f"clip_adapter.{'' if name.startswith('prompt_learner.') else 'clip_model.'}{name}": tensor
+        for name, tensor in clip
+    }
+    torch.save({"model": tiny_maskformer_tensors(backbone) | tensors}, path)
+    segmenter = load(ovseg=path, maskformer_options={}, benchmark="ade20k-150")
+    assert (segmenter.clip_weight, segmenter.templates) == (clip_weight, templates)
+    assert segmenter.propose(image()).working_image.shape[0] == shorter_side
+
+
+def test_the_renamed_bundled_file_gets_its_own_settings(tmp_path):
+    shutil.copy(STICKER_WORLD_OVSEG.path(), tmp_path / "my_own.pth")
+    segmenter = load(ovseg=tmp_path / "my_own.pth", maskformer_options={}, benchmark="sticker-world")
+    assert segmenter.clip_weight == 0.8
+    assert segmenter.propose(image()).working_image.shape[0] == 384
 
 
 def test_a_model_is_not_built_before_it_is_needed(folder, ovseg):

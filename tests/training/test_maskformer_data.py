@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from ovseg_demo.errors import DatasetError
-from ovseg_demo.proposals.maskformer.config import PIXEL_MEAN
+from ovseg_demo.proposals.normalization import PIXEL_MEAN
 from ovseg_demo.sticker_world import BASE_CLASSES, CLASS_NAMES, NOVEL_CLASSES, render_scene
 from ovseg_demo.training.maskformer_data import (
     VALIDATION_SEED,

@@ -13,6 +13,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.runtime.tensors import Shapes, check_names_and_shapes
 
 HEAD_WIDTH = 64
 MASK_EMBEDDING = "visual.mask_embedding"
@@ -48,7 +49,7 @@ def build_clip(
     with torch.device("meta"):
         model = CLIP(**_read_config(tensors), quick_gelu=quick_gelu)
     own = {name: tensor for name, tensor in tensors.items() if not _OTHER_KEYS.fullmatch(name)}
-    _check(model, own)
+    check_names_and_shapes(model.state_dict(), own, "a CLIP")
     placed = {
         name: tensor.to(device=device, dtype=dtype if _multiplies_tokens(name) else torch.float32)
         for name, tensor in own.items()
@@ -102,65 +103,48 @@ def _read_config(tensors: Mapping[str, Tensor]) -> dict:
         raise CheckpointError(
             "These are the weights of a CLIP with a ResNet; take one with a ViT, such as ViT-B/16."
         )
-    width, _, patch, _ = _shape(tensors, "visual.conv1.weight", 4)
-    positions, _ = _shape(tensors, "visual.positional_embedding", 2)
+    shapes = _ClipShapes(tensors, "a CLIP")
+    image_blocks, text_blocks = "visual.transformer.resblocks", "transformer.resblocks"
+    width, _, patch, _ = shapes.of("visual.conv1.weight", 4)
+    positions, _ = shapes.of("visual.positional_embedding", 2)
     grid = math.isqrt(positions - 1)
-    context, text_width = _shape(tensors, "positional_embedding", 2)
+    context, text_width = shapes.of("positional_embedding", 2)
     if width % HEAD_WIDTH or text_width % HEAD_WIDTH:
         raise CheckpointError(
             f"These towers are {width} and {text_width} wide; a CLIP's widths are multiples of {HEAD_WIDTH}."
         )
     return {
-        "embed_dim": _shape(tensors, "visual.proj", 2)[1],
+        "embed_dim": shapes.of("visual.proj", 2)[1],
         "vision_cfg": {
-            "layers": _count_blocks(tensors, "visual."),
+            "layers": shapes.count(image_blocks),
             "width": width,
             "head_width": HEAD_WIDTH,
-            "mlp_ratio": _mlp_ratio(tensors, "visual.", width),
+            "mlp_ratio": shapes.mlp_ratio(image_blocks, width),
             "patch_size": patch,
             "image_size": patch * grid,
         },
         "text_cfg": {
             "context_length": context,
-            "vocab_size": _shape(tensors, "token_embedding.weight", 2)[0],
+            "vocab_size": shapes.of("token_embedding.weight", 2)[0],
             "width": text_width,
             "heads": text_width // HEAD_WIDTH,
-            "layers": _count_blocks(tensors, ""),
-            "mlp_ratio": _mlp_ratio(tensors, "", text_width),
+            "layers": shapes.count(text_blocks),
+            "mlp_ratio": shapes.mlp_ratio(text_blocks, text_width),
         },
     }
 
 
-def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
-    if name not in tensors:
-        raise CheckpointError(f'These are not the weights of a CLIP: "{name}" is missing.')
-    shape = tuple(tensors[name].shape)
-    if len(shape) != dimensions:
-        raise CheckpointError(f'These are not the weights of a CLIP: "{name}" has the shape {shape}.')
-    return shape
+class _ClipShapes(Shapes):
+    def of(self, name: str, dimensions: int) -> tuple[int, ...]:
+        """Return the shape of a tensor that must have this number of dimensions."""
+        shape = self[name]
+        if len(shape) != dimensions:
+            raise CheckpointError(f'These are not the weights of a CLIP: "{name}" has the shape {shape}.')
+        return shape
 
-
-def _count_blocks(tensors: Mapping[str, Tensor], tower: str) -> int:
-    prefix = f"{tower}transformer.resblocks."
-    return len({name[len(prefix) :].split(".")[0] for name in tensors if name.startswith(prefix)})
-
-
-def _mlp_ratio(tensors: Mapping[str, Tensor], tower: str, width: int) -> float:
-    return _shape(tensors, f"{tower}transformer.resblocks.0.mlp.c_fc.weight", 2)[0] / width
-
-
-def _check(model: CLIP, tensors: Mapping[str, Tensor]) -> None:
-    expected = model.state_dict()
-    for fault, names in (("missing", expected.keys() - tensors), ("unexpected", tensors.keys() - expected)):
-        if names:
-            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise CheckpointError(f'These are not the weights of a CLIP: "{min(names)}"{more} is {fault}.')
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f'These weights do not fit together: "{name}" has the shape {tuple(tensor.shape)} '
-                f"where the others ask for {tuple(expected[name].shape)}."
-            )
+    def mlp_ratio(self, blocks: str, width: int) -> float:
+        """Return the hidden width of the blocks' MLPs in multiples of the blocks' width."""
+        return self.of(f"{blocks}.0.mlp.c_fc.weight", 2)[0] / width
 
 
 def _multiplies_tokens(name: str) -> bool:

@@ -6,13 +6,15 @@ The network is that of MaskFormer (arXiv 2107.06278) with the changes of OVSeg (
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.runtime.tensors import Shapes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Input.
 MIN_SIZE = 640
@@ -20,8 +22,6 @@ MIN_SIZE = 640
 MAX_SIZE = 2560
 """Limit in pixels of the resized image's longer side; the published R-101c model was made for 2048."""
 SIZE_DIVISIBILITY = 32
-PIXEL_MEAN = (123.675, 116.280, 103.530)  # RGB, of values 0 to 255
-PIXEL_STD = (58.395, 57.120, 57.375)
 
 # Output.
 MASK_THRESHOLD = 0.35
@@ -111,7 +111,7 @@ class MaskFormerConfig:
     projects_features: bool = True
 
 
-def read_config(tensors: Mapping[str, torch.Tensor]) -> MaskFormerConfig:
+def read_config(tensors: Mapping[str, Tensor]) -> MaskFormerConfig:
     """Read every size off the tensors' shapes.
 
     Args:
@@ -120,11 +120,11 @@ def read_config(tensors: Mapping[str, torch.Tensor]) -> MaskFormerConfig:
     Raises:
         CheckpointError: a tensor that tells a size is missing, or the backbone is neither Swin nor R-101c.
     """
-    shapes = _Shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    shapes = Shapes(tensors, "an OVSeg or SimSeg MaskFormer")
     predictor = "sem_seg_head.predictor"
     layers = f"{predictor}.transformer.decoder.layers"
-    class_embed = shapes.linear_widths(f"{predictor}.class_embed.layers")
-    mask_embed = shapes.linear_widths(f"{predictor}.mask_embed.layers")
+    class_embed = _linear_widths(shapes, f"{predictor}.class_embed.layers")
+    mask_embed = _linear_widths(shapes, f"{predictor}.mask_embed.layers")
     queries, hidden_width = shapes[f"{predictor}.query_embed.weight"]
     pixel_decoder_width = shapes["sem_seg_head.pixel_decoder.layer_4.weight"][0]
     if hidden_width % ATTENTION_HEADS or pixel_decoder_width % GROUP_NORM_GROUPS:
@@ -147,7 +147,7 @@ def read_config(tensors: Mapping[str, torch.Tensor]) -> MaskFormerConfig:
     )
 
 
-def _read_backbone(shapes: _Shapes) -> SwinConfig | ResNetConfig:
+def _read_backbone(shapes: Shapes) -> SwinConfig | ResNetConfig:
     if "backbone.patch_embed.proj.weight" in shapes:
         return _read_swin(shapes)
     if "backbone.stem.conv1.weight" in shapes:
@@ -158,7 +158,7 @@ def _read_backbone(shapes: _Shapes) -> SwinConfig | ResNetConfig:
     )
 
 
-def _read_swin(shapes: _Shapes) -> SwinConfig:
+def _read_swin(shapes: Shapes) -> SwinConfig:
     embed_dim, _, patch_size, _ = shapes["backbone.patch_embed.proj.weight"]
     stages = [f"backbone.layers.{stage}.blocks" for stage in range(shapes.count("backbone.layers"))]
     # A window of side w has (2w - 1)² relative positions.
@@ -173,7 +173,7 @@ def _read_swin(shapes: _Shapes) -> SwinConfig:
     )
 
 
-def _read_resnet(shapes: _Shapes) -> ResNetConfig:
+def _read_resnet(shapes: Shapes) -> ResNetConfig:
     stages = [f"backbone.res{stage}" for stage in (2, 3, 4, 5)]
     return ResNetConfig(
         stem_channels=tuple(shapes[f"backbone.stem.conv{i}.weight"][0] for i in (1, 2, 3)),
@@ -183,19 +183,6 @@ def _read_resnet(shapes: _Shapes) -> ResNetConfig:
     )
 
 
-class _Shapes(dict[str, tuple[int, ...]]):
-    """Tensor shapes by name, with errors for users and a count of numbered children."""
-
-    def __missing__(self, name: str) -> tuple[int, ...]:
-        raise CheckpointError(
-            f'These are no weights of an OVSeg or SimSeg MaskFormer: the tensor "{name}" is missing.'
-        )
-
-    def count(self, prefix: str) -> int:
-        """One more than the largest i of the names ``prefix.i.…``; 0 if there is none."""
-        numbered = re.compile(re.escape(prefix) + r"\.(\d+)\.")
-        return max((int(found[1]) + 1 for found in map(numbered.match, self) if found), default=0)
-
-    def linear_widths(self, prefix: str) -> tuple[int, ...]:
-        """Output widths of the linear layers ``prefix.0``, ``prefix.1``, …: at least one."""
-        return tuple(self[f"{prefix}.{i}.weight"][0] for i in range(max(1, self.count(prefix))))
+def _linear_widths(shapes: Shapes, prefix: str) -> tuple[int, ...]:
+    """Return the output widths of the linear layers ``prefix.0``, ``prefix.1``, …: at least one."""
+    return tuple(shapes[f"{prefix}.{i}.weight"][0] for i in range(shapes.count(prefix)))

@@ -17,11 +17,10 @@ from ovseg_demo.proposals.maskformer.config import (
     MASK_THRESHOLD,
     MAX_SIZE,
     MIN_SIZE,
-    PIXEL_MEAN,
-    PIXEL_STD,
     SIZE_DIVISIBILITY,
 )
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, build_maskformer
+from ovseg_demo.proposals.normalization import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.proposals.types import MaskQueries, Proposals, tight_boxes
 from ovseg_demo.runtime.devices import Runtime
 

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovseg_demo.errors import CheckpointError
 from ovseg_demo.proposals.maskformer.config import (
     ATTENTION_HEADS,
     GROUP_NORM_GROUPS,
@@ -25,6 +24,7 @@ from ovseg_demo.proposals.maskformer.config import (
 )
 from ovseg_demo.proposals.maskformer.resnet import ConvNorm, ResNet
 from ovseg_demo.proposals.maskformer.swin import Swin
+from ovseg_demo.runtime.tensors import check_names_and_shapes
 
 NON_OBJECT = "non_object_embedding"
 DERIVED = ("relative_position_index", "num_batches_tracked")
@@ -229,7 +229,8 @@ def build_maskformer(tensors: Mapping[str, Tensor]) -> MaskFormerNetwork:
     weights = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(DERIVED)}
     with torch.device("meta"):
         network = MaskFormerNetwork(read_config(weights))
-    _check_names_and_shapes(network, weights)
+    expected = {name: value for name, value in network.state_dict().items() if not name.endswith(DERIVED)}
+    check_names_and_shapes(expected, weights, "an OVSeg or SimSeg MaskFormer")
     network.load_state_dict(weights, assign=True)
     if isinstance(network.backbone, Swin):
         network.backbone.derive_buffers()
@@ -272,29 +273,3 @@ def _pyramid_conv(in_channels: int, out_channels: int, kernel_size: int) -> Conv
     conv = ConvNorm(in_channels, out_channels, kernel_size, nn.GroupNorm(GROUP_NORM_GROUPS, out_channels))
     nn.init.kaiming_uniform_(conv.weight, a=1)
     return conv
-
-
-def _check_names_and_shapes(network: MaskFormerNetwork, weights: Mapping[str, Tensor]) -> None:
-    expected = {
-        name: tuple(tensor.shape)
-        for name, tensor in network.state_dict().items()
-        if not name.endswith(DERIVED)
-    }
-    missing = [name for name in expected if name not in weights]
-    unexpected = [name for name in weights if name not in expected]
-    if missing or unexpected:
-        raise CheckpointError(
-            "The file holds no whole MaskFormer of OVSeg's format: "
-            + "; ".join(
-                f"{len(names)} {kind} tensors, the first is {names[0]}"
-                for kind, names in (("missing", missing), ("unexpected", unexpected))
-                if names
-            )
-            + "."
-        )
-    for name, shape in expected.items():
-        if tuple(weights[name].shape) != shape:
-            raise CheckpointError(
-                f"The MaskFormer's tensor {name} has the shape {tuple(weights[name].shape)}, but the others "
-                f"ask for {shape}; the file is damaged or of another architecture."
-            )

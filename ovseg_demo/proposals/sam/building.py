@@ -10,13 +10,11 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 
-from ovseg_demo.errors import CheckpointError
+from ovseg_demo.proposals.normalization import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.proposals.sam.encoders.base import EncoderConfig, InputFrame
 from ovseg_demo.proposals.sam.encoders.registry import PREFIX, read_encoder_config
 from ovseg_demo.proposals.sam.shapes import Shapes
-
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
+from ovseg_demo.runtime.tensors import check_names_and_shapes
 
 _COUNTER = "num_batches_tracked"
 """A batch norm's count of training batches, which inference does not read."""
@@ -118,7 +116,7 @@ def build_sam(tensors: Mapping[str, Tensor]) -> Sam:
     with torch.device("meta"):
         sam = _construct(config)
     expected = {name: tensor for name, tensor in sam.state_dict().items() if not name.endswith(_COUNTER)}
-    _check_names_and_shapes(expected, weights)
+    check_names_and_shapes(expected, weights, "a Segment Anything model")
     sam.load_state_dict(weights, assign=True)
     for name, values in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
         # Not part of a checkpoint, so still without data.
@@ -195,21 +193,3 @@ def _construct(config: SamConfig) -> Sam:
         if isinstance(module, nn.LayerNorm):
             module.eps = config.encoder.decoder_norm_eps
     return sam
-
-
-def _check_names_and_shapes(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    missing = sorted(expected.keys() - given.keys())
-    unexpected = sorted(given.keys() - expected.keys())
-    misshapen = sorted(
-        name for name in expected.keys() & given.keys() if expected[name].shape != given[name].shape
-    )
-    problems = [
-        f"{len(names)} {what} (first: {names[0]})"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of a wrong shape", misshapen))
-        if names
-    ]
-    if problems:
-        raise CheckpointError(
-            f"The tensors of this SAM checkpoint do not fit together: {', '.join(problems)}. "
-            "Is the file whole, and of one model?"
-        )

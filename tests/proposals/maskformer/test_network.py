@@ -153,10 +153,10 @@ def break_tensors(tensors: dict, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "named"),
     [
-        ("missing", r"1 missing tensors, the first is sem_seg_head\.pixel_decoder\.layer_2\.norm\.bias"),
+        ("missing", r'"sem_seg_head\.pixel_decoder\.layer_2\.norm\.bias" is missing'),
         ("missing size", r"query_embed\.weight"),
-        ("unexpected", r"1 unexpected tensors, the first is sem_seg_head\.extra\.weight"),
-        ("shape", r"norm\.weight has the shape \(5,\), but the others ask for \(32,\)"),
+        ("unexpected", r'"sem_seg_head\.extra\.weight" is unexpected'),
+        ("shape", r'norm\.weight" has the shape \(5,\) where the others ask for \(32,\)'),
         ("backbone", "backbone is unknown"),
         ("heads", "12 wide"),
     ],
