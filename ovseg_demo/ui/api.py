@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
-from ovseg_demo.errors import ImageError
+from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export.coco import coco_record
 from ovseg_demo.export.label_map import encode_label_map
+from ovseg_demo.ui.admission import PROGRAM
 from ovseg_demo.ui.components import ImageInput
-from ovseg_demo.ui.handlers import show_user_errors
 from ovseg_demo.ui.messages import Message
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
@@ -44,7 +45,6 @@ class Api:
         self._settings = settings
         self._publish = publish
 
-    @show_user_errors
     def segment(
         self, image: str | None, prompt: str, generator: str = "", granularity: float = 0.8
     ) -> tuple[str, dict[str, Any]]:
@@ -52,15 +52,18 @@ class Api:
 
         Args:
             image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
-            prompt: class names, separated by commas; a slash joins synonyms: "frog, cup / mug".
+            prompt: class names, separated by commas; a slash joins synonyms: "frog, cup / mug". Or a list
+                of them: ["frog", "cup / mug"].
             generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.
             granularity: of the masks, from 0 (most coarse) to 1 (most precise).
         """
         if not image:
             raise ImageError("There is no image; send one as the first argument.")
-        request = Request(prompt=prompt or "", generator=generator or "", granularity=granularity)
+        names = _read_list(prompt or "")
+        prompt = (prompt or "") if names is None else "\n".join(names)
+        request = Request(prompt=prompt, generator=generator or "", granularity=granularity)
         request.check()
-        vocabulary = request.vocabulary(self._settings.max_names)
+        vocabulary = request.vocabulary(self._settings.max_names, names)
         pixels, _ = read_image(image, self._settings)
         segmentation = self._registry.segmenter("").segment(
             pixels, vocabulary, generator=request.generator or None, rule=request.rule
@@ -68,6 +71,55 @@ class Api:
         label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
         record = coco_record(segmentation, settings={"model": self._registry.default.name})
         return self._publish(label_map, "label_map.png")["path"], record
+
+
+def complete_inputs(values: list[Any]) -> list[Any]:
+    """Check the endpoint's inputs as a program sent them, and return all of them.
+
+    Raises:
+        OvsegError: a value is missing or of another type.
+    """
+    if len(values) < 2:
+        raise OvsegError(
+            f"{len(values)} values were sent; the endpoint needs two, an image and class names, and takes a "
+            "generator and a granularity after them."
+        )
+    image, prompt, generator, granularity = [*values[:4], None, None][:4]
+    if image is not None and not (isinstance(image, dict) and (image.get("path") or image.get("url"))):
+        raise ImageError(
+            f"{_quote(image)} is no uploaded file; upload the image, and send "
+            '{"path": …, "meta": {"_type": "gradio.FileData"}} with the path that the upload returns.'
+        )
+    if isinstance(prompt, list) and all(isinstance(name, str) for name in prompt):
+        prompt = json.dumps(prompt)
+    if prompt is not None and not isinstance(prompt, str):
+        raise VocabularyError(
+            f'{_quote(prompt)} is no text; send class names, such as "frog, cup", or a list of them.'
+        )
+    if generator is not None and not isinstance(generator, str):
+        raise ModelError(f'{_quote(generator)} is no text; send the name of a generator, such as "sam".')
+    if granularity is None:
+        granularity = Request().granularity
+    if isinstance(granularity, bool) or not isinstance(granularity, int | float):
+        raise ModelError(f"{_quote(granularity)} is no number; send a granularity from 0 to 1.")
+    return [image, prompt, generator or None, granularity]
+
+
+def _quote(value: object) -> str:
+    """Return a value as JSON, shortened."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _read_list(prompt: str) -> list[str] | None:
+    """Return the class names of a JSON list of texts; ``None`` for any other text."""
+    if not prompt.lstrip().startswith("["):
+        return None
+    try:
+        names = json.loads(prompt)
+    except ValueError:
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def add_api(
@@ -99,6 +151,6 @@ def add_api(
             api_name=API_NAME,
             api_description=DESCRIPTION,
             api_visibility="public",
-            concurrency_id="program",
+            concurrency_id=PROGRAM,
             concurrency_limit=settings.concurrent_analyses,
         )

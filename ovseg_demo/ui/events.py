@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from ovseg_demo.ui.admission import ANALYSIS, EDIT, INSTANT
 from ovseg_demo.ui.handlers import EventHandlers
 from ovseg_demo.ui.layout import Components
 from ovseg_demo.ui.settings import PageSettings
@@ -19,12 +20,12 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     session, saved = parts.session, parts.saved
     request = list(parts.request.values())
     long = _PRIVATE | {
-        "concurrency_id": "analysis",
-        "concurrency_limit": settings.queued_analyses,
+        "concurrency_id": ANALYSIS,
+        "concurrency_limit": settings.started_analyses,
         "trigger_mode": "multiple",
     }
-    short = _PRIVATE | {"concurrency_id": "edit", "concurrency_limit": settings.concurrent_edits}
-    instant = _PRIVATE | {"concurrency_id": "instant", "concurrency_limit": None, "trigger_mode": "multiple"}
+    short = _PRIVATE | {"concurrency_id": EDIT, "concurrency_limit": settings.concurrent_edits}
+    instant = _PRIVATE | {"concurrency_id": INSTANT, "concurrency_limit": None, "trigger_mode": "multiple"}
     displays = [parts.viewer, parts.chips]
     inputs = [session, parts.image, *request]
 

@@ -5,12 +5,9 @@ The :class:`PageController` does the work; this module hands its messages to Gra
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import wraps
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -30,29 +27,6 @@ MAX_RECENT = 6
 """Number of prompts that the browser remembers."""
 
 Outputs = dict[Any, Any]
-
-
-def show_user_errors(handler: Callable) -> Callable:
-    """Turn user errors into Gradio errors, whose toast displays HTML: the message is escaped."""
-
-    def to_display(error: OvsegError) -> gr.Error:
-        return gr.Error(escape(str(error)), title="That did not work", print_exception=False)
-
-    @wraps(handler)
-    def answer(*arguments: Any) -> Any:
-        try:
-            return handler(*arguments)
-        except OvsegError as error:
-            raise to_display(error) from None
-
-    @wraps(handler)
-    def answer_with_updates(*arguments: Any) -> Iterator[Any]:
-        try:
-            yield from handler(*arguments)
-        except OvsegError as error:
-            raise to_display(error) from None
-
-    return answer_with_updates if inspect.isgeneratorfunction(handler) else answer
 
 
 class EventHandlers:
@@ -82,12 +56,10 @@ class EventHandlers:
 
     # ---- the image and its map
 
-    @show_user_errors
     def analyze(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Submit: analyze the image and map it."""
         yield from self._accumulate(self._controller.analyze(session, path, self._request(values)))
 
-    @show_user_errors
     def analyze_if_chosen(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Analyze another image, or the image with other settings; without an image read the names alone."""
         if path:
@@ -95,7 +67,6 @@ class EventHandlers:
         else:
             yield self._outputs(self._controller.edit(session, self._request(values)))
 
-    @show_user_errors
     def fill_in(self, event: gr.EventData, *values: Any) -> Outputs:
         """Put an example's image, names and settings in place of the visitor's; the next event analyzes it.
 
@@ -116,24 +87,20 @@ class EventHandlers:
             self._parts.granularity: example.granularity,
         }
 
-    @show_user_errors
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Display both classifiers' maps, or one."""
         yield from self._accumulate(self._controller.compare(session, _data(event).get("on") is True))
 
-    @show_user_errors
     def edit(self, session: Session, *values: Any) -> Outputs:
         """Map other class names or another granularity."""
         return self._outputs(self._controller.edit(session, self._request(values)))
 
-    @show_user_errors
     def explain(self, event: gr.EventData, session: Session) -> Outputs:
         """Explain a pixel."""
         x, y = _data(event).get("x"), _data(event).get("y")
         is_pixel = isinstance(x, int) and isinstance(y, int)
         return self._outputs(self._controller.explain(session, x, y) if is_pixel else {})
 
-    @show_user_errors
     def save(self, event: gr.EventData, session: Session) -> Outputs:
         """Make a file to download."""
         data = _data(event)
@@ -155,7 +122,6 @@ class EventHandlers:
 
     # ---- models
 
-    @show_user_errors
     def download(self, session: Session, model: str) -> Iterator[Outputs]:
         """Download a model and report its progress."""
         outputs: Outputs = {}
@@ -167,7 +133,6 @@ class EventHandlers:
             self._parts.download: gr.update(visible=is_downloadable(entry, self._settings)),
         }
 
-    @show_user_errors
     def describe(self, model: str, generator: str) -> Outputs:
         """Display the generators, examples and licence of another model."""
         entry = self._registry.find(model)
@@ -185,7 +150,6 @@ class EventHandlers:
 
     # ---- what the browser remembers
 
-    @show_user_errors
     def remember(self, saved: Mapping[str, Any], *values: Any) -> Outputs:
         """Keep the settings and, if its names can be read, the prompt as the newest of the recent ones."""
         request = self._request(values)

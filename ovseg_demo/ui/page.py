@@ -9,7 +9,9 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
-from ovseg_demo.ui.api import API_NAME, add_api
+from ovseg_demo.ui.admission import places_of
+from ovseg_demo.ui.api import API_NAME, add_api, complete_inputs
+from ovseg_demo.ui.blocks import PageBlocks
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.events import connect
 from ovseg_demo.ui.examples import Example, load_examples
@@ -35,8 +37,13 @@ def create_demo(
     """
     settings = settings or PageSettings()
     examples = load_examples() if examples is None else tuple(examples)
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(_CLEAN_EVERY, _KEEP_FILES)
+    with PageBlocks(
+        places=places_of(settings.queued_analyses, settings.queued_programs),
+        checks={API_NAME: complete_inputs},
+        title=TITLE,
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(_CLEAN_EVERY, _KEEP_FILES),
     ) as demo:
         parts = build_layout(registry, settings, examples)
         publish = _publisher(parts.viewer.GRADIO_CACHE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any
@@ -95,22 +95,24 @@ class Request:
                 f"The list of class names is too long; use at most {MAX_CHARACTERS:,} characters."
             )
 
-    def vocabulary(self, max_names: int) -> Vocabulary:
+    def vocabulary(self, max_names: int, names: Sequence[str] | None = None) -> Vocabulary:
         """Return the classes and distractors that are meant.
 
         Args:
             max_names: how many names a visitor may give; COCO-Stuff's do not count.
+            names: a list of class names, which may contain commas, instead of the prompt.
 
         Raises:
             VocabularyError: there is no class, or there are too many names.
         """
         is_own = self.distractors == "own"
-        typed = Vocabulary.parse(self.prompt, distractors=self.own_distractors if is_own else "")
+        prompt = self.prompt if names is None else names
+        typed = Vocabulary.parse(prompt, distractors=self.own_distractors if is_own else "")
         if len(typed.all_names) > max_names:
             raise VocabularyError(
                 f"{len(typed.all_names):,} names were given; use at most {max_names:,} here."
             )
-        return typed if is_own else Vocabulary.parse(self.prompt, distractors=self._hidden_names())
+        return typed if is_own else Vocabulary.parse(prompt, distractors=self._hidden_names())
 
     @property
     def rule(self) -> GranularityRule:

@@ -14,6 +14,8 @@ from ovseg_demo.errors import MissingDependencyError, ServerError
 from ovseg_demo.ui.assets import ASSETS, read_assets
 from ovseg_demo.ui.theme import make_theme
 
+_THREADS = 128  # above the analyses that wait for their turn, so that edits always find one
+
 
 @dataclass(frozen=True)
 class ServerSettings:
@@ -26,7 +28,6 @@ class ServerSettings:
         auth: user names and passwords; ``None`` admits everybody.
         root_path: the path under which a proxy serves the page.
         max_upload: the largest file that may be uploaded.
-        queue_size: events that may wait; a further one is refused, because the server is busy.
         sessions: visitors that the server remembers.
         mcp: also serve language models over MCP; needs an optional package.
     """
@@ -37,8 +38,7 @@ class ServerSettings:
     auth: tuple[tuple[str, str], ...] | None = None
     root_path: str | None = None
     max_upload: str = "20mb"
-    queue_size: int = 64
-    sessions: int = 500
+    sessions: int = 1000
     mcp: bool = False
 
 
@@ -65,7 +65,7 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
             'MCP needs a package that is not there; run "pip install -r requirements-mcp.txt", '
             'or start without "--mcp".'
         )
-    demo.queue(api_open=False, max_size=settings.queue_size)
+    demo.queue(api_open=False)
     chosen = {
         "server_name": settings.host,
         "server_port": settings.port,
@@ -82,6 +82,7 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
         "show_error": False,
         "enable_monitoring": False,
         "run_history": False,
+        "max_threads": _THREADS,
         "ssr_mode": False,
         "pwa": False,
         "mcp_server": settings.mcp,

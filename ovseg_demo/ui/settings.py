@@ -18,7 +18,11 @@ class PageSettings:
         allow_downloads: let visitors download missing models to this machine.
         fetch_addresses: let programs send an image's public address, which is fetched whatever its size.
         concurrent_analyses: analyses that run at the same time, all visitors together; others wait.
-        queued_analyses: analyses that may run or wait for their turn; further ones are not started.
+        started_analyses: analyses that run or tell their visitor that they wait for their turn; further ones
+            wait in the queue.
+        queued_analyses: analyses of all visitors that may run or wait; a further one is refused with the time
+            to wait. One address may have half of them.
+        queued_programs: the same for calls of the endpoint.
         concurrent_edits: edits (new names, another granularity) that run at the same time.
         analysis_memory: bytes that analyses may take in memory, those of all visitors and the cache together.
     """
@@ -29,6 +33,8 @@ class PageSettings:
     allow_downloads: bool = False
     fetch_addresses: bool = False
     concurrent_analyses: int = 2
-    queued_analyses: int = 24
+    started_analyses: int = 24
+    queued_analyses: int = 64
+    queued_programs: int = 16
     concurrent_edits: int = 8
     analysis_memory: int = 768 * 2**20

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import gradio as gr
 from gradio_client import Client
 
 from ovseg_demo.segmenter import Segmenter
@@ -16,10 +17,11 @@ from tests.ui.colour_world import colour_segmenter
 
 @dataclass(frozen=True)
 class Server:
-    """An open page, and the segmenter behind it."""
+    """An open page, the segmenter behind it, and Gradio's object."""
 
     url: str
     segmenter: Segmenter
+    demo: gr.Blocks
 
     def client(self, **options) -> Client:
         return Client(self.url, verbose=False, analytics_enabled=False, **options)
@@ -34,6 +36,6 @@ def serve_page(server: ServerSettings | None = None, **settings):
     )
     _, url, _ = launch(demo, server, prevent_thread_lock=True, quiet=True)
     try:
-        yield Server(url.rstrip("/"), segmenter)
+        yield Server(url.rstrip("/"), segmenter, demo)
     finally:
         demo.close(verbose=False)

@@ -1,8 +1,6 @@
 """What visitors must not be able to do, tried on a real server."""
 
 import io
-import threading
-import time
 from html import escape
 from pathlib import Path
 
@@ -17,7 +15,9 @@ from ovseg_demo.errors import MissingDependencyError, ServerError
 from ovseg_demo.ui import server as server_module
 from ovseg_demo.ui.server import ServerSettings
 from tests.ui.colour_world import landscape, save_image
+from tests.ui.http_visitor import HttpVisitor, values_of
 from tests.ui.serving import serve_page
+from tests.ui.waiting import wait_until
 
 HTML = "<img src=x onerror=alert(1)>"
 
@@ -120,31 +120,17 @@ def test_html_in_a_class_name_is_harmless(client, image):
     assert "<" not in Path(path).name
     with pytest.raises(AppError) as refused:
         segment(client, image, HTML + "x" * 100)
-    assert escape(HTML) in str(refused.value), "a message becomes HTML on the page"
-    assert HTML not in str(refused.value)
+    assert HTML in str(refused.value), "text, which a program displays as text"
 
 
-def test_the_queue_is_bounded(image):
-    """One works, one waits, the third is told that the server is busy."""
-    may_go_on, has_begun = threading.Event(), threading.Event()
-    with serve_page(ServerSettings(queue_size=1), concurrent_analyses=1) as server:
-        real = server.segmenter.segment
-
-        def slow(*arguments, **options):
-            has_begun.set()
-            assert may_go_on.wait(60)
-            return real(*arguments, **options)
-
-        server.segmenter.segment = slow
-        client = server.client()
-        jobs = [client.submit(handle_file(str(image)), "red", api_name="/segment")]
-        assert has_begun.wait(30)
-        jobs.append(client.submit(handle_file(str(image)), "red", api_name="/segment"))
-        wait_until(lambda: jobs[1].status().queue_size == 1)
-        with pytest.raises(Exception, match="Queue is full"):
-            client.predict(handle_file(str(image)), "red", api_name="/segment")
-        may_go_on.set()
-        assert all(job.result(timeout=60) for job in jobs)
+def test_html_in_a_message_of_the_page_is_escaped(server):
+    """The page's toast displays HTML."""
+    visitor = HttpVisitor(server.url)
+    values = [None, *values_of(prompt="red", generator="sam", templates=HTML)]
+    answer = visitor.do("edit", values)
+    assert not answer["success"]
+    assert escape(HTML) in answer["output"]["error"]
+    assert HTML not in answer["output"]["error"]
 
 
 def test_temporary_files_are_deleted(monkeypatch, tmp_path, image):
@@ -193,10 +179,3 @@ def test_mcp_without_its_package_tells_how_to_get_it(monkeypatch):
         serve_page(ServerSettings(mcp=True)),
     ):
         pass
-
-
-def wait_until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.1)

@@ -1,0 +1,118 @@
+"""Gradio's page, with a bounded queue and with errors that are sentences."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.block_function import BlockFunction
+from gradio.exceptions import InvalidPathError
+from gradio_client.exceptions import AppError
+
+from ovseg_demo.errors import OvsegError
+from ovseg_demo.ui.admission import AdmissionQueue, Places
+
+NOT_UPLOADED = (
+    "The file was not uploaded to this server; upload it first, and send the path that the upload returns."
+)
+_UNREADABLE = "These values are of another kind than this event takes; reload the page, or see its API."
+_FAILED = "The server failed at this; its operator finds the reason in its log."
+_TITLE = "That did not work"
+
+_log = logging.getLogger(__name__)
+
+
+class PageBlocks(gr.Blocks):
+    """A page whose queue bounds each kind of event, and whose errors always have a message.
+
+    A user error is one line in the log; anything else is a fault of the program, and leaves its traceback.
+
+    Args:
+        places: how many events of each kind may run or wait.
+        checks: for events by their names: takes the inputs as they came, returns them completed, or raises a
+            user error.
+        options: of ``gradio.Blocks``.
+    """
+
+    def __init__(
+        self,
+        *,
+        places: Mapping[str, Places],
+        checks: Mapping[str, Callable[[list[Any]], list[Any]]],
+        **options: Any,
+    ):
+        self._places = places  # Gradio makes the queue while it initializes
+        self._checks = checks
+        super().__init__(**options)
+
+    def queue(self, *arguments: Any, **options: Any) -> PageBlocks:
+        """Make the queue."""
+        super().queue(*arguments, **options)
+        made = self._queue
+        self._queue = AdmissionQueue(
+            places=self._places,
+            live_updates=made.live_updates,
+            concurrency_count=self.max_threads,
+            update_intervals=made.update_intervals,
+            max_size=None,
+            blocks=self,
+            default_concurrency_limit=made.default_concurrency_limit,
+        )
+        return self
+
+    async def process_api(
+        self, block_fn: BlockFunction | int, *arguments: Any, **options: Any
+    ) -> dict[str, Any]:
+        """Run an event.
+
+        Raises:
+            gradio.Error: it failed. The message is text for programs, and HTML for the page, whose toast
+                displays HTML.
+        """
+        fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        try:
+            return await super().process_api(fn, *arguments, **options)
+        except Exception as error:
+            message, title = _message_of(error, fn)
+            is_program = fn.api_visibility == "public"
+            raise gr.Error(
+                message if is_program else escape(message), title=title, print_exception=False
+            ) from None
+
+    async def preprocess_data(
+        self, block_fn: BlockFunction, inputs: list[Any], *arguments: Any, **options: Any
+    ) -> list[Any]:
+        """Return what the handler gets.
+
+        Raises:
+            OvsegError: the inputs are not what the components take.
+            gradio.Error: a value is not among a component's choices.
+        """
+        check = self._checks.get(block_fn.api_name)
+        if check is not None:
+            inputs = check(inputs)
+        try:
+            return await super().preprocess_data(block_fn, inputs, *arguments, **options)
+        except (OvsegError, AppError, InvalidPathError):
+            raise
+        except Exception as error:
+            if isinstance(error.__cause__, OvsegError):  # of a component of ours, which Gradio wrapped
+                raise error.__cause__ from None
+            raise OvsegError(_UNREADABLE) from error
+
+
+def _message_of(error: Exception, fn: BlockFunction) -> tuple[str, str]:
+    """Return the message and title of an error, and log it."""
+    if isinstance(error, OvsegError | AppError | InvalidPathError):
+        message = NOT_UPLOADED if isinstance(error, InvalidPathError) else _text_of(error)
+        _log.warning("refused %s: %s", fn.api_name, " ".join(message.split())[:500])
+        return message, _TITLE
+    _log.error("failed at %s", fn.api_name, exc_info=error)
+    return _FAILED, _TITLE
+
+
+def _text_of(error: OvsegError | AppError) -> str:
+    return str(error.message if isinstance(error, AppError) else error)
