@@ -85,7 +85,7 @@ def complete_inputs(values: list[Any]) -> list[Any]:
             "generator and a granularity after them."
         )
     image, prompt, generator, granularity = [*values[:4], None, None][:4]
-    if image is not None and not (isinstance(image, dict) and (image.get("path") or image.get("url"))):
+    if image is not None and not _is_file(image):
         raise ImageError(
             f"{_quote(image)} is no uploaded file; upload the image, and send "
             '{"path": …, "meta": {"_type": "gradio.FileData"}} with the path that the upload returns.'
@@ -103,6 +103,14 @@ def complete_inputs(values: list[Any]) -> list[Any]:
     if isinstance(granularity, bool) or not isinstance(granularity, int | float):
         raise ModelError(f"{_quote(granularity)} is no number; send a granularity from 0 to 1.")
     return [image, prompt, generator or None, granularity]
+
+
+def _is_file(value: object) -> bool:
+    """Return whether a value is Gradio's record of a file: only those are checked to be uploads."""
+    if not isinstance(value, dict) or not (value.get("path") or value.get("url")):
+        return False
+    meta = value.get("meta")
+    return isinstance(meta, dict) and meta.get("_type") == "gradio.FileData"
 
 
 def _quote(value: object) -> str:

@@ -14,10 +14,8 @@ from gradio_client.exceptions import AppError
 
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.ui.admission import AdmissionQueue, Places
+from ovseg_demo.ui.components import NOT_UPLOADED
 
-NOT_UPLOADED = (
-    "The file was not uploaded to this server; upload it first, and send the path that the upload returns."
-)
 _UNREADABLE = "These values are of another kind than this event takes; reload the page, or see its API."
 _FAILED = "The server failed at this; its operator finds the reason in its log."
 _TITLE = "That did not work"

@@ -13,6 +13,10 @@ from ovseg_demo.errors import ImageError
 from ovseg_demo.ui.assets import read_assets
 from ovseg_demo.ui.controller import CHANNELS
 
+NOT_UPLOADED = (
+    "The file was not uploaded to this server; upload it first, and send the path that the upload returns."
+)
+
 
 class Panel(gr.HTML):
     """HTML with a script. It communicates with the server by its value, channels and triggers.
@@ -105,11 +109,19 @@ class ImageInput(gr.Image):
         return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        """Return the path of the file, which Gradio has checked to be an upload."""
+        """Return the path of the uploaded file.
+
+        Gradio refuses other files of the server only in records whose ``meta`` calls them files.
+
+        Raises:
+            ImageError: there is no file, or it was not uploaded.
+        """
         if payload is None:
             return None
         if not payload.path:
             raise ImageError("The image came without a file; upload it.")
+        if not Path(payload.path).resolve().is_relative_to(Path(self.GRADIO_CACHE).resolve()):
+            raise ImageError(NOT_UPLOADED)
         return payload.path
 
     def get_block_name(self) -> str:

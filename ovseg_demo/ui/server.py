@@ -12,6 +12,7 @@ import gradio as gr
 
 from ovseg_demo.errors import MissingDependencyError, ServerError
 from ovseg_demo.ui.assets import ASSETS, read_assets
+from ovseg_demo.ui.http_errors import EXCEPTION_HANDLERS
 from ovseg_demo.ui.theme import make_theme
 
 _THREADS = 128  # above the analyses that wait for their turn, so that edits always find one
@@ -87,6 +88,7 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
         "pwa": False,
         "mcp_server": settings.mcp,
         "allowed_paths": [],
+        "app_kwargs": {"exception_handlers": dict(EXCEPTION_HANDLERS)},
     }
     try:
         served = demo.launch(**chosen | options)

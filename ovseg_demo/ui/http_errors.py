@@ -1,0 +1,63 @@
+"""Answers to HTTP requests that cannot be used: JSON whose ``detail`` is a sentence, and a log line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from fastapi.exceptions import RequestValidationError
+from gradio.route_utils import FnIndexInferError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+_NO_CALL = (
+    'The body is no call; send JSON such as {"data": [{"path": …, "meta": {"_type": "gradio.FileData"}}, '
+    '"frog, cup"]}.'
+)
+_NO_ENDPOINT = "There is no such endpoint; this page has /segment."
+
+_CLIENT_CLOSED_REQUEST = 499  # nobody reads this answer
+
+_log = logging.getLogger(__name__)
+
+
+def refuse(request: Request, status: int, sentence: str, **headers: str) -> JSONResponse:
+    """Return an answer that tells why a request is refused, and log it."""
+    _log.warning("refused %s %s: %s", request.method, request.url.path[:100], sentence)
+    return JSONResponse({"detail": sentence}, status, headers=headers)
+
+
+async def _on_unreadable_body(request: Request, error: Exception) -> Response:
+    return refuse(request, 400, _NO_CALL)
+
+
+async def _on_unknown_endpoint(request: Request, error: Exception) -> Response:
+    return refuse(request, 404, _NO_ENDPOINT)
+
+
+async def _on_wrong_arguments(request: Request, error: Exception) -> Response:
+    """Answer what Gradio raises while it reads the arguments of a call by name."""
+    if "/call/" not in request.url.path:
+        raise error
+    if isinstance(error, KeyError):
+        return refuse(request, 404, _NO_ENDPOINT)
+    return refuse(request, 400, f"{' '.join(str(error).split())[:300]} See docs/api.md.")
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    _log.warning("an upload broke off")
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
+EXCEPTION_HANDLERS: Mapping[type[Exception], Callable] = MappingProxyType(
+    {
+        RequestValidationError: _on_unreadable_body,
+        FnIndexInferError: _on_unknown_endpoint,
+        KeyError: _on_wrong_arguments,
+        TypeError: _on_wrong_arguments,
+        ValueError: _on_wrong_arguments,
+        ClientDisconnect: _on_disconnect,
+    }
+)
+"""For FastAPI, by what is raised."""
