@@ -15,6 +15,7 @@ from ovseg_demo.ui.options import PROGRAM, AppOptions, read_options
 from ovseg_demo.ui.page import create_demo
 from ovseg_demo.ui.preload import preload
 from ovseg_demo.ui.server import serve
+from ovseg_demo.ui.visitor_files import visitor_files
 from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
 
 
@@ -30,13 +31,14 @@ def run(argv: Sequence[str], environment: Mapping[str, str], prog: str = PROGRAM
     """
     options = read_options(argv, environment, prog)
     try:
-        registry = make_registry(options, on_lent_gpu=is_zero_gpu(environment))
-        examples = load_examples()
-        demo = create_demo(registry, options.page, examples)
-        if options.preload:
-            for line in preload(registry, options.page, examples):
-                print(line, flush=True)
-        serve(demo, options.server, once_open=import_networks)
+        with visitor_files() as files:
+            registry = make_registry(options, on_lent_gpu=is_zero_gpu(environment))
+            examples = load_examples()
+            demo = create_demo(registry, options.page, examples, files)
+            if options.preload:
+                for line in preload(registry, options.page, examples):
+                    print(line, flush=True)
+            serve(demo, options.server, once_open=import_networks)
     except OvsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

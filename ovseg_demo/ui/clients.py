@@ -7,7 +7,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.requests import HTTPConnection
 
@@ -68,19 +67,25 @@ class Rates:
 
     def __init__(self, limit: RateLimit):
         self._limit = limit
-        self._left: OrderedDict[Any, tuple[float, float]] = OrderedDict()  # what is left, and when
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what is left, and when
 
     def take(self, client: str, amount: float = 1) -> float:
         """Take an amount if it is there; return 0, or the seconds until it will be.
 
         More than the burst is there when all of the burst is.
         """
-        now = time.monotonic()
-        left, at = self._left.get(client, (self._limit.burst, now))
-        left = min(self._limit.burst, left + (now - at) * self._limit.per_second)
-        missing = min(amount, self._limit.burst) - left
-        self._left[client] = (left if missing > 0 else left - amount, now)
+        missing = min(amount, self._limit.burst) - self._left_of(client)
+        self.pay(client, 0 if missing > 0 else amount)
+        return max(0.0, missing / self._limit.per_second)
+
+    def pay(self, client: str, amount: float) -> None:
+        """Take an amount, even if it is not there; a negative amount gives back."""
+        self._left[client] = (self._left_of(client) - amount, time.monotonic())
         self._left.move_to_end(client)
         while len(self._left) > _MOST_CLIENTS:
             self._left.popitem(last=False)
-        return max(0.0, missing / self._limit.per_second)
+
+    def _left_of(self, client: str) -> float:
+        now = time.monotonic()
+        left, at = self._left.get(client, (self._limit.burst, now))
+        return min(self._limit.burst, left + (now - at) * self._limit.per_second)

@@ -46,7 +46,7 @@ async def _on_wrong_arguments(request: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    _log.warning("an upload broke off")
+    _log.warning("a request broke off")
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 

@@ -19,6 +19,7 @@ from ovseg_demo.ui.handlers import EventHandlers
 from ovseg_demo.ui.layout import build_layout
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.settings import PageSettings
+from ovseg_demo.ui.visitor_files import VisitorFiles
 
 TITLE = "OVSeg Demo"
 
@@ -26,7 +27,10 @@ _CLEAN_EVERY, _KEEP_FILES = 600, 3600  # seconds
 
 
 def create_demo(
-    registry: ModelRegistry, settings: PageSettings | None = None, examples: Sequence[Example] | None = None
+    registry: ModelRegistry,
+    settings: PageSettings | None = None,
+    examples: Sequence[Example] | None = None,
+    files: VisitorFiles | None = None,
 ) -> gr.Blocks:
     """Make the page; :func:`ovseg_demo.ui.server.launch` opens it.
 
@@ -34,11 +38,13 @@ def create_demo(
         registry: the models that visitors can choose.
         settings: limits and permissions; by default those for a public server.
         examples: by default those in ``examples/``.
+        files: the folder of visitors' files; by default Gradio's, which is not bounded.
     """
     settings = settings or PageSettings()
     examples = load_examples() if examples is None else tuple(examples)
     with PageBlocks(
         places=places_of(settings.queued_analyses, settings.queued_programs),
+        files=files,
         checks={API_NAME: complete_inputs},
         title=TITLE,
         analytics_enabled=False,
@@ -46,7 +52,7 @@ def create_demo(
         delete_cache=(_CLEAN_EVERY, _KEEP_FILES),
     ) as demo:
         parts = build_layout(registry, settings, examples)
-        publish = _publisher(parts.viewer.GRADIO_CACHE)
+        publish = _publisher(parts.viewer.GRADIO_CACHE, files)
         controller = PageController(registry, settings, publish)
         connect(demo, parts, EventHandlers(parts, controller, registry, settings, examples), settings)
         add_api(registry, settings, publish)
@@ -61,10 +67,12 @@ def _close_to_programs(demo: gr.Blocks) -> None:
             event.api_visibility = "private"
 
 
-def _publisher(folder: str):
+def _publisher(folder: str, files: VisitorFiles | None):
     """What stores bytes where Gradio serves files from, and deletes them later."""
 
     def publish(content: bytes, name: str) -> dict[str, Any]:
+        if files is not None:
+            files.make_room(len(content))
         path = save_bytes_to_cache(content, name, folder)
         return {"path": str(Path(path)), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 

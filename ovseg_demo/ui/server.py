@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ovseg_demo.errors import MissingDependencyError, ServerError
 from ovseg_demo.ui.assets import ASSETS, read_assets
+from ovseg_demo.ui.body_limit import CALLS, CALLS_WITH_IMAGES, BodyLimit
 from ovseg_demo.ui.http_errors import EXCEPTION_HANDLERS
+from ovseg_demo.ui.login_guard import LoginGuard
 from ovseg_demo.ui.theme import make_theme
+from ovseg_demo.ui.upload_guard import UploadGuard, UploadLimits
+from ovseg_demo.ui.visitor_files import VisitorFiles
 
 _THREADS = 128  # above the analyses that wait for their turn, so that edits always find one
 
@@ -29,6 +36,9 @@ class ServerSettings:
         auth: user names and passwords; ``None`` admits everybody.
         root_path: the path under which a proxy serves the page.
         max_upload: the largest file that may be uploaded.
+        uploads: what one address may upload.
+        trusted_proxies: addresses or networks, separated by commas, of proxies that name the client in
+            ``X-Forwarded-For``. One on this machine is always trusted.
         sessions: visitors that the server remembers.
         mcp: also serve language models over MCP; needs an optional package.
     """
@@ -39,6 +49,8 @@ class ServerSettings:
     auth: tuple[tuple[str, str], ...] | None = None
     root_path: str | None = None
     max_upload: str = "20mb"
+    uploads: UploadLimits = field(default_factory=UploadLimits)
+    trusted_proxies: str | None = None
     sessions: int = 1000
     mcp: bool = False
 
@@ -88,7 +100,10 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
         "pwa": False,
         "mcp_server": settings.mcp,
         "allowed_paths": [],
-        "app_kwargs": {"exception_handlers": dict(EXCEPTION_HANDLERS)},
+        "app_kwargs": {
+            "exception_handlers": dict(EXCEPTION_HANDLERS),
+            "middleware": _middleware(settings, getattr(demo, "files", None)),
+        },
     }
     try:
         served = demo.launch(**chosen | options)
@@ -101,6 +116,17 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
         demo.close()
         raise ServerError(f'MCP does not start ({demo.mcp_error}); start without "--mcp".')
     return served
+
+
+def _middleware(settings: ServerSettings, files: VisitorFiles | None) -> list[Middleware]:
+    """Return what stands before Gradio's application, the outermost first."""
+    proxies = settings.trusted_proxies
+    return [
+        *([Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)] if proxies else []),
+        Middleware(LoginGuard),
+        Middleware(BodyLimit, most=CALLS_WITH_IMAGES if settings.mcp else CALLS),
+        Middleware(UploadGuard, limits=settings.uploads, files=files),
+    ]
 
 
 def serve(demo: gr.Blocks, settings: ServerSettings, once_open: Callable[[], None] | None = None) -> None:
@@ -120,6 +146,25 @@ def serve(demo: gr.Blocks, settings: ServerSettings, once_open: Callable[[], Non
     if once_open:
         threading.Thread(target=once_open, daemon=True).start()  # it must not delay the end
     try:
-        demo.block_thread()
+        _wait_for_signal()
     finally:
         demo.close(verbose=False)
+
+
+def _wait_for_signal() -> None:
+    """Return when the process is asked to stop: by Ctrl+C, or as service managers and Docker do.
+
+    The second request stops it at once.
+    """
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: object) -> None:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        stop.set()
+
+    for number in before:
+        signal.signal(number, ask)
+    while not stop.wait(0.5):
+        pass

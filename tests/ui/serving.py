@@ -12,6 +12,7 @@ from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.ui import PageSettings, create_demo
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.server import ServerSettings, launch
+from ovseg_demo.ui.visitor_files import VisitorFiles
 from tests.ui.colour_world import colour_segmenter
 
 
@@ -28,11 +29,11 @@ class Server:
 
 
 @contextmanager
-def serve_page(server: ServerSettings | None = None, **settings):
+def serve_page(server: ServerSettings | None = None, files: VisitorFiles | None = None, **settings):
     """Open the page on a free port of this machine, and close it."""
     segmenter = colour_segmenter()
     demo = create_demo(
-        ModelRegistry.of_segmenter(segmenter), replace(PageSettings(), **settings), examples=()
+        ModelRegistry.of_segmenter(segmenter), replace(PageSettings(), **settings), examples=(), files=files
     )
     _, url, _ = launch(demo, server, prevent_thread_lock=True, quiet=True)
     try:

@@ -137,7 +137,9 @@ def test_an_upload_that_breaks_off_is_one_line_in_the_log(tmp_path, monkeypatch,
             with socket.create_connection((host, int(port))) as connection:
                 connection.sendall(head.encode() + b"\x89PNG\r\n\x1a\n" + bytes(1000))
         wait_until(lambda: len(caplog.records) >= 3)
-    assert [record.getMessage() for record in caplog.records] == ["an upload broke off"] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused an upload: The upload broke off."
+    ] * 3
     assert all(record.exc_info is None for record in caplog.records)
 
 

@@ -1,0 +1,103 @@
+"""Visitors' files end with their page, however that ends, and other pages' files stay."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ovseg_demo.ui.visitor_files import visitor_files
+from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
+from tests.ui.colour_world import landscape, save_image
+from tests.ui.http_visitor import HttpVisitor
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    return tmp_path / "gradio" / "ovseg-demo"
+
+
+def images_in(base):
+    return sorted(path.name for path in base.rglob("*.*") if path.suffix in (".png", ".jpg"))
+
+
+def test_each_page_has_a_folder_of_its_own(base):
+    with visitor_files() as one, visitor_files() as other:
+        (one.folder / "a.png").write_bytes(b"1")
+        (other.folder / "b.png").write_bytes(b"2")
+        with visitor_files():
+            assert images_in(base) == ["a.png", "b.png"], "a page that starts leaves the others' files"
+        assert os.environ["GRADIO_TEMP_DIR"] == str(other.folder)
+    assert os.environ["GRADIO_TEMP_DIR"] == str(base.parent)
+    assert list(base.iterdir()) == []
+
+
+def test_other_programs_files_stay(base):
+    base.mkdir(parents=True)
+    (base.parent / "another").mkdir()
+    (base.parent / "another" / "c.png").write_bytes(b"3")
+    with visitor_files():
+        pass
+    assert (base.parent / "another" / "c.png").exists()
+
+
+def test_the_oldest_files_give_way(base):
+    with visitor_files(quota=1000) as files:
+        for number in range(20):
+            files.make_room(100)
+            path = files.folder / f"{number:02}.png"
+            path.write_bytes(bytes(100))
+            os.utime(path, (number, number))
+        left = images_in(base)
+        assert 8 <= len(left) <= 10
+        assert left == [f"{number:02}.png" for number in range(20 - len(left), 20)]
+
+
+def start(folder, base):
+    command = [sys.executable, "app.py", "--ovseg", folder / "ovseg.pth", "--sam", folder / "sam.pth"]
+    environment = {
+        **os.environ,
+        "OVSEG_DEVICE": "cpu",
+        "HF_HUB_OFFLINE": "1",
+        "GRADIO_TEMP_DIR": str(base.parent),
+    }
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    url = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+    return process, url
+
+
+def test_nothing_is_left_after_sigterm_and_after_sigkill_and_a_new_start(tmp_path, base):
+    save_tiny_ovseg(tmp_path / "ovseg.pth")
+    save_tiny_sam(tmp_path / "sam.pth")
+    image = save_image(tmp_path / "upload.png", landscape())
+
+    process, url = start(tmp_path, base)
+    try:
+        visitor = HttpVisitor(url)
+        visitor.uploaded(image)
+        assert images_in(base) == ["upload.png"]
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+        assert images_in(base) == ["upload.png"], "a killed process deletes nothing"
+    finally:
+        process.kill()
+
+    process, url = start(tmp_path, base)
+    try:
+        assert images_in(base) == [], "but the next start does"
+        visitor = HttpVisitor(url)
+        stored = visitor.uploaded(image)
+        assert visitor.join("analyze", [None, stored, None, None, 0.8, *[None] * 5]).status_code == 200
+        with httpx.stream("GET", f"{url}/gradio_api/upload_progress", params={"upload_id": "x"}):
+            process.send_signal(signal.SIGTERM)  # in the midst of an analysis
+            assert process.wait(60) == 0
+        assert list(base.iterdir()) == []
+    finally:
+        process.kill()
