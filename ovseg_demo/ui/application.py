@@ -38,7 +38,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str], prog: str = PROGRAM
             if options.preload:
                 for line in preload(registry, options.page, examples):
                     print(line, flush=True)
-            serve(demo, options.server, once_open=import_networks)
+            serve(demo, options.server, options.page, once_open=import_networks)
     except OvsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

@@ -14,6 +14,7 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
+from ovseg_demo.ui.clients import is_local
 from ovseg_demo.ui.controller import PageController, Updates
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
@@ -122,8 +123,13 @@ class EventHandlers:
 
     # ---- models
 
-    def download(self, session: Session, model: str) -> Iterator[Outputs]:
+    def download(self, http: gr.Request, session: Session, model: str) -> Iterator[Outputs]:
         """Download a model and report its progress."""
+        if not self._may_download(http):
+            raise ModelError(
+                "Models can be downloaded here only from the machine itself; ask the operator of this page, "
+                'who can allow it to all with "--allow-downloads".'
+            )
         outputs: Outputs = {}
         for outputs in self._accumulate(self._controller.download(session, model)):
             yield outputs
@@ -133,7 +139,7 @@ class EventHandlers:
             self._parts.download: gr.update(visible=is_downloadable(entry, self._settings)),
         }
 
-    def describe(self, model: str, generator: str) -> Outputs:
+    def describe(self, http: gr.Request, model: str, generator: str) -> Outputs:
         """Display the generators, examples and licence of another model."""
         entry = self._registry.find(model)
         examples = examples_for(self._examples, not entry.is_bundled)
@@ -143,7 +149,9 @@ class EventHandlers:
                 value=entry.suitable(generator),
             ),
             self._parts.model_facts: model_facts(entry),
-            self._parts.download: gr.update(visible=is_downloadable(entry, self._settings)),
+            self._parts.download: gr.update(
+                visible=is_downloadable(entry, self._settings) and self._may_download(http)
+            ),
             self._parts.gallery: gallery_value(examples),
             self._parts.licence: licence_line(entry),
         }
@@ -186,6 +194,11 @@ class EventHandlers:
         }
 
     # ---- their parts
+
+    def _may_download(self, http: gr.Request) -> bool:
+        """Return whether this request may download models."""
+        settings = self._settings
+        return settings.allow_downloads and (not settings.downloads_are_local or is_local(http.request))
 
     def _accumulate(self, all_updates: Iterator[Updates]) -> Iterator[Outputs]:
         """Yield outputs that repeat the newest message of every channel.

@@ -19,7 +19,6 @@ PREFIX = "OVSEG_"
 PROGRAM = "python app.py"
 """How help texts name the program in a checkout."""
 
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -59,7 +58,15 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str], prog: str 
     """
     parser = _make_parser(prog, environment.get("GRADIO_SERVER_NAME", ServerSettings.host))
     given = vars(parser.parse_args([*_from_environment(parser, environment), *argv]))
-    is_local = given["host"] in _LOCAL_HOSTS and not given["share"]
+    server = ServerSettings(
+        host=given["host"],
+        port=given["port"],
+        share=given["share"],
+        auth=tuple(given["auth"]) or None,
+        root_path=given["root_path"],
+        trusted_proxies=given["trusted_proxies"],
+        mcp=given["mcp"],
+    )
     downloads = given["allow_downloads"]
     return AppOptions(
         model=given.get("model"),
@@ -69,18 +76,12 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str], prog: str 
         preload=given["preload"],
         page=PageSettings(
             max_side=given["max_image_size"],
-            allow_downloads=is_local if downloads is None else downloads,
+            allow_downloads=server.is_private if downloads is None else downloads,
+            downloads_are_local=downloads is None,
             fetch_addresses=given["mcp"],  # that is how language models send images
             concurrent_analyses=given["concurrency"],
         ),
-        server=ServerSettings(
-            host=given["host"],
-            port=given["port"],
-            share=given["share"],
-            auth=tuple(given["auth"]) or None,
-            root_path=given["root_path"],
-            mcp=given["mcp"],
-        ),
+        server=server,
     )
 
 
@@ -120,7 +121,8 @@ def _add_page_arguments(page: argparse._ArgumentGroup) -> None:
         "--allow-downloads",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="let visitors download models to this machine (default: only if no other machine can connect)",
+        help="let all visitors download models to this machine (default: only those at this machine, and "
+        "only without --share, --auth, --root-path and --trusted-proxies)",
     )
 
 
@@ -144,6 +146,12 @@ def _add_server_arguments(server: argparse._ArgumentGroup, default_host: str) ->
         help="admit only this user; may be repeated (the variable keeps it out of the list of processes)",
     )
     server.add_argument("--root-path", metavar="PATH", help="where a proxy in front puts the page")
+    server.add_argument(
+        "--trusted-proxies",
+        metavar="ADDRESSES",
+        help="addresses or networks, separated by commas, of proxies whose X-Forwarded-For names the visitor "
+        "(one on this machine is always trusted)",
+    )
     server.add_argument(
         "--concurrency",
         type=_number(1, 64),

@@ -16,8 +16,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ovseg_demo.errors import MissingDependencyError, ServerError
 from ovseg_demo.ui.assets import ASSETS, read_assets
 from ovseg_demo.ui.body_limit import CALLS, CALLS_WITH_IMAGES, BodyLimit
+from ovseg_demo.ui.clients import is_loopback
 from ovseg_demo.ui.http_errors import EXCEPTION_HANDLERS
 from ovseg_demo.ui.login_guard import LoginGuard
+from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.theme import make_theme
 from ovseg_demo.ui.upload_guard import UploadGuard, UploadLimits
 from ovseg_demo.ui.visitor_files import VisitorFiles
@@ -53,6 +55,12 @@ class ServerSettings:
     trusted_proxies: str | None = None
     sessions: int = 1000
     mcp: bool = False
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nothing suggests that anybody but the person at this machine opens the page."""
+        is_public = self.share or self.auth or self.root_path or self.trusted_proxies
+        return is_loopback(self.host) and not is_public
 
 
 def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: Any) -> tuple[Any, str, str]:
@@ -129,12 +137,44 @@ def _middleware(settings: ServerSettings, files: VisitorFiles | None) -> list[Mi
     ]
 
 
-def serve(demo: gr.Blocks, settings: ServerSettings, once_open: Callable[[], None] | None = None) -> None:
-    """Print the address of a page and serve it until the process is stopped.
+def describe_access(settings: ServerSettings, page: PageSettings) -> str:
+    """Return one line that tells who can open the page, and what they may do.
+
+    Args:
+        settings: of the server.
+        page: limits and permissions.
+    """
+    if settings.is_private:
+        who = "Only this machine can open the page"
+    else:
+        where = (
+            "the internet" if settings.share else "a proxy" if is_loopback(settings.host) else settings.host
+        )
+        who = f"Strangers can open the page through {where}"
+        who += " with a login" if settings.auth else " without a login"
+    uploads = f"upload images (up to {settings.max_upload}), segment them"
+    if not page.allow_downloads:
+        downloads = "downloads of models are off"
+    elif page.downloads_are_local:
+        downloads = "models can be downloaded from this machine alone"
+    else:
+        downloads = "everybody who opens it can download models to this machine"
+    addresses = "; the server fetches the addresses of images that they send" if page.fetch_addresses else ""
+    return f"{who}: visitors {uploads}; {downloads}{addresses}."
+
+
+def serve(
+    demo: gr.Blocks,
+    settings: ServerSettings,
+    page: PageSettings | None = None,
+    once_open: Callable[[], None] | None = None,
+) -> None:
+    """Print the address of a page, and who can open it, and serve it until the process is stopped.
 
     Args:
         demo: the page.
         settings: of the server.
+        page: limits and permissions that the page was made with.
         once_open: called in a thread of its own when the page is open.
 
     Raises:
@@ -143,6 +183,7 @@ def serve(demo: gr.Blocks, settings: ServerSettings, once_open: Callable[[], Non
     _, local_address, public_address = launch(demo, settings, prevent_thread_lock=True, quiet=True)
     for address in filter(None, (local_address, public_address)):
         print(f"The page is open at {address}", flush=True)
+    print(describe_access(settings, page or PageSettings()), flush=True)
     if once_open:
         threading.Thread(target=once_open, daemon=True).start()  # it must not delay the end
     try:

@@ -16,6 +16,7 @@ class PageSettings:
         max_side: images with a longer side are scaled down to it.
         max_names: how many names (classes, synonyms and own distractors) a visitor may give.
         allow_downloads: let visitors download missing models to this machine.
+        downloads_are_local: allow them only to visitors at this machine, who connect to it without a proxy.
         fetch_addresses: let programs send an image's public address, which is fetched whatever its size.
         concurrent_analyses: analyses that run at the same time, all visitors together; others wait.
         started_analyses: analyses that run or tell their visitor that they wait for their turn; further ones
@@ -31,6 +32,7 @@ class PageSettings:
     max_side: int = 2048
     max_names: int = 300
     allow_downloads: bool = False
+    downloads_are_local: bool = True
     fetch_addresses: bool = False
     concurrent_analyses: int = 2
     started_analyses: int = 24

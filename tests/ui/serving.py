@@ -29,12 +29,16 @@ class Server:
 
 
 @contextmanager
-def serve_page(server: ServerSettings | None = None, files: VisitorFiles | None = None, **settings):
+def serve_page(
+    server: ServerSettings | None = None,
+    files: VisitorFiles | None = None,
+    registry: ModelRegistry | None = None,
+    **settings,
+):
     """Open the page on a free port of this machine, and close it."""
     segmenter = colour_segmenter()
-    demo = create_demo(
-        ModelRegistry.of_segmenter(segmenter), replace(PageSettings(), **settings), examples=(), files=files
-    )
+    registry = registry or ModelRegistry.of_segmenter(segmenter)
+    demo = create_demo(registry, replace(PageSettings(), **settings), examples=(), files=files)
     _, url, _ = launch(demo, server, prevent_thread_lock=True, quiet=True)
     try:
         yield Server(url.rstrip("/"), segmenter, demo)

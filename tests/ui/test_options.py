@@ -1,6 +1,9 @@
+import re
+
 import pytest
 
 from ovseg_demo.ui.options import AppOptions, read_options
+from ovseg_demo.ui.server import describe_access
 
 
 def read(*argv, **environment):
@@ -20,7 +23,7 @@ def test_without_arguments_the_page_is_for_this_machine_alone():
     options = read()
     assert options == AppOptions(page=options.page)
     assert options.server.host == "127.0.0.1"
-    assert options.page.allow_downloads
+    assert options.page.allow_downloads and options.page.downloads_are_local
 
 
 @pytest.mark.parametrize(
@@ -30,11 +33,37 @@ def test_without_arguments_the_page_is_for_this_machine_alone():
         (("--share",), {}),
         ((), {"GRADIO_SERVER_NAME": "0.0.0.0"}),
         (("--no-allow-downloads",), {}),
+        (("--root-path", "/demo"), {}),
+        (("--auth", "ann:secret"), {}),
+        (("--trusted-proxies", "10.0.0.1"), {}),
+        ((), {"OVSEG_AUTH": "ann:secret"}),
     ],
 )
 def test_in_public_visitors_download_nothing_unless_they_may(argv, environment):
     assert not read(*argv, **environment).page.allow_downloads
-    assert read(*argv[:2], "--allow-downloads", **environment).page.allow_downloads
+    allowed = read(*argv[:2], "--allow-downloads", **environment).page
+    assert allowed.allow_downloads and not allowed.downloads_are_local
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ((), "Only this machine can open the page: .*; models can be downloaded from this machine alone"),
+        (
+            ("--host", "0.0.0.0"),
+            r"Strangers can open the page through 0\.0\.0\.0 without a login: .* off",
+        ),
+        (("--share", "--auth", "a:b"), "Strangers can open the page through the internet with a login: "),
+        (
+            ("--root-path", "/x", "--allow-downloads"),
+            "through a proxy .* everybody who opens it can",
+        ),
+        (("--mcp",), "the server fetches the addresses of images"),
+    ],
+)
+def test_the_line_at_the_start_tells_what_strangers_may_do(argv, line):
+    options = read(*argv)
+    assert re.search(line, describe_access(options.server, options.page))
 
 
 def test_all_options():
