@@ -18,7 +18,7 @@ from ovseg_demo.ui.components import NOT_UPLOADED
 from ovseg_demo.ui.visitor_files import VisitorFiles
 
 _UNREADABLE = "These values are of another kind than this event takes; reload the page, or see its API."
-_FAILED = "The server failed at this; its operator finds the reason in its log."
+FAILED = "The server failed at this; its operator finds the reason in its log."
 _TITLE = "That did not work"
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _message_of(error: Exception, fn: BlockFunction) -> tuple[str, str]:
         _log.warning("refused %s: %s", fn.api_name, " ".join(message.split())[:500])
         return message, _TITLE
     _log.error("failed at %s", fn.api_name, exc_info=error)
-    return _FAILED, _TITLE
+    return FAILED, _TITLE
 
 
 def _text_of(error: OvsegError | AppError) -> str:

@@ -46,7 +46,8 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     parts.viewer.save(handlers.save, [session], displays, **short)
 
     parts.viewer.cancel(handlers.cancel, [session], None, **instant)
-    parts.clear.click(handlers.clear, [session], [*displays, parts.image, parts.prompt], **instant)
+    of_clear = [*displays, parts.image, parts.prompt, saved]
+    parts.clear.click(handlers.clear, [session, saved], of_clear, **instant)
     parts.image.clear(handlers.forget, [session], displays, **instant)
     parts.distractors.change(
         lambda choice: gr.update(visible=choice == "own"),

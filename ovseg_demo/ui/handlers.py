@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
+from ovseg_demo.ui.blocks import FAILED
 from ovseg_demo.ui.clients import is_local
 from ovseg_demo.ui.controller import PageController, Updates
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
+from ovseg_demo.ui.messages import status_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
@@ -26,6 +29,9 @@ from ovseg_demo.ui.settings import PageSettings
 
 MAX_RECENT = 6
 """Number of prompts that the browser remembers."""
+
+MAX_ADDRESS = 4000
+"""Characters of the longest address that browsers and proxies take without trouble."""
 
 Outputs = dict[Any, Any]
 
@@ -59,14 +65,15 @@ class EventHandlers:
 
     def analyze(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Submit: analyze the image and map it."""
-        yield from self._accumulate(self._controller.analyze(session, path, self._request(values)))
+        request = self._request(values)
+        yield from self._accumulate(session, self._controller.analyze(session, path, request), request)
 
     def analyze_if_chosen(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Analyze another image, or the image with other settings; without an image read the names alone."""
         if path:
-            yield from self._accumulate(self._controller.analyze(session, path, self._request(values)))
+            yield from self.analyze(session, path, *values)
         else:
-            yield self._outputs(self._controller.edit(session, self._request(values)))
+            yield self.edit(session, *values)
 
     def fill_in(self, event: gr.EventData, *values: Any) -> Outputs:
         """Put an example's image, names and settings in place of the visitor's; the next event analyzes it.
@@ -90,11 +97,17 @@ class EventHandlers:
 
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Display both classifiers' maps, or one."""
-        yield from self._accumulate(self._controller.compare(session, _data(event).get("on") is True))
+        is_on = _data(event).get("on") is True
+        yield from self._accumulate(session, self._controller.compare(session, is_on))
 
     def edit(self, session: Session, *values: Any) -> Outputs:
         """Map other class names or another granularity."""
-        return self._outputs(self._controller.edit(session, self._request(values)))
+        request = self._request(values)
+        try:
+            updates = self._controller.edit(session, request)
+        except OvsegError as error:  # such as a setting that the browser made up
+            updates = _problem(session, error)
+        return self._outputs(updates, request)
 
     def explain(self, event: gr.EventData, session: Session) -> Outputs:
         """Explain a pixel."""
@@ -116,10 +129,20 @@ class EventHandlers:
         updates = self._controller.clear(session)
         return self._outputs({channel: updates[channel] for channel in updates.keys() - {"chips"}})
 
-    def clear(self, session: Session) -> Outputs:
-        """Forget the image and the class names."""
-        outputs = self._outputs(self._controller.clear(session))
-        return outputs | {self._parts.image: None, self._parts.prompt: ""}
+    def clear(self, session: Session, saved: Mapping[str, Any]) -> Outputs:
+        """Forget the image and the class names, also in the address and in what the browser keeps."""
+        updates = self._controller.clear(session)
+        updates["chips"] = updates["chips"] | {"link": ""}
+        settings = saved.get("settings") if isinstance(saved, dict) else None
+        settings = settings if isinstance(settings, dict) else {}
+        return self._outputs(updates) | {
+            self._parts.image: None,
+            self._parts.prompt: "",
+            self._parts.saved: {
+                "recent": _recent(saved),
+                "settings": {name: value for name, value in settings.items() if name != "prompt"},
+            },
+        }
 
     # ---- models
 
@@ -131,7 +154,7 @@ class EventHandlers:
                 'who can allow it to all with "--allow-downloads".'
             )
         outputs: Outputs = {}
-        for outputs in self._accumulate(self._controller.download(session, model)):
+        for outputs in self._accumulate(session, self._controller.download(session, model)):
             yield outputs
         entry = self._registry.find(model)
         yield outputs | {
@@ -200,24 +223,38 @@ class EventHandlers:
         settings = self._settings
         return settings.allow_downloads and (not settings.downloads_are_local or is_local(http.request))
 
-    def _accumulate(self, all_updates: Iterator[Updates]) -> Iterator[Outputs]:
+    def _accumulate(
+        self, session: Session, all_updates: Iterator[Updates], request: Request | None = None
+    ) -> Iterator[Outputs]:
         """Yield outputs that repeat the newest message of every channel.
 
         From the second output on, Gradio sends the difference to the output before, and its script applies
         the difference also to outputs that it has not displayed yet. A channel that an output left out would
         be removed there. Repeating a message costs nothing.
+
+        An error is also a message of the viewer: a toast vanishes.
         """
         newest: Updates = {}
-        for updates in all_updates:
-            newest |= updates
-            yield self._outputs(newest)
+        try:
+            for updates in all_updates:
+                newest |= updates
+                yield self._outputs(newest, request)
+        except Exception as error:
+            yield self._outputs(newest | _problem(session, error), request)
+            raise
 
-    def _outputs(self, updates: Updates) -> Outputs:
-        """Return updates of components: the chips' message is a value, the others go to the viewer."""
+    def _outputs(self, updates: Updates, request: Request | None = None) -> Outputs:
+        """Return updates of components: the chips' message is a value, the others go to the viewer.
+
+        Args:
+            updates: messages by channel.
+            request: what the visitor asked for; the address of the page is to restore it.
+        """
         channels = {name: message for name, message in updates.items() if name != "chips"}
         outputs: Outputs = {self._parts.viewer: gr.update(**channels)} if channels else {}
         if "chips" in updates:
-            outputs[self._parts.chips] = updates["chips"]
+            link = {} if request is None else {"link": _address(request)}
+            outputs[self._parts.chips] = updates["chips"] | link
         return outputs or {self._parts.chips: gr.skip()}
 
     def _request(self, values: Sequence[Any]) -> Request:
@@ -231,6 +268,21 @@ class EventHandlers:
         except ModelError:
             return self._registry.default
         return entry if entry.is_present else self._registry.default
+
+
+def _problem(session: Session, error: Exception) -> Updates:
+    """Return the message that keeps an error readable where the result would be."""
+    text = str(error) if isinstance(error, OvsegError) else FAILED
+    return {"status": status_message(session.next_number(), text) | {"isProblem": True}}
+
+
+def _address(request: Request) -> str | None:
+    """Return the query part of the address; ``None`` where the prompt is too long for one.
+
+    A prompt that was erased is part of it: without one, the browser's older prompt would come back.
+    """
+    link = request.link() if request.prompt else f"?{urlencode({'prompt': '', **request.save()})}"
+    return link if len(link) <= MAX_ADDRESS else None
 
 
 def _data(event: gr.EventData) -> Mapping[str, Any]:

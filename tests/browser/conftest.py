@@ -99,16 +99,16 @@ def open_page(browser, address) -> Iterator[Callable]:
     def watch(page) -> None:
         page.on("pageerror", lambda error: complaints.append(f"error: {error.stack}"))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-        page.on(
-            "console",
-            lambda message: (
-                complaints.append(f"console: {message.text}") if message.type == "error" else None
-            ),
-        )
+        page.on("console", hear)
         page.on(
             "request",
             lambda request: complaints.append(f"request: {request.url}") if leaves(request.url) else None,
         )
+
+    def hear(message) -> None:
+        is_refused_upload = "/gradio_api/upload" in message.location["url"]  # the browser itself notes it
+        if message.type == "error" and not is_refused_upload:
+            complaints.append(f"console: {message.text}")
 
     def leaves(url: str) -> bool:
         return urlparse(url).scheme in ("http", "https", "ws", "wss") and not url.startswith(address)

@@ -320,7 +320,7 @@ def test_downloads_open_and_hold_the_map(open_page, kind, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "advice"),
     [
-        ("note.png", b"no image at all", "no image that can be read here"),
+        ("note.png", b"no image at all", "The file is no image; send a JPEG"),
         ("cut.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", "damaged or cut off|no image"),
     ],
 )
@@ -359,6 +359,12 @@ def test_submit_without_an_image_says_what_to_do(open_page):
     page.locator(PROMPT).fill("red")
     page.locator("#submit").click()
     page.locator(".toast-body", has_text="choose an example").wait_for()
+    problem = page.locator(".empty-problem", has_text="There is no image yet; choose an example")
+    problem.wait_for()
+    page.locator(".toast-close").first.click()
+    assert problem.is_visible(), "a message stays readable when its toast has gone"
+    choose(page, "Landscape")
+    assert not problem.is_visible()
 
 
 def test_names_are_text_whatever_they_contain(open_page):
@@ -417,6 +423,11 @@ def test_clear_begins_anew(open_page):
     page.locator(".empty").wait_for()
     wait_for_prompt(page, "")
     assert page.locator(".chips .chip").count() == 0
+    page.wait_for_function("() => !location.search")
+    page.reload()
+    page.locator(".empty").wait_for()
+    page.locator(".gallery button").first.wait_for()
+    wait_for_prompt(page, "")
     choose(page, "Stripes")
     assert legend(page)
 
@@ -503,6 +514,27 @@ def test_the_browser_remembers_names_and_settings(open_page):
     choose(page, "Landscape")
     page.locator(".pills button", has_text="red, green").click()
     wait_for_legend(page, ["red", "green"])
+
+
+def test_after_a_reload_the_newest_names_are_back(open_page):
+    """Older ones are in the address and in the browser's memory."""
+    page = open_page("?prompt=blue&granularity=0.5")
+    wait_for_prompt(page, "blue")
+    page.locator(PROMPT).press("Enter")  # there is no image; the browser remembers the names all the same
+    page.locator(".pills button", has_text="blue").wait_for()
+    page.locator(PROMPT).fill("red, green")
+    page.wait_for_function("() => location.search.includes('green')")
+    page.reload()
+    page.locator(".chips .chip", has_text="green").wait_for()
+    wait_for_prompt(page, "red, green")
+    assert page.locator("#granularity input[type=number]").input_value() == "0.5"
+    page.locator(PROMPT).fill("")
+    page.wait_for_function(
+        "() => location.search.includes('prompt=&') || location.search.endsWith('prompt=')"
+    )
+    page.reload()
+    page.locator(".pills button", has_text="blue").wait_for()
+    wait_for_prompt(page, "")
 
 
 def test_a_phone_has_room_for_everything(open_page):

@@ -129,7 +129,7 @@ def test_html_in_a_message_of_the_page_is_escaped(server):
     """The page's toast displays HTML."""
     visitor = HttpVisitor(server.url)
     values = [None, *values_of(prompt="red", generator="sam", templates=HTML)]
-    answer = visitor.do("edit", values)
+    answer = visitor.do("analyze", [None, None, *values[1:]])
     assert not answer["success"]
     assert escape(HTML) in answer["output"]["error"]
     assert HTML not in answer["output"]["error"]

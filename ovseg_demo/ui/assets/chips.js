@@ -25,6 +25,9 @@ function fill() {
   const message = props.value || {};
   if (!(message.number > newest)) return;
   newest = message.number;
+  if (typeof message.link === "string") {
+    document.dispatchEvent(new CustomEvent("ovseg-link", { detail: { link: message.link, number: message.number } }));
+  }
   const problem = document.createElement("span");
   problem.className = "problem";
   problem.textContent = message.problem;

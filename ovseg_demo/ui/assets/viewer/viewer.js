@@ -72,7 +72,11 @@ const receivers = {
     bar.style.width = message.fraction < 0 ? "" : `${100 * message.fraction}%`;
   },
   status(message) {
+    const isProblem = Boolean(message.isProblem);
     find(".status").textContent = message.text || "";
+    find(".status").classList.toggle("failed", isProblem);
+    find(".empty-problem").textContent = isProblem ? message.text : ""; // the foot is hidden while there is no image
+    find(".empty-problem").hidden = !isProblem;
   },
   file(message) {
     find(".actions").classList.remove("waiting");
@@ -100,7 +104,7 @@ function receiveMap() {
   }
   fillLegend(find(".legend"), map, actOnClass);
   allowComparison(map.noComparison);
-  showLink(map.link);
+  showLink(map.link, map.number);
   if (state.why) pick(state.why.x, state.why.y); // another map has another explanation
 }
 
@@ -424,7 +428,7 @@ for (const button of findAll("[data-file]")) {
 
 find(".copy-link").addEventListener("click", async (event) => {
   const button = event.currentTarget;
-  showLink(state.map && state.map.link, true);
+  if (state.map) setAddress(state.map.link);
   try {
     await navigator.clipboard.writeText(location.href);
     button.textContent = "Copied";
@@ -452,14 +456,22 @@ document.addEventListener("input", (event) => {
 // ---- the address bar, and what this browser remembers
 
 let link = null;
+let newestLink = 0; // the number of the message that the address is from
 
-/** Let the address restore names and settings; browsers forbid doing so at typing speed. */
-function showLink(query, atOnce = false) {
-  if (!query) return;
+/** Let the address restore names and settings, as they are typed; browsers forbid doing so at typing speed. */
+function showLink(query, number) {
+  if (typeof query !== "string" || number < newestLink) return;
+  newestLink = number;
   clearTimeout(link);
-  link = setTimeout(() => history.replaceState(history.state, "", location.pathname + query + location.hash), atOnce ? 0 : 800);
-  if (atOnce) history.replaceState(history.state, "", location.pathname + query + location.hash);
+  link = setTimeout(() => setAddress(query), 400);
 }
+
+function setAddress(query) {
+  clearTimeout(link);
+  history.replaceState(history.state, "", location.pathname + query + location.hash);
+}
+
+document.addEventListener("ovseg-link", (event) => showLink(event.detail.link, event.detail.number));
 
 function restoreOptions() {
   try {
