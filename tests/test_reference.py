@@ -1,5 +1,6 @@
-"""docs/reference/python.md documents the public API, all of it and nothing else."""
+"""The reference pages document the public API and the command line, all of them and nothing else."""
 
+import argparse
 import inspect
 import re
 
@@ -7,31 +8,107 @@ import pytest
 
 import ovseg_demo
 from ovseg_demo import errors
+from ovseg_demo.cli import download, segment
+from ovseg_demo.cli.model_arguments import add_model_arguments
+from ovseg_demo.evaluation import command as evaluate
 from tests.paths import ROOT
 
-PAGE = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+def read(name):
+    return (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+
+
+def split(page, level):
+    """Return the text below each heading of a level that is a single word, up to the next one."""
+    marks = "#" * level
+    return dict(re.findall(rf"^{marks} (\S+)\n(.*?)(?=^#{{1,{level}}} |\Z)", page, re.MULTILINE | re.DOTALL))
+
+
+SECTIONS = split(read("python.md"), 2)
+CLASSES = ["Segmenter", "Analysis", "Segmentation", "Vocabulary"]
+TYPES = {"Proposals"}
+"""Sub-sections that document a type rather than a method."""
+
+
+def documented_parameters(text, name):
+    """Return the parameters in the signature of a section's code block."""
+    code = re.search(rf"```python\n(?:\w+\.)?{name}\((.*?)\)(?: ->|\n```)", text, re.DOTALL)[1]
+    function = f"def f({code}): pass"
+    namespace = {"no_progress": None}
+    exec(function, namespace)
+    return list(inspect.signature(namespace["f"]).parameters)
+
+
+def public_members(owner):
+    """Return the methods of a class, and its other attributes."""
+    names = {name for name in vars(owner) if not name.startswith("_")}
+    methods = {name for name in names if callable(getattr(owner, name))}
+    return methods, names - methods | set(getattr(owner, "__dataclass_fields__", ()))
 
 
 def test_each_public_name_has_a_section():
     assert sorted(SECTIONS) == sorted(ovseg_demo.__all__)
 
 
-@pytest.mark.parametrize("name", ["Segmenter", "Analysis", "Segmentation", "Vocabulary"])
-def test_each_public_attribute_is_documented(name):
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_members_of_a_class_are_documented(name):
+    methods, attributes = public_members(getattr(ovseg_demo, name))
+    sections = split(SECTIONS[name], 3)
+    table = SECTIONS[name].partition("### ")[0]
+    first_cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert sections.keys() - TYPES == methods
+    assert set(re.findall(r"`(\w+)`", " ".join(first_cells))) == attributes
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_signatures_of_methods_are_documented(name):
     owner = getattr(ovseg_demo, name)
-    public = {attribute for attribute in vars(owner) if not attribute.startswith("_")}
-    public |= set(getattr(owner, "__dataclass_fields__", ()))
-    documented = set(re.findall(r"`(?:\w+\.)?(\w+)", SECTIONS[name]))
-    assert public <= documented
+    for method in public_members(owner)[0] - {"overlay"}:
+        parameters = list(inspect.signature(getattr(owner, method)).parameters)
+        documented = documented_parameters(split(SECTIONS[name], 3)[method], method)
+        assert documented == [parameter for parameter in parameters if parameter != "self"]
+
+
+def test_the_options_of_an_overlay_are_documented():
+    from ovseg_demo.visualization.rendering import render_overlay
+
+    given_by_the_segmentation = ["image", "label_map", "entries"]
+    documented = documented_parameters(split(SECTIONS["Segmentation"], 3)["overlay"], "overlay")
+    assert given_by_the_segmentation + documented == list(inspect.signature(render_overlay).parameters)
 
 
 @pytest.mark.parametrize("name", ["load_segmenter", "GranularityRule", "EnsembleRule"])
-def test_each_argument_is_documented(name):
-    for argument in inspect.signature(getattr(ovseg_demo, name)).parameters:
-        assert re.search(rf"\b{argument}\b", SECTIONS[name])
+def test_the_arguments_of_functions_and_rules_are_documented(name):
+    parameters = list(inspect.signature(getattr(ovseg_demo, name)).parameters)
+    assert documented_parameters(SECTIONS[name], name) == parameters
+    explained = SECTIONS[name].replace("```", "").partition("\n\n")[2]
+    assert set(parameters) <= set(re.findall(r"`(\w+)`", explained))
 
 
 def test_each_error_is_documented():
     kinds = {kind for kind, value in vars(errors).items() if inspect.isclass(value)}
     assert kinds == set(re.findall(r"`(?:errors\.)?([A-Z]\w+)`", SECTIONS["errors"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "add_arguments"),
+    [
+        ("segment", segment.add_arguments),
+        ("download", download.add_arguments),
+        ("evaluate", evaluate.add_arguments),
+    ],
+)
+def test_the_options_of_a_command_are_documented(name, add_arguments):
+    def options_of(add):
+        parser = argparse.ArgumentParser(add_help=False)
+        add(parser)
+        return {option for action in parser._actions for option in action.option_strings}
+
+    page = read("cli.md")
+    of_the_model = set(
+        re.findall(r"`(--[a-z0-9-]+)", page.partition("## Model options")[2].partition("\n## ")[0])
+    )
+    assert of_the_model == options_of(add_model_arguments)
+    assert (
+        set(re.findall(r"`(--[a-z0-9-]+)", split(page, 2)[name])) == options_of(add_arguments) - of_the_model
+    )
