@@ -11,6 +11,7 @@ from ovseg_demo import errors
 from ovseg_demo.cli import download, segment
 from ovseg_demo.cli.model_arguments import add_model_arguments
 from ovseg_demo.evaluation import command as evaluate
+from ovseg_demo.progress import no_progress
 from tests.paths import ROOT
 
 
@@ -30,13 +31,18 @@ TYPES = {"Proposals"}
 """Sub-sections that document a type rather than a method."""
 
 
+def parameters_of(function):
+    """Return the parameters of a function with their defaults, without ``self``."""
+    parameters = inspect.signature(function).parameters
+    return [(name, parameter.default) for name, parameter in parameters.items() if name != "self"]
+
+
 def documented_parameters(text, name):
-    """Return the parameters in the signature of a section's code block."""
+    """Return the same of the signature in a section's code block."""
     code = re.search(rf"```python\n(?:\w+\.)?{name}\((.*?)\)(?: ->|\n```)", text, re.DOTALL)[1]
-    function = f"def f({code}): pass"
-    namespace = {"no_progress": None}
-    exec(function, namespace)
-    return list(inspect.signature(namespace["f"]).parameters)
+    namespace = {"no_progress": no_progress}
+    exec(f"def function({code}): pass", namespace)
+    return parameters_of(namespace["function"])
 
 
 def public_members(owner):
@@ -64,25 +70,23 @@ def test_the_members_of_a_class_are_documented(name):
 def test_the_signatures_of_methods_are_documented(name):
     owner = getattr(ovseg_demo, name)
     for method in public_members(owner)[0] - {"overlay"}:
-        parameters = list(inspect.signature(getattr(owner, method)).parameters)
-        documented = documented_parameters(split(SECTIONS[name], 3)[method], method)
-        assert documented == [parameter for parameter in parameters if parameter != "self"]
+        section = split(SECTIONS[name], 3)[method]
+        assert documented_parameters(section, method) == parameters_of(getattr(owner, method))
 
 
 def test_the_options_of_an_overlay_are_documented():
     from ovseg_demo.visualization.rendering import render_overlay
 
-    given_by_the_segmentation = ["image", "label_map", "entries"]
-    documented = documented_parameters(split(SECTIONS["Segmentation"], 3)["overlay"], "overlay")
-    assert given_by_the_segmentation + documented == list(inspect.signature(render_overlay).parameters)
+    options = [option for option in parameters_of(render_overlay) if option[1] is not inspect.Parameter.empty]
+    assert documented_parameters(split(SECTIONS["Segmentation"], 3)["overlay"], "overlay") == options
 
 
 @pytest.mark.parametrize("name", ["load_segmenter", "GranularityRule", "EnsembleRule"])
 def test_the_arguments_of_functions_and_rules_are_documented(name):
-    parameters = list(inspect.signature(getattr(ovseg_demo, name)).parameters)
+    parameters = parameters_of(getattr(ovseg_demo, name))
     assert documented_parameters(SECTIONS[name], name) == parameters
-    explained = SECTIONS[name].replace("```", "").partition("\n\n")[2]
-    assert set(parameters) <= set(re.findall(r"`(\w+)`", explained))
+    explanation = SECTIONS[name].split("```")[2]
+    assert {parameter for parameter, _ in parameters} <= set(re.findall(r"`(\w+)`", explanation))
 
 
 def test_each_error_is_documented():
