@@ -1,7 +1,7 @@
 """The two rules that turn named masks into a label map.
 
 :class:`GranularityRule` is the rule of the published demo. :class:`EnsembleRule` is the rule of the paper's
-evaluation (arXiv 2210.04150, section 3.1). docs/explanation/method.md has both formulas.
+evaluation (arXiv 2210.04150). Both formulas are in docs/explanation/method.md.
 """
 
 from __future__ import annotations

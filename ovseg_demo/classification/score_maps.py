@@ -35,7 +35,10 @@ class LabelMap(NamedTuple):
     shares: np.ndarray
 
     def summarise(self, class_count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return each class's number of pixels, int64 (K,), and their mean share, float32 (K,), else 0."""
+        """Return the number of pixels of each class, int64 (K,), and their mean share, float32 (K,).
+
+        The mean share of a class without pixels is 0.
+        """
         labels, shares = self.labels.ravel(), self.shares.ravel()
         # Neighbours in a row are mostly equal, so runs are counted instead of pixels.
         starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
