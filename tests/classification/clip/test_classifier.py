@@ -152,7 +152,7 @@ def test_learned_prompts_surround_the_bare_name(prompts):
 
 
 def encode_learned(model: open_clip.CLIP, tensors: dict[str, torch.Tensor], name: str) -> torch.Tensor:
-    """SimSeg's prompt of one name in the words of the specification, padded to the whole context."""
+    """Return SimSeg's prompt of one name by the definition, padded to the whole context."""
     start, *rest = open_clip.tokenizer.tokenize(name)[0].tolist()
     words = rest[: rest.index(49407)]
     (dot,) = open_clip.tokenizer.SimpleTokenizer().encode(".")
