@@ -1,4 +1,4 @@
-"""The page, on this machine or as a Hugging Face Space: ``python app.py --help``."""
+"""Open the page, on this machine or in a Hugging Face Space; ``python app.py --help`` lists the options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several benchmarks measure on: images, masks, and networks of published size with random weights."""
+"""Inputs of several benchmarks: images, masks, and networks of published size with random weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.segmenter import Segmenter
 
 PROMPT_DEPTH = 3
-"""D, layers of mask prompts in the published models."""
+"""D, the number of layers with mask prompts in the published models."""
 
 
 def random_image(height: int, width: int) -> np.ndarray:
-    """Smooth random colours."""
+    """Return an image of smooth random colours: uint8 RGB (height, width, 3)."""
     coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -32,11 +32,11 @@ def random_image(height: int, width: int) -> np.ndarray:
 def random_proposals(
     count: int, working_size: tuple[int, int], image_size: tuple[int, int] | None = None, kind: str = "sam"
 ) -> Proposals:
-    """Masks of one image, no two alike: rotated ellipses of many sizes and shapes."""
+    """Return different masks of one image: rotated ellipses of many sizes and shapes."""
     height, width = working_size
     rng = np.random.default_rng(0)
     packed, boxes = [], []
-    for _ in range(count):  # one at a time, as the peak of memory is measured as well
+    for _ in range(count):  # one at a time, because benchmarks also measure the peak of memory
         mask = np.zeros((height, width), dtype=np.uint8)
         centre = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
         axes = tuple(int(axis) for axis in rng.uniform(0.03, 0.25, 2) * width)
@@ -48,7 +48,7 @@ def random_proposals(
 
 
 def first(proposals: Proposals, count: int) -> Proposals:
-    """The first of some proposals."""
+    """Return the first ``count`` proposals."""
     parts = {name: getattr(proposals, name)[:count] for name in ("packed_masks", "boxes", "scores")}
     return replace(proposals, **parts)
 
@@ -56,12 +56,12 @@ def first(proposals: Proposals, count: int) -> Proposals:
 def random_clip(
     name: str = "ViT-L-14", image_layers: int | None = None, text_layers: int | None = None
 ) -> dict[str, Tensor]:
-    """A CLIP of published size with seeded random weights and mask prompts, under a checkpoint's names.
+    """Return the tensors of a CLIP of published size, with seeded random weights and mask prompts.
 
     Args:
-        name: of open_clip's configurations.
-        image_layers: blocks of the image tower, where its depth does not matter.
-        text_layers: the same of the text tower.
+        name: one of open_clip's configurations.
+        image_layers: the number of blocks of the image tower; ``None`` means the configuration's.
+        text_layers: the number of blocks of the text tower; ``None`` means the configuration's.
     """
     config = open_clip.get_model_config(name)
     for tower, layers in (("vision_cfg", image_layers), ("text_cfg", text_layers)):
@@ -74,21 +74,21 @@ def random_clip(
 
 @dataclass
 class GivenProposals:
-    """A generator whose masks are there already."""
+    """A proposal generator that returns given proposals."""
 
     proposals: Proposals
     name: str = "sam"
     settings: tuple = ()
 
     def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
-        """These, whatever the image."""
+        """Return the given proposals for any image."""
         return self.proposals
 
 
 def shallow_segmenter(proposals: Proposals, device: str = "cpu") -> Segmenter:
-    """A segmenter of ViT-L/14's widths whose towers have one block.
+    """Return a segmenter with ViT-L/14's widths, whose towers have one block.
 
-    What follows the towers takes as long as with all their blocks.
+    The work after the towers takes as long as with all blocks.
     """
     clip = MaskAdaptedClip.from_tensors(
         random_clip(image_layers=1, text_layers=1), runtime=Runtime.resolve(device)

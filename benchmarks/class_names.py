@@ -1,10 +1,10 @@
-"""New class names: the published demo's text embeddings against ours, on the same weights of ViT-L/14 size.
+"""Time of class names: the published demo's text embeddings against ours, on equal weights of ViT-L/14 size.
 
     python benchmarks/class_names.py               # 150 classes × 14 templates: minutes a round
     python benchmarks/class_names.py --classes 20  # the same ratio in less time
 
-Three tables: new names; ADE20K's 847 classes cold, from disk and from memory; known names on an analyzed
-image.
+The script prints three tables: new names; ADE20K's 847 classes, not cached, cached on disk and cached in
+memory; cached names on an analyzed image.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BAR, KNOWN_NAMES_BAR = 5, 0.030
 def main() -> None:
     parser = harness.make_parser(__doc__)
     parser.add_argument("--classes", type=int, default=150)
-    parser.add_argument("--vocabulary", default="ade20k-847", help="of the second table")
+    parser.add_argument("--vocabulary", default="ade20k-847", help="class list of the second table")
     options = parser.parse_args()
     if options.quick:
         options.classes, options.vocabulary = 2, "pascal-voc-20"
@@ -92,7 +92,7 @@ def measure_long_list(tensors: dict[str, torch.Tensor], options: Namespace) -> N
         from_disk = segment(start())
     rows = [
         [way, f"{timing.wall:.3f} ({timing.processor:.3f})"]
-        for way, timing in (("cold", cold), ("from disk, after a new start", from_disk), ("known", known))
+        for way, timing in (("not cached", cold), ("cached on disk", from_disk), ("cached in memory", known))
     ]
     print(f"\n{options.vocabulary}: {len(vocabulary.all_names):,} names, and the map\n")
     harness.print_table(["names", "s (processor s)"], rows)
@@ -102,14 +102,14 @@ def measure_known_names(options: Namespace) -> None:
     proposals = random_proposals(100, (960, 1280))
     segmenter = shallow_segmenter(proposals, options.device)
     names = load_vocabulary("ade20k-150").class_names
-    questions = {", ".join(names[start : start + 10]) for start in (0, 10)}
+    prompts = {", ".join(names[start : start + 10]) for start in (0, 10)}
     analysis = segmenter.analyze(proposals.working_image)
-    runs = {question: (lambda question=question: analysis.segment(question)) for question in questions}
+    runs = {prompt: (lambda prompt=prompt: analysis.segment(prompt)) for prompt in prompts}
     timings = harness.alternate(runs, max(options.repeats, 5))
     slowest = max(timings.values(), key=lambda timing: timing.wall)
-    # The map is read and written once for each pixel: the cell (4 bytes) in, label and share (8 bytes) out.
+    # For each pixel, the cell (4 bytes) is read, and the label and the share (8 bytes) are written.
     limit = 12 * 960 * 1280 / harness.memory_rate()
-    print("\nOther known names on an analyzed image: 100 masks, 10 classes, 1280×960\n")
+    print("\nOther cached names on an analyzed image: 100 masks, 10 classes, 1280×960\n")
     harness.print_table(
         ["in the server (processor)", "bar", "limit: memory"],
         [[harness.milliseconds(slowest), f"{1e3 * KNOWN_NAMES_BAR:.0f} ms", f"{1e3 * limit:.1f} ms"]],

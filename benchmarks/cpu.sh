@@ -1,7 +1,7 @@
 #!/bin/sh
-# Every figure of docs/explanation/performance.md, one after the other: 25 to 80 minutes on two cores that do nothing else.
-#   make benchmarks                      # the figures go to out/benchmarks/cpu.md, too
-#   QUICK=--quick sh benchmarks/cpu.sh   # small sizes, one round: only to see that all of them run
+# Measure every figure of docs/explanation/performance.md: 25 to 80 minutes on two otherwise idle cores.
+#   make benchmarks                      # prints the figures and writes them to out/benchmarks/cpu.md
+#   QUICK=--quick sh benchmarks/cpu.sh   # small sizes, one round: only checks that all benchmarks run
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -15,7 +15,7 @@ measure sam --bundled
 measure labeling ""
 measure first_analysis ""
 measure live_edit ""
-measure second_question ""
+measure new_names ""
 measure growth ""
 measure class_names "--classes 10"
 measure regions "--crops 16"

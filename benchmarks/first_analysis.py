@@ -1,10 +1,9 @@
-"""First analyses in the browser: what the page adds to the work itself.
+"""Time of first analyses in the browser, and the part of it that the page adds.
 
-The real page with the bundled model, in a process of its own, is asked to analyze one image after
-the other: in turns by a program that sends the events, and by a headless Chromium in which an example is
-clicked, until its map is there. Both bring images that the server has not seen; the program's are the
-examples moved sideways. A browser without a GPU draws with the processor that the networks need, so that the
-page must keep still.
+The page runs with the bundled model in a process of its own. Two clients request analyses in turns and wait
+for the map: a program that sends the page's events, and a headless Chromium in which an example is clicked.
+No image is in the server's cache, because the program shifts the examples sideways. A browser without a GPU
+draws on the processor cores that the networks need, so the page should draw little during an analysis.
 
     python benchmarks/first_analysis.py
 """
@@ -52,7 +51,7 @@ def main() -> None:
             )
             analyses["the browser"].append(measure(server.pid, partial(choose, page, example.title)))
     harness.print_table(
-        ["asked for by", "analyses", "median", "longest", "processor time of the server", "of the browser"],
+        ["requested by", "analyses", "median", "longest", "processor time of the server", "of the browser"],
         [_row(who, figures) for who, figures in analyses.items()],
     )
 
@@ -62,7 +61,7 @@ def request_of(example: Example) -> Request:
 
 
 def measure(server: int, analyze: Callable[[], object]) -> tuple[float, float, float]:
-    """Seconds by the clock, and of the processor: the server's and the browser's."""
+    """Return the wall time of an analysis and the processor times of server and browser, in seconds."""
     before, start = processor_times(server), time.perf_counter()
     analyze()
     seconds = time.perf_counter() - start
@@ -71,7 +70,7 @@ def measure(server: int, analyze: Callable[[], object]) -> tuple[float, float, f
 
 
 def processor_times(server: int) -> tuple[float, float]:
-    """Seconds that the server and all processes of browsers have taken so far (Linux)."""
+    """Return the processor seconds of the server and of all browser processes so far (Linux)."""
     browsers = [int(comm.parent.name) for comm in Path("/proc").glob("[0-9]*/comm") if "chrom" in _read(comm)]
     return _taken(server), sum(map(_taken, browsers))
 
@@ -82,7 +81,7 @@ def _taken(process: int) -> float:
 
 
 def _read(file: Path) -> str:
-    """Of a process that may have ended; it then has taken nothing."""
+    """Return the content of a file in /proc, or an empty text if the process has ended."""
     try:
         return file.read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,6 +1,6 @@
 #!/bin/sh
-# All checks and figures on a machine with a CUDA GPU: tests marked "gpu", then every benchmark that has one.
-#   sh benchmarks/gpu.sh            # the figures go to out/benchmarks/gpu.md, too
+# Run all checks on a machine with a CUDA GPU: the tests marked "gpu", then every benchmark that can use the GPU.
+#   sh benchmarks/gpu.sh            # prints the figures and writes them to out/benchmarks/gpu.md
 #   QUICK=--quick sh benchmarks/gpu.sh
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,6 +10,6 @@ command -v "$python" > /dev/null || { echo "There is no $python; run \"make test
   || { echo "There is no CUDA GPU that this PyTorch can use; run \"make benchmarks\" for the figures of the CPU." >&2; exit 1; }
 "$python" -m pytest -m gpu tests
 mkdir -p out/benchmarks
-for benchmark in sam regions class_names second_question growth; do
+for benchmark in sam regions class_names new_names growth; do
   "$python" "benchmarks/$benchmark.py" --device cuda ${QUICK:-}
 done | tee out/benchmarks/gpu.md

@@ -1,8 +1,8 @@
-"""How the costs grow: pixels × 4, masks × 4, classes × 10, points × 4.
+"""Growth of the time with 4 × the pixels, 4 × the masks, 10 × the classes and 4 × the points.
 
     python benchmarks/growth.py
 
-Networks are the small ones of random weights: the growth counts, not the time.
+The networks are small and have random weights, because the growth is measured and not the time itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ovseg_demo.runtime.allocator import keep_freed_memory
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
-_MORE_ROUNDS = 30  # of what takes milliseconds, as waking a thread may take one of them
+_MORE_ROUNDS = 30  # for runs of milliseconds, because waking a thread can take one millisecond
 SIZES = {"480×360": (360, 480), "960×720": (720, 960)}
 
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def cases(device: str) -> list[tuple[str, str, int, dict[str, Callable[[], object]]]]:
-    """Each: the work, what grows, by how much, and its two sizes."""
+    """Return for each case the work, what grows, by which factor, and the runs at both sizes."""
     few, many = random_proposals(25, SIZES["960×720"]), random_proposals(100, SIZES["960×720"])
     low, high = (random_proposals(100, size) for size in SIZES.values())
     clip = MaskAdaptedClip.from_tensors(random_clip("ViT-B-32", 2, 2), runtime=Runtime.resolve(device))

@@ -1,4 +1,4 @@
-"""What all benchmarks share: timing in turns, peak memory, the limits of the machine, Markdown tables."""
+"""Tools for all benchmarks: timing in turns, peak memory, the limits of the machine, Markdown tables."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Timing:
     """Seconds of one run, or the median of several.
 
     Attributes:
-        wall: by the clock; on a machine that does other work as well, it measures that work too.
-        processor: spent by this process in all its threads, in user and kernel mode.
+        wall: the time by the clock; it grows if the machine does other work at the same time.
+        processor: the processor time of all threads of this process, in user and kernel mode.
     """
 
     wall: float
     processor: float
 
     def over(self, other: Timing) -> str:
-        """How many times as long as the other, by the clock and by processor time."""
+        """Return the ratio to another timing, by the clock and by processor time."""
         return f"{self.wall / other.wall:.2f} ({self.processor / other.processor:.2f})"
 
 
 def time_once(function: Callable[[], object]) -> Timing:
-    """Run a function once; work that it left on a GPU is waited for."""
+    """Return the time that one run of a function takes, including its work on a GPU."""
     wall, processor = time.perf_counter(), time.process_time()
     function()
     if torch.cuda.is_available():
@@ -53,10 +53,10 @@ def time_once(function: Callable[[], object]) -> Timing:
 def alternate(
     functions: Mapping[str, Callable[[], object]], repeats: int, *, warm_up: bool = True
 ) -> dict[str, Timing]:
-    """Run functions in turns, so that all of them meet the same weather; the median of each.
+    """Run functions in turns, so that other load affects all alike, and return the median of each.
 
-    With ``warm_up``, a first round is not counted, unless it is the only one. What runs for many seconds does
-    without.
+    With ``warm_up``, a first round is not counted, unless ``repeats`` is 1. Functions that run for many
+    seconds do not need it.
     """
     runs: dict[str, list[Timing]] = {name: [] for name in functions}
     uncounted = int(warm_up and repeats > 1)
@@ -74,7 +74,7 @@ def _median(timings: Sequence[Timing]) -> Timing:
 
 
 def peak_memory(script: str, arguments: Iterable[str]) -> int:
-    """Run a script of this folder in a process of its own and return the peak of its memory in bytes.
+    """Run a script of this folder in a process of its own and return its peak memory in bytes.
 
     The script must end with :func:`print_peak_memory`.
     """
@@ -84,9 +84,9 @@ def peak_memory(script: str, arguments: Iterable[str]) -> int:
 
 
 def print_peak_memory() -> None:
-    """Print the peak of this process's resident memory in bytes, for :func:`peak_memory`."""
+    """Print the peak resident memory of this process in bytes, for :func:`peak_memory`."""
     status = Path("/proc/self/status")
-    if status.exists():  # there, getrusage reports the peak of the parent process if that is higher
+    if status.exists():  # on Linux, where getrusage reports the parent's peak if that is higher
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         print(int(fields["VmHWM"].split()[0]) * 1024)
     else:
@@ -95,20 +95,20 @@ def print_peak_memory() -> None:
 
 
 def matrix_rate(dtype: torch.dtype, device: str = "cpu", size: int = 2048) -> float:
-    """Floating-point operations a second in a square matrix product: the limit of the arithmetic."""
+    """Return the floating-point operations per second of a square matrix product."""
     a = torch.randn(size, size, device=device).to(dtype)
     return 2 * size**3 / min(time_once(lambda: a @ a).wall for _ in range(4))
 
 
 def memory_rate(device: str = "cpu", size: int = 2**28) -> float:
-    """Bytes a second, read and written, when copying an array that fits no cache."""
+    """Return the bytes read and written per second by a copy of an array that is larger than any cache."""
     source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.ones_like(source)
     return 2 * size / min(time_once(lambda: target.copy_(source)).wall for _ in range(4))
 
 
 def describe_machine() -> str:
-    """Processor, threads, versions and how busy the machine is, in one line."""
+    """Return one line with the processor, threads, load and versions."""
     facts = [
         _processor_name(),
         f"{torch.get_num_threads()} of {os.cpu_count()} threads",
@@ -122,26 +122,26 @@ def describe_machine() -> str:
 
 
 def precisions(device: str = "cpu") -> dict[str, torch.dtype]:
-    """What ours is measured in, by name: float32, and bfloat16 where the hardware multiplies it."""
+    """Return the dtypes to measure by name: float32, and bfloat16 if the hardware multiplies it."""
     names = ("float32", "bfloat16") if multiplies_bfloat16(device.partition(":")[0]) else ("float32",)
     return {name: PRECISIONS[name] for name in names}
 
 
 def describe_limits(device: str = "cpu") -> str:
-    """The measured matrix and memory rates of this machine, in one line."""
+    """Return one line with the measured matrix and memory rates of this machine."""
     rates = {name: matrix_rate(dtype, device) / 1e9 for name, dtype in precisions(device).items()}
     matrices = ", ".join(f"{rate:,.0f} GFLOP/s in {name}" for name, rate in rates.items())
     return f"matrix products {matrices}; memory {memory_rate(device) / 1e9:,.0f} GB/s"
 
 
 def count_operations(run: Callable[[], object]) -> int:
-    """Floating-point operations in the matrix products and convolutions of a run."""
+    """Return the number of floating-point operations in a run's matrix products and convolutions."""
 
     def count_baddbmm(accumulator: torch.Size, a: torch.Size, b: torch.Size, **_: object) -> int:
         return 2 * a.numel() * b[-1]
 
     in_place = {torch.ops.aten.baddbmm_: count_baddbmm}
-    torch.backends.mha.set_fastpath_enabled(False)  # one operator, whose products are not counted
+    torch.backends.mha.set_fastpath_enabled(False)  # a single operator, whose products are not counted
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         run()
     torch.backends.mha.set_fastpath_enabled(True)
@@ -150,12 +150,12 @@ def count_operations(run: Callable[[], object]) -> int:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to do some units of work.
+    """One of several ways to do the same work.
 
     Attributes:
-        name: for the table.
-        dtype: that matrices are multiplied in.
-        run: does so many units.
+        name: its name in the table.
+        dtype: the dtype of the matrix products.
+        run: does a given number of units of work.
     """
 
     name: str
@@ -164,14 +164,14 @@ class Way:
 
 
 def compare(ways: Sequence[Way], unit: str, count: int, bar: float, options: argparse.Namespace) -> None:
-    """Print how long each way takes for a unit, the first way ÷ it, and the limit of its arithmetic.
+    """Print for each way the time of a unit, the first way's time ÷ it, and the limit of the arithmetic.
 
     Args:
-        ways: the yardstick first.
-        unit: such as "crop".
-        count: units of a run.
-        bar: for the ratio.
-        options: repeats and device.
+        ways: the ways to compare; the first is the yardstick.
+        unit: the name of a unit, such as "crop".
+        count: the number of units in a run.
+        bar: the target of the ratio.
+        options: options of :func:`make_parser`; ``repeats`` and ``device`` are used.
     """
     runs = {way.name: partial(way.run, count) for way in ways}
     timings = alternate(runs, options.repeats, warm_up=options.device != "cpu")
@@ -179,7 +179,7 @@ def compare(ways: Sequence[Way], unit: str, count: int, bar: float, options: arg
     rows = []
     for way in ways:
         timing = timings[way.name]
-        sample = min(count, 3) if way is ways[0] else count  # ours share work between units
+        sample = min(count, 3) if way is ways[0] else count  # in ours, units have some work in common
         operations = count_operations(partial(way.run, sample)) / sample
         limit = operations / matrix_rate(way.dtype, options.device)
         rows.append(
@@ -194,19 +194,21 @@ def compare(ways: Sequence[Way], unit: str, count: int, bar: float, options: arg
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
-    """A parser for the options that all benchmarks have."""
+    """Return a parser with the options that all benchmarks have."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3, help="rounds; the median is reported")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--quick", action="store_true", help="small sizes and one round, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and one round, to check that it runs"
+    )
     return parser
 
 
 def start(title: str, options: argparse.Namespace) -> None:
-    """Set the threads, and print what is measured, where, and the limits of the machine."""
+    """Set the number of threads, and print the title, the machine and its limits."""
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("There is no CUDA GPU here; leave --device out to measure on the CPU.")
     if options.quick:
@@ -217,7 +219,7 @@ def start(title: str, options: argparse.Namespace) -> None:
 
 
 def milliseconds(timing: Timing) -> str:
-    """By the clock, and by processor time."""
+    """Return a timing in milliseconds, by the clock and by processor time."""
     return f"{1e3 * timing.wall:.1f} ms ({1e3 * timing.processor:.1f})"
 
 

@@ -1,4 +1,4 @@
-"""A moved slider on an analyzed image, and the memory that many classes take.
+"""Time of a new granularity on an analyzed image, and memory of many classes.
 
 python benchmarks/labeling.py
 """
@@ -33,7 +33,7 @@ WIDTH = 768
 
 def main() -> None:
     parser = harness.make_parser(__doc__)
-    parser.add_argument("--only", type=int, help="peak memory with so many classes")
+    parser.add_argument("--only", type=int, help="print only the peak memory with this number of classes")
     options = parser.parse_args()
     if options.only is not None:
         if options.only:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def make_case(kind: str) -> Proposals:
-    """Masks of Segment Anything at the image's size, or of MaskFormer at its own, resized bilinearly."""
+    """Return masks as of Segment Anything, at the image's size, or as of MaskFormer, resized bilinearly."""
     if kind == "sam":
         return random_proposals(MASKS, SIZE)
     proposals = random_proposals(MASKS, MASKFORMER_SIZE, SIZE, kind)
@@ -59,13 +59,13 @@ def make_case(kind: str) -> Proposals:
 
 
 def random_embeddings(count: int) -> np.ndarray:
-    """Unit-length rows, float32 (count, D)."""
+    """Return random rows of unit length: float32 (count, D)."""
     rows = np.random.default_rng(count).normal(size=(count, WIDTH)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def draw(proposals: Proposals, classes: int):
-    """A function that draws the map at another granularity each time."""
+    """Return a function that computes the label map, at another granularity in each call."""
     names = random_embeddings(classes)
     logits = 100 * random_embeddings(len(proposals)) @ names.T
     probabilities = torch.from_numpy(logits).softmax(dim=1).numpy()
@@ -90,7 +90,7 @@ def measure_slider(options: Namespace) -> None:
     timings = harness.alternate(runs, max(options.repeats, 4))
     yardstick, *_ = timings.values()
     pixels = SIZE[0] * SIZE[1]
-    limit = 12 * pixels / harness.memory_rate()  # a cell's number in, a label and a share out
+    limit = 12 * pixels / harness.memory_rate()  # reads a cell, writes a label and a share
     rows = [
         [name, harness.milliseconds(timing), yardstick.over(timing), f"{1e3 * limit:.1f} ms"]
         for name, timing in timings.items()
@@ -108,7 +108,7 @@ def measure_memory() -> None:
         [f"{classes:,}", f"{(harness.peak_memory('labeling.py', ['--only', str(classes)]) - base) >> 20} MiB"]
         for classes in (20, 1000)
     ]
-    print("\nPeak memory of drawing at 1280×960, over the proposals\n")
+    print("\nPeak memory of drawing at 1280×960, without the proposals\n")
     harness.print_table(["classes", f"memory (bar {MEMORY_BAR} MB)"], rows)
 
 

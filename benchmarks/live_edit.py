@@ -1,8 +1,8 @@
-"""Live edits in the browser: from the key press to the new map on the screen.
+"""Time of live edits in the browser, from the key press to the new map on the screen.
 
-The real page with the bundled model, in a process of its own, and a headless Chromium that types at its end.
-Each edit completes a name that was not there before; the clock runs in the page: from the ``keydown`` event
-to the first frame after the new map was drawn.
+The page runs with the bundled model in a process of its own. A headless Chromium types the last letter of a
+name at the end of the prompt. The time is measured in the page, from the ``keydown`` event to the first frame
+after the new map is drawn.
 
     python benchmarks/live_edit.py
 """
@@ -52,7 +52,7 @@ WATCH = """() => {
 
 @contextmanager
 def open_page(url: str) -> Iterator[Page]:
-    """The page in a headless Chromium on a laptop's screen."""
+    """Open the page in a headless Chromium with a laptop's screen size, and yield it."""
     if CHROMIUM is None:
         raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
     with sync_playwright() as playwright:
@@ -79,12 +79,12 @@ def main() -> None:
         known = [edit(page, name) for name in NEW_NAMES[: options.edits]]
     harness.print_table(
         ["the last key of", "edits", f"median (bar {BAR} ms)", "longest"],
-        [_row("a new name", new), _row("a name that was there before", known)],
+        [_row("a new name", new), _row("a cached name", known)],
     )
 
 
 def edit(page: Page, name: str) -> float:
-    """Milliseconds until the map has followed the last letter of a name at the end of the prompt."""
+    """Return the milliseconds from the last letter of a name at the end of the prompt to the new map."""
     box = page.locator(PROMPT)
     box.press("Control+End")
     prompt = box.input_value()
@@ -105,7 +105,7 @@ def edit(page: Page, name: str) -> float:
 
 
 def _settle(page: Page) -> None:
-    """Wait until no further map has come for a while."""
+    """Wait until no new map has arrived for a while."""
     before = None
     while (now := page.locator(".viewer").get_attribute("data-map")) != before:
         before = now

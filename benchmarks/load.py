@@ -1,9 +1,10 @@
-"""Many visitors at once: are all served, each with their own result, in how much time and memory?
+"""Load of many visitors at once: correctness of the results, time and memory.
 
-The page runs in a process of its own, as ``python app.py`` opens it, and visitors send it what browsers send,
-over the loopback. Each visitor brings images and class names that nobody else has: first a new
-image (a *first analysis*), then other names and granularities for it (*live edits*), then the next image.
-Afterwards every map is compared with the one that the segmenter computes here, by itself.
+The script starts ``python app.py`` in a process of its own. Visitors send it the events that browsers send,
+over the loopback interface. No two visitors have an image or a set of class names in common. A visitor
+uploads a new image (a *first analysis*), then changes names and granularity for it (*live edits*), then
+uploads the next image. At the end, every map is compared with the map that a segmenter in this process
+computes.
 
     python benchmarks/load.py --visitors 16 --seconds 120
 """
@@ -44,9 +45,9 @@ KINDS = FIRST_ANALYSIS, LIVE_EDIT = "first analysis", "live edit"
 
 @dataclass(frozen=True)
 class Visit:
-    """One call of a visitor, and what came back.
+    """One call of a visitor, and the answer.
 
-    ``names`` and ``label_map`` are those of the answer; ``error`` is empty where there was an answer.
+    ``names`` and ``label_map`` are those of the answer; ``error`` is empty if there was an answer.
     """
 
     kind: str
@@ -65,7 +66,7 @@ class Memory:
     samples: list[int] = field(default_factory=list)
 
     def peaks(self) -> list[int]:
-        """The highest of each tenth of the time."""
+        """Return the highest value in each tenth of the time."""
         return [int(part.max()) for part in np.array_split(self.samples, 10) if part.size]
 
 
@@ -91,7 +92,7 @@ def main() -> None:
 
 @contextmanager
 def serve(model: str) -> Iterator[tuple[str, subprocess.Popen, float]]:
-    """Run the page: its address, its process, and the seconds until it was open."""
+    """Start the page, and yield its address, its process, and the seconds until it was open."""
     start = time.monotonic()
     command = [sys.executable, "app.py", "--model", model]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -107,7 +108,7 @@ def serve(model: str) -> Iterator[tuple[str, subprocess.Popen, float]]:
 
 @contextmanager
 def watch_memory(pid: int) -> Iterator[Memory]:
-    """Note a process's resident memory twice a second."""
+    """Record a process's resident memory twice a second, and yield the record."""
     memory, stopped = Memory(), threading.Event()
 
     def watch() -> None:
@@ -125,25 +126,25 @@ def watch_memory(pid: int) -> Iterator[Memory]:
 
 
 def visit(url: str, number: int, example: Example, folder: Path, end: float) -> list[Visit]:
-    """A visitor's calls until the time is over; the first is made in any case."""
+    """Return a visitor's calls until the time is over; the first call is always made."""
     client = PageClient(url)
     random = np.random.default_rng(number)
     names = [name.strip() for name in example.prompt.split(",")]
     visits: list[Visit] = []
     for round_number in count():
         image = make_image(example, number, round_number, folder)
-        for step in range(1 + EDITS):
+        for edit in range(1 + EDITS):
             if visits and time.monotonic() > end:
                 return visits
-            chosen = [*random.permutation(names)[: 2 + step], f"visitor {number}"]
-            kind = LIVE_EDIT if step else FIRST_ANALYSIS
+            chosen = [*random.permutation(names)[: 2 + edit], f"visitor {number}"]
+            kind = LIVE_EDIT if edit else FIRST_ANALYSIS
             request = Request(prompt=", ".join(chosen), granularity=round(random.random(), 2))
             visits.append(call(client, kind, image, request))
     return visits
 
 
 def make_image(example: Example, visitor: int, round_number: int, folder: Path) -> Path:
-    """An example moved sideways: as hard as the example, and no other visitor's."""
+    """Write an example shifted sideways, which no other visitor has, and return its path."""
     path = folder / f"{visitor}-{round_number}.png"
     with Image.open(example.path) as image:
         pixels = np.asarray(image.convert("RGB"))
@@ -158,13 +159,13 @@ def call(client: PageClient, kind: str, image: Path, request: Request) -> Visit:
             names, label_map = client.analyze(image, request)
         else:
             names, label_map = client.edit(request)
-    except Exception as error:  # whatever it is, it is counted and printed
+    except Exception as error:  # every error is counted and printed
         return Visit(kind, image, request, time.monotonic() - start, error=repr(error))
     return Visit(kind, image, request, time.monotonic() - start, names, label_map)
 
 
 def count_wrong(visits: Sequence[Visit], model: str) -> int:
-    """Return how many answers differ from the segmenter's own: of other images or names, or wrong."""
+    """Return how many answers differ from the segmenter's results for the same image and names."""
     segmenter = load_segmenter(model)
     wrong = 0
     for one in visits:

@@ -1,4 +1,4 @@
-"""A visitor of the page without a browser: sends the events that a browser sends, and reads the maps."""
+"""A client of the page without a browser, which sends the events of a browser and reads the maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradio_client.utils import apply_diff
 from ovseg_demo.ui.request import Request
 
 Answer = tuple[tuple[str, ...], np.ndarray]
-"""Class names, and the label map: int32 (height, width), from −1."""
+"""Class names, and the label map: int32 (height, width), with -1 for unlabelled pixels."""
 
 _PATIENCE = httpx.Timeout(60, read=None)
 
@@ -29,10 +29,10 @@ class PageError(RuntimeError):
 
 
 class PageClient:
-    """One visitor; what they do is done one after the other.
+    """One visitor, who does one thing at a time.
 
     Args:
-        url: of the page.
+        url: the page's address.
     """
 
     def __init__(self, url: str):
@@ -42,7 +42,7 @@ class PageClient:
         self._visitor = uuid.uuid4().hex
 
     def analyze(self, image: Path, request: Request) -> Answer:
-        """Upload an image, and submit it with class names."""
+        """Upload an image, request its analysis with class names, and return the answer."""
         kind = mimetypes.guess_type(image)[0] or "application/octet-stream"
         files = {"files": (image.name, image.read_bytes(), kind)}
         (path,) = self._http.post("gradio_api/upload", files=files).raise_for_status().json()
@@ -50,7 +50,7 @@ class PageClient:
         return self._ask("analyze", [None, file, *_values(request)])
 
     def edit(self, request: Request) -> Answer:
-        """Send other class names or another granularity for the same image."""
+        """Send other class names or another granularity for the same image, and return the answer."""
         return self._ask("edit", [None, *_values(request)])
 
     def _ask(self, event: str, values: list[Any]) -> Answer:
@@ -64,7 +64,7 @@ class PageClient:
         return _read_map(newest)
 
     def _updates(self) -> Iterator[dict[str, Any]]:
-        """Yield the viewer's messages, update by update, until the event has ended."""
+        """Yield the viewer's properties after each update, until the event ends."""
         data: list[Any] = []
         query = {"session_hash": self._visitor}
         with self._http.stream("GET", "gradio_api/queue/data", params=query) as stream:

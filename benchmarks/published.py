@@ -1,8 +1,8 @@
-"""The steps of the published demo, rebuilt from the method's description: the yardstick of the benchmarks.
+"""The published demo's procedure, rebuilt from the method's description: the yardstick of the benchmarks.
 
-Everything is computed as it is written down, on open_clip's own modules in float32: every crop is resized
-twice, every block computes every token, texts are padded to the whole context, and the score map holds all
-classes of all pixels.
+It computes everything literally, with open_clip's own modules in float32: every crop is resized twice, every
+block computes every token, texts are padded to the full context length, and the score map holds all classes
+for all pixels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCH = 32
 
 
 def cut_regions(proposals: Proposals, size: int) -> tuple[Tensor, Tensor]:
-    """Regions float32 (N, 3, size, size) and their masks (N, 1, size, size)."""
+    """Return the regions, float32 (N, 3, size, size), and their masks, float32 (N, 1, size, size)."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
     image = torch.from_numpy(proposals.working_image).permute(2, 0, 1).float()
     regions, masks = [], []
@@ -39,7 +39,7 @@ def cut_regions(proposals: Proposals, size: int) -> tuple[Tensor, Tensor]:
 
 
 def encode_regions(model: CLIP, mask_embedding: Tensor, regions: Tensor, masks: Tensor) -> Tensor:
-    """Image features with mask prompts, every token in every block."""
+    """Return the image features of regions with mask prompts; every block computes every token."""
     visual = model.visual
     m = F.avg_pool2d(masks, visual.patch_size).ceil().flatten(1)[..., None]  # (B, G², 1)
     x = visual.conv1(regions).flatten(2).transpose(1, 2)
@@ -55,7 +55,7 @@ def encode_regions(model: CLIP, mask_embedding: Tensor, regions: Tensor, masks: 
 
 @torch.no_grad()
 def embed_regions(model: CLIP, mask_embedding: Tensor, proposals: Proposals) -> np.ndarray:
-    """Unit-length embeddings of all regions, float32 (N, D)."""
+    """Return the unit-length embeddings of all regions: float32 (N, D)."""
     device = mask_embedding.device
     cut = cut_regions(proposals, model.visual.image_size[0])
     features = [
@@ -67,7 +67,7 @@ def embed_regions(model: CLIP, mask_embedding: Tensor, proposals: Proposals) -> 
 
 @torch.no_grad()
 def embed_names(model: CLIP, names: Sequence[str], templates: str = "vild") -> np.ndarray:
-    """Unit-length embeddings of names, float32 (K, D): one name at a time, its templates together."""
+    """Return the unit-length embeddings of names, float32 (K, D), encoding one name at a time."""
     device = model.token_embedding.weight.device
     means = []
     for name in names:
@@ -77,7 +77,7 @@ def embed_names(model: CLIP, names: Sequence[str], templates: str = "vild") -> n
 
 
 def label(proposals: Proposals, region_embeddings: np.ndarray, text_embeddings: np.ndarray) -> np.ndarray:
-    """The label map int64 (H, W), -1 under no mask, by way of a score map of K × h × w floats."""
+    """Return the label map, int64 (H, W), with -1 under no mask; the score map has K × h × w floats."""
     logits = torch.from_numpy(100 * region_embeddings @ text_embeddings.T)
     masks = torch.from_numpy(proposals.masks).float()
     scores = torch.einsum("nk,nhw->khw", logits.softmax(dim=1), masks)

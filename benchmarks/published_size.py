@@ -1,8 +1,8 @@
-"""Segment a photograph-sized image from the command line with random weights of published size.
+"""Time and memory of ``ovseg segment`` on a photo-sized image with random weights of published size.
 
-Random weights of a published OVSeg model and of SAM ViT-B are written in the published formats, and
-``python -m ovseg_demo segment`` runs on them in a process of its own, once with each proposal generator.
-Printed are its time and its peak memory; the bar is 16 GiB.
+The script writes random weights of a published OVSeg model and of SAM ViT-B in the published formats. Then it
+runs ``python -m ovseg_demo segment`` in a process of its own, once with each proposal generator, and prints
+the time and the peak memory. The target is at most 16 GiB.
 
     python -m benchmarks.published_size [--ovseg swinbase_vitL14|R101c_vitB16] [--keep DIR]
 """
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def write_ovseg(path: Path, shapes: Path) -> None:
-    """A full OVSeg file of these shapes with seeded random weights, calm enough to give finite numbers."""
+    """Write a full OVSeg file of these shapes with seeded random weights, which give finite numbers."""
     generator = torch.Generator().manual_seed(0)
     tensors = {}
     for line in shapes.read_text().splitlines():
@@ -72,7 +72,7 @@ def write_ovseg(path: Path, shapes: Path) -> None:
 
 
 def write_image(path: Path) -> None:
-    """An image with edges and texture at many scales."""
+    """Write an image with edges and texture at many scales."""
     rng = np.random.default_rng(0)
     image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     for cells in (4, 12, 40, 160):
@@ -82,7 +82,7 @@ def write_image(path: Path) -> None:
 
 
 def segment(ovseg: Path, sam: Path, image: Path, generator: str, output: Path) -> tuple[float, float]:
-    """Seconds and peak memory (GiB) of one run of the command line."""
+    """Return the seconds and the peak memory in GiB of one run of the command."""
     command = [sys.executable, "-m", "ovseg_demo", "segment", str(image), "--classes", CLASSES]
     command += ["--ovseg", str(ovseg), "--sam", str(sam), "--generator", generator, "--output", str(output)]
     start = time.perf_counter()

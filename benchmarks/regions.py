@@ -1,4 +1,4 @@
-"""Stage 2: the published demo's loop over masked crops against ours, on the same weights of ViT-L/14 size.
+"""Time of stage 2: the published demo's loop over masked crops against ours, on weights of ViT-L/14 size.
 
 python benchmarks/regions.py              # 100 crops: minutes a round
 python benchmarks/regions.py --crops 32   # one batch of the published loop
@@ -28,7 +28,9 @@ BAR = 3
 
 def main() -> None:
     parser = harness.make_parser(__doc__)
-    parser.add_argument("--clip", choices=("ViT-L-14", "ViT-B-16"), default="ViT-L-14", help="size")
+    parser.add_argument(
+        "--clip", choices=("ViT-L-14", "ViT-B-16"), default="ViT-L-14", help="size of the CLIP"
+    )
     parser.add_argument("--crops", type=int, default=100)
     options = parser.parse_args()
     if options.quick:
@@ -54,10 +56,10 @@ def main() -> None:
         name = f"ours, {precision}"
         ways.append(harness.Way(name, dtype, keep(name, clip.embed_regions)))
     harness.compare(ways, "crop", options.crops, BAR, options)
-    expected = results["published"]  # of a few crops: the last run was one that counts operations
+    expected = results["published"]  # of a few crops, from the run that counted operations
     for way in ways[1:]:
         cosines = (expected * results[way.name][: len(expected)]).sum(axis=1)
-        print(f"\nLeast cosine of {way.name} with the published loop's embeddings: {cosines.min():.6f}")
+        print(f"\nLowest cosine of {way.name} with the published loop's embeddings: {cosines.min():.6f}")
 
 
 if __name__ == "__main__":

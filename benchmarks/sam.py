@@ -1,12 +1,13 @@
-"""Segment Anything: segment-anything's own mask generator against ours, on the same weights and thresholds.
+"""Time of stage 1: the mask generator of segment-anything against ours, on the same weights and thresholds.
 
     python benchmarks/sam.py                 # every figure; the stock generator takes minutes at 1,024 points
     python benchmarks/sam.py --quick         # 64 points, one round
-    python benchmarks/sam.py --bundled       # the bundled network on a scene of its world
+    python benchmarks/sam.py --bundled       # the bundled network on a scene of Sticker World
     python benchmarks/sam.py --sam FILE      # a checkpoint of your own instead of random weights
 
-Random weights make masks of noise on every point, which is hard on both: many survive the filters, and each
-has tens of thousands of runs for the stock generator to encode. Thresholds are quantiles of its own output.
+Random weights give noisy masks at every point, which is expensive for both generators: many masks pass the
+filters, and the stock generator has to encode tens of thousands of runs for each. The thresholds are
+quantiles of the network's output.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ MASKS_COMPARED = 100
 
 @dataclass(frozen=True)
 class Case:
-    """A network, an image, and thresholds under which it proposes a believable number of masks."""
+    """A network, an image, and thresholds with which the network proposes a realistic number of masks."""
 
     name: str
     sam: Sam
@@ -75,7 +76,7 @@ class Case:
 
     @cached_property
     def thresholds(self) -> dict[str, float]:
-        """Those known to suit the weights; for random ones, such that 40% pass by predicted IoU."""
+        """The known thresholds, or for random weights those that 40% of the masks pass by predicted IoU."""
         if self.known_thresholds is not None:
             return dict(self.known_thresholds)
         lenient = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
@@ -88,7 +89,7 @@ class Case:
         }
 
     def generator(self, kind: str, points_per_side: int) -> SamProposalGenerator:
-        """Make the generator "stock", "float32" or "bfloat16"."""
+        """Return the generator "stock", "float32" or "bfloat16"."""
         dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
         return SamProposalGenerator(
             self.sam,
@@ -102,7 +103,7 @@ class Case:
 def make_case(
     name: str, checkpoint: Path | None, size: tuple[int, int] | None = None, device: str = "cpu"
 ) -> Case:
-    """Make the case "vit_b" or "small", of seeded random weights unless a checkpoint is given."""
+    """Return the case "vit_b" or "small", with seeded random weights unless a checkpoint is given."""
     height, width = size or {"vit_b": (768, 1024), "small": (480, 640)}[name]
     image = random_image(height, width)
     if checkpoint:
@@ -114,7 +115,7 @@ def make_case(
 
 
 def bundled_case(device: str = "cpu") -> Case:
-    """The bundled network with its own thresholds on one of its scenes, 640×480."""
+    """Return the bundled network with its own thresholds, and a scene of Sticker World, 640×480."""
     spec = find_model("sticker-world")
     tensors = read_checkpoint(spec.parts["sam"].path(), expect=CheckpointKind.SAM).sam()
     image = render_scene(BENCHMARK_SEEDS[0], "validation", (640, 480)).image
@@ -123,7 +124,7 @@ def bundled_case(device: str = "cpu") -> Case:
 
 
 def random_sam(config: SamConfig) -> Sam:
-    """A seeded random network in which no weight is zero."""
+    """Return a seeded random network in which no weight is zero."""
     torch.manual_seed(0)
     sam = new_sam(config)
     with torch.no_grad():
@@ -133,24 +134,24 @@ def random_sam(config: SamConfig) -> Sam:
 
 
 def agreement(ours: Proposals, stock: Proposals) -> str:
-    """How well the stock generator's best masks are found among ours."""
+    """Return our number of masks, and how closely they match the stock generator's best masks."""
     found = [
         max(overlaps(mask, ours.packed_masks), default=0.0) for mask in stock.packed_masks[:MASKS_COMPARED]
     ]
     if not found:
         return f"{len(ours)}"
-    return f"{len(ours)}; IoU median {np.median(found):.6f}, least {min(found):.6f}"
+    return f"{len(ours)}; IoU median {np.median(found):.6f}, lowest {min(found):.6f}"
 
 
 def overlaps(mask: np.ndarray, others: np.ndarray) -> Iterator[float]:
-    """IoU of a bit-packed mask with each of some others."""
+    """Yield the IoU of a bit-packed mask with each of several others."""
     for other in others:
         union = np.bitwise_count(mask | other).sum()
         yield float(np.bitwise_count(mask & other).sum() / union)
 
 
 def compare_speed(case: Case, points_per_side: int, repeats: int, kinds: list[str]) -> None:
-    """Print how long the stock generator and ours take, and how their masks agree."""
+    """Print the times of the stock generator and of ours, and the agreement of their masks."""
     results: dict[str, Proposals] = {}
     runs = {kind: _run(case.generator(kind, points_per_side), case.image, results, kind) for kind in kinds}
     timings = harness.alternate(runs, repeats, warm_up=points_per_side < 16)
@@ -191,7 +192,7 @@ def _run(generator, image: np.ndarray, results: dict[str, Proposals], kind: str)
 
 
 def compare_memory(options: argparse.Namespace, kinds: list[str]) -> None:
-    """Print the peak memory of each generator, each in a process of its own."""
+    """Print the peak memory of each generator, run in a process of its own."""
     arguments = ["--model", options.model, "--threads", str(options.threads), "--points", str(options.points)]
     if options.sam:
         arguments += ["--sam", str(options.sam)]
@@ -206,7 +207,7 @@ def compare_memory(options: argparse.Namespace, kinds: list[str]) -> None:
 
 
 def measure_growth(case: Case, kind: str, repeats: int) -> None:
-    """Print how the time grows with points and with pixels."""
+    """Print the growth of the time with points and with pixels."""
     height, width = case.image.shape[:2]
     variants = {f"{side**2:,} points, {width}×{height}": (case, side) for side in (4, 8, 16)}
     for scale in (2, 4):
@@ -233,8 +234,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--sam", type=Path, help="a SAM checkpoint, used with the published thresholds")
     parser.add_argument("--bundled", action="store_true", help="the bundled network, 256 points, no memory")
     parser.add_argument("--points", type=int, default=32, help="points along each side of the grid")
-    parser.add_argument("--no-stock", action="store_true", help="leave the slow yardstick out")
-    parser.add_argument("--growth", action="store_true", help="how the time grows, instead of the comparison")
+    parser.add_argument("--no-stock", action="store_true", help="do not run the slow yardstick")
+    parser.add_argument("--growth", action="store_true", help="measure growth instead of the comparison")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # one run in a process of its own, for its memory
     options = parser.parse_args()
     if options.bundled:

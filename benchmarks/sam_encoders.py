@@ -1,10 +1,10 @@
-"""SAM's image encoders at published size with random weights: SAM's own ViT-B against the small ones.
+"""Time of SAM's image encoders at published size with random weights: ViT-B against the small encoders.
 
     python benchmarks/sam_encoders.py            # every encoder, in turns
     python benchmarks/sam_encoders.py --quick    # one round
 
-An encoder reads one padded image of 1024 × 1024 (EfficientViT-SAM L0: 512 × 512). Nothing but the encoder is
-timed; prompts and masks are the same for all of them (sam.py).
+An encoder encodes one padded image of 1024 × 1024 pixels (EfficientViT-SAM L0: 512 × 512). Only the encoder
+is timed. The prompt encoder and the mask decoder are the same for all encoders; sam.py times them.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ ENCODERS: dict[str, EncoderConfig] = {
     ),
 }
 BAR = 8
-"""How many times as fast as ViT-B MobileSAM's encoder has to be."""
+"""Target of the time of ViT-B divided by that of MobileSAM's encoder."""
 
 
 def make_encoder(config: EncoderConfig, device: str) -> ImageEncoder:
-    """An encoder of this configuration with random weights, as it is when a checkpoint has been loaded."""
+    """Return an encoder with random weights, in the same state as after a checkpoint is loaded."""
     torch.manual_seed(0)
     encoder = config.build(prompt_dim=256).eval()
     encoder.finish()

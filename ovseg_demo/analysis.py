@@ -1,4 +1,4 @@
-"""The part of a segmentation that depends on the image alone, and takes seconds."""
+"""The analysis of an image: the part of a segmentation that does not depend on the class names."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from ovseg_demo.segmentation import PixelExplanation, Segmentation, Timing, low_
 from ovseg_demo.vocabulary import Vocabulary
 
 ClassNames = str | Sequence[str] | Vocabulary
-"""Class names as :meth:`Vocabulary.parse` reads them, or a vocabulary."""
+"""Class names in a form that :meth:`Vocabulary.parse` reads, or a vocabulary."""
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """An analyzed image: N masks and their region embeddings. It answers any question in milliseconds.
+    """An analyzed image: N masks and their region embeddings.
 
-    :meth:`ovseg_demo.Segmenter.analyze` makes it. It is an immutable value: it needs no cache, and one
-    object serves many threads.
+    :meth:`ovseg_demo.Segmenter.analyze` returns it. :meth:`segment` computes the label map of any class names
+    from it in milliseconds. An analysis is immutable, so many threads can use one.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
         proposals: the N masks.
-        partition: of the masks, at their working size.
-        regions: float32 (N, D), the unit-length embedding of each masked region; 0 for a region that is not
-            embedded yet, which takes no part in a map.
+        partition: the partition of the masks, at their working size.
+        regions: float32 (N, D), the unit-length embedding of each masked region. It is 0 for a region that is
+            not embedded yet; such a region takes no part in a label map.
         classifier: the name of the classifier, one of :data:`ovseg_demo.segmenter.CLASSIFIERS`.
         text_encoder: embeds class names in the space of ``regions``.
-        clip_weight: CLIP's share in :class:`EnsembleRule` where none is asked for.
-        timings: of the two stages.
-        notes: what was reduced because memory was short: a phrase for each stage.
+        clip_weight: CLIP's exponent λ for an :class:`EnsembleRule` without one.
+        timings: the timings of the two stages.
+        notes: a phrase for each stage in which something was reduced because memory was short.
     """
 
     image: np.ndarray
@@ -59,12 +59,12 @@ class Analysis:
 
     @property
     def parts(self) -> tuple[np.ndarray | Proposals | MaskPartition, ...]:
-        """What takes memory; analyses of one image may share parts. Each has ``nbytes``."""
+        """The parts that take memory, each with ``nbytes``; analyses of one image may share parts."""
         return self.image, self.proposals, self.partition, self.regions
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by all parts."""
+        """The bytes that all parts hold."""
         return sum(part.nbytes for part in self.parts)
 
     def segment(
@@ -80,18 +80,17 @@ class Analysis:
         """Return the label map of class names.
 
         Args:
-            names: class names as :meth:`Vocabulary.parse` reads them, or a vocabulary, which brings its own
-                distractors.
-            rule: how masks become a map; by default :class:`GranularityRule`.
+            names: class names as :meth:`Vocabulary.parse` reads them, or a vocabulary with its distractors.
+            rule: the rule that computes the map from the masks; by default :class:`GranularityRule`.
             granularity: short for ``rule=GranularityRule(granularity)``.
             distractors: names that compete with the classes and are not drawn.
             templates: the prompt templates, a key of :data:`ovseg_demo.vocabulary.TEMPLATES` or "learned";
-                ``None`` takes the model's own.
-            progress: called while new names are encoded; may stop the work by raising.
+                ``None`` means the model's default.
+            progress: called while new names are encoded; it may stop the work by raising an exception.
 
         Raises:
-            VocabularyError: the names cannot be used.
-            ModelError: a setting cannot be used with this analysis.
+            VocabularyError: the names are not valid.
+            ModelError: a setting is not valid for this analysis.
         """
         vocabulary = read_vocabulary(names, distractors)
         rule = self._complete(choose_rule(rule, granularity))
@@ -125,16 +124,16 @@ class Analysis:
         )
 
     def explain(self, x: int, y: int, names: ClassNames, **settings: object) -> PixelExplanation:
-        """Return why a pixel is labelled as it is.
+        """Return the explanation of a pixel's label.
 
         Args:
-            x: its column, from 0.
-            y: its row, from 0.
+            x: the pixel's column, from 0.
+            y: the pixel's row, from 0.
             names: the class names.
-            settings: as :meth:`segment` takes them.
+            settings: settings of :meth:`segment`.
 
         Raises:
-            OvsegError: as :meth:`segment`.
+            OvsegError: :meth:`segment` raises it.
             ValueError: there is no such pixel.
         """
         return self.segment(names, **settings).explain(x, y)
@@ -146,28 +145,28 @@ class Analysis:
 
 
 def read_vocabulary(names: ClassNames, distractors: str | Sequence[str] = "") -> Vocabulary:
-    """Return the vocabulary that is meant.
+    """Return ``names`` if they are a vocabulary, or else the vocabulary that they and the distractors make.
 
     Raises:
-        VocabularyError: the names cannot be used, or a vocabulary comes with further distractors.
+        VocabularyError: the names are not valid, or distractors are given in addition to a vocabulary.
     """
     if not isinstance(names, Vocabulary):
         return Vocabulary.parse(names, distractors=distractors)
     if distractors:
-        raise VocabularyError("A Vocabulary brings its own distractors; make one with those.")
+        raise VocabularyError("A Vocabulary has its own distractors; make one with those.")
     return names
 
 
 def choose_rule(rule: Rule | None, granularity: float | None) -> Rule:
-    """Return the rule that is meant by a rule or a granularity.
+    """Return the given rule, or the :class:`GranularityRule` of the given granularity.
 
     Raises:
-        ModelError: both are given, the rule is none, or the granularity is outside [0, 1].
+        ModelError: both are given, ``rule`` is not a rule, or the granularity is outside [0, 1].
     """
     if rule is None:
         return GranularityRule() if granularity is None else GranularityRule(granularity)
     if not isinstance(rule, Rule):
-        raise ModelError(f"{rule!r} is no rule; give a GranularityRule or an EnsembleRule.")
+        raise ModelError(f"{rule!r} is not a rule; give a GranularityRule or an EnsembleRule.")
     if granularity is not None:
         raise ModelError("Both a rule and a granularity were given; give GranularityRule(granularity) alone.")
     return rule

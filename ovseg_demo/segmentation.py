@@ -1,4 +1,4 @@
-"""The result: a label map and everything that explains it."""
+"""The result of a segmentation: a label map and the values that explain it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Timing(NamedTuple):
-    """How long one stage of the work took.
+    """The time that one stage took.
 
     Attributes:
-        stage: a constant of :mod:`ovseg_demo.progress`.
-        seconds: the time it took.
-        was_cached: whether its result came from a cache.
+        stage: the stage, a constant of :mod:`ovseg_demo.progress`.
+        seconds: the time in seconds.
+        was_cached: whether the stage's result came from a cache.
     """
 
     stage: str
@@ -34,7 +34,7 @@ class Timing(NamedTuple):
 
 
 class ClassShare(NamedTuple):
-    """A class's part in a pixel: its score divided by the sum of all scores there."""
+    """The share of a class in a pixel: its score divided by the sum of the pixel's scores."""
 
     name: str
     share: float
@@ -43,17 +43,19 @@ class ClassShare(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PixelExplanation:
-    """Why a pixel is labelled as it is.
+    """The explanation of a pixel's label.
 
     Attributes:
         x, y: column and row of the pixel.
-        label: index of its class, or -1.
-        name: the class or the distractor with the highest score; ``None`` under no mask.
-        classes: all classes and distractors with their shares, the winner first; empty under no mask.
-        masks: int64 (n,), the masks over the pixel, by their contribution to the winner, the largest first:
-            indices of proposals, or of MaskFormer's queries where the masks are soft.
-        contributions: float32 (n,), what each mask adds to the winner's score; they add up to it.
-        mask: bool (H, W), the mask that contributes most, at the image's size; ``None`` under no mask.
+        label: the index of its class, or -1.
+        name: the class or distractor with the highest score; ``None`` if no mask covers the pixel.
+        classes: all classes and distractors with their shares, the highest share first; empty if no mask
+            covers the pixel.
+        masks: int64 (n,), the masks over the pixel, in the order of their contributions, the largest first.
+            They are indices of proposals, or of MaskFormer's queries if the masks are soft.
+        contributions: float32 (n,), the part of each mask in the highest score, which is their sum.
+        mask: bool (H, W), the mask that contributes most, at the image's size; ``None`` if no mask covers the
+            pixel.
     """
 
     x: int
@@ -74,18 +76,18 @@ class Segmentation:
         image: uint8 RGB (H, W, 3).
         vocabulary: the K classes and the hidden distractors.
         proposals: the N masks.
-        probabilities: float32 (N, K), of each proposal being of each class.
-        kept: bool (N,), the proposals that take part in the label map.
-        label_map: int32 (H, W), indices of classes, -1 where unlabelled.
-        areas: int64 (K,), pixels of each class.
-        scores: float32 (K,) in [0, 1], how sure the label map is of a class: the mean over its pixels of its
-            share of all scores there, those of other classes and of distractors included. 0 without pixels.
-        score_map: what the label map was read off.
-        rule: how the masks became the map.
-        classifier: the name of the classifier that named the masks.
+        probabilities: float32 (N, K), the probability that a proposal belongs to a class.
+        kept: bool (N,), whether a proposal takes part in the label map.
+        label_map: int32 (H, W), the index of each pixel's class, or -1.
+        areas: int64 (K,), the number of pixels of each class.
+        scores: float32 (K,) in [0, 1], the confidence in each class: the mean over its pixels of its score
+            divided by the sum of all scores, distractors included. It is 0 for a class without pixels.
+        score_map: the scores of all pixels, from which the label map follows.
+        rule: the rule that computed the map from the masks.
+        classifier: the name of the classifier.
         templates: the name of the prompt templates.
-        timings: of the stages that this result took.
-        notes: what was reduced because memory was short: a phrase for each stage.
+        timings: the timings of the stages.
+        notes: a phrase for each stage in which something was reduced because memory was short.
     """
 
     image: np.ndarray
@@ -110,11 +112,11 @@ class Segmentation:
 
     @property
     def best_scores(self) -> np.ndarray:
-        """The highest probability that any proposal has for each class, kept or not: float32 (K,)."""
+        """The highest probability of each class over all proposals, kept or not: float32 (K,)."""
         return self.probabilities.max(axis=0, initial=0)
 
     def legend(self) -> tuple[LegendEntry, ...]:
-        """One entry a class: found ones by area, then the others by their best score."""
+        """Return one entry for each class: those found, ordered by area, then the others by best score."""
         from ovseg_demo.visualization.legend import legend_entries
 
         return legend_entries(
@@ -122,19 +124,19 @@ class Segmentation:
         )
 
     def overlay(self, **options: object) -> Image.Image:
-        """The label map over its image, with its legend; ``options`` are those of ``render_overlay``."""
+        """Return the label map drawn over the image, with a legend; ``render_overlay`` has the options."""
         from ovseg_demo.visualization.rendering import render_overlay
 
         return render_overlay(self.image, self.label_map, self.legend(), **options)
 
     def save(self, folder: str | Path) -> None:
-        """Write all files of the result, as :func:`ovseg_demo.export.folder.save_segmentation` does."""
+        """Write the result's files with :func:`ovseg_demo.export.folder.save_segmentation`."""
         from ovseg_demo.export.folder import save_segmentation
 
         save_segmentation(self, folder)
 
     def explain(self, x: int, y: int) -> PixelExplanation:
-        """Explain the label of the pixel in column ``x`` and row ``y``.
+        """Return the explanation of the label of the pixel in column ``x`` and row ``y``.
 
         Raises:
             ValueError: there is no such pixel.
@@ -176,5 +178,5 @@ class Segmentation:
 
 
 def low_memory_note(stage: str, fallback: str) -> tuple[str, ...]:
-    """Return the note that tells what a stage reduced for lack of memory; none where it reduced nothing."""
+    """Return the note on what a stage reduced because memory was short, or no note if it reduced nothing."""
     return (f"{stage}: {fallback}, because memory was short",) if fallback else ()

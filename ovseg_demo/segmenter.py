@@ -1,4 +1,4 @@
-"""The two stages in order: from an image to an :class:`Analysis`, with the cache in front of it."""
+"""The segmenter: runs the two stages that analyze an image, and caches their results."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from ovseg_demo.vocabulary import check_templates
 T = TypeVar("T")
 
 GENERATORS = ("sam", "maskformer", "detectron2")
-"""The names of all proposal generators; a model has some of them."""
+"""The names of all proposal generators; a model has one or more of them."""
 
 CLASSIFIERS = ("mask-adapted", "mask-adapted-no-prompts", "un-adapted")
-"""The model's CLIP, the same without its mask prompts, and an un-adapted CLIP for comparison."""
+"""The model's CLIP, the same CLIP without mask prompts, and an un-adapted CLIP for comparison."""
 
 PartialAnalysisCallback = Callable[[Analysis], None]
-"""Called while an image is analyzed: once when its masks are there, and after each batch of regions."""
+"""Called during an analysis: once when the masks are known, and after each batch of region embeddings."""
 
 
 @dataclass(frozen=True, eq=False)
 class Caches:
-    """What segmenters remember, within two budgets of bytes; several segmenters may share one.
+    """The caches of one or more segmenters, each with a budget in bytes.
 
     Attributes:
         analyses: masks and region embeddings, by the content of the image.
-        text_embeddings: by class name.
+        text_embeddings: text embeddings, by class name.
     """
 
     analyses: ByteCache = field(default_factory=lambda: ByteCache(512 * 2**20))
@@ -51,20 +51,21 @@ class Caches:
 
 
 class Segmenter:
-    """Segments images into any classes that have a name; one object serves many threads.
+    """Segments images into classes that the user names; many threads can use one segmenter.
 
-    :meth:`analyze` does what depends on the image and takes seconds; the :class:`Analysis` that it returns
-    answers questions in milliseconds. :func:`ovseg_demo.load_segmenter` makes a segmenter from weights files.
+    :meth:`analyze` does the work that depends on the image alone, in seconds. The :class:`Analysis` that it
+    returns computes label maps in milliseconds. :func:`ovseg_demo.load_segmenter` makes a segmenter from
+    weights files.
 
     Args:
-        generators: proposal generators by their name in :data:`GENERATORS`, the default first.
+        generators: the proposal generators by name, one of :data:`GENERATORS`; the default comes first.
         clip: the classifier.
         unadapted_clip: a second classifier, for comparison.
-        unavailable: for each generator and classifier that this model lacks, one sentence with the remedy.
-        templates: the prompt templates to use where none are asked for.
-        clip_weight: CLIP's share in :class:`EnsembleRule` where none is asked for, in [0, 1].
-        caches: to be shared with other segmenters.
-        text_embedding_cache: text embeddings kept between runs; ``None`` keeps none.
+        unavailable: for each generator and classifier that the model lacks, one sentence with the remedy.
+        templates: the default prompt templates.
+        clip_weight: CLIP's exponent λ in [0, 1], for an :class:`EnsembleRule` without one.
+        caches: caches to share with other segmenters; by default new ones.
+        text_embedding_cache: the cache of text embeddings on disk; ``None`` means no such cache.
     """
 
     def __init__(
@@ -100,21 +101,21 @@ class Segmenter:
 
     @property
     def templates(self) -> str:
-        """The prompt templates that are used where none are asked for."""
+        """The name of the default prompt templates."""
         return self._templates
 
     @property
     def caches(self) -> Caches:
-        """What this segmenter remembers."""
+        """The caches of this segmenter."""
         return self._caches
 
     @property
     def clip_weight(self) -> float:
-        """CLIP's share λ in :class:`EnsembleRule` where none is asked for."""
+        """CLIP's exponent λ for an :class:`EnsembleRule` without one."""
         return self._clip_weight
 
     def fingerprint(self, *, generator: str | None = None, classifier: str = CLASSIFIERS[0]) -> str:
-        """Return a hash of the weights and settings behind a result, equal in every process.
+        """Return a hash of the weights and settings that determine a result; it is equal in every process.
 
         Raises:
             ModelError: there is no such generator or classifier.
@@ -127,15 +128,15 @@ class Segmenter:
     def propose(
         self, image: ImageSource, *, generator: str | None = None, progress: ProgressCallback = no_progress
     ) -> Proposals:
-        """Return the class-agnostic masks of an image: stage 1 alone, from the cache where it is there.
+        """Return the class-agnostic masks of an image: the result of stage 1 alone, cached.
 
         Args:
             image: a file, PIL image or array, as :func:`ovseg_demo.images.load_image` takes it.
-            generator: one of :attr:`generators`; ``None`` takes the first.
-            progress: called while the work goes on; may stop it by raising.
+            generator: one of :attr:`generators`; ``None`` means the first.
+            progress: called during the work; it may stop the work by raising an exception.
 
         Raises:
-            ImageError: the image cannot be used.
+            ImageError: the image is not valid.
             ModelError: there is no such generator.
         """
         model = self._generator(generator or self.generators[0])
@@ -150,22 +151,22 @@ class Segmenter:
         progress: ProgressCallback = no_progress,
         on_partial: PartialAnalysisCallback | None = None,
     ) -> Analysis:
-        """Return the masks of an image and their region embeddings: both stages, without class names.
+        """Return the masks of an image and their region embeddings: the results of both stages, cached.
 
         Args:
             image: a file, PIL image or array, as :func:`ovseg_demo.images.load_image` takes it.
-            generator: one of :attr:`generators`; ``None`` takes the first.
+            generator: one of :attr:`generators`; ``None`` means the first.
             classifier: one of :attr:`classifiers`.
-            progress: called while the work goes on; may stop it by raising.
-            on_partial: called with an analysis of what is known so far.
+            progress: called during the work; it may stop the work by raising an exception.
+            on_partial: called with an analysis that has the region embeddings known so far.
 
         Raises:
-            ImageError: the image cannot be used.
+            ImageError: the image is not valid.
             ModelError: there is no such generator or classifier.
-            DeviceError: memory is too small, also for smaller batches.
+            DeviceError: memory is too small, even for smaller batches.
         """
         model = self._generator(generator or self.generators[0])
-        self._classifier(classifier)  # a wrong name fails before the long work
+        self._classifier(classifier)  # so that a wrong name fails before the long work
         pixels = _own_pixels(image)
         stage = self._propose(pixels, model, progress)
         return self._classify(stage, classifier, progress, on_partial)
@@ -178,16 +179,16 @@ class Segmenter:
         classifier: str = CLASSIFIERS[0],
         progress: ProgressCallback = no_progress,
     ) -> Analysis:
-        """Return the analysis of an image with given masks: stage 2 alone, without the cache.
+        """Return the analysis of an image with given masks: the result of stage 2 alone, not cached.
 
         Args:
-            image: as :meth:`analyze` takes it.
+            image: a file, PIL image or array, as :meth:`analyze` takes it.
             proposals: masks of this image, from any source.
             classifier: one of :attr:`classifiers`.
-            progress: called while the work goes on; may stop it by raising.
+            progress: called during the work; it may stop the work by raising an exception.
 
         Raises:
-            ImageError: the image cannot be used, or the masks were made for one of another size.
+            ImageError: the image is not valid, or the masks were made for an image of another size.
             ModelError: there is no such classifier.
         """
         pixels = _own_pixels(image)
@@ -210,20 +211,22 @@ class Segmenter:
         """Return the label map of an image: :meth:`analyze`, then :meth:`Analysis.segment`.
 
         Args:
-            image: as :meth:`analyze` takes it.
-            names: as :meth:`Analysis.segment` takes them.
-            generator: as :meth:`analyze` takes it; for an :class:`EnsembleRule` the default is "maskformer".
-            classifier: as :meth:`analyze` takes it.
-            rule: as :meth:`Analysis.segment` takes it.
+            image: a file, PIL image or array, as :meth:`analyze` takes it.
+            names: class names or a vocabulary, as :meth:`Analysis.segment` takes them.
+            generator: one of :attr:`generators`; ``None`` means "maskformer" for an :class:`EnsembleRule`,
+                otherwise the first.
+            classifier: one of :attr:`classifiers`.
+            rule: the rule that computes the map from the masks; by default :class:`GranularityRule`.
             granularity: short for ``rule=GranularityRule(granularity)``.
             distractors: names that compete with the classes and are not drawn.
-            templates: the prompt templates; ``None`` takes the model's own.
-            progress: called while the work goes on; may stop it by raising.
+            templates: the prompt templates; ``None`` means the model's default.
+            progress: called during the work; it may stop the work by raising an exception.
 
         Raises:
-            OvsegError: the image, the names or a setting cannot be used; the message names the remedy.
+            OvsegError: the image, the names or a setting is not valid; the message names the remedy.
         """
-        vocabulary = read_vocabulary(names, distractors)  # wrong settings fail before the long work
+        # Check the settings first, so that wrong ones fail before the long work.
+        vocabulary = read_vocabulary(names, distractors)
         rule = choose_rule(rule, granularity)
         check_templates(templates or self._templates)
         if generator is None and isinstance(rule, EnsembleRule):
@@ -233,7 +236,7 @@ class Segmenter:
         return replace(segmentation, timings=(*analysis.timings, *segmentation.timings))
 
     def text_encoder(self, classifier: str = CLASSIFIERS[0]) -> TextEncoder:
-        """Return what embeds class names for a classifier.
+        """Return the text encoder of a classifier.
 
         Raises:
             ModelError: there is no such classifier.
@@ -306,7 +309,7 @@ class Segmenter:
     def _remember(
         self, stage: str, key: Hashable | None, make: Callable[[], T], progress: ProgressCallback
     ) -> tuple[T, Timing]:
-        """Return a stage's result, from the cache if it is there, and the time that it took."""
+        """Return a stage's result and its timing; the result comes from the cache if it is there."""
         start = time.perf_counter()
         was_made = []
 
@@ -337,7 +340,7 @@ class Segmenter:
 
 @dataclass(frozen=True, eq=False)
 class _Masks:
-    """What the cache holds of stage 1."""
+    """The cached result of stage 1."""
 
     image: np.ndarray
     proposals: Proposals
@@ -353,7 +356,7 @@ class _Masks:
 
 
 class _Stage1(NamedTuple):
-    """Masks on their way to stage 2; without a key their region embeddings are not cached."""
+    """The input of stage 2; without a key, the region embeddings are not cached."""
 
     masks: _Masks
     key: Hashable | None = None
@@ -362,7 +365,7 @@ class _Stage1(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Regions:
-    """What the cache holds of stage 2."""
+    """The cached result of stage 2."""
 
     embeddings: np.ndarray
     fallback: str
@@ -373,7 +376,7 @@ class _Regions:
 
 
 def _own_pixels(source: ImageSource) -> np.ndarray:
-    """Return the image; never the caller's array, which may be written into later."""
+    """Return the image. An array is copied, because the caller may change it later."""
     pixels = load_image(source)
     return pixels.copy() if isinstance(source, np.ndarray) else pixels
 

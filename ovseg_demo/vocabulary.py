@@ -1,6 +1,6 @@
-"""Class names with synonyms and distractors, read from what people type; and the prompt templates.
+"""Vocabularies, which are class names with synonyms and distractors; their parser; and the prompt templates.
 
-A vocabulary is data. The classifier turns its names into text embeddings.
+The classifier computes text embeddings of a vocabulary's names.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ovseg_demo.errors import ModelError, VocabularyError
 
 MAX_CLASSES = 1_000
 MAX_NAMES = 5_000
-"""Limit of all names together: classes, their synonyms and distractors."""
+"""Limit of the number of all names: classes, synonyms and distractors."""
 MAX_NAME_LENGTH = 100
 
 OTHERS = "others"
-"""The hidden second class of a vocabulary of one: a contrastive classifier can only compare."""
+"""The hidden second class of a vocabulary with a single class, as a classifier can only compare classes."""
 
 LEARNED = "learned"
-"""The templates whose prompts are learned vectors inside the classifier (SimSeg), not text."""
+"""The name of the templates whose prompts are learned vectors of the classifier (SimSeg) instead of text."""
 
 TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -46,7 +46,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "photo": ("a photo of {}",),
     }
 )
-"""Prompt templates by name: "vild" is the paper's ensemble, "photo" belongs to the published SAM demo."""
+"""Prompt templates by name: "vild" is the paper's ensemble, "photo" that of the published SAM demo."""
 
 _SEPARATORS = re.compile("[,;\n\r\v\f\x85\u2028\u2029，；、]")
 _QUOTES = "\"'`´“”„‟‘’‚‛«»‹›"
@@ -55,27 +55,27 @@ _INVISIBLE = {"Cc", "Cf", "Cs"}  # control and formatting characters, lone surro
 
 @dataclass(frozen=True)
 class ClassName:
-    """One class: the name in the legend, and other names that mean the same."""
+    """The name of one class, which the legend displays, and its synonyms."""
 
     name: str
     synonyms: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name, then its synonyms."""
+        """The name, followed by its synonyms."""
         return (self.name, *self.synonyms)
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The classes that an image is divided into.
+    """The classes into which an image is segmented.
 
-    :meth:`parse` reads what people type. The constructor takes classes as they are, for benchmarks, where the
-    index of a class counts and two classes may share a name.
+    :meth:`parse` reads class names that a user types. The constructor takes classes unchanged. Benchmarks
+    need this, because they refer to classes by index and two classes may have the same name.
 
     Attributes:
         classes: the classes, in the order of their indices in a label map.
-        distractors: names that compete for masks and are never drawn.
+        distractors: names that compete with the classes and are not drawn.
     """
 
     classes: tuple[ClassName, ...]
@@ -83,16 +83,17 @@ class Vocabulary:
 
     @classmethod
     def parse(cls, text: str | Sequence[str], *, distractors: str | Sequence[str] = "") -> Vocabulary:
-        """Return the vocabulary that people mean by what they type.
+        """Return the vocabulary of class names that a user types.
 
-        In a text, commas, semicolons and new lines separate classes; in a sequence every item is one class.
-        ``/`` separates synonyms: ``cup / mug`` is one class. Blanks, quotes, control characters and empty
-        entries are dropped. A name counts once, whatever its case, for the class that mentions it first; an
-        entry that starts with a known name adds its synonyms to that name's class. A distractor that is also
-        a class is dropped. A single class without distractors gets the hidden second class :data:`OTHERS`.
+        In a text, commas, semicolons and line breaks separate classes. In a sequence, each item is one class.
+        ``/`` separates synonyms: ``cup / mug`` is one class. Control characters, quotes and spaces around
+        names, and empty entries are removed. Names are compared without regard to case. A name that occurs
+        several times belongs to the first class that has it; an entry that starts with such a name adds its
+        synonyms to that class. A distractor that is also a class name is removed. A single class without
+        distractors gets the hidden second class :data:`OTHERS`.
 
         Raises:
-            VocabularyError: no class, or more classes, names or characters in a name than
+            VocabularyError: there is no class, or there are more classes, names or characters in a name than
                 :data:`MAX_CLASSES`, :data:`MAX_NAMES` and :data:`MAX_NAME_LENGTH` allow.
         """
         classes = _merge(_read_entries(text))
@@ -118,11 +119,11 @@ class Vocabulary:
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """Every name to be encoded: class by class its name and synonyms, then the distractors."""
+        """All names to encode: for each class its name and synonyms, then the distractors."""
         return (*(name for entry in self.classes for name in entry.names), *self.distractors)
 
     def describe(self) -> str:
-        """Return the classes and distractors in one line, in the notation that :meth:`parse` reads."""
+        """Return one line that lists the classes and distractors in the notation of :meth:`parse`."""
         count = "1 class" if len(self.classes) == 1 else f"{len(self.classes):,} classes"
         line = f"{count}: {', '.join(' / '.join(entry.names) for entry in self.classes)}"
         if self.distractors:
@@ -138,14 +139,14 @@ def check_templates(templates: str) -> None:
 
 
 def _read_entries(text: str | Sequence[str]) -> list[list[str]]:
-    """Split into entries, each the non-empty list of its cleaned names."""
+    """Return the non-empty entries of a text or a sequence, each as the list of its cleaned names."""
     items = _SEPARATORS.split(text) if isinstance(text, str) else text
     entries = ([_clean(name) for name in item.split("/")] for item in items)
     return [named for names in entries if (named := [name for name in names if name])]
 
 
 def _clean(name: str) -> str:
-    """Drop what is invisible, quotes around the name and needless blanks; compose accents.
+    """Return a name without invisible characters, surrounding quotes and extra spaces, in Unicode's NFC form.
 
     Raises:
         VocabularyError: the name is too long.
@@ -161,7 +162,7 @@ def _clean(name: str) -> str:
 
 
 def _merge(entries: Iterable[list[str]]) -> list[list[str]]:
-    """Make classes of entries, so that no name occurs twice."""
+    """Return the classes that entries define; each name occurs once."""
     classes: list[list[str]] = []
     class_of: dict[str, list[str]] = {}
     for names in entries:
@@ -177,7 +178,7 @@ def _merge(entries: Iterable[list[str]]) -> list[list[str]]:
 
 
 def _flatten(entries: Iterable[list[str]], known: Iterable[str]) -> tuple[str, ...]:
-    """The names of all entries, each once, without the known ones."""
+    """Return the names of all entries, each once, without the known names."""
     taken = {name.casefold() for name in known}
     fresh = []
     for name in chain.from_iterable(entries):

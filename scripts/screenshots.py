@@ -1,8 +1,8 @@
-"""Take the screenshots of the page in docs/images/ with a browser.
+"""Take the screenshots of the page for docs/images/ with a browser.
 
     python scripts/screenshots.py [FOLDER]
 
-The page runs on a free port with the bundled model, as ``python app.py`` opens it.
+The script starts ``python app.py`` on a free port with the bundled model.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ PHONE = {
 }
 COLORS = 224
 PATIENCE = 300_000
-"""Milliseconds for an analysis on a busy machine."""
+"""Timeout of an analysis on a busy machine, in milliseconds."""
 
 
 def nothing(page: Page) -> None:
-    """Do nothing more than open the example."""
+    """Do nothing after the example is open."""
 
 
 def ask_why(page: Page) -> None:
-    """Click into the middle of the panda."""
+    """Click the middle of the panda, and wait for the explanation."""
     box = page.locator(".frame").bounding_box()
     page.mouse.click(box["x"] + 0.53 * box["width"], box["y"] + 0.78 * box["height"])
     page.locator(".why").wait_for()
@@ -48,7 +48,7 @@ def ask_why(page: Page) -> None:
 
 
 def compare(page: Page) -> None:
-    """Compare the un-adapted CLIP with the mask-adapted one."""
+    """Choose the comparison of the un-adapted CLIP with the mask-adapted one."""
     page.locator("[data-mode=compare]").click()
     page.locator("[data-compare=clips]").click()
     page.locator("canvas.other").wait_for()
@@ -66,9 +66,9 @@ class Shot:
     """A screenshot to take.
 
     Attributes:
-        name: the name of its file.
-        example: the title of the example that is clicked.
-        act: what is done then.
+        name: the file's name without its suffix.
+        example: the title of the example to click.
+        act: called with the page when the example's map is there.
         screen: the browser's screen.
     """
 
@@ -89,7 +89,7 @@ SHOTS = (
 
 
 def main() -> None:
-    """Save all screenshots in the folder that is named, or in docs/images."""
+    """Save all screenshots in the folder that the command line names, by default docs/images."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     with serve() as address, open_browser() as browser:
@@ -101,7 +101,7 @@ def main() -> None:
 
 @contextmanager
 def serve() -> Iterator[str]:
-    """Open the page and yield its address."""
+    """Start the page and yield its address."""
     command = [sys.executable, "app.py", "--model", "sticker-world"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -116,7 +116,7 @@ def serve() -> Iterator[str]:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Open a headless Chromium."""
+    """Start a headless Chromium and yield it."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         raise SystemExit("chromium is not installed; get it with: apt-get install chromium")
@@ -137,14 +137,14 @@ def take(browser: Browser, address: str, shot: Shot) -> bytes:
     page.locator(".work").wait_for(state="hidden")
     shot.act(page)
     page.evaluate("document.activeElement.blur()")
-    page.wait_for_timeout(1000)  # of Gradio's and the viewer's transitions
+    page.wait_for_timeout(1000)  # until Gradio's and the viewer's transitions end
     content = page.screenshot()
     context.close()
     return content
 
 
 def compress(content: bytes) -> bytes:
-    """Return the image with fewer colours, at a third of the size."""
+    """Return the PNG with fewer colours, which takes a third of the bytes."""
     buffer = io.BytesIO()
     image = Image.open(io.BytesIO(content)).convert("RGB").quantize(COLORS, kmeans=3)
     image.save(buffer, "PNG", optimize=True)

@@ -150,7 +150,7 @@ class TestRules:
             analysis.segment("a, b", rule=GranularityRule(), granularity=0.8)
 
     def test_anything_else_is_no_rule(self, analysis):
-        with pytest.raises(ModelError, match="'ensemble' is no rule; give a GranularityRule"):
+        with pytest.raises(ModelError, match="'ensemble' is not a rule; give a GranularityRule"):
             analysis.segment("a, b", rule="ensemble")
 
     @pytest.mark.parametrize("granularity", [-0.1, 1.01, float("nan")])
@@ -200,7 +200,7 @@ class TestRefusals:
     def test_distractors_beside_a_vocabulary(self, analysis):
         vocabulary = Vocabulary.parse("dog, cat", distractors="sky")
         assert analysis.segment(vocabulary).vocabulary is vocabulary
-        with pytest.raises(VocabularyError, match="brings its own distractors"):
+        with pytest.raises(VocabularyError, match="has its own distractors"):
             analysis.segment(vocabulary, distractors="wall")
 
     def test_unknown_templates(self, analysis):

@@ -67,8 +67,10 @@ def test_each_extra_is_explained(extra):
     assert f"| extra `{extra}`: " in table
 
 
-def planned(*words: str) -> str:
-    return subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def planned(*targets: str) -> str:
+    return subprocess.run(
+        ["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

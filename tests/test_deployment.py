@@ -109,7 +109,7 @@ def test_the_page_of_options_names_all_of_them(capsys):
     assert len(options) > 15
 
 
-def test_the_pages_tell_the_limits_that_hold():
+def test_the_pages_state_the_limits_that_hold():
     defaults = PageSettings()
     for page in (read("docs/reference/http-api.md"), read("docs/how-to/deploy.md")):
         assert f"{defaults.max_names} names" in page

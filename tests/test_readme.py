@@ -1,4 +1,4 @@
-"""The README keeps its word: its commands run, its code runs, its tables are complete."""
+"""The README is correct: its commands run, its code runs, its tables are complete."""
 
 import re
 import shlex
@@ -48,28 +48,28 @@ def in_place(place, monkeypatch):
 
 @pytest.mark.parametrize("command", commands())
 def test_each_command_works(command, in_place, monkeypatch, capsys):
-    words = shlex.split(command)
-    if words[0] == "make":
+    arguments = shlex.split(command)
+    if arguments[0] == "make":
         makefile = (ROOT / "Makefile").read_text()
-        assert all(re.search(rf"^{target}: \$\(READY\)$", makefile, re.MULTILINE) for target in words[1:])
-    elif words[:2] in (["python", "app.py"], ["ovseg", "serve"]):
+        assert all(re.search(rf"^{target}: \$\(READY\)$", makefile, re.MULTILINE) for target in arguments[1:])
+    elif arguments[:2] in (["python", "app.py"], ["ovseg", "serve"]):
         with pytest.raises(SystemExit):
             read_options(["--help"], {})
         help_text = capsys.readouterr().out
-        assert all(option in help_text for option in words[2:])  # that it starts is tested with a browser
-    elif words[:5] == ["python", "-m", "pip", "install", "-r"]:
-        assert all((ROOT / name).is_file() for name in words[5::2])
-        assert f"-r {words[5]}" in (ROOT / "requirements-dev.txt").read_text(), "make installs it, too"
+        assert all(option in help_text for option in arguments[2:])  # that it starts is tested with a browser
+    elif arguments[:5] == ["python", "-m", "pip", "install", "-r"]:
+        assert all((ROOT / name).is_file() for name in arguments[5::2])
+        assert f"-r {arguments[5]}" in (ROOT / "requirements-dev.txt").read_text(), "make installs it, too"
     else:
-        words = words if words[0] != "ovseg" else ["python", "-m", "ovseg_demo", *words[1:]]
-        assert words[:3] == ["python", "-m", "ovseg_demo"], "a kind of command that no test runs yet"
+        arguments = arguments if arguments[0] != "ovseg" else ["python", "-m", "ovseg_demo", *arguments[1:]]
+        assert arguments[:3] == ["python", "-m", "ovseg_demo"], "a kind of command that no test runs yet"
         downloaded = []
         monkeypatch.setattr(
             "ovseg_demo.cli.download.download_model",
             lambda spec, **_: downloaded.append(spec.name) or {},  # what it does is tested where it is
         )
-        assert main(words[3:]) == 0
-        assert downloaded == [word for word in words[4:] if words[3] == "download"]
+        assert main(arguments[3:]) == 0
+        assert downloaded == [argument for argument in arguments[4:] if arguments[3] == "download"]
         assert capsys.readouterr().out or downloaded
 
 

@@ -108,7 +108,7 @@ def test_no_masks_at_all_make_an_empty_result():
     assert empty.overlay().width >= 6
 
 
-def test_more_classes_than_a_byte_counts_are_told_from_unlabelled():
+def test_more_than_255_classes_differ_from_unlabelled():
     names = [f"class {index}" for index in range(1000)]
     probabilities = np.zeros((2, 1000))
     probabilities[0, 255] = probabilities[1, 999] = 1

@@ -285,7 +285,7 @@ def test_a_vocabulary_is_taken_as_it_is(segmenter):
     segmentation = segmenter.segment(random_image(), vocabulary, templates="photo")
     assert segmentation.vocabulary is vocabulary
     assert segmentation.templates == "photo"
-    with pytest.raises(VocabularyError, match="brings its own distractors"):
+    with pytest.raises(VocabularyError, match="has its own distractors"):
         segmenter.segment(random_image(), vocabulary, distractors="wall")
 
 
@@ -372,7 +372,7 @@ class TestRefusals:
                 {"classifier": "blip"},
                 'no classifier "blip"; choose one of mask-adapted, mask-adapted-no-prompts',
             ),
-            ({"rule": "soft"}, "'soft' is no rule; give a GranularityRule or an EnsembleRule"),
+            ({"rule": "soft"}, "'soft' is not a rule; give a GranularityRule or an EnsembleRule"),
             ({"rule": GranularityRule(), "granularity": 0.5}, "Both a rule and a granularity were given"),
             ({"granularity": 1.5}, r"granularity 1\.5 is outside the range from 0"),
             ({"templates": "imagenet"}, 'no prompt templates "imagenet"; choose one of vild'),

@@ -1,1 +1,1 @@
-"""Stage 2: regions and class names in one space, and the label map that follows from them."""
+"""Stage 2: embed regions and class names in one space, and compute the label map from the embeddings."""

@@ -1,4 +1,4 @@
-"""Finds proposals that make practically the same crop, so that CLIP embeds it once."""
+"""Find proposals that make practically the same crop, so that CLIP embeds the crop only once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from ovseg_demo.proposals.types import Proposals
 SAME_CROP = 0.99
 """IoU from which two masks, and their boxes, count as the same.
 
-A crop is its box, stretched to a square, without what is outside its mask. At this IoU of the boxes no edge
-moves by more than 1/99 of the box, a sixth of a patch of ViT-L/14 at 224 pixels; at this IoU of the masks one
-pixel in a hundred of their union is visible in one crop and blank in the other. With the bundled model and
-all masks of Segment Anything (no NMS, 645 masks of three images) 99.5% of the labels stay. 0.98 leaves
-97.8%: a single pixel can turn a blank patch, which has a learned token, into a visible one.
+A crop is the mask's box, resized to a square, with all pixels outside the mask blanked. At this IoU of the
+boxes, no edge moves by more than 1/99 of the box: a sixth of a patch of ViT-L/14 at 224 pixels. At this IoU
+of the masks, one pixel in a hundred of their union is visible in one crop and blank in the other.
+
+With the bundled model and all masks of Segment Anything (no NMS, 645 masks of three images), 99.5% of the
+labels do not change. At 0.98 only 97.8% do not: a single pixel can turn a blank patch, which has a learned
+token, into a visible one.
 """
 
 
 def find_originals(proposals: Proposals) -> np.ndarray:
     """Return for each of N proposals the first one that makes practically the same crop: int64 (N,).
 
-    Most proposals are their own original. Similarity is not transitive: a copy is never an original.
+    Most proposals are their own original. Similarity is not transitive, so a proposal that has an original is
+    never the original of another.
     """
     originals = np.arange(len(proposals))
     for index in range(len(proposals)):
@@ -34,7 +37,7 @@ def find_originals(proposals: Proposals) -> np.ndarray:
 
 
 def _with_like_boxes(boxes: np.ndarray, index: int) -> Iterator[int]:
-    """Yield earlier boxes that nearly equal the box at ``index``, in order."""
+    """Yield, in order, the indices of earlier boxes that are nearly equal to the box at ``index``."""
     box, earlier = boxes[index].astype(np.int64), boxes[:index].astype(np.int64)
     overlap = np.minimum(earlier[:, 2:], box[2:]) - np.maximum(earlier[:, :2], box[:2])
     shared = overlap.clip(min=0).prod(axis=1)
@@ -44,5 +47,6 @@ def _with_like_boxes(boxes: np.ndarray, index: int) -> Iterator[int]:
 
 
 def _mask_iou(proposals: Proposals, first: int, second: int) -> float:
+    """Return the IoU of two masks."""
     a, b = proposals.packed_masks[first], proposals.packed_masks[second]
     return np.bitwise_count(a & b).sum(dtype=np.int64) / np.bitwise_count(a | b).sum(dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Class probabilities of masks, and the masks that take part in a map: pure functions on arrays."""
+"""Pure functions on arrays: class probabilities of masks, and the choice of masks for a label map."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOGIT_SCALE = 100.0
 def class_probabilities(
     region_embeddings: np.ndarray, text_embeddings: np.ndarray, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Return the softmax of 100 × cosine over all names; a class has the maximum of its synonyms.
+    """Return the softmax of 100 × cosine over all names; a class takes the maximum over its synonyms.
 
     Args:
         region_embeddings: float32 (N, D), unit length.
@@ -24,7 +24,7 @@ def class_probabilities(
         vocabulary: K classes and their distractors.
 
     Returns:
-        float32 (N, K + distractors), in [0, 1]. Rows add to 1 where no class has synonyms, to less elsewhere.
+        float32 (N, K + distractors), in [0, 1]. A row sums to 1 if no class has synonyms, else to less.
     """
     return _merge_synonyms(_softmax(_logits(region_embeddings, text_embeddings)), vocabulary)
 
@@ -56,19 +56,19 @@ def ensemble_probabilities(
 ) -> np.ndarray:
     """Return MaskFormer's and CLIP's probabilities combined: p = p_maskformer^(1−λ) · p_clip^λ.
 
-    Queries whose binary mask is empty have no crop; CLIP gives them 1 for every class. λ = 0 means CLIP alone
-    on the queries that have a crop. For classes that the proposal model was trained on, the exponents change
-    places (SimSeg, arXiv 2112.14757).
+    A query whose binary mask is empty has no crop: p_clip is 1 for each of its classes. With λ = 0 the result
+    is CLIP's probabilities alone, for the queries that have a crop. For classes that the proposal model was
+    trained on, the two exponents are swapped (SimSeg, arXiv 2112.14757).
 
     Args:
         of_queries: float32 (Q, C), from :func:`query_probabilities`.
         of_regions: float32 (N, C), from :func:`class_probabilities`.
         kept: int64 (N,), the query of each region.
         weight: λ in [0, 1].
-        trained_classes: bool (C,); ``None`` means that no class counts as trained.
+        trained_classes: bool (C,), whether MaskFormer was trained on the class; ``None`` means on none.
 
     Returns:
-        float32 (Q, C); with λ = 0, rows of queries without a crop are 0.
+        float32 (Q, C). With λ = 0, the rows of queries without a crop are 0.
     """
     if weight == 0:
         combined = np.zeros_like(of_queries)
@@ -84,12 +84,12 @@ def ensemble_probabilities(
 def keep_masks(probabilities: np.ndarray, granularity: float) -> np.ndarray:
     """Return which masks take part in the label map.
 
-    Below 1, a mask is kept if for any class its probability exceeds ``granularity`` times the highest of all
-    masks; at 1, each class keeps its one best mask.
+    Below 1, a mask is kept if its probability of any class exceeds ``granularity`` times the highest
+    probability that any mask has of that class. At 1, each class keeps its one best mask.
 
     Args:
-        probabilities: float32 (N, K), of the drawn classes only: distractors keep no mask.
-        granularity: in [0, 1], from coarse (all masks) to precise.
+        probabilities: float32 (N, K), of the K classes without the distractors, which keep no mask.
+        granularity: in [0, 1], from 0 (coarse: all masks) to 1 (precise).
 
     Returns:
         bool (N,).
@@ -119,7 +119,10 @@ def check_granularity(granularity: float) -> None:
 
 
 def _logits(embeddings: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """100 × cosine of each pair: float32 (N, names). By torch, as NumPy's threads spin when they are done."""
+    """Return 100 × cosine of each pair: float32 (N, names).
+
+    Torch multiplies, because NumPy's threads keep the processor busy after their work is done.
+    """
     return (torch.from_numpy(LOGIT_SCALE * embeddings) @ torch.from_numpy(names).T).numpy()
 
 
@@ -133,7 +136,7 @@ def _normalise(embeddings: np.ndarray) -> np.ndarray:
 
 
 def _merge_synonyms(probabilities: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """(N, names) → (N, K + distractors): the maximum over each class's names."""
+    """Return the maximum over the names of each class: (N, K + distractors), from (N, names)."""
     names_per_column = [len(entry.names) for entry in vocabulary.classes] + [1] * len(vocabulary.distractors)
     first_names = np.cumsum([0, *names_per_column[:-1]])
     return np.maximum.reduceat(probabilities, first_names, axis=1)

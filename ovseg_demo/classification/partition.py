@@ -1,7 +1,8 @@
-"""The partition of an image's masks: pixels under exactly the same masks form one cell.
+"""The partition of an image into cells: pixels that lie under exactly the same masks form one cell.
 
-Pixels of one cell share their class scores for any class names and granularity. There are thousands of cells
-and millions of pixels: a new label map costs a small matrix product and one look-up a pixel.
+All pixels of a cell have the same class scores, for any class names and granularity. An image has thousands
+of cells and millions of pixels, so a new label map costs one small matrix product and one table access for
+each pixel.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from ovseg_demo.proposals.types import Proposals
 
 _MIXED = -2
 _ROWS_AT_ONCE = 64
-"""Of an image, so that the 64-bit indices that NumPy makes of cells stay in the processor's cache."""
+"""Rows of an image that are processed together; NumPy's 64-bit copy of their cells fits a processor cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class MaskPartition:
-    """The cells that N masks cut an image of (h, w) pixels into.
+    """The cells into which N masks divide an image of (h, w) pixels.
 
     Attributes:
         cells: int32 (h, w), the cell of each pixel.
-        membership: uint8 (cells, ceil(N / 8)), ``np.packbits`` along the last axis: is a cell under a mask?
+        membership: uint8 (cells, ceil(N / 8)), whether a cell lies under a mask; bits are packed by
+            ``np.packbits`` along the last axis.
         mask_count: N.
     """
 
@@ -40,13 +42,13 @@ class MaskPartition:
 
     @classmethod
     def of(cls, proposals: Proposals) -> MaskPartition:
-        """Return the cells of the proposals' masks.
+        """Return the partition that the proposals' masks define.
 
-        A 64-bit signature identifies a set of masks: the sum of one random number a mask. Two among a million
-        sets have equal signatures with a probability below one in ten million.
+        A 64-bit signature identifies a set of masks: the sum of one random number for each mask. The
+        probability that any two of a million sets have the same signature is below one in ten million.
         """
         signature = _signatures(proposals).ravel()
-        # Neighbours in a row mostly agree: sort runs, not pixels.
+        # Neighbours in a row are mostly equal, so runs are sorted instead of pixels.
         run_starts = np.flatnonzero(np.diff(signature, prepend=~signature[:1]))
         _, first_run, cell_of_run = np.unique(signature[run_starts], return_index=True, return_inverse=True)
         run_lengths = np.diff(run_starts, append=signature.size)
@@ -58,7 +60,7 @@ class MaskPartition:
         return np.unpackbits(self.membership[cells], axis=1, count=self.mask_count).view(bool)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Return the value of each pixel's cell: (h, w), from (cells,)."""
+        """Return for each pixel the value of its cell: (h, w), from (cells,)."""
         spread = np.empty(self.cells.shape, values.dtype)
         for start in range(0, len(spread), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
@@ -75,12 +77,12 @@ class MaskPartition:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the arrays; what a cache charges."""
+        """The bytes that the arrays hold, for the budget of a cache."""
         return self.cells.nbytes + self.membership.nbytes
 
 
 def _signatures(proposals: Proposals) -> np.ndarray:
-    """One uint64 a pixel, (h, w): equal where the masks are equal."""
+    """Return a signature of the set of masks over each pixel: uint64 (h, w)."""
     numbers = np.random.default_rng(0).integers(0, 2**64, size=len(proposals), dtype=np.uint64)
     signature = np.zeros(proposals.working_size, dtype=np.uint64)
     for packed, number, (x0, y0, x1, y1) in zip(
@@ -92,7 +94,7 @@ def _signatures(proposals: Proposals) -> np.ndarray:
 
 
 def _masks_at(proposals: Proposals, pixels: np.ndarray) -> np.ndarray:
-    """The masks over the given pixels (flat indices), packed: uint8 (len(pixels), ceil(N / 8))."""
+    """Return which masks cover the given pixels (flat indices), packed: uint8 (len(pixels), ceil(N / 8))."""
     rows, columns = np.divmod(pixels, proposals.working_size[1])
     byte, bit = np.divmod(columns, 8)
     membership = np.zeros((len(pixels), -(-len(proposals) // 8)), dtype=np.uint8)
@@ -109,14 +111,14 @@ def label_cells(
     image_size: tuple[int, int],
     resampling: Resampling,
 ) -> LabelMap:
-    """Return what :meth:`ScoreMap.label` finds for hard masks, in milliseconds.
+    """Return the same label map as :meth:`ScoreMap.label` for hard masks, in milliseconds.
 
     Args:
-        partition: of N masks.
+        partition: the partition of N masks.
         probabilities: float32 (N, C); 0 in the rows of masks that do not take part.
-        class_count: K; the columns from there on are distractors.
+        class_count: K; the columns from K on are distractors.
         image_size: (H, W).
-        resampling: how the scores come to the image's size.
+        resampling: how the scores are resized to the image's size.
     """
     winners = _winners(partition, probabilities)
     if resampling == "bilinear" and partition.size != image_size:
@@ -130,7 +132,7 @@ def label_cells(
 
 
 class _Winners(NamedTuple):
-    """Per cell: its best column (int32, -1 without a score), that score and the sum of all (float32)."""
+    """For each cell its best column (int32, -1 without a score), that score, and the sum of all (float32)."""
 
     columns: np.ndarray
     best: np.ndarray
@@ -138,7 +140,10 @@ class _Winners(NamedTuple):
 
 
 def _scores(partition: MaskPartition, cells: slice | np.ndarray, probabilities: np.ndarray) -> torch.Tensor:
-    """Scores of some cells: float32 (len(cells), C). By torch, as NumPy's threads spin when they are done."""
+    """Return the scores of some cells: float32 (len(cells), C).
+
+    Torch multiplies, because NumPy's threads keep the processor busy after their work is done.
+    """
     return torch.from_numpy(partition.unpack(cells)).float() @ torch.from_numpy(probabilities)
 
 
@@ -156,10 +161,10 @@ def _winners(partition: MaskPartition, probabilities: np.ndarray) -> _Winners:
 def _blend(
     partition: MaskPartition, probabilities: np.ndarray, winners: _Winners, image_size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Best columns int32 (H, W) and their shares float32 (H, W) where scores are resampled bilinearly.
+    """Return the best columns, int32 (H, W), and their shares, float32 (H, W), of bilinearly resized scores.
 
-    A pixel blends the scores of four source pixels. Where one column wins in all four, it wins in any blend:
-    only pixels between cells of different winners are blended in full.
+    Each pixel blends the scores of four source pixels. A column that wins in all four wins in every blend.
+    Therefore only pixels whose source pixels have different winners are blended in full.
     """
     rows, columns = (Taps.along(*axis, "bilinear") for axis in zip(partition.size, image_size, strict=True))
     agreed = _agreed(partition.spread(winners.columns))
@@ -181,7 +186,7 @@ def _blend(
 
 
 def _agreed(columns: np.ndarray) -> np.ndarray:
-    """The column of each 2 × 2 window, at its upper left pixel's place, or :data:`_MIXED`."""
+    """Return at each pixel the column that its 2 × 2 window (to the lower right) has, or :data:`_MIXED`."""
     below = np.concatenate([columns[1:], columns[-1:]])
     equal = columns == below
     equal[:, :-1] &= (columns[:, :-1] == columns[:, 1:]) & (columns[:, :-1] == below[:, 1:])
@@ -191,14 +196,14 @@ def _agreed(columns: np.ndarray) -> np.ndarray:
 def _blended_scores(
     partition: MaskPartition, probabilities: np.ndarray, rows: Taps, columns: Taps
 ) -> torch.Tensor:
-    """Scores float32 (n, C) of n pixels, given the taps of each."""
+    """Return the blended scores of n pixels, given the taps of each: float32 (n, C)."""
     corners = product((rows.first, rows.second), (columns.first, columns.second))
     weights = product((1 - rows.weight, rows.weight), (1 - columns.weight, columns.weight))
     cells = np.stack([partition.cells[corner] for corner in corners], axis=1)
     is_needed = np.zeros(len(partition), dtype=bool)
     is_needed[cells] = True
     place = np.cumsum(is_needed) - 1
-    return F.embedding_bag(  # a weighted sum of each pixel's four rows, in one pass
+    return F.embedding_bag(  # one weighted sum of four rows for each pixel
         torch.from_numpy(place.take(cells)),
         _scores(partition, np.flatnonzero(is_needed), probabilities),
         per_sample_weights=torch.from_numpy(np.stack([v * h for v, h in weights], axis=1)),

@@ -1,4 +1,4 @@
-"""Cuts the region of each mask for CLIP: its tight box, background blanked, resized to a square."""
+"""Cut the region of each mask for CLIP: crop its tight box, blank the background, resize to a square."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import upload
 
-# Mean and standard deviation of the RGB values in [0, 1] that CLIP was trained on.
+# Mean and standard deviation of RGB values in [0, 1], over the images that CLIP was trained on.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -24,14 +24,14 @@ def iterate_regions(
     device: torch.device | str = "cpu",
     indices: Sequence[int] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut the regions of proposals, in order and ``batch`` at a time (the last batch may be smaller).
+    """Yield the regions of proposals in batches, in order; the last batch may be smaller.
 
     Args:
-        proposals: the masks and the image they belong to.
+        proposals: the masks and the image that they belong to.
         size: side of the square regions, in pixels.
-        batch: B, regions at a time.
-        device: where they are resized, and stay.
-        indices: which of the proposals; ``None`` means all.
+        batch: B, the regions in a batch.
+        device: where the regions are resized and returned.
+        indices: which proposals; ``None`` means all.
 
     Yields:
         regions: float32 (B, 3, size, size) on ``device``, as :func:`cut_region` makes them.
@@ -50,14 +50,14 @@ def iterate_regions(
 def cut_region(
     image: np.ndarray, mask: np.ndarray, box: np.ndarray, size: int, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Cut one masked region of an image and bring it to CLIP's size; the aspect ratio is not kept.
+    """Return one masked region of an image, resized to a square. The aspect ratio is not kept.
 
     Args:
         image: uint8 RGB (h, w, 3).
         mask: bool (h, w).
-        box: of the mask, xyxy with exclusive end.
+        box: the mask's box, xyxy with exclusive end.
         size: side of the square region, in pixels.
-        device: where it is resized, and stays.
+        device: where the region is resized and returned.
 
     Returns:
         region: float32 (3, size, size), normalised with CLIP's mean and deviation, zero outside the mask,
@@ -69,6 +69,6 @@ def cut_region(
     pixels = upload(image[y0:y1, x0:x1], device).movedim(-1, 0)  # (3, h', w')
     mean, std = (255 * torch.tensor(c, device=device)[:, None, None] for c in (CLIP_MEAN, CLIP_STD))
     blanked = (pixels - mean) * inside
-    # Resizing is linear: the division may follow it, on fewer pixels.
+    # Resizing is linear, so the division can come after it, where there are fewer pixels.
     region = F.interpolate(blanked[None], (size, size), mode="bicubic", align_corners=False)[0] / std
     return region, F.interpolate(inside[None], (size, size), mode="nearest")[0]

@@ -1,4 +1,4 @@
-"""The two resamplings from the working resolution to the image's, computed for any rows of a map."""
+"""The two ways to resample a map from the working resolution to the image's, for any range of rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ Resampling = Literal["nearest", "bilinear"]
 
 @dataclass(frozen=True, eq=False)
 class Taps:
-    """The two source indices that an output index reads: ``(1 − weight) · [first] + weight · [second]``.
+    """The two source indices of each of n output indices.
+
+    An output value is ``(1 − weight) · source[first] + weight · source[second]``.
 
     Attributes:
-        first, second: int64 (n,).
-        weight: float32 (n,), of ``second``; 0 throughout for "nearest".
+        first, second: int64 (n,), the source indices.
+        weight: float32 (n,), the weight of ``second``; always 0 for "nearest".
     """
 
     first: np.ndarray
@@ -28,10 +30,10 @@ class Taps:
 
     @classmethod
     def along(cls, source_length: int, length: int, resampling: Resampling) -> Taps:
-        """Taps of all output indices of one axis.
+        """Return the taps of all output indices along one axis.
 
-        "nearest" is torch's and OpenCV's: the floor of the source index, counted from the corner. "bilinear"
-        is torch's with ``align_corners=False``: pixel centres correspond, without antialiasing.
+        "nearest" takes the floor of the source index, counted from the corner, as torch and OpenCV do.
+        "bilinear" aligns pixel centres without antialiasing, as torch does with ``align_corners=False``.
         """
         if resampling == "nearest":
             first = np.arange(length) * source_length // length
@@ -51,13 +53,13 @@ class Taps:
 def resample_rows(
     read_source: Callable[[int, int], torch.Tensor], rows: Taps, width: int, resampling: Resampling
 ) -> torch.Tensor:
-    """Some rows of a resampled map, computed from no more of the source than they need.
+    """Return some rows of a resampled map; only the source rows that they need are read.
 
     Args:
-        read_source: gives the source rows from ``start`` up to ``stop``: float32 (C, stop − start, w).
-        rows: the taps of the wanted rows.
-        width: of the output.
-        resampling: along the columns; ``rows`` has its own built in.
+        read_source: returns the source rows from ``start`` up to ``stop``: float32 (C, stop − start, w).
+        rows: the taps of the rows to compute.
+        width: the output's width.
+        resampling: how to resample along a row; ``rows`` holds the taps of the other axis.
 
     Returns:
         float32 (C, rows, width).
@@ -72,7 +74,7 @@ def resample_rows(
 
 
 def resize_nearest(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An array (h, w) resized to (H, W) by "nearest"; the array itself where the sizes agree."""
+    """Return an array (h, w) resized to (H, W) by "nearest", or the array itself if it has that size."""
     if image.shape == tuple(size):
         return image
     rows, columns = (Taps.along(*lengths, "nearest").first for lengths in zip(image.shape, size, strict=True))

@@ -1,7 +1,7 @@
 """The two rules that turn named masks into a label map.
 
-:class:`GranularityRule` is the rule of the published demo, :class:`EnsembleRule` the rule of the paper's
-evaluation (docs/explanation/method.md has both formulas).
+:class:`GranularityRule` is the rule of the published demo. :class:`EnsembleRule` is the rule of the paper's
+evaluation (arXiv 2210.04150). Both formulas are in docs/explanation/method.md.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ovseg_demo.vocabulary import Vocabulary
 
 
 class Labeling(NamedTuple):
-    """A label map and what it was made from.
+    """A label map and the values that a rule computed it from.
 
     Attributes:
-        label_map: the label of each pixel, and its share of the scores there.
+        label_map: the label of each pixel, and the label's share of the pixel's scores.
         score_map: all scores of all pixels, computed on demand.
-        probabilities: float32 (N, C), of the proposals, as the rule used them.
-        kept: bool (N,), the proposals that take part.
+        probabilities: float32 (N, C), the class probabilities of the proposals that the rule used.
+        kept: bool (N,), whether a proposal takes part in the map.
     """
 
     label_map: LabelMap
@@ -41,12 +41,12 @@ class Labeling(NamedTuple):
 
 
 class NamedMasks(NamedTuple):
-    """The masks of an image with the classifier's opinion of each: what a rule reads.
+    """The input of a rule: the masks of an image and their class probabilities.
 
     Attributes:
         proposals: N masks.
-        partition: of these masks.
-        probabilities: float32 (N, C), CLIP's, of K classes and then the distractors.
+        partition: the partition of these masks.
+        probabilities: float32 (N, C), CLIP's probabilities of the K classes, then of the distractors.
         text_embeddings: float32 (names, D), in the order of ``vocabulary.all_names``.
         vocabulary: K classes and their distractors.
     """
@@ -60,11 +60,11 @@ class NamedMasks(NamedTuple):
 
 @dataclass(frozen=True)
 class GranularityRule:
-    """Sums the class probabilities of the hard masks that the granularity keeps.
+    """A rule that sums the class probabilities of hard masks; the granularity chooses the masks.
 
     Attributes:
-        granularity: in [0, 1]. 0 is the coarsest map, which keeps all masks; 1 the most precise one, which
-            keeps the one best mask of each class.
+        granularity: in [0, 1]. 0 gives the coarsest map, from all masks. 1 gives the most precise map, from
+            the one best mask of each class.
 
     Raises:
         ModelError: the granularity is outside [0, 1].
@@ -76,7 +76,7 @@ class GranularityRule:
         check_granularity(self.granularity)
 
     def label(self, masks: NamedMasks) -> Labeling:
-        """Return the label map. MaskFormer's scores are resampled bilinearly, others by "nearest"."""
+        """Return the label map; MaskFormer's scores are resampled bilinearly, others by "nearest"."""
         proposals, class_count = masks.proposals, len(masks.vocabulary.classes)
         kept = keep_masks(masks.probabilities[:, :class_count], self.granularity)
         resampling = "nearest" if proposals.queries is None else "bilinear"
@@ -94,12 +94,12 @@ class GranularityRule:
 
 @dataclass(frozen=True)
 class EnsembleRule:
-    """Sums MaskFormer's and CLIP's probabilities, combined geometrically, of all soft masks.
+    """A rule that sums MaskFormer's and CLIP's geometrically combined probabilities over all soft masks.
 
     Attributes:
-        clip_weight: CLIP's share λ in [0, 1]; 0 is CLIP alone, ``None`` the model's own weight.
-        trained_classes: for each of the K classes, whether MaskFormer was trained on it (SimSeg exchanges
-            the exponents of those); ``None`` counts no class as trained.
+        clip_weight: CLIP's exponent λ in [0, 1]. 0 means CLIP alone; ``None`` means the model's own weight.
+        trained_classes: for each of the K classes, whether MaskFormer was trained on it; SimSeg swaps the
+            two exponents for these classes. ``None`` means that it was trained on none.
 
     Raises:
         ModelError: the weight is outside [0, 1].

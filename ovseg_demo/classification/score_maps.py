@@ -1,7 +1,7 @@
-"""Score maps and their label maps, in memory that does not grow with classes × pixels.
+"""Score maps and their label maps; their memory does not grow with classes × pixels.
 
-A score map gives each pixel the sum of the class probabilities of its masks, each weighted by how much of the
-pixel it covers. The label of a pixel is its best class.
+The score of a class at a pixel is the sum of the class's probabilities over all masks, each weighted by how
+much of the pixel the mask covers. The label of a pixel is the class with the highest score.
 """
 
 from __future__ import annotations
@@ -18,24 +18,29 @@ from ovseg_demo.proposals.types import MaskQueries, Proposals
 
 UNLABELLED = -1
 BLOCK_BYTES = 32 * 2**20
-"""About what the scores of one block of pixels may take."""
+"""Approximate size of the scores of one block of pixels."""
 
 
 class LabelMap(NamedTuple):
     """The best class of each pixel of an image.
 
     Attributes:
-        labels: int32 (H, W), a class's index, or :data:`UNLABELLED`: under no mask, or a distractor wins.
-        shares: float32 (H, W) in [0, 1], the winner's share of all scores of the pixel; 0 under no mask.
+        labels: int32 (H, W), the index of a class, or :data:`UNLABELLED` where no mask lies or a distractor
+            has the highest score.
+        shares: float32 (H, W) in [0, 1], the highest score divided by the sum of the pixel's scores; 0 where
+            no mask lies.
     """
 
     labels: np.ndarray
     shares: np.ndarray
 
     def summarise(self, class_count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels of each class, int64 (K,), and the mean of their shares, float32 (K,), 0 without pixels."""
+        """Return the number of pixels of each class, int64 (K,), and their mean share, float32 (K,).
+
+        The mean share of a class without pixels is 0.
+        """
         labels, shares = self.labels.ravel(), self.shares.ravel()
-        # Neighbours in a row mostly agree: count runs, not pixels.
+        # Neighbours in a row are mostly equal, so runs are counted instead of pixels.
         starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
         runs, count = labels[starts] + 1, class_count + 1
         areas = np.bincount(runs, np.diff(starts, append=labels.size), count)[1:].astype(np.int64)
@@ -48,24 +53,24 @@ class Masks(Protocol):
 
     Attributes:
         size: (h, w).
-        indices: int64 (M,), what they are known by elsewhere.
+        indices: int64 (M,), the index of each mask among the proposals or queries.
     """
 
     size: tuple[int, int]
     indices: np.ndarray
 
     def rows(self, start: int, stop: int, which: slice = slice(None)) -> torch.Tensor:
-        """Read some rows of some masks: float32 (masks, stop - start, w) in [0, 1]."""
+        """Return some rows of some masks: float32 (masks, stop - start, w) in [0, 1]."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class HardMasks:
-    """The kept ones of an image's proposals: the rule of the demo.
+    """The binary masks of the kept proposals, for :class:`ovseg_demo.classification.rules.GranularityRule`.
 
     Attributes:
         proposals: N masks.
-        indices: int64 (M,), which of them take part.
+        indices: int64 (M,), the proposals that take part.
     """
 
     proposals: Proposals
@@ -77,17 +82,17 @@ class HardMasks:
         return self.proposals.working_size
 
     def rows(self, start: int, stop: int, which: slice = slice(None)) -> torch.Tensor:
-        """See :class:`Masks`; the values are 0 and 1."""
+        """Return rows as :meth:`Masks.rows` does; the values are 0 and 1."""
         packed = self.proposals.packed_masks[self.indices[which], start:stop]
         return torch.from_numpy(np.unpackbits(packed, axis=-1, count=self.size[1])).float()
 
 
 @dataclass(frozen=True, eq=False)
 class SoftMasks:
-    """The soft masks of all queries: the rule of the evaluation.
+    """The soft masks of all queries, for :class:`ovseg_demo.classification.rules.EnsembleRule`.
 
     Attributes:
-        queries: their low-resolution logits span the padded input.
+        queries: the queries, whose low-resolution logits span the padded input.
         size: (h, w) of the input before padding.
     """
 
@@ -96,11 +101,11 @@ class SoftMasks:
 
     @property
     def indices(self) -> np.ndarray:
-        """Those of the queries."""
+        """The indices of the queries."""
         return np.arange(len(self.queries.mask_logits))
 
     def rows(self, start: int, stop: int, which: slice = slice(None)) -> torch.Tensor:
-        """See :class:`Masks`: logits resized to the padded input, cropped, sigmoid."""
+        """Return rows as :meth:`Masks.rows` does: the sigmoid of the resized and cropped logits."""
         logits = torch.from_numpy(self.queries.mask_logits[which])
         padded_height, padded_width = self.queries.padded_size
         rows = Taps.along(logits.shape[1], padded_height, "bilinear")[start:stop]
@@ -110,14 +115,14 @@ class SoftMasks:
 
 @dataclass(frozen=True, eq=False)
 class ScoreMap:
-    """The scores of C columns, K classes and then the distractors, in each pixel of an image.
+    """The scores of each pixel of an image in C columns: K classes, then the distractors.
 
     Attributes:
         masks: the M masks that take part.
         probabilities: float32 (M, C).
         class_count: K.
         image_size: (H, W), to which the scores are resampled.
-        resampling: how.
+        resampling: how the scores are resampled.
     """
 
     masks: Masks
@@ -127,7 +132,7 @@ class ScoreMap:
     resampling: Resampling
 
     def strips(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the map from top to bottom: a strip's first row, and its scores float32 (C, rows, W)."""
+        """Yield the map in strips from top to bottom: first row, and scores float32 (C, rows, W)."""
         probabilities = torch.from_numpy(self.probabilities).T.contiguous()
 
         def score_rows(start: int, stop: int) -> torch.Tensor:
@@ -137,7 +142,10 @@ class ScoreMap:
             yield part.start, resample_rows(score_rows, self._rows[part], self.image_size[1], self.resampling)
 
     def label(self) -> LabelMap:
-        """Find each pixel's best class, among equals the first; without a positive score it has none."""
+        """Return the class with the highest score of each pixel.
+
+        Of equal scores the first wins. A pixel without a positive score is unlabelled.
+        """
         labels = np.full(self.image_size, UNLABELLED, dtype=np.int32)
         shares = np.zeros(self.image_size, dtype=np.float32)
         for start, scores in self.strips():
@@ -149,12 +157,12 @@ class ScoreMap:
         return LabelMap(labels, shares)
 
     def mask_weights(self, x: int, y: int) -> np.ndarray:
-        """How much of the pixel in column ``x`` and row ``y`` each mask covers: float32 (M,) in [0, 1]."""
+        """Return the part of the pixel (``x``, ``y``) that each mask covers: float32 (M,) in [0, 1]."""
         row = resample_rows(self.masks.rows, self._rows[y : y + 1], self.image_size[1], self.resampling)
         return row[:, 0, x].numpy()
 
     def mask(self, index: int) -> np.ndarray:
-        """One mask at the image's size: bool (H, W), true where it covers more than half of a pixel."""
+        """Return one mask at the image's size: bool (H, W), true where it covers more than half a pixel."""
 
         def read(start: int, stop: int) -> torch.Tensor:
             return self.masks.rows(start, stop, slice(index, index + 1))
@@ -175,12 +183,12 @@ class ScoreMap:
 
 
 def blocks(count: int, floats_each: int) -> Iterator[slice]:
-    """Cut ``range(count)`` into slices whose items together take about :data:`BLOCK_BYTES`."""
-    step = max(1, BLOCK_BYTES // (4 * floats_each))
-    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+    """Yield slices that divide ``range(count)``; the items of one take about :data:`BLOCK_BYTES`."""
+    length = max(1, BLOCK_BYTES // (4 * floats_each))
+    return (slice(start, min(start + length, count)) for start in range(0, count, length))
 
 
 def share(best: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """``best / total``, and 0 where nothing is."""
+    """Return ``best / total``, or 0 where both are 0."""
     shares = np.maximum(total, np.finfo(np.float32).tiny)
-    return np.divide(best, shares, out=shares)  # in place: fresh memory costs more than the division
+    return np.divide(best, shares, out=shares)  # in place, as new memory costs more than the division

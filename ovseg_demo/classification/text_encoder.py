@@ -20,8 +20,8 @@ class TextEmbeddings:
 
     Attributes:
         vectors: float32 (names, D), unit length.
-        was_cached: whether every name was in memory already.
-        fallback: what was reduced because memory was short, such as "smaller batches"; else empty.
+        was_cached: whether every name was in memory before the call.
+        fallback: what was reduced because memory was short, such as "smaller batches"; otherwise empty.
     """
 
     vectors: np.ndarray
@@ -30,13 +30,13 @@ class TextEmbeddings:
 
 
 class TextEncoder:
-    """Embeds class names with one classifier and its prompt templates; safe to use from many threads.
+    """Embeds class names with one classifier and its prompt templates; many threads can use one encoder.
 
     Args:
         model: the classifier.
-        templates: the prompt templates to use where none are asked for.
-        memory: embeddings by name, shared by all encoders.
-        disk: embeddings of the shipped class lists, kept between runs.
+        templates: the default prompt templates.
+        memory: embeddings by name, common to all encoders.
+        disk: embeddings of the class lists that ship with the project, kept between runs.
     """
 
     def __init__(
@@ -58,29 +58,29 @@ class TextEncoder:
         *,
         progress: ProgressCallback = no_progress,
     ) -> TextEmbeddings:
-        """Return the embeddings of names, encoding those that are not cached.
+        """Return the embeddings of names; names that are not cached are encoded.
 
         Args:
             names: class names, synonyms and distractors.
-            templates: a key of :data:`ovseg_demo.vocabulary.TEMPLATES`, or "learned"; ``None`` takes the
-                encoder's own.
-            progress: called after each batch; may stop the work by raising.
+            templates: a key of :data:`ovseg_demo.vocabulary.TEMPLATES`, or "learned"; ``None`` means the
+                encoder's default.
+            progress: called after each batch; it may stop the work by raising an exception.
 
         Raises:
-            ModelError: there are no such templates, or the model has no learned prompts.
+            ModelError: the templates are unknown, or the model has no learned prompts.
             VocabularyError: a name is too long for the text tower.
         """
         templates = templates or self.templates
         key = self._model.key, self._model.get().fingerprint, templates
 
         def complete(classifier: RegionClassifier) -> dict[str, np.ndarray]:
-            embeddings = self._recall(key, names)  # another thread may have added some meanwhile
+            embeddings = self._recall(key, names)  # another thread may have added some in the meantime
             missing = [name for name, embedding in embeddings.items() if embedding is None]
             text_key = classifier.text_key(templates)
             added = self._disk.read(text_key, names, missing)
             missing = [name for name in missing if name not in added]
             encoded = classifier.embed_names(missing, templates, progress=progress)
-            # Copies: a view would keep the whole array in memory.
+            # Rows are copied, because a view would keep the whole array in memory.
             added |= {name: row.copy() for name, row in zip(missing, encoded, strict=True)}
             for name, embedding in added.items():
                 self._memory.put((*key, name), embedding)

@@ -1,4 +1,4 @@
-"""The types of stage 2."""
+"""The interface of stage 2."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from ovseg_demo.proposals.types import Proposals
 
 
 class RegionClassifier(Protocol):
-    """Stage 2: embeds masked regions and class names in one space, in which the cosine compares them.
+    """Stage 2: embeds masked regions and class names in one space, where their similarity is the cosine.
 
     Attributes:
-        fingerprint: hash of the weights and of every setting that changes the embeddings; part of cache keys.
-        has_mask_prompts: whether ``mask_prompts`` makes a difference.
-        has_learned_prompts: whether the templates "learned" can be used.
+        fingerprint: a hash of the weights and of every setting that changes the embeddings; a part of cache
+            keys.
     """
 
     fingerprint: str
@@ -29,12 +28,12 @@ class RegionClassifier(Protocol):
 
     @property
     def has_mask_prompts(self) -> bool:
-        """As above."""
+        """Whether ``mask_prompts`` of :meth:`embed_regions` has an effect."""
         ...
 
     @property
     def has_learned_prompts(self) -> bool:
-        """As above."""
+        """Whether :meth:`embed_names` accepts the templates "learned"."""
         ...
 
     def embed_regions(
@@ -55,9 +54,9 @@ class RegionClassifier(Protocol):
         ...
 
     def text_key(self, templates: str) -> str:
-        """Return a hash of all that :meth:`embed_names` depends on besides the names."""
+        """Return a hash of everything except the names that determines the result of :meth:`embed_names`."""
         ...
 
     def fallbacks(self) -> Iterator[tuple[str, RegionClassifier]]:
-        """Yield variants that need less and less memory, each with the name of what was reduced."""
+        """Yield variants that need less memory each time: what is reduced, and the variant."""
         ...

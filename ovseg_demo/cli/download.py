@@ -1,4 +1,4 @@
-"""``python -m ovseg_demo download NAME``: the weights of a model."""
+"""``ovseg download NAME``: download the weights of a model."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ovseg_demo.models.downloads import download_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model, and which of its parts."""
+    """Add the model's name and the choice of its parts."""
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(CATALOGUE)}")
     parser.add_argument(
         "--all",
         action="store_true",
-        help="also the optional parts, such as an un-adapted CLIP for comparison",
+        help="download the optional parts, too, such as an un-adapted CLIP for comparison",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Download what is missing, check what is there, and print where it lies."""
+    """Download missing files, verify the files that are present, and print the paths of all."""
     spec = find_model(arguments.name)
     roles = tuple(spec.parts) if arguments.all else tuple(spec.required)
     with StageBar(leave=True, unit="B", unit_scale=True) as bar:

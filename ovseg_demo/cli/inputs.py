@@ -1,4 +1,4 @@
-"""Which images are meant: files, folders and patterns from a command line."""
+"""Find the images that a command line names: files, folders and patterns."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ovseg_demo.images import SUFFIXES
 
 
 def expand_inputs(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Find the images that are meant.
+    """Return the images that inputs name, and a sentence for each input that names none.
 
     Args:
-        inputs: paths of images, of folders (all images directly in them), or patterns such as ``*.jpg``.
+        inputs: paths of images, paths of folders (for all images directly in them), or patterns such as
+            ``*.jpg``.
 
     Returns:
-        The images in the given order, each once, and a sentence for each input that means none.
+        The images in the given order, each once, and the sentences.
     """
     found: dict[Path, Path] = {}
     problems = []
@@ -33,10 +34,11 @@ def expand_inputs(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
 
 
 def result_folder(path: Path) -> str:
-    """Return the name of the folder for an image's results, which depends on the image's path alone.
+    """Return the name of the folder for an image's results.
 
-    The same file gets the same folder in every run and any order, and two files never share one, also where
-    the file system ignores case. The name is safe on every file system.
+    The name depends on the image's path alone. A file gets the same folder in every run, in any order of
+    files. Two files never share a folder, even if the file system ignores case. The name is valid on every
+    file system.
     """
     digest = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     return f"{slug(path.stem)}-{digest[:8]}"
@@ -50,7 +52,7 @@ def _expand(given: str) -> list[Path]:
             raise ImageError(f'The folder "{path.name}" holds no images ({", ".join(SUFFIXES)}).')
         return images
     if path.exists() or not glob.has_magic(given):
-        return [path]  # if it is missing, opening it will say so
+        return [path]  # opening a missing file raises an error that names it
     matches = sorted(Path(match) for match in _glob(given) if Path(match).is_file())
     if not matches:
         raise ImageError(f'No file matches "{path.name}"; check the pattern.')

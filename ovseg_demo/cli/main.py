@@ -14,16 +14,18 @@ from ovseg_demo.cli.parser import USER_ERROR, Parser
 from ovseg_demo.errors import OvsegError
 
 SUCCESS, SOME_FAILED, INTERRUPTED = 0, 1, 130
-"""Exit codes besides ``USER_ERROR``: all went well; some images failed; Ctrl-C."""
+"""Exit codes besides ``USER_ERROR``: success, some images failed, stopped by Ctrl-C."""
 
 
 class Command(NamedTuple):
     """A sub-command.
 
     Attributes:
-        module: with ``add_arguments(parser)`` and ``run(arguments) -> exit code``; imported when called.
+        module: the name of a module with ``add_arguments(parser)`` and ``run(arguments) -> exit code``. It is
+            imported when the command is called.
         summary: one line for the list of commands.
-        parses: the module has ``main(argv, prog) -> exit code`` instead and reads the arguments itself.
+        parses: whether the module has ``main(argv, prog) -> exit code`` instead and parses the arguments
+            itself.
     """
 
     module: str
@@ -35,7 +37,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "serve": Command("ovseg_demo.cli.serve", "open the page in the browser", parses=True),
         "segment": Command("ovseg_demo.cli.segment", "segment images into classes that you name"),
-        "models": Command("ovseg_demo.cli.models", "list the models, their licences and what is there"),
+        "models": Command("ovseg_demo.cli.models", "list the models, their licences and their files"),
         "download": Command("ovseg_demo.cli.download", "download the weights of a model"),
         "evaluate": Command("ovseg_demo.evaluation.command", "measure a model on a benchmark"),
         "train": Command("ovseg_demo.training.command", "train a model by the paper's recipe"),
@@ -47,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code.
 
     Args:
-        argv: arguments after the program's name; by default those of the process.
+        argv: the arguments after the program's name; by default those of the process.
 
     Returns:
-        The exit code. A user error is one sentence on stderr.
+        The exit code. A user error prints one sentence on stderr.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    name = next((word for word in given if not word.startswith("-")), None)
+    name = next((argument for argument in given if not argument.startswith("-")), None)
     command = COMMANDS.get(name)
     module = import_module(command.module) if command else None
     if command and command.parses and given[0] == name:
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(given)
     try:
         with warnings.catch_warnings():
-            # What is wrong with an image, we say ourselves.
+            # Our own error messages describe faulty images.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             return module.run(arguments)
     except OvsegError as error:
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _make_parser(chosen: str | None, module: object) -> Parser:
-    """A parser of all commands, in which only the chosen one knows its arguments."""
+    """Return a parser of all commands; only the chosen command has its arguments."""
     parser = Parser(
         prog=_program(),
         description="Open-vocabulary semantic segmentation: name the classes, get the map.",
@@ -94,5 +96,5 @@ def _make_parser(chosen: str | None, module: object) -> Parser:
 
 
 def _program() -> str:
-    """How this process was called: by the installed command, or as a module."""
+    """Return the command that started this process: the installed ``ovseg``, or the module."""
     return "ovseg" if Path(sys.argv[0]).stem == "ovseg" else "python -m ovseg_demo"

@@ -1,4 +1,4 @@
-"""Which model a command is to use: arguments that several commands share."""
+"""Arguments that several commands share, for the choice of a model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ovseg_demo.segmenter import Segmenter
 _MOST_POINTS = 64
 
 WEIGHTS = ("ovseg", "sam", "clip", "unadapted", "detectron2")
-"""Arguments that name weights files."""
+"""The names of the arguments that take weights files."""
 
 _OPTIONS = (*WEIGHTS, "device", "precision")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a command choose a model, weights files and a device.
+    """Add the arguments that choose a model, weights files and a device.
 
-    What is not given is left out of the parser's result: each default has its one place elsewhere.
+    The parser's result contains only arguments that the user gives; :func:`load_segmenter` has the defaults.
     """
     group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
     group.add_argument("--model", metavar="NAME", help='"python -m ovseg_demo models" lists them')
@@ -32,26 +32,27 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--clip", type=Path, metavar="FILE", help="a CLIP checkpoint")
     group.add_argument("--unadapted", type=Path, metavar="FILE", help="another CLIP, for comparison")
     group.add_argument("--detectron2", nargs=2, metavar=("CONFIG", "WEIGHTS"), help="a detectron2 model")
-    group.add_argument("--device", choices=DEVICES, help="auto takes a GPU if there is one")
+    group.add_argument("--device", choices=DEVICES, help="auto uses a GPU if there is one")
     group.add_argument(
         "--precision",
         choices=("auto", *PRECISIONS),
-        help="auto runs CLIP in half precision where that is faster, and all else in float32; bfloat16 is "
-        "many times slower on a CPU without instructions for it",
+        help="auto runs CLIP in half precision where that is faster, and the rest in float32; bfloat16 is "
+        "many times slower on a CPU that has no instructions for it",
     )
 
 
 def add_points_argument(group: argparse._ActionsContainer) -> None:
-    """Let a command choose the grid of points at which Segment Anything looks for masks."""
+    """Add the argument that sets the grid of points at which Segment Anything proposes masks."""
     group.add_argument(
         "--points-per-side",
         "--points",
         type=_read_points,
         default=argparse.SUPPRESS,
         metavar="N",
-        help="of Segment Anything's grid (by default the model's, 32 for published ones), or auto: 16 on a "
-        "CPU and 32 on a GPU, fewer for an image encoder with a small map. 16 are a quarter of the points of "
-        "32: up to four times as fast on a CPU, and small things may be missed",
+        help="points along each side of Segment Anything's grid, or auto; by default the model's own number, "
+        "which is 32 for published models. auto means 16 on a CPU and 32 on a GPU, or fewer if the image "
+        "encoder has a small map. With 16 instead of 32, a CPU is up to four times as fast, but the masks of "
+        "small objects may be missing",
     )
 
 
@@ -66,18 +67,18 @@ def _read_points(text: str) -> int | str:
 
 
 def load_chosen(given: Mapping[str, Any], **options: Any) -> Segmenter:
-    """The segmenter that the arguments (as a mapping) ask for.
+    """Return the segmenter that the arguments choose.
 
     Args:
-        given: the arguments.
-        options: more of :func:`load_segmenter`.
+        given: the arguments by name.
+        options: further options of :func:`load_segmenter`.
 
     Raises:
-        OvsegError: there is no such model, file or device; the message tells the remedy.
+        OvsegError: there is no such model, file or device; the message names the remedy.
     """
     return load_segmenter(given.get("model"), **chosen(given, _OPTIONS), **options)
 
 
 def chosen(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Those of some arguments that were given."""
+    """Return the arguments among ``names`` that the user gave."""
     return {name: given[name] for name in names if name in given}

@@ -1,4 +1,4 @@
-"""``python -m ovseg_demo models``: the catalogue."""
+"""``ovseg models``: list the catalogue of models."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ovseg_demo.models.weights_files import format_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None are needed."""
+    """Add nothing: the command takes no arguments."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every model with its parts, licences and sizes, what is there, and how to get the rest."""
+    """Print each model with its files, their licences and sizes, and the command to download missing ones."""
     print("\n\n".join(describe(spec) for spec in CATALOGUE.values()))
     return 0
 
 
 def describe(spec: ModelSpec) -> str:
-    """A few lines on one model."""
+    """Return the description of one model, a line for each of its files."""
     lines = [f"{spec.name}: {spec.title}", f"    {spec.description}"]
     for role, file in spec.parts.items():
         state = "present" if file.present() else "not here"

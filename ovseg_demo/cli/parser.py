@@ -1,4 +1,4 @@
-"""The parser of all command lines."""
+"""The argument parser that all commands use."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 from typing import NoReturn
 
 USER_ERROR = 2
-"""Exit code: the request cannot be carried out."""
+"""The exit code after a user error."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells what is wrong in one sentence, without the list of all options."""
+    """An argument parser that reports an error in one sentence, without the list of options."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and leave."""
-        self.exit(USER_ERROR, f'error: {message}; "{self.prog} --help" tells more.\n')
+        """Print the message on stderr and exit."""
+        self.exit(USER_ERROR, f'error: {message}; see "{self.prog} --help".\n')

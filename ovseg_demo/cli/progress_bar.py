@@ -8,13 +8,13 @@ from tqdm import tqdm
 
 
 class StageBar:
-    """Displays a bar for the running stage of a task; the next stage's bar replaces it.
+    """Displays a bar for the current stage of a task; the next stage's bar replaces it.
 
-    A :data:`ovseg_demo.progress.ProgressCallback`, and a context manager that ends the last bar.
+    It is a :data:`ovseg_demo.progress.ProgressCallback`, and a context manager that closes the last bar.
 
     Args:
-        leave: keep the bar of each stage on the screen.
-        options: of ``tqdm``.
+        leave: whether to keep the bar of each stage on the screen.
+        options: options of ``tqdm``.
     """
 
     def __init__(self, *, leave: bool = False, **options: Any):
@@ -23,7 +23,7 @@ class StageBar:
         self._stage = ""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps of a stage are done."""
+        """Display that ``done`` of ``total`` parts of a stage are done."""
         if self._bar is None or stage != self._stage:
             self.close()
             self._stage = stage
@@ -32,7 +32,7 @@ class StageBar:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """End the bar."""
+        """Close the bar, if there is one."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -1,4 +1,4 @@
-"""``python -m ovseg_demo segment``: images in, maps out."""
+"""``ovseg segment``: segment images and write the results to folders."""
 
 from __future__ import annotations
 
@@ -39,32 +39,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes",
         required=True,
         metavar="NAMES",
-        help='in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms',
+        help='class names in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms',
     )
     parser.add_argument(
         "--output",
         required=True,
         type=Path,
         metavar="DIR",
-        help="gets a folder for each image, with overlay.png, label_map.png and segmentation.json",
+        help="where to write a folder for each image, with overlay.png, label_map.png and segmentation.json",
     )
     add_model_arguments(parser)
     group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
-    group.add_argument("--generator", metavar="NAME", help="of masks: sam, maskformer or detectron2")
+    group.add_argument(
+        "--generator", metavar="NAME", help="the proposal generator: sam, maskformer or detectron2"
+    )
     add_points_argument(group)
-    group.add_argument("--classifier", choices=CLASSIFIERS, help="what names the masks")
+    group.add_argument("--classifier", choices=CLASSIFIERS, help="the model that classifies the masks")
     group.add_argument(
         "--granularity",
         type=float,
         metavar="G",
-        help="of the masks, from 0 (most coarse) to 1 (most precise)",
+        help="granularity of the masks, from 0 (coarse) to 1 (precise)",
     )
-    group.add_argument("--distractors", metavar="NAMES", help="compete for masks and are not drawn")
-    group.add_argument("--templates", choices=(*TEMPLATES, LEARNED), help="of the prompts")
+    group.add_argument(
+        "--distractors", metavar="NAMES", help="names that compete with the classes and are not drawn"
+    )
+    group.add_argument("--templates", choices=(*TEMPLATES, LEARNED), help="the prompt templates")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Segment all images. Those that fail are named at the end, and the exit code is then 1."""
+    """Segment all images and return the exit code; errors of single images are printed at the end."""
     given = vars(arguments)
     vocabulary = Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
     print(vocabulary.describe())
@@ -79,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def summarise(segmentation: Segmentation) -> str:
-    """Return one line: each class that was found, with its share and score, and the missing classes."""
+    """Return one line: each class found, with its share of the pixels and its score, then those not found."""
     legend = segmentation.legend()
     found = [f"{entry.name} {entry.share:.1%} ({entry.score:.2f})" for entry in legend if entry.is_found]
     missing = [entry.name for entry in legend if not entry.is_found]
@@ -92,7 +96,7 @@ def summarise(segmentation: Segmentation) -> str:
 def _segment_all(
     segmenter: Segmenter, vocabulary: Vocabulary, paths: Sequence[Path], given: Mapping[str, Any]
 ) -> list[str]:
-    """Segment and save each image; return a sentence for each one that fails."""
+    """Segment each image, save the results, and return a sentence for each image that fails."""
     problems = []
     with tqdm(paths, desc="Images") as images:
         for path in images:

@@ -1,4 +1,4 @@
-"""``ovseg serve``: the page in a browser. ``app.py`` calls the same function."""
+"""``ovseg serve``: open the page in a browser. ``app.py`` calls the same function."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def main(argv: Sequence[str], prog: str, environment: Mapping[str, str] = os.env
 
     Args:
         argv: the options; :mod:`ovseg_demo.ui.options` reads them.
-        prog: how help texts name the program.
-        environment: variables that stand for options.
+        prog: the program's name in help texts.
+        environment: environment variables, which may set options.
 
     Returns:
         The exit code.
@@ -24,8 +24,8 @@ def main(argv: Sequence[str], prog: str, environment: Mapping[str, str] = os.env
     if importlib.util.find_spec("spaces"):  # on Hugging Face Spaces; it must be imported before torch
         import spaces  # noqa: F401
     respect_quota()
-    sleep_while_waiting()  # the browser may run on the same cores
+    sleep_while_waiting()  # as the browser may run on the same cores
     keep_freed_memory()
-    from ovseg_demo.ui.application import run  # imports torch, which reads all these settings once
+    from ovseg_demo.ui.application import run  # after the settings, as torch reads them when it is imported
 
     return run(argv, environment, prog)

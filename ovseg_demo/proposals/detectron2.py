@@ -1,4 +1,4 @@
-"""Mask proposals by any detectron2 model. detectron2 is optional: it is imported when a model is loaded."""
+"""Mask proposals from any detectron2 model. The optional detectron2 is imported when a model is loaded."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ INSTALL_COMMAND = (
 
 
 class Detectron2ProposalGenerator:
-    """Instance or panoptic masks of a detectron2 model; a :class:`~ovseg_demo.proposals.ProposalGenerator`.
+    """Proposes the instance or panoptic masks of a detectron2 model.
 
-    The model's class labels are ignored; the masks are named in stage 2. Masks have the image's own
-    resolution. A proposal's score is the instance's confidence, and 1 for panoptic segments without one. Mask
-    R-CNN and Panoptic FPN have been run.
+    This is a :class:`~ovseg_demo.proposals.types.ProposalGenerator`. It ignores the model's class labels;
+    stage 2 names the masks. Masks have the image's own resolution. The score of a proposal is the instance's
+    confidence, or 1 for a panoptic segment without one. Mask R-CNN and Panoptic FPN have been run.
 
     Args:
         config: a YAML file, the name of one in detectron2's model zoo
-            ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"), or a ready ``CfgNode`` for models of
-            projects that add settings of their own. YAML that would execute code is refused.
+            ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"), or a ``CfgNode`` for models of projects
+            that add their own settings. YAML that would execute code is refused.
         weights: a file, or an address that detectron2 reads ("detectron2://…", "https://…"). detectron2
-            unpickles ``.pkl`` files, which may execute code: use only those of a source you trust.
-        runtime: device; by default the CPU. detectron2 models run in float32.
+            unpickles ``.pkl`` files, which may execute code: use only files from a source that you trust.
+        runtime: the device; by default the CPU. detectron2 models run in float32.
 
     Raises:
         MissingDependencyError: detectron2, or the old setuptools that it imports, is not installed.
         ModelError: there is no such config.
-        CheckpointError: there is no such file of weights.
+        CheckpointError: there is no such weights file.
     """
 
     name = "detectron2"
@@ -58,14 +58,14 @@ class Detectron2ProposalGenerator:
 
     @property
     def settings(self) -> tuple:
-        """Everything besides the image that determines the proposals."""
+        """Everything except the image that determines the proposals."""
         return self._settings
 
     def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
-        """Propose masks for an RGB image, uint8 (H, W, 3).
+        """Return the proposals for an RGB image, uint8 (H, W, 3).
 
         Raises:
-            ModelError: the model gives neither instance nor panoptic masks.
+            ModelError: the model outputs neither instance nor panoptic masks.
         """
         progress(PROPOSING, 0, 1)
         bgr = np.ascontiguousarray(image[:, :, ::-1])  # what DefaultPredictor expects
@@ -76,17 +76,17 @@ class Detectron2ProposalGenerator:
         return proposals
 
     def fallbacks(self) -> Iterator[tuple[str, Detectron2ProposalGenerator]]:
-        """No variants: the config alone determines all sizes."""
+        """Yield nothing: the config alone determines all sizes."""
         return iter(())
 
 
 def read_masks(outputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Masks bool (N, H, W) and scores float32 (N,) of one image's outputs in detectron2's format.
+    """Return the masks, bool (N, H, W), and scores, float32 (N,), in one image's outputs of detectron2.
 
-    Panoptic segments are preferred where a model gives both, for they cover stuff as well as things.
+    Panoptic segments are preferred to instances, because they cover stuff as well as things.
 
     Raises:
-        ModelError: there are neither panoptic segments nor instances with masks.
+        ModelError: the outputs have neither panoptic segments nor instances with masks.
     """
     if "panoptic_seg" in outputs:
         return _read_panoptic(*outputs["panoptic_seg"])
@@ -94,13 +94,13 @@ def read_masks(outputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         instances = outputs["instances"]
         return instances.pred_masks.bool().cpu().numpy(), instances.scores.float().cpu().numpy()
     raise ModelError(
-        "This detectron2 model gives no instance or panoptic masks, only "
+        "This detectron2 model outputs no instance or panoptic masks, only "
         f"{', '.join(sorted(outputs))}; choose an instance or panoptic segmentation model."
     )
 
 
 def _read_panoptic(segments: torch.Tensor, infos: list[dict] | None) -> tuple[np.ndarray, np.ndarray]:
-    if infos is None:  # then every value but the void's, -1, is a segment
+    if infos is None:  # then every value except -1 (void) is a segment
         infos = [{"id": int(segment)} for segment in segments.unique() if segment >= 0]
     segments = segments.cpu().numpy()
     masks = np.zeros((len(infos), *segments.shape), dtype=bool)
@@ -111,7 +111,11 @@ def _read_panoptic(segments: torch.Tensor, infos: list[dict] | None) -> tuple[np
 
 
 def _import(name: str) -> ModuleType:
-    """Import a module of detectron2, or say what has to be installed."""
+    """Return a module of detectron2.
+
+    Raises:
+        MissingDependencyError: a package is missing; the message names the command that installs it.
+    """
     try:
         import_module("detectron2")
         return import_module(name)
@@ -123,7 +127,7 @@ def _import(name: str) -> ModuleType:
             ) from error
         if error.name == "pkg_resources":
             raise MissingDependencyError(
-                "detectron2 imports pkg_resources, which setuptools no longer has since version 81; run "
+                "detectron2 imports pkg_resources, which setuptools has not contained since version 81; run "
                 f'"{SETUPTOOLS_COMMAND}".'
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""Stage 1: class-agnostic mask proposals. This module holds the types that all generators share."""
+"""The types of stage 1: class-agnostic mask proposals, and the interface of their generators."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ovseg_demo.progress import ProgressCallback, no_progress
 
 @dataclass(frozen=True, eq=False)
 class MaskQueries:
-    """What a query-based generator (MaskFormer) knows beyond its binary masks; needed by the evaluation rule.
+    """The soft masks and class embeddings of a query-based generator (MaskFormer), for the ensemble rule.
 
     Attributes:
-        mask_logits: float32 (Q, h4, w4), one low-resolution logit map a query, over the *padded* input.
-        class_embeddings: float32 (Q, D), not normalised, in the text embeddings' space.
+        mask_logits: float32 (Q, h4, w4), a low-resolution logit map of each query, over the *padded* input.
+        class_embeddings: float32 (Q, D), not normalised, in the space of the text embeddings.
         non_object_embedding: float32 (D,), not normalised: the class "none of the names".
-        kept: int64 (N,), the query of each proposal; queries whose binary mask is empty are missing here.
+        kept: int64 (N,), the query of each proposal; a query whose binary mask is empty has no proposal.
         padded_size: (height, width) in pixels of the padded input that ``mask_logits`` spans.
     """
 
@@ -37,13 +37,12 @@ class Proposals:
     Attributes:
         packed_masks: uint8 (N, h, ceil(w / 8)), ``np.packbits`` along the last axis.
         boxes: int32 (N, 4), tight boxes xyxy with exclusive end, in working pixels.
-        scores: float32 (N,), the generator's own quality estimate, higher is better.
-        working_image: uint8 RGB (h, w, 3), the image resized to the working resolution; regions are cropped
-            from it.
-        image_size: (height, width) of the image that was given.
+        scores: float32 (N,), the generator's own estimate of quality; higher is better.
+        working_image: uint8 RGB (h, w, 3), the image at the working resolution; regions are cropped from it.
+        image_size: (height, width) of the original image.
         generator: name of the generator: "sam", "maskformer" or "detectron2".
         queries: MaskFormer's soft masks and class embeddings; ``None`` for other generators.
-        fallback: what was reduced because memory was short, such as "masks of 640 pixels"; else empty.
+        fallback: what was reduced because memory was short, such as "masks of 640 pixels"; otherwise empty.
     """
 
     packed_masks: np.ndarray
@@ -65,7 +64,7 @@ class Proposals:
         generator: str,
         queries: MaskQueries | None = None,
     ) -> Proposals:
-        """Pack bool masks (N, h, w), each with at least one true pixel, and find their tight boxes.
+        """Return proposals with these masks, bool (N, h, w), each of which has at least one true pixel.
 
         Raises:
             ValueError: a mask is empty, or the shapes disagree.
@@ -96,22 +95,22 @@ class Proposals:
 
     @property
     def masks(self) -> np.ndarray:
-        """All masks unpacked: a fresh bool array (N, h, w)."""
+        """All masks unpacked: a new bool array (N, h, w)."""
         return self.unpack(slice(None))
 
     @property
     def areas(self) -> np.ndarray:
-        """Working pixels of each mask: int64 (N,)."""
+        """The number of working pixels of each mask: int64 (N,)."""
         return np.bitwise_count(self.packed_masks).sum(axis=(1, 2), dtype=np.int64)
 
     def unpack(self, index: int | slice | np.ndarray) -> np.ndarray:
-        """Unpack one mask (h, w) or some masks (n, h, w) to bool."""
+        """Return one mask, bool (h, w), or several, bool (n, h, w)."""
         width = self.working_size[1]
         return np.unpackbits(self.packed_masks[index], axis=-1, count=width).view(bool)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the arrays; what a cache charges."""
+        """The bytes that the arrays hold, for the budget of a cache."""
         arrays = [self.packed_masks, self.boxes, self.scores, self.working_image]
         if self.queries is not None:
             arrays += [self.queries.mask_logits, self.queries.class_embeddings]
@@ -119,35 +118,33 @@ class Proposals:
 
 
 class ProposalGenerator(Protocol):
-    """Stage 1. Calling it with an image gives its proposals; it holds no state between calls.
+    """Stage 1: a function from an image to proposals, without state between calls.
 
     Attributes:
         name: "sam", "maskformer" or "detectron2".
-        settings: hashable; with the image's content and the weights it determines the proposals (a cache
-            key).
     """
 
     name: str
 
     @property
     def settings(self) -> tuple:
-        """As above."""
+        """A hashable value that, with the image and the weights, determines the proposals; for cache keys."""
         ...
 
     def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
-        """Propose masks for an RGB uint8 image (H, W, 3)."""
+        """Return the proposals for an RGB image, uint8 (H, W, 3)."""
         ...
 
     def fallbacks(self) -> Iterator[tuple[str, ProposalGenerator]]:
-        """Yield variants that need less and less memory: what is reduced, and the variant.
+        """Yield variants that need less memory each time: what is reduced, and the variant.
 
-        They share this generator's network.
+        The variants use this generator's network.
         """
         ...
 
 
 def tight_boxes(masks: np.ndarray) -> np.ndarray:
-    """Tight boxes of bool masks (N, h, w): int32 (N, 4) xyxy, from the first to one past the last true pixel.
+    """Return the tight boxes of bool masks (N, h, w): int32 (N, 4), xyxy with exclusive end.
 
     Raises:
         ValueError: a mask has no true pixel.

@@ -1,1 +1,1 @@
-"""The class lists that ship with the project."""
+"""The class lists that ship with the project, and their reader."""

@@ -1,4 +1,4 @@
-"""The class names of the public data sets, in the order of their training ids."""
+"""Read the class names of public data sets, in the order of their training ids."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ovseg_demo.errors import DatasetError
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 
 _FILE = Path(__file__).with_name("class_lists.json")
-_SUFFIX = re.compile("-(other|stuff)$")  # of COCO-Stuff's names for "the rest of": no prompt needs it
+_SUFFIX = re.compile("-(other|stuff)$")  # of COCO-Stuff's names for the rest of a group; not part of a prompt
 
 
 def load_vocabulary(name: str) -> Vocabulary:
     """Return the classes of a data set.
 
-    Where a data set gives a class several names ("road, route"), the first is its name and the others are
-    synonyms. Two classes may share one ("bag" and "bag, handbag, …" of ADE20K-847).
+    If a data set has several names for a class ("road, route"), the first is the class name and the others
+    are synonyms. Two classes may have the same name, such as "bag" and "bag, handbag, …" of ADE20K-847.
 
     Args:
         name: "ade20k-150", "ade20k-847", "pascal-context-59", "pascal-context-459", "pascal-voc-20" or
@@ -33,13 +33,13 @@ def load_vocabulary(name: str) -> Vocabulary:
 
 
 def coco_stuff_distractors() -> tuple[str, ...]:
-    """The names of COCO-Stuff as names to compete with a visitor's own."""
+    """Return the class names of COCO-Stuff, for use as distractors."""
     return tuple(_SUFFIX.sub("", name) for name in load_vocabulary("coco-stuff-171").all_names)
 
 
 @cache
 def shipped_lists() -> tuple[frozenset[str], ...]:
-    """The names of each list that can be asked for by the list's own name."""
+    """Return the names of each class list and of the COCO-Stuff distractors, as one set for each list."""
     return (
         *(frozenset(load_vocabulary(name).all_names) for name in _load()),
         frozenset(coco_stuff_distractors()),
@@ -47,7 +47,7 @@ def shipped_lists() -> tuple[frozenset[str], ...]:
 
 
 def split_synonyms(entry: str) -> ClassName:
-    """A class from a data set's list of its names, such as "road, route"."""
+    """Return the class that a data set's list of names, such as "road, route", describes."""
     first, *synonyms = (name.strip() for name in entry.split(","))
     return ClassName(first, tuple(synonyms))
 

@@ -27,10 +27,10 @@ def choose(page, title: str) -> None:
     """Click an example, and wait for its map."""
     before = page.locator(".viewer").get_attribute("data-map") or ""
     card = page.locator(".gallery .card", has_text=title)
-    words = card.locator("span").text_content()
+    prompt = card.locator("span").text_content()
     card.click()
     wait_for_map(page, before)
-    wait_for_prompt(page, words)
+    wait_for_prompt(page, prompt)
 
 
 def wait_for_map(page, before: str = "") -> None:
@@ -50,9 +50,9 @@ def type_names(page, names: str) -> None:
     wait_for_legend(page, [name.strip() for name in names.split(",")])
 
 
-def wait_for_prompt(page, words: str) -> None:
+def wait_for_prompt(page, prompt: str) -> None:
     page.wait_for_function(
-        "([box, words]) => document.querySelector(box).value === words", arg=[PROMPT, words]
+        "([box, prompt]) => document.querySelector(box).value === prompt", arg=[PROMPT, prompt]
     )
 
 
@@ -164,8 +164,8 @@ def test_the_map_follows_the_typing_without_a_progress_bar(open_page):
         """() => {
             const work = document.querySelector('.work');
             window.progressShown = false;
-            const look = () => { window.progressShown ||= !work.hidden; };
-            new MutationObserver(look).observe(work, { attributes: true });
+            const watch = () => { window.progressShown ||= !work.hidden; };
+            new MutationObserver(watch).observe(work, { attributes: true });
         }"""
     )
     type_names(page, "red, purple, sky blue")
@@ -184,7 +184,7 @@ def test_the_slider_changes_the_masks_in_use(open_page):
         page.locator(".status", has_text=kept).wait_for()
 
 
-def test_another_generator_looks_again(open_page):
+def test_another_generator_analyzes_again(open_page):
     page = open_page()
     choose(page, "Stripes")
     page.locator("#generator input[value=maskformer]:checked").wait_for(state="attached")
@@ -240,7 +240,7 @@ def test_the_pointer_names_what_is_under_it(open_page):
     assert page.locator(".legend .entry.pointed .name").text_content() == "red"
 
 
-def test_a_click_on_the_image_tells_why(open_page):
+def test_a_click_on_the_image_explains_the_pixel(open_page):
     page = open_page()
     choose(page, "Landscape")
     click_image(page, 0.3, 0.5)
@@ -253,7 +253,7 @@ def test_a_click_on_the_image_tells_why(open_page):
     why.wait_for(state="hidden")
 
 
-def test_keys_alone_tell_why(open_page):
+def test_keys_alone_explain_a_pixel(open_page):
     page = open_page()
     choose(page, "Landscape")
     entry = page.locator(".legend .entry", has_text="red")
@@ -324,7 +324,7 @@ def test_downloads_open_and_hold_the_map(open_page, kind, tmp_path):
         ("cut.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", "damaged or cut off|no image"),
     ],
 )
-def test_bad_files_are_told_with_the_remedy_and_cost_nothing(open_page, tmp_path, name, content, advice):
+def test_bad_files_give_an_error_with_the_remedy_and_cost_nothing(open_page, tmp_path, name, content, advice):
     page = open_page()
     choose(page, "Landscape")
     bad = tmp_path / name
@@ -406,7 +406,7 @@ def test_a_long_analysis_can_be_cancelled(open_page):
     assert "red" in legend(page)
 
 
-def test_another_example_takes_over_from_a_long_look(open_page):
+def test_another_example_replaces_a_long_analysis(open_page):
     page = open_page()
     page.locator(".gallery .card", has_text="Slow").click()
     page.locator(".work-label", has_text="Proposing masks").wait_for()

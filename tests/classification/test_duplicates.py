@@ -1,4 +1,4 @@
-"""Masks that make practically the same crop are looked at once, and none other."""
+"""Masks that make practically the same crop are embedded once; all others are embedded separately."""
 
 import numpy as np
 from hypothesis import given

@@ -24,7 +24,7 @@ def make_proposals(image: np.ndarray, masks: np.ndarray) -> Proposals:
 
 
 def step_by_step(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The crop of one mask in the words of the specification: write the mean, normalise, then resize."""
+    """Return the crop of one mask by the definition: fill in the mean, normalise, then resize."""
     rows, columns = np.nonzero(mask)
     box = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     crop = torch.tensor(image[box]).movedim(-1, 0).float()

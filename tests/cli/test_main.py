@@ -91,7 +91,7 @@ def test_an_image_gets_its_map(ovseg, images, tmp_path, capsys):
 
 def test_settings_reach_the_segmenter_and_are_kept(ovseg, sam, images, tmp_path):
     settings = {"granularity": 1, "templates": "photo", "classifier": "mask-adapted-no-prompts"}
-    options = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    options = [option for name, value in settings.items() for option in (f"--{name}", value)]
     code = segment(
         ovseg, tmp_path, images / "first.png", "--sam", sam, "--generator", "maskformer", *options,
         "--distractors", "wall, floor", "--precision", "float32",
@@ -113,7 +113,7 @@ def test_segment_anything_runs_too_and_no_mask_is_a_result(ovseg, sam, images, t
     assert record["info"]["settings"]["generator"] == "sam"
 
 
-def test_segment_anything_can_be_told_to_look_at_fewer_points(ovseg, sam, images, tmp_path, capsys):
+def test_segment_anything_can_use_fewer_points(ovseg, sam, images, tmp_path, capsys):
     options = (images / "first.png", "--sam", sam, "--generator", "sam", "--points-per-side")
     assert segment(ovseg, tmp_path, *options, 4) == 0
     assert segment(ovseg, tmp_path, *options, 0) == 2
@@ -268,7 +268,7 @@ def test_models_lists_the_whole_catalogue(capsys, monkeypatch, tmp_path):
         assert (f"python -m ovseg_demo download {spec.name}\n" in printed + "\n") == (not spec.bundled)
 
 
-def test_models_tells_what_is_present(capsys, monkeypatch, tmp_path):
+def test_models_lists_what_is_present(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("OVSEG_WEIGHTS_DIR", str(tmp_path))
     (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"weights")
     run("models")

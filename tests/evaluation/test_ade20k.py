@@ -183,7 +183,7 @@ def test_converted_labels_of_16_bits_are_read_too(tmp_path):
 # ---- what can be missing
 
 
-def test_an_empty_folder_tells_what_was_looked_for(tmp_path):
+def test_the_error_for_an_empty_folder_names_the_expected_files(tmp_path):
     with pytest.raises(DatasetError, match=r"annotations/validation.*--root"):
         open_dataset("ade20k-150", tmp_path)
     with pytest.raises(DatasetError, match=r"ADE20K_2021_17_01.*--root"):

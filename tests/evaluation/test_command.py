@@ -36,8 +36,8 @@ def small_scenes(monkeypatch):
 
 
 def evaluate(ovseg, folder, *arguments):
-    """The exit code; interrupted runs are kept in ``folder``."""
-    words = [
+    """Return the exit code; ``folder`` keeps the records of interrupted runs."""
+    argv = [
         "evaluate",
         "--ovseg",
         ovseg,
@@ -48,7 +48,7 @@ def evaluate(ovseg, folder, *arguments):
         *arguments,
     ]
     try:
-        return main([str(word) for word in words])
+        return main([str(value) for value in argv])
     except SystemExit as exit_:
         return exit_.code
 

@@ -39,7 +39,7 @@ def test_a_mistake_costs_the_class_and_the_one_that_it_is_taken_for(sample):
     assert scores.harmonic == 0
 
 
-def test_oracle_masks_tell_which_classes_the_model_names_right(sample):
+def test_oracle_masks_measure_which_classes_the_model_names_correctly(sample):
     counts = OracleMasks(flat_segmenter({"blue": "red"}), WORLD.vocabulary)(sample)
     assert counts["regions"].tolist() == [1, 1, 1, 0]
     assert counts["right"].tolist() == [1, 1, 0, 0]

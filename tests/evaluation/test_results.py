@@ -60,7 +60,7 @@ def test_what_was_not_measured_is_said():
     assert row(text, "oracle masks") == ["un-adapted CLIP", "–", "20.1"]
 
 
-def test_orderings_are_told_as_gains_even_if_they_did_not_come_out():
+def test_orderings_are_reported_as_gains_even_if_they_do_not_hold():
     contenders = {"un-adapted": figures(oracle_miou=20), "fine-tuned": figures(oracle_miou=61.5, sam_miou=48)}
     text = write_page(page(shipped=figures(oracle_miou=60), **contenders))
     assert row(text, "fine-tuned over un-adapted") == ["+41.5", "-2.0", "+0.0"]
@@ -100,8 +100,8 @@ def test_one_command_measures_models_and_training_runs(small, tmp_path):
         "--runs": tmp_path / "runs", "--out": out, "--records": tmp_path / "records", "--scenes": 1,
         "--sets": 2,
     }  # fmt: skip
-    words = [str(word) for option in options.items() for word in option]
-    assert results.main(words) == 0
+    argv = [str(value) for option in options.items() for value in option]
+    assert results.main(argv) == 0
     text = out.read_text()
     for name in ("un-adapted", "captions", "fine-tuned", "shipped"):
         assert all(cell != "–" for cell in row(text, TITLES[name])[4:6]), "both generators"

@@ -1,4 +1,4 @@
-"""The catalogue: what each named model is made of, and how to tell whether it is there."""
+"""The catalogue: what each named model is made of, and whether its files are present."""
 
 import re
 

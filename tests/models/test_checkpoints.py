@@ -309,13 +309,13 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
         assert not trace.exists()
 
 
-def test_what_a_refused_file_named_is_told(tmp_path):
+def test_the_error_names_what_a_refused_file_contains(tmp_path):
     assert '"io.open"' in complaint(intruders(tmp_path, tmp_path / "trace")[0])
     assert '"io.open"' in complaint(intruders(tmp_path, tmp_path / "trace")[-1])
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "description"),
     [
         (b"", "is empty"),
         (b"\n \n", "is blank"),
@@ -328,11 +328,11 @@ def test_what_a_refused_file_named_is_told(tmp_path):
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a weights file"),
     ],
 )
-def test_files_that_are_no_weights_say_what_they_look_like(tmp_path, content, words):
+def test_files_that_are_no_weights_say_what_they_look_like(tmp_path, content, description):
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
     message = complaint(path)
-    assert words in message and str(path) in message and "download it again" in message
+    assert description in message and str(path) in message and "download it again" in message
 
 
 def test_missing_file_and_folder(tmp_path):

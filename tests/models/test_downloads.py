@@ -96,12 +96,12 @@ def assert_finished(folder: Path, content: bytes = CONTENT) -> None:
     assert json.loads((folder / f"{NAME}.json").read_text())["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def assert_fails(file: WeightsFile, folder: Path, *words: str) -> str:
+def assert_fails(file: WeightsFile, folder: Path, *parts: str) -> str:
     with pytest.raises(DownloadError) as caught:
         download(file, folder)
     assert not (folder / NAME).exists()
-    for word in words:
-        assert word in str(caught.value), str(caught.value)
+    for part in parts:
+        assert part in str(caught.value), str(caught.value)
     return str(caught.value)
 
 
@@ -304,8 +304,8 @@ def test_the_next_source_is_tried_and_all_of_them_are_named(server, tmp_path):
     loop = entry(server, "/loop", redirect=server.url + "/loop")
     page = entry(server, "/page", HTML, headers={"Content-Type": "text/html"})
     bad = (gone, broken, loop, page)
-    words = ("404 Not Found", "500 Internal Server Error", "redirects", "a web page")
-    message = assert_fails(exact(*bad), tmp_path, *words)
+    parts = ("404 Not Found", "500 Internal Server Error", "redirects", "a web page")
+    message = assert_fails(exact(*bad), tmp_path, *parts)
     assert all(str(source) in message for source in bad)
     assert str(tmp_path / NAME) in message
     assert "\n" not in message
@@ -351,7 +351,7 @@ def test_another_kind_of_model_is_refused(server, tmp_path):
     assert_fails(clip, tmp_path, "looks like a Segment Anything checkpoint", "a CLIP checkpoint was expected")
 
 
-def test_too_little_space_is_told_before_anything_is_fetched(server, tmp_path):
+def test_too_little_space_raises_before_any_download(server, tmp_path):
     message = assert_fails(weights_file(entry(server), size=10**18), tmp_path, "1000000000.07 GB more")
     assert "OVSEG_WEIGHTS_DIR" in message
     assert not server.requests

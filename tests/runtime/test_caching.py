@@ -152,7 +152,7 @@ class TestLazyModel:
         assert LazyModel(object).key != LazyModel(object).key
 
 
-def test_content_keys_tell_content_shape_and_type_apart():
+def test_content_keys_depend_on_content_shape_and_type():
     zeros = np.zeros((2, 3), np.uint8)
     others = [zeros.T, zeros.view(bool), zeros + 1, np.zeros((2, 3), np.int64)]
     keys = {content_key(array) for array in [zeros, *others]}

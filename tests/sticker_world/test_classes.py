@@ -71,7 +71,7 @@ def test_unseen_pairs_are_seen_only_in_validation_and_apart(colour, name):
 
 
 @pytest.mark.parametrize(
-    "name, split, colour, words",
+    "name, split, colour, message",
     [
         ("lion", "segmentation", None, '"lion"'),
         ("unobtainium", "validation", None, '"unobtainium"'),
@@ -80,6 +80,6 @@ def test_unseen_pairs_are_seen_only_in_validation_and_apart(colour, name):
         ("car", "holiday", None, '"holiday"'),
     ],
 )
-def test_what_a_split_does_not_hold_is_named(name, split, colour, words):
-    with pytest.raises(ValueError, match=words):
+def test_what_a_split_does_not_hold_is_named(name, split, colour, message):
+    with pytest.raises(ValueError, match=message):
         find_noun(name, split, colour)

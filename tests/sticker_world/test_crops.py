@@ -18,11 +18,11 @@ def test_rendering_something_else_in_between_changes_nothing():
 
 
 def test_crops_keep_to_their_split():
-    shown = [
+    drawn = [
         crop.object for crop in (render_crop(seed, "segmentation", 24) for seed in range(250)) if crop.object
     ]
-    assert not {thing.noun for thing in shown} & set(NOVEL_CLASSES)
-    assert not {(thing.colour, thing.noun) for thing in shown} & UNSEEN_PAIRS
+    assert not {thing.noun for thing in drawn} & set(NOVEL_CLASSES)
+    assert not {(thing.colour, thing.noun) for thing in drawn} & UNSEEN_PAIRS
 
 
 def test_crops_show_their_object_large_and_their_mask_fits_it():
@@ -46,13 +46,13 @@ def test_some_crops_show_stuff_alone():
     assert 0.05 < np.mean(alone) < 0.25
 
 
-def test_a_wished_noun_and_colour_are_shown():
+def test_a_requested_noun_and_colour_are_drawn():
     crop = render_crop(0, "validation", 32, noun="mushroom", colour="blue")
     assert (crop.object.noun, crop.object.colour) == ("mushroom", "blue")
 
 
 @pytest.mark.parametrize(
-    "wishes, words",
+    "arguments, message",
     [
         ({"noun": "mushroom", "colour": "blue", "split": "pretraining"}, "no blue mushroom"),
         ({"noun": "lion", "split": "segmentation"}, '"lion"'),
@@ -62,6 +62,6 @@ def test_a_wished_noun_and_colour_are_shown():
         ({"seed": -3}, "-3"),
     ],
 )
-def test_bad_wishes_are_named(wishes, words):
-    with pytest.raises(ValueError, match=words):
-        render_crop(**{"seed": 0, "split": "validation", **wishes})
+def test_errors_name_bad_requests(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        render_crop(**{"seed": 0, "split": "validation", **arguments})

@@ -46,8 +46,8 @@ def test_training_scenes_keep_to_their_splits(training_scenes):
 
 
 def test_pretraining_shows_novel_nouns_and_validation_unseen_pairs(training_scenes, scenes):
-    shown = [thing for scene in training_scenes["pretraining"] for thing in scene.objects]
-    assert sum(NOUN_BY_NAME[thing.noun].novel for thing in shown) > 0.1 * len(shown)
+    visible = [thing for scene in training_scenes["pretraining"] for thing in scene.objects]
+    assert sum(NOUN_BY_NAME[thing.noun].novel for thing in visible) > 0.1 * len(visible)
     pairs = [(thing.colour, thing.noun) for scene in scenes for thing in scene.objects]
     assert any(pair in UNSEEN_PAIRS for pair in pairs)
 
@@ -84,8 +84,8 @@ def test_label_map_and_instance_map_agree_with_the_objects(scenes):
 
 def test_stuff_is_what_the_label_map_shows(scenes):
     for scene in scenes:
-        shown = {CLASS_NAMES[index] for index in np.unique(scene.label_map) if index >= len(NOUNS)}
-        assert set(scene.stuff) == shown
+        visible = {CLASS_NAMES[index] for index in np.unique(scene.label_map) if index >= len(NOUNS)}
+        assert set(scene.stuff) == visible
 
 
 def test_objects_are_called_by_their_own_names(scenes):
@@ -111,7 +111,7 @@ def test_captions_mention_only_what_is_there(scenes):
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    "arguments, message",
     [
         ((1, "holiday"), '"holiday"'),
         ((-1, "validation"), "-1"),
@@ -119,6 +119,6 @@ def test_captions_mention_only_what_is_there(scenes):
         ((1, "validation", (640, 10_000)), "640×10000"),
     ],
 )
-def test_bad_wishes_are_named(arguments, words):
-    with pytest.raises(ValueError, match=words):
+def test_errors_name_bad_requests(arguments, message):
+    with pytest.raises(ValueError, match=message):
         render_scene(*arguments)

@@ -24,7 +24,7 @@ def test_tiles_are_seamless_and_protected(name):
 
 @pytest.mark.parametrize("scale", [0.1, 0.5, 1.0, 1.7])
 @pytest.mark.parametrize("foreshortening", [1.0, 3.0])
-def test_pieces_have_the_wished_size_and_differ(scale, foreshortening):
+def test_pieces_have_the_requested_size_and_differ(scale, foreshortening):
     rng = np.random.default_rng(0)
     first, second = (cut_texture("grass", (50, 30), scale, rng, foreshortening) for _ in range(2))
     assert first.shape == second.shape == (30, 50, 3) and first.dtype == np.uint8

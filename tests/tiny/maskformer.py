@@ -55,7 +55,7 @@ def tiny_maskformer_tensors(
 
 
 def _spread_masks(network: MaskFormerNetwork) -> None:
-    """Let queries look at different places, remove what they share, give each mask its own offset."""
+    """Make the masks of queries differ: spread their attention, remove the common part, offset each mask."""
     head = network.sem_seg_head
     predictor, mask_features = head.predictor, head.pixel_decoder.mask_features
     for layer in predictor.transformer["decoder"].layers:

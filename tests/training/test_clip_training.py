@@ -206,7 +206,7 @@ def test_images_kept_on_disk_are_those_drawn(tmp_path):
         assert len({sample.caption for sample in samples}) == 1
 
 
-def test_captions_tell_what_their_labels_say(tmp_path):
+def test_captions_match_their_labels(tmp_path):
     crops = CaptionedCrops(tmp_path / "a.bin", 60, 32, seed=0)
     for sample in (crops[i] for i in range(60)):
         if sample.said_colour >= 0:
@@ -218,7 +218,7 @@ def test_captions_tell_what_their_labels_say(tmp_path):
         assert sample.image.shape == (32, 32, 3)
 
 
-def test_positions_tell_every_patch_from_every_other():
+def test_positions_of_any_two_patches_differ():
     positions = grid_positions(4, 64)
     assert positions.shape == (16, 64)
     assert torch.cdist(positions, positions).add(torch.eye(16)).min() > 0.1

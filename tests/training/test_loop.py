@@ -67,7 +67,7 @@ def read_log(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / LOG_FILE).read_text().splitlines()]
 
 
-def test_the_loss_falls_and_the_log_tells_it(tmp_path):
+def test_the_loss_falls_in_the_log(tmp_path):
     weights = run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
     *steps, evaluation = read_log(tmp_path)
     assert weights == tmp_path / WEIGHTS_FILE

@@ -59,7 +59,7 @@ def test_the_weights_are_a_published_ovseg_checkpoint_in_half_precision(weights,
     assert generator(render_scene(0, size=(128, 96)).image).queries.class_embeddings.shape == (12, 32)
 
 
-def test_the_log_tells_every_loss_and_the_figures(weights):
+def test_the_log_has_every_loss_and_the_figures(weights):
     *_, losses, evaluation = log(weights)
     assert {"loss", "class", "focal", "dice", "pixels", "pairs"} <= set(losses)
     figures = evaluation["evaluation"]

@@ -47,10 +47,10 @@ def test_a_scene_is_seen_in_several_views():
     scenes = [render_scene(number, "segmentation") for number in (0, 1)]
     names = [set(np.unique(scene.label_map)) for scene in scenes]
     views = [images[i] for i in range(8)]
-    shown = [
+    visible = [
         {CLASS_NAMES.index(BASE_CLASSES[i]) for i in view["labels"].unique() if i >= 0} for view in views
     ]
-    assert all(classes <= names[i // 4] for i, classes in enumerate(shown))
+    assert all(classes <= names[i // 4] for i, classes in enumerate(visible))
     assert len({view["image"].numpy().tobytes() for view in views}) > 6
 
 

@@ -12,7 +12,7 @@ from ovseg_demo.training.schedule import LoopSettings
 
 
 @pytest.mark.parametrize(
-    "words",
+    "command",
     [
         "bundle --preset toy",
         "bundle --device cpu",
@@ -29,17 +29,17 @@ from ovseg_demo.training.schedule import LoopSettings
         "all --steps 3",
     ],
 )
-def test_what_a_stage_does_not_read_it_does_not_take(words, capsys):
+def test_what_a_stage_does_not_read_it_does_not_take(command, capsys):
     with pytest.raises(SystemExit) as end:
-        main(["train", *words.split()])
+        main(["train", *command.split()])
     assert end.value.code == 2
     message = capsys.readouterr().err
-    assert message.startswith(f"error: unrecognized arguments: {' '.join(words.split()[1:])}; ")
+    assert message.startswith(f"error: unrecognized arguments: {' '.join(command.split()[1:])}; ")
     assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("command", "message"),
     [
         ("sam --steps many", "argument --steps: invalid int value: 'many'"),
         ("sam --device tpu", "argument --device: invalid choice: 'tpu'"),
@@ -52,9 +52,9 @@ def test_what_a_stage_does_not_read_it_does_not_take(words, capsys):
         ("all --preset coco", "The preset coco starts from published weights: train its stages one by one."),
     ],
 )
-def test_a_wrong_value_is_one_sentence(words, message, capsys):
+def test_a_wrong_value_is_one_sentence(command, message, capsys):
     try:
-        code = main(["train", *words.split()])
+        code = main(["train", *command.split()])
     except SystemExit as end:
         code = end.code
     assert code == 2
@@ -91,8 +91,8 @@ def test_all_stages_share_the_options_that_they_have(tmp_path):
 
 
 def test_a_variant_has_a_folder_of_its_own(tmp_path):
-    words = ["--preset=toy", "--device=cpu", f"--out={tmp_path}", "--name=short", "--steps=1"]
-    assert main(["train", "sam", *words]) == 0
+    command = ["--preset=toy", "--device=cpu", f"--out={tmp_path}", "--name=short", "--steps=1"]
+    assert main(["train", "sam", *command]) == 0
     lines = (tmp_path / "short/log.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 1
 

@@ -1,7 +1,7 @@
-"""A world of flat colours, and a model that knows it: milliseconds to run, and every map can be foretold.
+"""A world of flat colours, and a model of it that runs in milliseconds and whose maps are predictable.
 
-A mask is a region of one colour; its name is whichever word names the nearest colour ("red", "sky blue" …).
-Words that name no colour fit nothing. The un-adapted classifier takes red for blue.
+A mask is a region of one colour. Its class is the name of the nearest colour ("red", "sky blue" …).
+Names that are not colours match nothing. The un-adapted classifier mistakes red for blue.
 """
 
 from __future__ import annotations

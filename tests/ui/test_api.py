@@ -12,7 +12,7 @@ from ovseg_demo.export.label_map import decode_label_map
 from tests.ui.colour_world import landscape, save_image, stripes
 from tests.ui.serving import serve_page
 
-WORDS = "sky blue, green / lime, red, purple"
+NAMES = "sky blue, green / lime, red, purple"
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_it_is_the_only_public_endpoint(client):
 
 @pytest.mark.parametrize("generator", ["sam", "maskformer"])
 def test_label_map_and_record_are_those_of_the_segmenter(server, client, image, generator):
-    path, record = call(client, image, WORDS, generator, 0.3)
-    expected = server.segmenter.segment(image, WORDS, generator=generator, granularity=0.3)
+    path, record = call(client, image, NAMES, generator, 0.3)
+    expected = server.segmenter.segment(image, NAMES, generator=generator, granularity=0.3)
     label_map, names = decode_label_map(path)
     np.testing.assert_array_equal(label_map, expected.label_map)
     assert names == ("sky blue", "green", "red", "purple")
@@ -59,7 +59,7 @@ def test_label_map_and_record_are_those_of_the_segmenter(server, client, image, 
 
 
 def test_pycocotools_reads_the_record(client, image):
-    path, record = call(client, image, WORDS, granularity=0)
+    path, record = call(client, image, NAMES, granularity=0)
     dataset = COCO()
     dataset.dataset = record
     dataset.createIndex()

@@ -55,7 +55,7 @@ def test_own_weights_are_the_only_model(tiny_files):
         ),
     ],
 )
-def test_what_there_is_not_is_told(options, sentence):
+def test_errors_name_what_is_missing(options, sentence):
     with pytest.raises(ModelError, match=sentence):
         make_registry(options)
 
@@ -77,7 +77,7 @@ def test_after_preloading_an_example_nothing_is_left_to_do(tmp_path):
     assert stages == []
 
 
-def test_a_wrong_start_is_told_in_one_sentence(capsys):
+def test_a_failed_start_prints_one_sentence(capsys):
     assert run(["--model", "nothing"], {}) == 2
     reported = capsys.readouterr().err
     assert reported.startswith('error: "nothing" is no model')

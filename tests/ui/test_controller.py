@@ -1,4 +1,4 @@
-"""From an image and words to a map, step by step, without a browser."""
+"""The page controller without a browser: from an image and class names to a map."""
 
 import json
 import threading
@@ -22,14 +22,14 @@ from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 from tests.ui import colour_world
 from tests.ui.colour_world import colour_segmenter, landscape, save_image, stripes
-from tests.ui.updates import WORDS, analyze, clears, collect, found, labels
+from tests.ui.updates import REQUEST, analyze, clears, collect, found, labels
 
 # ---- an analysis
 
 
 def test_messages_of_a_channel_are_numbered_upwards(controller, image):
     session = Session()
-    updates = [*controller.analyze(session, image, WORDS), controller.edit(session, Request(prompt="red"))]
+    updates = [*controller.analyze(session, image, REQUEST), controller.edit(session, Request(prompt="red"))]
     updates += [controller.explain(session, 80, 100), controller.clear(session)]
     for channel in ("image", "masks", "map", "why", "progress", "status", "chips"):
         numbers = [update[channel]["number"] for update in updates if channel in update]
@@ -39,7 +39,7 @@ def test_messages_of_a_channel_are_numbered_upwards(controller, image):
 
 def test_an_analysis_shows_image_masks_and_map_in_turn(controller, image, published):
     session = Session()
-    updates = list(controller.analyze(session, image, WORDS))
+    updates = list(controller.analyze(session, image, REQUEST))
     order = [channel for update in updates for channel in update if channel in ("image", "masks", "map")]
     assert order == ["image", "masks", "map"]
     assert clears(updates[-1], "progress", "preview")
@@ -74,21 +74,21 @@ def test_names_are_chips_in_the_colours_of_the_map(controller, image):
     assert {chip["name"]: chip["isFound"] for chip in chips}["unicorn"] is False
 
 
-def test_a_lone_word_competes_with_a_hidden_one(controller, image):
+def test_a_single_class_competes_with_a_hidden_one(controller, image):
     _, newest = analyze(controller, image, Request(prompt="red"))
     assert newest["chips"]["hidden"] == ["others"]
 
 
-def test_without_words_the_masks_are_read_so_that_words_answer_at_once(controller, image):
+def test_an_analysis_without_class_names_makes_later_ones_fast(controller, image):
     session, newest = analyze(controller, image, Request())
     assert "map" not in newest
     assert newest["masks"]["count"] == 4
-    assert found(controller.edit(session, WORDS)["map"])
+    assert found(controller.edit(session, REQUEST)["map"])
 
 
-def test_without_an_image_the_remedy_is_told(controller):
+def test_without_an_image_the_error_names_the_remedy(controller):
     with pytest.raises(OvsegError, match="choose an example"):
-        list(controller.analyze(Session(), None, WORDS))
+        list(controller.analyze(Session(), None, REQUEST))
 
 
 def test_a_file_that_is_no_image_leaves_the_page_tidy(controller, tmp_path, image):
@@ -97,11 +97,11 @@ def test_a_file_that_is_no_image_leaves_the_page_tidy(controller, tmp_path, imag
     broken.write_bytes(b"no image")
     updates = []
     with pytest.raises(ImageError, match=r"broken\.png"):
-        for update in controller.analyze(session, str(broken), WORDS):
+        for update in controller.analyze(session, str(broken), REQUEST):
             updates.append(update)
     assert clears(updates[-1], "progress", "preview")
     assert session.displayed is not None, "the map before it stays"
-    assert found(controller.edit(session, WORDS)["map"])
+    assert found(controller.edit(session, REQUEST)["map"])
 
 
 def test_large_images_are_scaled_down(controller, tmp_path):
@@ -114,7 +114,7 @@ def test_large_images_are_scaled_down(controller, tmp_path):
 # ---- edits
 
 
-def test_other_words_and_another_granularity_change_the_map_at_once(controller, image):
+def test_other_class_names_and_another_granularity_change_the_map_at_once(controller, image):
     session, first = analyze(controller, image)
     fewer = controller.edit(session, Request(prompt="red, green"))
     assert found(fewer["map"]) == ["green", "red"]
@@ -125,27 +125,27 @@ def test_other_words_and_another_granularity_change_the_map_at_once(controller, 
     assert "prompt=red%2C+green&granularity=0" in coarse["map"]["link"]
 
 
-def test_an_edit_before_the_first_analysis_only_echoes_the_words(controller):
-    updates = controller.edit(Session(), WORDS)
+def test_an_edit_before_the_first_analysis_only_echoes_the_class_names(controller):
+    updates = controller.edit(Session(), REQUEST)
     assert set(updates) == {"chips"}
 
 
-def test_bad_words_are_told_beside_the_box_and_keep_the_map(controller, image):
+def test_invalid_class_names_give_an_error_beside_the_box_and_keep_the_map(controller, image):
     session, _ = analyze(controller, image)
     updates = controller.edit(session, Request(prompt=f"red, {'x' * 101}"))
     assert set(updates) == {"chips"}
     assert "use at most 100" in updates["chips"]["problem"]
-    assert session.displayed.request == WORDS
+    assert session.displayed.request == REQUEST
 
 
-def test_no_words_no_map(controller, image):
+def test_no_class_names_no_map(controller, image):
     session, _ = analyze(controller, image)
     cleared = controller.edit(session, Request(prompt=" , "))
     assert clears({"map": cleared["map"]}, "map")
     assert session.displayed is None
 
 
-def test_the_operators_limit_on_words_holds(controller, image):
+def test_the_operators_limit_on_class_names_holds(controller, image):
     many = Request(prompt=",".join(f"word {number}" for number in range(21)))
     with pytest.raises(VocabularyError, match="use at most 20 here"):
         list(controller.analyze(Session(), image, many))
@@ -170,7 +170,7 @@ def test_distractors_compete_and_are_not_drawn(controller, image):
 
 def test_a_cancelled_analysis_ends_and_says_so(controller, slow_image):
     session = Session()
-    updates = controller.analyze(session, slow_image, WORDS)
+    updates = controller.analyze(session, slow_image, REQUEST)
     while "progress" not in (update := next(updates)):
         pass
     assert update["progress"]["label"].startswith(("Proposing masks", "Loading"))
@@ -183,11 +183,11 @@ def test_a_cancelled_analysis_ends_and_says_so(controller, slow_image):
 
 def test_after_a_cancelled_analysis_another_one_gives_its_map(controller, slow_image, image):
     session = Session()
-    cancelled = controller.analyze(session, slow_image, WORDS)
+    cancelled = controller.analyze(session, slow_image, REQUEST)
     while "progress" not in (update := next(cancelled)):
         pass
     session.cancel(update["progress"]["run"])
-    again = controller.analyze(session, image, WORDS)
+    again = controller.analyze(session, image, REQUEST)
     assert "chips" in next(again)
     session.cancel(update["progress"]["run"])  # pressed twice, and the second comes late
     assert found(collect(again)["map"])
@@ -197,7 +197,7 @@ def test_after_a_cancelled_analysis_another_one_gives_its_map(controller, slow_i
 def test_comparing_does_not_end_an_analysis(controller, slow_image, monkeypatch):
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 20)
     session, _ = analyze(controller, slow_image)
-    updates = controller.analyze(session, slow_image, replace(WORDS, generator="maskformer"))
+    updates = controller.analyze(session, slow_image, replace(REQUEST, generator="maskformer"))
     while "progress" not in next(updates):
         pass
     assert list(controller.compare(session, True)) == []
@@ -207,10 +207,10 @@ def test_comparing_does_not_end_an_analysis(controller, slow_image, monkeypatch)
 
 def test_a_newer_image_ends_the_analysis_at_the_older_one(controller, slow_image, image):
     session = Session()
-    older = controller.analyze(session, slow_image, WORDS)
+    older = controller.analyze(session, slow_image, REQUEST)
     while "image" not in next(older):
         pass
-    newer = collect(controller.analyze(session, image, WORDS))
+    newer = collect(controller.analyze(session, image, REQUEST))
     assert found(newer["map"])
     assert "map" not in collect(older)
     assert session.displayed.image.number == newer["image"]["number"]
@@ -221,11 +221,11 @@ def test_analyses_wait_for_their_turn_and_say_so(slow_image, image):
     controller = PageController(
         ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda content, name: {"path": name}
     )
-    first = controller.analyze(Session(), slow_image, WORDS)
+    first = controller.analyze(Session(), slow_image, REQUEST)
     while "progress" not in next(first):
         pass
     session = Session()
-    waiting = controller.analyze(session, image, replace(WORDS, generator="maskformer"))
+    waiting = controller.analyze(session, image, replace(REQUEST, generator="maskformer"))
     seen = {}
     while "progress" not in seen:
         seen |= next(waiting)
@@ -235,7 +235,7 @@ def test_analyses_wait_for_their_turn_and_say_so(slow_image, image):
     assert found(collect(waiting)["map"])
 
 
-def test_asking_again_while_an_analysis_goes_on_joins_it_with_the_newer_words(
+def test_a_second_request_during_an_analysis_joins_it_with_the_newer_class_names(
     controller, slow_image, monkeypatch
 ):
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 40)  # it is waited for
@@ -250,7 +250,7 @@ def test_asking_again_while_an_analysis_goes_on_joins_it_with_the_newer_words(
 
 def test_a_visitor_who_leaves_stops_the_work(controller, slow_image):
     session = Session()
-    updates = controller.analyze(session, slow_image, WORDS)
+    updates = controller.analyze(session, slow_image, REQUEST)
     while "progress" not in next(updates):
         pass
     updates.close()
@@ -261,8 +261,8 @@ def test_two_visitors_share_nothing(controller, tmp_path, image):
     other = save_image(tmp_path / "other.png", stripes((0, 0, 255), (255, 0, 0)))
     results = {}
 
-    def visit(name, path, words):
-        session, newest = analyze(controller, str(path), Request(prompt=words))
+    def visit(name, path, prompt):
+        session, newest = analyze(controller, str(path), Request(prompt=prompt))
         results[name] = found(newest["map"]), session.displayed.request.prompt
 
     visitors = [
@@ -280,7 +280,7 @@ def test_two_visitors_share_nothing(controller, tmp_path, image):
 # ---- questions about a map
 
 
-def test_a_pixel_tells_why(controller, image):
+def test_a_pixel_is_explained(controller, image):
     session, _ = analyze(controller, image)
     why = controller.explain(session, 80, 100)["why"]
     assert why["name"] == "red"
@@ -290,18 +290,18 @@ def test_a_pixel_tells_why(controller, image):
     np.testing.assert_array_equal(mask == 1, (landscape() == (255, 0, 0)).all(axis=2))
 
 
-def test_pixels_that_are_not_there_tell_nothing(controller, image):
+def test_pixels_outside_the_image_are_not_explained(controller, image):
     session, _ = analyze(controller, image)
     assert clears(controller.explain(session, 320, 0), "why")
     assert clears(controller.explain(Session(), 0, 0), "why")
 
 
-def test_classifiers_are_compared_on_the_same_masks_and_kept_in_step(controller, image):
+def test_classifiers_are_compared_on_the_same_masks_and_settings(controller, image):
     session, _ = analyze(controller, image, Request(prompt="red, blue"))
     other = collect(controller.compare(session, True))["other"]
     assert found(other) == ["red", "blue"] or found(other) == ["blue", "red"]
     index = {entry["name"]: entry["index"] for entry in other["classes"]}
-    assert labels(other)[100, 80] == index["blue"] + 1, "the un-adapted one takes red for blue"
+    assert labels(other)[100, 80] == index["blue"] + 1, "the un-adapted one mistakes red for blue"
     assert "other" in controller.edit(session, Request(prompt="red, blue, yellow"))
     assert list(controller.compare(session, False)) == []
     assert "other" not in controller.edit(session, Request(prompt="red, blue"))
@@ -329,8 +329,8 @@ def test_files_carry_the_map_on_the_page(controller, image, published, kind, nam
         np.testing.assert_array_equal(label_map + 1, labels(newest["map"]))
 
 
-def test_a_record_tells_how_its_map_was_made(controller, image, published):
-    session, _ = analyze(controller, image, replace(WORDS, distractors="own", own_distractors="grey, pink"))
+def test_a_record_describes_how_its_map_was_made(controller, image, published):
+    session, _ = analyze(controller, image, replace(REQUEST, distractors="own", own_distractors="grey, pink"))
     name = controller.export(session, "coco", View())["file"]["name"]
     settings = json.loads(published[name])["info"]["settings"]
     assert settings["distractors"] == ["grey", "pink"]
@@ -398,7 +398,7 @@ def test_images_can_be_analyzed_during_a_download(monkeypatch, image):
     session = Session()
     fetching = controller.download(session, "ovseg-r101c-vitb16")
     assert next(fetching)["progress"]["fraction"] == 0.25
-    newest = collect(controller.analyze(session, image, WORDS))
+    newest = collect(controller.analyze(session, image, REQUEST))
     assert found(newest["map"])
     analyzed.set()
     *_, end, last = fetching

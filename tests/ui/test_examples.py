@@ -30,7 +30,7 @@ def test_every_example_can_be_run(example):
 @pytest.mark.parametrize(
     "example", examples_for(EXAMPLES, knows_photographs=True), ids=lambda example: example.title
 )
-def test_photographs_tell_their_source_and_licence(example):
+def test_photographs_name_their_source_and_licence(example):
     assert any(word in example.credit for word in ("public domain", "CC0"))
 
 

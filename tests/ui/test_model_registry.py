@@ -61,7 +61,7 @@ def test_the_catalogues_models_that_can_segment_are_offered_the_default_first():
         ModelRegistry.of_catalogue("sam-vit-h", load=lambda name, caches: None)
 
 
-def test_size_licence_and_presence_are_told():
+def test_size_licence_and_presence_are_described():
     registry = ModelRegistry.of_catalogue("ovseg-r101c-vitb16", load=lambda name, caches: None)
     facts = model_facts(registry.default)
     assert "GB" in facts

@@ -14,9 +14,9 @@ def refuse(capsys, *argv, **environment):
     with pytest.raises(SystemExit) as left:
         read(*argv, **environment)
     assert left.value.code == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and told.count("\n") == 1
-    return told
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1
+    return message
 
 
 def test_without_arguments_the_page_is_for_this_machine_alone():
@@ -131,11 +131,11 @@ def test_the_command_line_wins():
         ((), {"OVSEG_CONCURRENCY": "none"}, '"none" is no whole number from 1 to 64'),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_sentence(capsys, argv, environment, sentence):
+def test_invalid_options_print_one_sentence(capsys, argv, environment, sentence):
     assert sentence in refuse(capsys, *argv, **environment)
 
 
-def test_help_tells_of_variables(capsys):
+def test_help_lists_environment_variables(capsys):
     with pytest.raises(SystemExit) as left:
         read("--help", OVSEG_HELP="ignored")
     assert left.value.code == 0

@@ -7,7 +7,7 @@ from ovseg_demo.errors import VocabularyError
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from tests.ui.colour_world import Classifier
-from tests.ui.updates import WORDS, analyze, clears, collect, found
+from tests.ui.updates import REQUEST, analyze, clears, collect, found
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def slowly(monkeypatch):
 
 def test_a_slow_analysis_shows_what_it_has_read_so_far(controller, image, often):
     session = Session()
-    updates = list(controller.analyze(session, image, WORDS))
+    updates = list(controller.analyze(session, image, REQUEST))
     previews = [update["preview"] for update in updates if "preview" in update]
     of_maps = previews[:-1]
     assert [found(message) for message in of_maps] == [
@@ -38,9 +38,9 @@ def test_a_slow_analysis_shows_what_it_has_read_so_far(controller, image, often)
     assert found(collect(updates)["map"]) == found(of_maps[-1])
 
 
-def test_previews_follow_the_newest_words_that_can_be_read(controller, image, often, slowly):
+def test_previews_follow_the_newest_valid_class_names(controller, image, often, slowly):
     session = Session()
-    updates = controller.analyze(session, image, WORDS)
+    updates = controller.analyze(session, image, REQUEST)
     while "preview" not in next(updates):
         pass
     controller.edit(session, Request(prompt="green, blue"))
@@ -51,12 +51,12 @@ def test_previews_follow_the_newest_words_that_can_be_read(controller, image, of
     assert session.displayed.request.prompt == "green, blue"
 
 
-def test_words_typed_during_an_analysis_without_any_are_previewed(controller, image, often, slowly):
+def test_class_names_typed_during_an_analysis_without_any_are_previewed(controller, image, often, slowly):
     session = Session()
     updates = controller.analyze(session, image, Request())
     while "masks" not in next(updates):
         pass
-    controller.edit(session, WORDS)
+    controller.edit(session, REQUEST)
     previews = [update["preview"] for update in updates if "preview" in update]
     assert "green" in found(previews[0])
 
@@ -78,7 +78,7 @@ def test_a_name_that_cannot_be_encoded_costs_nothing_that_was_read(controller, i
     session = Session()
     with pytest.raises(VocabularyError, match="too long"):
         collect(controller.analyze(session, image, Request(prompt="llanfairpwll")))
-    assert found(collect(controller.analyze(session, image, WORDS))["map"])
+    assert found(collect(controller.analyze(session, image, REQUEST))["map"])
     assert len(readings) == 1
 
 
@@ -89,7 +89,7 @@ def test_a_quick_analysis_shows_no_preview(controller, image):
 
 def test_a_preview_answers_no_questions(controller, image, often, slowly):
     session = Session()
-    updates = controller.analyze(session, image, WORDS)
+    updates = controller.analyze(session, image, REQUEST)
     while "preview" not in next(updates):
         pass
     assert session.displayed is None

@@ -34,8 +34,8 @@ def post_segment(server, image):
     return httpx.get(f"{route}/{event}").text
 
 
-def segment(client, image, words="red, green"):
-    return client.predict(handle_file(str(image)), words, api_name="/segment")
+def segment(client, image, names="red, green"):
+    return client.predict(handle_file(str(image)), names, api_name="/segment")
 
 
 @pytest.mark.parametrize("route", ["run", "api"])
@@ -165,7 +165,7 @@ def test_a_login_keeps_others_out(image):
         assert segment(server.client(auth=("ann", "secret")), image)
 
 
-def test_a_port_that_is_taken_is_told_in_one_sentence(server):
+def test_a_port_in_use_prints_one_sentence(server):
     port = int(server.url.rpartition(":")[2])
     with (
         pytest.raises(ServerError, match=f"cannot be opened at 127.0.0.1:{port}; choose others"),
@@ -174,7 +174,7 @@ def test_a_port_that_is_taken_is_told_in_one_sentence(server):
         pass
 
 
-def test_mcp_without_its_package_tells_how_to_get_it(monkeypatch):
+def test_mcp_without_its_package_names_the_remedy(monkeypatch):
     monkeypatch.setattr(server_module, "find_spec", lambda name: None)
     with (
         pytest.raises(MissingDependencyError, match=r"pip install -r requirements-mcp\.txt"),

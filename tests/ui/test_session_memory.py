@@ -12,7 +12,7 @@ from ovseg_demo.ui.session_memory import SessionMemory
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import UploadedImage
 from tests.ui.colour_world import colour_segmenter, landscape, save_image
-from tests.ui.updates import WORDS, analyze, found
+from tests.ui.updates import REQUEST, analyze, found
 
 
 def session_of(analysis):
@@ -87,9 +87,9 @@ class TestOnThePage:
         paths = [str(save_image(tmp_path / f"{n}.png", landscape(200 + n, 100))) for n in range(2)]
         first, _ = analyze(controller, paths[0])
         analyze(controller, paths[1])
-        updates = controller.edit(first, WORDS)
+        updates = controller.edit(first, REQUEST)
         assert "map" not in updates
         assert "press Submit to analyze it again" in updates["status"]["text"]
         assert "press Submit" in controller.explain(first, 1, 1)["status"]["text"]
-        again = list(controller.analyze(first, paths[0], WORDS))
+        again = list(controller.analyze(first, paths[0], REQUEST))
         assert any("map" in update for update in again)

@@ -44,7 +44,7 @@ def spaces(monkeypatch):
     return spaces
 
 
-def test_hugging_face_tells_such_a_space():
+def test_an_environment_variable_marks_such_a_space():
     assert is_zero_gpu({"SPACES_ZERO_GPU": "true"})
     assert not is_zero_gpu({})
 

@@ -1,4 +1,4 @@
-"""What a controller tells the page, read as the page reads it."""
+"""The updates that a controller sends to the page, decoded as the page decodes them."""
 
 import base64
 import zlib
@@ -9,7 +9,7 @@ from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 
-WORDS = Request(prompt="red / crimson, green, skyblue, yellow, unicorn")
+REQUEST = Request(prompt="red / crimson, green, skyblue, yellow, unicorn")
 """Of the landscape; it has no unicorn."""
 
 
@@ -37,6 +37,6 @@ def found(message: dict) -> list[str]:
     return [entry["name"] for entry in message["classes"] if entry["isFound"]]
 
 
-def analyze(controller: PageController, image: str, request: Request = WORDS) -> tuple[Session, dict]:
+def analyze(controller: PageController, image: str, request: Request = REQUEST) -> tuple[Session, dict]:
     session = Session()
     return session, collect(controller.analyze(session, image, request))

@@ -42,7 +42,7 @@ def test_the_yardstick_agrees_with_published_pairs(first, second, difference):
     ("vision", "floor"),
     [("normal", 19.9), ("deuteranopia", 13.2), ("protanopia", 12.45), ("tritanopia", 11.2)],
 )
-def test_primary_colours_can_be_told_apart(vision, floor):
+def test_primary_colours_are_distinguishable(vision, floor):
     colors = lab(np.array(PRIMARY), vision)
     difference = ciede2000(colors[:, None], colors[None])
     assert difference[~np.eye(len(PRIMARY), dtype=bool)].min() >= floor

@@ -1,4 +1,4 @@
-"""Mask-adapted CLIP: embeds masked regions and class names in one space."""
+"""Mask-adapted CLIP, which embeds masked regions and class names in one space."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
 
-# A CPU is no faster with larger batches; with small ones it reports progress more often.
+# Larger batches make a CPU no faster, and small ones report progress more often.
 _TOKENS_PER_BATCH = {"cpu": 1024}
 _TOKENS_PER_BATCH_ELSEWHERE = 32_768
-# Larger trees share more tokens, but attention grows with the square: at 512 it is a tenth of the work.
+# In a larger tree the texts share more tokens, but the cost of attention grows with the square of the nodes.
+# At 512 nodes, attention is a tenth of the work.
 _NODES_PER_TREE = 512
 
 
@@ -50,7 +51,7 @@ class MaskAdaptedClip:
     An un-adapted CLIP is one without mask prompts.
 
     Attributes:
-        fingerprint: hash of its weights and activation; part of cache keys.
+        fingerprint: a hash of the weights and the activation; a part of cache keys.
     """
 
     def __init__(
@@ -80,12 +81,13 @@ class MaskAdaptedClip:
         """Return the classifier of these tensors; their shapes give its sizes.
 
         Args:
-            tensors: OpenAI's key names, with or without ``visual.mask_embedding`` and ``prompt_learner.*``.
-            runtime: where it runs, and the dtype of its heavy weights.
-            quick_gelu: the activation the weights were trained with; ``False`` means GELU.
+            tensors: tensors under OpenAI's names, with or without ``visual.mask_embedding`` and
+                ``prompt_learner.*``.
+            runtime: the device, and the dtype of the large weight matrices.
+            quick_gelu: whether the weights were trained with QuickGELU instead of GELU.
 
         Raises:
-            CheckpointError: the tensors make no CLIP, or prompts among them do not fit it.
+            CheckpointError: the tensors are not those of a CLIP, or their prompts do not fit the CLIP.
         """
         model = build_clip(tensors, quick_gelu=quick_gelu, dtype=runtime.dtype, device=runtime.device)
         mask_embedding = tensors.get(MASK_EMBEDDING)
@@ -107,7 +109,7 @@ class MaskAdaptedClip:
 
     @property
     def has_mask_prompts(self) -> bool:
-        """Whether it has learned tokens for blank patches."""
+        """Whether the model has learned tokens for blank patches."""
         return self._mask_embedding is not None
 
     @property
@@ -122,20 +124,22 @@ class MaskAdaptedClip:
 
     @property
     def input_size(self) -> int:
-        """Side of the square regions it reads, in pixels."""
+        """The side of the square regions that the image tower takes, in pixels."""
         return self._model.visual.image_size[0]
 
     def text_key(self, templates: str) -> str:
-        """Return a hash of all that :meth:`embed_names` depends on besides the names, equal in every process.
+        """Return a hash of everything except the names that determines the result of :meth:`embed_names`.
 
-        CLIPs that differ only in their image towers share it, such as OVSeg's and the one it was made from.
+        The hash is the same in every process. CLIPs that differ only in their image towers have the same
+        hash: OVSeg's CLIP, for example, and the CLIP that it was adapted from.
         """
         texts = TEMPLATES.get(templates, (templates,))
-        parts = self._text_fingerprint, str(self._dtype), open_clip.__version__, texts  # the tokenizer's
+        # open_clip's version stands for its tokenizer.
+        parts = self._text_fingerprint, str(self._dtype), open_clip.__version__, texts
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def fallbacks(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
-        """Yield variants that need less and less memory: what is reduced, and the variant."""
+        """Yield variants that need less memory each time: what is reduced, and the variant."""
         for fallback, tokens in (("smaller batches", self._tokens_per_batch // 8), ("one at a time", 1)):
             variant = copy(self)
             variant._tokens_per_batch = tokens
@@ -150,16 +154,17 @@ class MaskAdaptedClip:
         progress: ProgressCallback = no_progress,
         on_regions: RegionsCallback | None = None,
     ) -> np.ndarray:
-        """Return the unit-length embedding of every proposal's region: float32 (N, D).
+        """Return the unit-length embedding of each proposal's region: float32 (N, D).
 
-        The largest regions come first. Masks that make practically the same crop
-        (:mod:`ovseg_demo.classification.duplicates`) share one embedding.
+        The largest regions are embedded first. Masks that make practically the same crop
+        (:mod:`ovseg_demo.classification.duplicates`) get the same embedding.
 
         Args:
-            proposals: the masks and the image they belong to.
-            mask_prompts: whether to use the mask prompts, where the model has them.
-            progress: called after each batch; may stop the work by raising.
-            on_regions: called after each batch with all embeddings so far.
+            proposals: the masks and the image that they belong to.
+            mask_prompts: whether to use the mask prompts, if the model has them.
+            progress: called after each batch; it may stop the work by raising an exception.
+            on_regions: called after each batch with float32 (N, D), in which the regions that are not
+                embedded yet are 0.
         """
         mask_embedding = self._mask_embedding if mask_prompts else None
         batch = max(1, self._tokens_per_batch // len(self._model.visual.positional_embedding))
@@ -183,20 +188,20 @@ class MaskAdaptedClip:
     def embed_names(
         self, names: Sequence[str], templates: str, *, progress: ProgressCallback = no_progress
     ) -> np.ndarray:
-        """Return the normalized mean, over all templates, of each name's normalized features.
+        """Return for each name the normalised mean of its normalised features over all templates.
 
         Args:
-            names: class names, synonyms and distractors alike.
-            templates: a key of :data:`ovseg_demo.vocabulary.TEMPLATES`, or "learned": the model's own
-                prompts.
-            progress: called after each batch; may stop the work by raising.
+            names: class names, synonyms and distractors.
+            templates: a key of :data:`ovseg_demo.vocabulary.TEMPLATES`, or "learned" for the prompts in the
+                model.
+            progress: called after each batch; it may stop the work by raising an exception.
 
         Returns:
             float32 (len(names), D).
 
         Raises:
-            ModelError: unknown templates, or learned prompts that this model lacks.
-            VocabularyError: a name that the text tower's context is too short for.
+            ModelError: the templates are unknown, or the model has no learned prompts.
+            VocabularyError: a name is too long for the text tower.
         """
         if not names:
             return np.empty((0, self._model.visual.output_dim), dtype=np.float32)
@@ -212,7 +217,7 @@ class MaskAdaptedClip:
         return F.normalize(means, dim=-1).cpu().numpy()
 
     def _tokenize(self, name: str, templates: str) -> list[list[int]]:
-        """Return the token ids of each template with the name in it."""
+        """Return the token ids of each template, filled in with the name."""
         check_templates(templates)
         if templates != LEARNED:
             texts = [template.format(name) for template in TEMPLATES[templates]]
@@ -226,7 +231,7 @@ class MaskAdaptedClip:
     def _encode_texts(
         self, texts: Sequence[Sequence[int]], prompts: LearnedPrompts | None, report: Callable[[int], None]
     ) -> Tensor:
-        """Return unit-length features (len(texts), D); common beginnings of texts are computed once."""
+        """Return unit-length features (len(texts), D); a beginning that texts share is computed once."""
         features = torch.empty(len(texts), self._model.visual.output_dim, device=self._device)
         table = self._model.token_embedding.weight
         done = 0

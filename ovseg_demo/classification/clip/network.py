@@ -1,4 +1,4 @@
-"""CLIP's network, built from a checkpoint's tensors; its sizes are read off their shapes."""
+"""Build CLIP's network from the tensors of a checkpoint; their shapes give its sizes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from ovseg_demo.runtime.tensors import Shapes, check_names_and_shapes
 
 HEAD_WIDTH = 64
 MASK_EMBEDDING = "visual.mask_embedding"
-"""Key of the mask prompts, float (D, G², C), beside OpenAI's own names."""
+"""The key of the mask prompts, float (D, G², C), among tensors under OpenAI's names."""
 
-# Tensors that may lie beside the network's own: what has its own reader, and constants of OpenAI's archives.
+# Tensors of a checkpoint that are not the network's: prompts, which other code reads, and constants that
+# OpenAI's archives contain.
 _OTHER_KEYS = re.compile(
     r"visual\.mask_embedding|prompt_learner\..*|input_resolution|context_length|vocab_size"
 )
@@ -32,19 +33,20 @@ def build_clip(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> CLIP:
-    """Make the CLIP (a ViT and a causal text transformer) that ``tensors`` fit, and give it these tensors.
+    """Return the CLIP (a ViT and a causal text transformer) with these weights.
 
-    The module is made without memory of its own; a tensor that has the right dtype and device already is
-    shared with ``tensors``, not copied.
+    The module allocates no memory for weights. It shares a tensor that already has the right dtype and device
+    with ``tensors``, and copies the others.
 
     Args:
-        tensors: OpenAI's key names; mask prompts and learned prompts among them are left aside.
-        quick_gelu: the activation x · sigmoid(1.702 x), with which OpenAI's weights were trained; else GELU.
-        dtype: of the weights that large matrices are multiplied with. Norms and embeddings stay in float32.
-        device: where the weights go.
+        tensors: tensors under OpenAI's names; mask prompts and learned prompts among them are ignored.
+        quick_gelu: whether to use the activation x · sigmoid(1.702 x), with which OpenAI's weights were
+            trained, instead of GELU.
+        dtype: of the large weight matrices. Norms and embeddings stay in float32.
+        device: of the weights.
 
     Raises:
-        CheckpointError: a tensor is missing, unexpected or of a shape that does not fit the others.
+        CheckpointError: a tensor is missing or unexpected, or its shape does not fit the others.
     """
     with torch.device("meta"):
         model = CLIP(**_read_config(tensors), quick_gelu=quick_gelu)
@@ -55,14 +57,14 @@ def build_clip(
         for name, tensor in own.items()
     }
     model.load_state_dict(placed, assign=True)
-    # The only buffer; it is not in checkpoints.
+    # This is the only buffer. Checkpoints do not contain it.
     context = model.context_length
     model.attn_mask = torch.full((context, context), -math.inf, device=device).triu_(1)
     return model.eval()
 
 
 def clip_state(model: CLIP, mask_embedding: Tensor | None = None) -> dict[str, Tensor]:
-    """The tensors of a network and its mask prompts under OpenAI's names: what :func:`build_clip` reads."""
+    """Return the tensors of a network and its mask prompts under OpenAI's names, for :func:`build_clip`."""
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     if mask_embedding is not None:
         state[MASK_EMBEDDING] = mask_embedding.detach()
@@ -70,10 +72,11 @@ def clip_state(model: CLIP, mask_embedding: Tensor | None = None) -> dict[str, T
 
 
 def fingerprint(tensors: Mapping[str, Tensor], quick_gelu: bool) -> str:
-    """A hash of all weights and the activation: equal for equal models, in every process, on every device.
+    """Return a hash of all weights and the activation; equal models have equal hashes on every device.
 
-    Of each tensor it hashes some values and the sum of all bits, taken as 64-bit integers: one pass at the
-    speed of memory, which no training step leaves unchanged. It does not protect against forgery.
+    The hash covers some values of each tensor and the sum of the whole tensor, read as 64-bit integers. It
+    takes one pass at the speed of memory. Every training step changes it, but it does not protect against
+    forgery.
     """
     digest = hashlib.sha256(f"quick_gelu={quick_gelu}".encode())
     for name, tensor in sorted(tensors.items()):
@@ -98,7 +101,7 @@ def check_mask_embedding(model: CLIP, mask_embedding: Tensor) -> None:
 
 
 def _read_config(tensors: Mapping[str, Tensor]) -> dict:
-    """Arguments of open_clip's ``CLIP``, from the shapes."""
+    """Return the arguments of open_clip's ``CLIP`` that the shapes imply."""
     if any(name.startswith("visual.layer1.") for name in tensors):
         raise CheckpointError(
             "These are the weights of a CLIP with a ResNet; take one with a ViT, such as ViT-B/16."
@@ -148,5 +151,5 @@ class _ClipShapes(Shapes):
 
 
 def _multiplies_tokens(name: str) -> bool:
-    """Whether a tensor takes part in the products with all tokens, where the time goes."""
+    """Return whether a tensor is multiplied with all tokens; these products take most of the time."""
     return name == "visual.conv1.weight" or (".resblocks." in name and ".ln_" not in name)

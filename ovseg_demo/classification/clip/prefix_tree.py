@@ -1,4 +1,4 @@
-"""Texts that begin alike, merged: a causal text tower computes a beginning once, whatever follows it."""
+"""Trees of texts with common beginnings; a causal text tower computes each beginning only once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 @dataclass
 class PrefixTree:
-    """Texts as a tree of tokens, in which a path from the root is the beginning of one or more texts.
+    """A tree of tokens, in which each path from the root is the beginning of one or more texts.
 
     Attributes:
-        texts: indices of the texts, in the order in which they were added.
-        ids: token id of each node.
-        parents: node before each node; -1 for the first token of a text.
-        ends: node of each text's last token.
+        texts: the indices of the texts, in the order in which they were added.
+        ids: the token id of each node.
+        parents: the parent of each node; -1 for the first token of a text.
+        ends: the node of each text's last token.
     """
 
     texts: list[int] = field(default_factory=list)
@@ -27,7 +27,7 @@ class PrefixTree:
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def add(self, index: int, text: Sequence[int]) -> None:
-        """Add a text, token ids with at least one; what it shares with earlier ones is not added again."""
+        """Add a text of at least one token id; a beginning that earlier texts have is not added again."""
         node = -1
         for token in text:
             parent, node = node, self._children.setdefault((node, token), len(self.ids))
@@ -41,7 +41,7 @@ class PrefixTree:
         return len(self.ids)
 
     def visible(self) -> Tensor:
-        """Which nodes each node may attend to, itself and those before it: bool (nodes, nodes)."""
+        """Return the nodes that each node attends to, itself and its ancestors: bool (nodes, nodes)."""
         visible = torch.eye(len(self), dtype=torch.bool)
         for node, parent in enumerate(self.parents):
             if parent >= 0:
@@ -50,7 +50,7 @@ class PrefixTree:
 
 
 def grow_trees(texts: Sequence[Sequence[int]], max_nodes: int) -> Iterator[PrefixTree]:
-    """Put all texts into trees of about ``max_nodes`` nodes; those that begin alike come together."""
+    """Yield trees of about ``max_nodes`` nodes that together hold all texts, added in sorted order."""
     tree = PrefixTree()
     for index in sorted(range(len(texts)), key=lambda index: tuple(texts[index])):
         if len(tree) and len(tree) + len(texts[index]) > max_nodes:

@@ -1,4 +1,4 @@
-"""Learned prompts: vectors in place of the text around a class name (SimSeg, arXiv 2112.14757)."""
+"""Learned prompts: vectors that replace the text around a class name (SimSeg, arXiv 2112.14757)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUFFIX = "prompt_learner.suffix_prompt"
 
 @dataclass(frozen=True, eq=False)
 class LearnedPrompts:
-    """Rows that stand before and after a class name among the text tower's input embeddings.
+    """Vectors before and after a class name in the text tower's input embeddings.
 
     Attributes:
         prefix: float32 (P, C).
@@ -29,12 +29,12 @@ class LearnedPrompts:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> LearnedPrompts | None:
-        """Read them from a SimSeg checkpoint's tensors; ``None`` where there are none.
+        """Return the learned prompts among a SimSeg checkpoint's tensors, or ``None`` if it has none.
 
-        The checkpoint's copies of fixed token embeddings are not needed.
+        The checkpoint also holds copies of fixed token embeddings, which are not needed.
 
         Raises:
-            CheckpointError: their width is not the text tower's.
+            CheckpointError: the prompts do not have the text tower's width.
         """
         if _PREFIX not in tensors and _SUFFIX not in tensors:
             return None
@@ -48,12 +48,12 @@ class LearnedPrompts:
         return cls(*(prompts.to(device, torch.float32) for prompts in found))
 
     def tokenize(self, name: str, tokenizer: Tokenizer) -> list[int]:
-        """Token ids of start, prefix, the bare class name, suffix, a full stop and end.
+        """Return the token ids of start, prefix, class name, suffix, full stop and end.
 
-        Prompts have the ids after the vocabulary's: the prefix first, then the suffix.
+        The ids of the prefix, and then of the suffix, follow those of the tokenizer's vocabulary.
 
         Raises:
-            VocabularyError: with the prompts, they are longer than the context.
+            VocabularyError: name and prompts together are longer than the context.
         """
         ids = [*tokenizer.encode(name), *tokenizer.encode(".")]
         reserved = len(self.prefix) + len(self.suffix)
@@ -66,11 +66,11 @@ class LearnedPrompts:
         return [start, *prefix, *name_ids, *suffix, full_stop, end]
 
     def embed(self, ids: Tensor, table: Tensor) -> Tensor:
-        """Embed token ids (L,) of which some are prompts': (L, C).
+        """Return the embeddings (L, C) of token ids (L,), some of which belong to prompts.
 
         Args:
-            ids: from :meth:`tokenize`.
-            table: of the text tower, float32 (vocabulary, C).
+            ids: token ids from :meth:`tokenize`.
+            table: the text tower's token embeddings, float32 (vocabulary, C).
         """
         rows = table[ids.clamp(max=len(table) - 1)]
         is_prompt = ids >= len(table)

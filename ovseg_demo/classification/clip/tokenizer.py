@@ -1,4 +1,4 @@
-"""CLIP's byte-pair encoding, at the vocabulary size and context length of a given text tower."""
+"""CLIP's byte-pair encoding for the vocabulary size and context length of a text tower."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from torch import Tensor
 
 from ovseg_demo.errors import CheckpointError, VocabularyError
 
-_NOT_MERGED = 2 * 256 + 2  # each byte within a word and at its end; the start and the end token
+_NOT_MERGED = 2 * 256 + 2  # each byte inside a word and at its end, the start token, the end token
 _REMEMBERED_WORDS = 50_000
 
 
 class Tokenizer:
-    """Turns texts into token ids.
+    """Converts texts to token ids.
 
-    Ids are, in this order: bytes, bytes that end a word, merges by rank, the start and the end token. A text
-    tower with fewer tokens than CLIP's 49,408 knows the first merges only: words take more tokens there, and
-    any can still be spelled.
+    The order of the ids is: bytes, bytes that end a word, merges by rank, start token, end token. A text
+    tower with fewer tokens than CLIP's 49,408 has only the first merges. It needs more tokens for a word, but
+    it can still encode every word.
 
     Attributes:
-        context_length: the most tokens a text may have, start and end included.
-        start: id of the start token.
-        end: id of the end token, the highest.
+        context_length: the maximum number of tokens of a text, start and end included.
+        start: the id of the start token.
+        end: the id of the end token, the highest id.
     """
 
     def __init__(self, vocabulary_size: int, context_length: int) -> None:
-        """Tokenize for a token embedding of ``vocabulary_size`` rows and ``context_length`` positions.
+        """Make a tokenizer for a text tower of ``vocabulary_size`` tokens and ``context_length`` positions.
 
         Raises:
-            CheckpointError: CLIP's byte-pair encoding has no part of that size.
+            CheckpointError: CLIP's byte-pair encoding cannot be cut to that size.
         """
         self._bpe = _TruncatedBpe(vocabulary_size)
         self.context_length = context_length
         self.start, self.end = vocabulary_size - 2, vocabulary_size - 1
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text without start and end; the text is cleaned and lower-cased as CLIP does."""
+        """Return the token ids of a text without start and end; it is cleaned and lower-cased as by CLIP."""
         return self._bpe.encode(text)
 
     def enclose(self, ids: Sequence[int], name: str, reserved: int = 0) -> list[int]:
-        """Put ``ids`` between the start and the end token.
+        """Return ``ids`` between the start and the end token.
 
         Args:
-            ids: token ids of a text with a class name in it.
-            name: the class name, for the error.
-            reserved: positions that something else will take.
+            ids: the token ids of a text that contains a class name.
+            name: the class name, for the error message.
+            reserved: the number of positions to leave free.
 
         Raises:
-            VocabularyError: all that is longer than the context.
+            VocabularyError: the result and the reserved positions are longer than the context.
         """
         needed = len(ids) + 2 + reserved
         if needed > self.context_length:
@@ -62,7 +62,7 @@ class Tokenizer:
         return [self.start, *ids, self.end]
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids of texts, from start to end and padded with zeros: int64 (len(texts), context_length).
+        """Return the token ids of texts, start to end, zero-padded: int64 (len(texts), context_length).
 
         Raises:
             VocabularyError: a text is longer than the context.
@@ -75,7 +75,7 @@ class Tokenizer:
 
 
 class _TruncatedBpe(SimpleTokenizer):
-    """open_clip's tokenizer, stopped after its first merges."""
+    """open_clip's tokenizer with only its first merges."""
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class _TruncatedBpe(SimpleTokenizer):
         self._special = {start: start, end: end}
 
     def bpe(self, token: str) -> str:
-        # Without a limit the base class remembers every word that any visitor ever typed.
+        # The base class caches without a limit: it would keep every word that visitors type.
         if len(self.cache) > _REMEMBERED_WORDS:
             self.cache = dict(self._special)
         return super().bpe(token)

@@ -1,11 +1,11 @@
-"""Forward passes of CLIP's two towers over open_clip's modules, for inference and, with gradients, training.
+"""Forward passes of CLIP's two towers over open_clip's modules, for inference and for training.
 
-They compute what open_clip's own passes compute, and add mask prompts (Liang et al. 2023, section 3.3). What
-is never read is left out: in the last block everything but the token that becomes the feature, after the end
-of a text everything, and outputs that mask prompts replace.
+They compute the same values as open_clip's forward passes, and support mask prompts (arXiv 2210.04150,
+section 3.3). They do not compute values that nothing reads: in the last block, all tokens but the one that
+becomes the feature; all tokens after the end of a text; outputs that mask prompts replace.
 
-Products are taken in the weights' dtype, sums along the residual stream in float32. Attention is batch-major:
-with frozen bfloat16 weights ``nn.MultiheadAttention`` copies them for every token (pytorch/pytorch#151934).
+Matrix products have the weights' dtype. The residual stream is summed in float32. Attention is batch-major,
+because ``nn.MultiheadAttention`` copies frozen bfloat16 weights for every token (pytorch/pytorch#151934).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch.nn import functional as F
 def encode_regions(
     model: CLIP, mask_embedding: Tensor | None, regions: Tensor, masks: Tensor | None
 ) -> Tensor:
-    """Image features of regions, with mask prompts or without.
+    """Return the image features of regions, with or without mask prompts.
 
     Args:
         model: from :func:`ovseg_demo.classification.clip.network.build_clip`.
-        mask_embedding: float32 (D, G², C), learned tokens for blank patches; ``None`` runs plain CLIP.
+        mask_embedding: float32 (D, G², C), learned tokens for blank patches; ``None`` means no mask prompts.
         regions: float32 (B, 3, S, S), normalised, zero outside the masks.
-        masks: float32 (B, 1, S, S) of zeros and ones; read only with a ``mask_embedding``.
+        masks: float32 (B, 1, S, S) of zeros and ones; used only with a ``mask_embedding``.
 
     Returns:
         float32 (B, E), not normalised.
@@ -57,14 +57,15 @@ def encode_regions(
 
 
 def patches_with_foreground(masks: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """Bool (B, G²) in reading order: patches with any pixel of masks (B, 1, S, S) set."""
+    """Return the patches in which masks (B, 1, S, S) have a pixel: bool (B, G²), row by row."""
     return F.max_pool2d(masks, patch_size).flatten(1) > 0
 
 
 def encode_tokens(model: CLIP, token_ids: Tensor) -> Tensor:
-    """Text features, float32 (B, E), not normalised, of int64 (B, L) rows: start, words, end and padding.
+    """Return the text features, float32 (B, E), not normalised, of token ids, int64 (B, L).
 
-    The end token has the highest id, as in CLIP.
+    A row holds the start token, the text's tokens, the end token and padding. The end token has the highest
+    id, as in CLIP.
     """
     ends = token_ids.argmax(dim=1)
     token_ids = token_ids[:, : int(ends.max()) + 1]
@@ -72,12 +73,12 @@ def encode_tokens(model: CLIP, token_ids: Tensor) -> Tensor:
 
 
 def encode_embedded(model: CLIP, embedded: Tensor, ends: Tensor) -> Tensor:
-    """Text features of embedded token rows.
+    """Return the text features of rows of embedded tokens.
 
     Args:
         model: from :func:`ovseg_demo.classification.clip.network.build_clip`.
-        embedded: float32 (B, L, C), without positions; what comes after a row's end token plays no part.
-        ends: int64 (B,), index of each row's end token, where the feature is taken.
+        embedded: float32 (B, L, C), without positions; tokens after a row's end token have no effect.
+        ends: int64 (B,), the index of each row's end token, which becomes the feature.
 
     Returns:
         float32 (B, E), not normalised.
@@ -94,13 +95,13 @@ def encode_embedded(model: CLIP, embedded: Tensor, ends: Tensor) -> Tensor:
 
 
 def encode_tree(model: CLIP, embedded: Tensor, visible: Tensor, ends: Tensor) -> Tensor:
-    """Text features of texts that share their beginnings.
+    """Return the text features of the texts in a prefix tree.
 
     Args:
         model: from :func:`ovseg_demo.classification.clip.network.build_clip`.
-        embedded: float32 (M, C), the tree's tokens, without positions.
-        visible: bool (M, M), which tokens each token follows, itself included.
-        ends: int64 (B,), index of each text's end token.
+        embedded: float32 (M, C), the tree's embedded tokens, without positions.
+        visible: bool (M, M), the tokens that each token attends to, itself included.
+        ends: int64 (B,), the index of each text's end token.
 
     Returns:
         float32 (B, E), not normalised.
@@ -116,7 +117,7 @@ def encode_tree(model: CLIP, embedded: Tensor, visible: Tensor, ends: Tensor) ->
 
 
 def _attend(block: ResidualAttentionBlock, tokens: Tensor, context: Tensor | None = None, **how) -> Tensor:
-    """What ``tokens`` (B, Q, C) draw from ``context`` (B, L, C), or each other; not yet projected."""
+    """Return the attention of ``tokens`` (B, Q, C) to ``context`` (B, L, C) or themselves, not projected."""
     weight, bias, width = block.attn.in_proj_weight, block.attn.in_proj_bias, block.attn.embed_dim
 
     def heads(projected: Tensor) -> tuple[Tensor, ...]:  # (B, L, n·C) → n × (B, heads, L, C / heads)
@@ -133,6 +134,6 @@ def _attend(block: ResidualAttentionBlock, tokens: Tensor, context: Tensor | Non
 
 
 def _update(block: ResidualAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
-    """The rest of the block, which treats each token (…, C) by itself."""
+    """Return the output of the block's remaining layers, which process each token (…, C) by itself."""
     tokens = tokens + block.attn.out_proj(attended)
     return tokens + block.mlp(block.ln_2(tokens).to(attended.dtype))

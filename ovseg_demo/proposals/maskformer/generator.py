@@ -1,4 +1,4 @@
-"""Mask proposals by MaskFormer: one soft mask a query, cut at a threshold."""
+"""Mask proposals from MaskFormer: one soft mask for each query, binarised at a threshold."""
 
 from __future__ import annotations
 
@@ -27,19 +27,21 @@ from ovseg_demo.runtime.devices import Runtime
 __all__ = ["MaskFormerProposalGenerator", "build_maskformer", "normalise_pixels", "resize_shortest_edge"]
 
 QUERIES_PER_CHUNK = 8
-"""Soft masks that exist at the working resolution at one time: 8 of 640×853 pixels are 17 MB."""
+"""Soft masks that are resized at a time; at the working resolution of 640×853 pixels, 8 take 17 MB."""
 
 
 class MaskFormerProposalGenerator:
-    """Class-agnostic masks from a MaskFormer network; a :class:`~ovseg_demo.proposals.ProposalGenerator`.
+    """Proposes class-agnostic masks with a MaskFormer network.
+
+    This is a :class:`~ovseg_demo.proposals.types.ProposalGenerator`.
 
     Args:
-        network: moved to the runtime's device, and put into evaluation mode.
-        min_size: the image's shorter side is resized to this many pixels …
-        max_size: … unless the longer one would then exceed this many.
-        mask_threshold: foreground probability above which a pixel belongs to a query's mask, in (0, 1).
-        runtime: the device, and the precision of backbone and pixel decoder (queries are always in float32);
-            by default the CPU in float32.
+        network: the network; it is moved to the runtime's device and put into evaluation mode.
+        min_size: the shorter side of the resized image, in pixels.
+        max_size: the maximum of the longer side, in pixels; it takes precedence over ``min_size``.
+        mask_threshold: the foreground probability above which a pixel belongs to a query's mask, in (0, 1).
+        runtime: the device, and the precision of the backbone and the pixel decoder; by default the CPU in
+            float32. The transformer always computes in float32.
 
     Raises:
         ModelError: a size or the threshold is out of range.
@@ -72,36 +74,36 @@ class MaskFormerProposalGenerator:
 
     @property
     def settings(self) -> tuple:
-        """All that, besides image and weights, determines the proposals."""
+        """Everything except image and weights that determines the proposals."""
         return (self.name, self.min_size, self.max_size, self.mask_threshold, str(self.runtime.dtype))
 
     @torch.inference_mode()
     def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
-        """Propose masks for an RGB image, uint8 (H, W, 3).
+        """Return the proposals for an RGB image, uint8 (H, W, 3).
 
-        A proposal's score is its mean foreground probability: the query's soft mask averaged over the pixels
-        of the binary one. Queries whose binary mask is empty are dropped.
+        The score of a proposal is its mean foreground probability: the mean of the query's soft mask over the
+        pixels of its binary mask. A query whose binary mask is empty gives no proposal.
         """
         working_image = resize_shortest_edge(image, self.min_size, self.max_size)
         pixels = normalise_pixels(working_image).to(self.runtime.device)
         padded_size = tuple(pixels.shape[-2:])
-        steps = 2 + -(-self.network.config.queries // QUERIES_PER_CHUNK)  # two networks, then chunks of masks
-        progress(PROPOSING, 0, steps)
+        parts = 2 + -(-self.network.config.queries // QUERIES_PER_CHUNK)  # backbone, head, chunks of masks
+        progress(PROPOSING, 0, parts)
         with self.runtime.autocast():
             features = self.network.backbone(pixels)
-            progress(PROPOSING, 1, steps)
+            progress(PROPOSING, 1, parts)
             predictions = self.network.sem_seg_head(features)[-1]
         mask_logits = predictions.mask_logits[0]
         packed_masks, boxes, scores, kept = [], [], [], []
-        for step, start in enumerate(range(0, len(mask_logits), QUERIES_PER_CHUNK), start=2):
-            progress(PROPOSING, step, steps)
+        for done, start in enumerate(range(0, len(mask_logits), QUERIES_PER_CHUNK), start=2):
+            progress(PROPOSING, done, parts)
             chunk = mask_logits[start : start + QUERIES_PER_CHUNK]
             masks, chunk_scores, nonempty = self._binarise(chunk, padded_size, working_image.shape[:2])
             packed_masks.append(np.packbits(masks, axis=-1))
             boxes.append(tight_boxes(masks))
             scores.append(chunk_scores)
             kept.append(nonempty + start)
-        progress(PROPOSING, steps, steps)
+        progress(PROPOSING, parts, parts)
         queries = MaskQueries(
             mask_logits=mask_logits.cpu().numpy(),
             class_embeddings=predictions.class_embeddings[0].cpu().numpy(),
@@ -120,7 +122,7 @@ class MaskFormerProposalGenerator:
         )
 
     def fallbacks(self) -> Iterator[tuple[str, MaskFormerProposalGenerator]]:
-        """The variant that needs less memory: it sees the image at half the size."""
+        """Yield one variant that needs less memory: it halves the size of the image."""
         variant = copy(self)
         variant.min_size, variant.max_size = max(1, self.min_size // 2), max(1, self.max_size // 2)
         yield f"masks of {variant.min_size} pixels", variant
@@ -128,7 +130,7 @@ class MaskFormerProposalGenerator:
     def _binarise(
         self, mask_logits: Tensor, padded_size: tuple[int, int], working_size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Upsample logits (n, h4, w4): the bool masks (m, h, w) not empty, their scores and indexes (m,)."""
+        """Return the non-empty masks of logits (n, h4, w4): bool (m, h, w), scores (m,) and indices (m,)."""
         height, width = working_size
         soft = F.interpolate(mask_logits[None], padded_size, mode="bilinear", align_corners=False)[0]
         soft = soft[:, :height, :width].sigmoid()
@@ -140,10 +142,10 @@ class MaskFormerProposalGenerator:
 
 
 def resize_shortest_edge(image: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
-    """Resize uint8 RGB (H, W, 3) with Pillow's bilinear filter, keeping the aspect ratio.
+    """Return uint8 RGB (H, W, 3) resized with Pillow's bilinear filter; the aspect ratio is kept.
 
-    The shorter side becomes ``min_size``, or as much less as keeps the longer one within ``max_size``; sides
-    are rounded half up, and have at least one pixel.
+    The shorter side becomes ``min_size``, or less if the longer side would otherwise exceed ``max_size``.
+    Sides are rounded half up and are at least one pixel long.
     """
     height, width = image.shape[:2]
     scale = min_size / min(height, width)
@@ -156,9 +158,9 @@ def resize_shortest_edge(image: np.ndarray, min_size: int, max_size: int) -> np.
 
 
 def normalise_pixels(image: np.ndarray) -> Tensor:
-    """The network's input for a uint8 RGB image (h, w, 3): float32 (1, 3, H, W).
+    """Return the network's input for a uint8 RGB image (h, w, 3): float32 (1, 3, H, W).
 
-    H and W are h and w rounded up to multiples of 32; what is added at the bottom and right is 0.
+    H and W are h and w rounded up to multiples of 32. The padding at the bottom and the right is 0.
     """
     pixels = (torch.from_numpy(image).float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
     height, width = image.shape[:2]

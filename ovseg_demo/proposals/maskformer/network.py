@@ -1,6 +1,7 @@
 """The MaskFormer network with open-vocabulary class embeddings (arXiv 2107.06278, arXiv 2210.04150).
 
-Modules bear the published checkpoints' names, so a state dict is a published file less what is derived.
+Modules have the names of the published checkpoints. A state dict therefore has the tensors of a published
+file, except those that :data:`DERIVED` names.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from ovseg_demo.runtime.tensors import check_names_and_shapes
 
 NON_OBJECT = "non_object_embedding"
 DERIVED = ("relative_position_index", "num_batches_tracked")
-"""Endings of names of derived tensors: a file may hold them, and a network computes them."""
+"""Endings of the names of tensors that the network computes; a file may contain them."""
 
 
 @dataclass(frozen=True, eq=False)
 class QueryPredictions:
-    """What one decoder layer predicts for every query.
+    """The predictions of one decoder layer for all queries.
 
     Attributes:
         mask_logits: (B, Q, h4, w4), over the whole input at the stride of res2.
-        class_embeddings: (B, Q, D), not normalised, in the text embeddings' space.
+        class_embeddings: (B, Q, D), not normalised, in the space of the text embeddings.
     """
 
     mask_logits: Tensor
@@ -58,7 +59,7 @@ class PixelDecoder(nn.Module):
         nn.init.zeros_(self.mask_features.bias)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        """Mask features (B, mask_width, h4, w4) of res2 … res5."""
+        """Return the mask features (B, mask_width, h4, w4) of res2 … res5."""
         coarsest = len(features)
         pyramid = F.relu(self.get_submodule(f"layer_{coarsest}")(features[-1]))
         for level in reversed(range(1, coarsest)):
@@ -69,7 +70,7 @@ class PixelDecoder(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """A post-norm DETR decoder layer; positions go to queries and keys only, never to values."""
+    """A post-norm DETR decoder layer; positions are added to queries and keys, not to values."""
 
     def __init__(self, width: int, feedforward_width: int):
         super().__init__()
@@ -82,16 +83,16 @@ class DecoderLayer(nn.Module):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, query_embed: Tensor, memory: Tensor, memory_keys: Tensor) -> Tensor:
-        """Update the queries' content (B, Q, C) from the image's tokens (B, h5·w5, C).
+        """Return the queries' content (B, Q, C) after this layer.
 
         Args:
-            x: the queries' content.
-            query_embed: the queries' learned positions, of the same shape.
-            memory: the image's tokens.
+            x: the queries' content, (B, Q, C).
+            query_embed: the queries' learned positions, (B, Q, C).
+            memory: the image's tokens, (B, h5·w5, C).
             memory_keys: the same tokens with their positions added.
         """
-        # Attention is asked for its weights, although they are not used, because that path rounds as the
-        # reference does: pixels at the threshold stay on their side. For 100 queries it costs nothing.
+        # need_weights selects a code path that rounds as the reference implementation does, so that no pixel
+        # near the threshold changes sides. The weights are not used. With 100 queries the cost is negligible.
         queries = x + query_embed
         x = self.norm1(x + self.self_attn(queries, queries, x, need_weights=True)[0])
         x = self.norm2(x + self.multihead_attn(x + query_embed, memory_keys, memory, need_weights=True)[0])
@@ -99,7 +100,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The decoder layers, each followed by the same layer norm."""
+    """The decoder layers; one layer norm, common to all of them, normalises each output."""
 
     def __init__(self, config: MaskFormerConfig):
         super().__init__()
@@ -108,7 +109,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_width)
 
     def forward(self, query_embed: Tensor, memory: Tensor, positions: Tensor) -> list[Tensor]:
-        """The queries (B, Q, C) after each layer; their content starts at zero."""
+        """Return the queries' content (B, Q, C) after each layer; it starts at zero."""
         x = torch.zeros_like(query_embed)
         outputs = []
         for layer in self.layers:
@@ -125,7 +126,7 @@ class MultilayerPerceptron(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (…, widths[0]) to (…, widths[-1])."""
+        """Return (…, widths[-1]) for an input (…, widths[0])."""
         *hidden, last = self.layers
         for layer in hidden:
             x = F.relu(layer(x))
@@ -133,7 +134,7 @@ class MultilayerPerceptron(nn.Module):
 
 
 class Predictor(nn.Module):
-    """The transformer that turns queries into masks and class embeddings; it computes in float32 always."""
+    """The transformer that predicts masks and class embeddings of the queries, always in float32."""
 
     def __init__(self, config: MaskFormerConfig, in_channels: int):
         super().__init__()
@@ -148,8 +149,8 @@ class Predictor(nn.Module):
         self.class_embed = MultilayerPerceptron((width, *config.class_embed_widths, config.embedding_width))
 
     def forward(self, res5: Tensor, mask_features: Tensor, *, all_layers: bool) -> list[QueryPredictions]:
-        """Predictions after each decoder layer or the last one, see :meth:`MaskFormerNetwork.forward`."""
-        # A hundred queries take no time, so they need not lose precision.
+        """Return the predictions from res5 and mask features, as :meth:`MaskFormerNetwork.forward` does."""
+        # With a hundred queries, float32 costs little time.
         with torch.autocast(res5.device.type, enabled=False):
             outputs = self.decode(res5.float(), self.query_embed.weight.expand(len(res5), -1, -1))
             if not all_layers:
@@ -158,7 +159,7 @@ class Predictor(nn.Module):
             return [self._predict(queries, mask_features) for queries in outputs]
 
     def decode(self, res5: Tensor, query_embed: Tensor) -> list[Tensor]:
-        """Let queries (B, Q, C) read the image features (B, C5, h5, w5): their content after each layer."""
+        """Return the content of queries (B, Q, C) after each layer, given image features (B, C5, h5, w5)."""
         memory = self.input_proj(res5)
         positions = sine_positions(*memory.shape[1:]).to(memory)
         tokens = memory.flatten(2).transpose(1, 2)  # (B, h5·w5, C)
@@ -179,16 +180,17 @@ class SemSegHead(nn.Module):
         self.predictor = Predictor(config, channels[-1])
 
     def forward(self, features: tuple[Tensor, ...], *, all_layers: bool = False) -> list[QueryPredictions]:
-        """Predictions from res2 … res5: see :meth:`MaskFormerNetwork.forward`."""
+        """Return the predictions from res2 … res5, as :meth:`MaskFormerNetwork.forward` does."""
         return self.predictor(features[-1], self.pixel_decoder(features), all_layers=all_layers)
 
 
 class MaskFormerNetwork(nn.Module):
-    """Backbone, pixel decoder and transformer; randomly initialised until weights are loaded.
+    """Backbone, pixel decoder and transformer, with random weights until others are loaded.
 
     Attributes:
-        config: the sizes.
-        non_object_embedding: parameter (1, D), the class "none of the names" in the text embeddings' space.
+        config: the network's sizes.
+        non_object_embedding: a parameter (1, D): the class "none of the names" in the space of the text
+            embeddings.
     """
 
     def __init__(self, config: MaskFormerConfig):
@@ -201,30 +203,31 @@ class MaskFormerNetwork(nn.Module):
         nn.init.normal_(self.non_object_embedding, std=0.02)
 
     def forward(self, pixels: Tensor, *, all_layers: bool = False) -> list[QueryPredictions]:
-        """Predict masks and class embeddings for normalised pixels (B, 3, H, W), H and W multiples of 32.
+        """Return the predicted masks and class embeddings of all queries.
 
         Args:
-            pixels: RGB, normalised as by :func:`ovseg_demo.proposals.maskformer.generator.normalise_pixels`.
-            all_layers: give the predictions of every decoder layer, for deep supervision.
+            pixels: RGB (B, 3, H, W), normalised as by
+                :func:`ovseg_demo.proposals.maskformer.generator.normalise_pixels`; H and W are multiples of
+                32.
+            all_layers: whether to return the predictions of every decoder layer, for deep supervision.
 
         Returns:
-            One item a decoder layer, the last layer's last; a single item unless ``all_layers``.
+            The predictions of the last decoder layer, or of all layers in order.
         """
         return self.sem_seg_head(self.backbone(pixels), all_layers=all_layers)
 
 
 def build_maskformer(tensors: Mapping[str, Tensor]) -> MaskFormerNetwork:
-    """Build the network that a checkpoint's tensors belong to, in float32 and evaluation mode.
+    """Return the network with the weights of a checkpoint, in float32 and evaluation mode.
 
-    Every size is read off the shapes, so published and tiny models take the same path. Float32 tensors become
-    the network's weights without a copy.
+    The shapes of the tensors give all sizes. Float32 tensors become the network's weights without a copy.
 
     Args:
-        tensors: ``backbone.…``, ``sem_seg_head.…`` and ``non_object_embedding``, which is called
+        tensors: ``backbone.…``, ``sem_seg_head.…`` and ``non_object_embedding``, whose name is
             ``clip_adapter.non_object_embedding`` in a published file.
 
     Raises:
-        CheckpointError: tensors are missing, unexpected or of contradicting shapes.
+        CheckpointError: tensors are missing or unexpected, or their shapes contradict each other.
     """
     weights = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(DERIVED)}
     with torch.device("meta"):
@@ -238,10 +241,11 @@ def build_maskformer(tensors: Mapping[str, Tensor]) -> MaskFormerNetwork:
 
 
 def published_tensors(network: MaskFormerNetwork) -> dict[str, Tensor]:
-    """The network's tensors under the names of a published checkpoint's ``"model"``, sharing their memory.
+    """Return the network's tensors, without copies, under the names of a published checkpoint's ``"model"``.
 
-    The inverse of :func:`build_maskformer`, but for ``clip_adapter.`` before ``non_object_embedding``. As in
-    published files, Swin's relative position indexes are there too, although they follow from the windows.
+    This is the inverse of :func:`build_maskformer`, except for ``clip_adapter.`` before
+    ``non_object_embedding``. As in published files, Swin's relative position indices are included, although
+    they follow from the window sizes.
     """
     tensors = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(DERIVED)}
     tensors[f"clip_adapter.{NON_OBJECT}"] = tensors.pop(NON_OBJECT)
@@ -250,10 +254,11 @@ def published_tensors(network: MaskFormerNetwork) -> dict[str, Tensor]:
 
 
 def sine_positions(channels: int, height: int, width: int) -> Tensor:
-    """Sine position embeddings of DETR (arXiv 2005.12872): (height * width, channels), the y half first.
+    """Return the sine position embeddings of DETR (arXiv 2005.12872): (height * width, channels).
 
-    Rows and columns are counted from 1 and scaled so that the last one is at 2π; in each half, sine and
-    cosine alternate over wavelengths that grow from 2π to 10,000 · 2π.
+    The first half of the channels encodes y, the second x. Rows and columns are counted from 1 and scaled so
+    that the last one is at 2π. In each half, sine and cosine alternate over wavelengths that grow from 2π to
+    10,000 · 2π.
     """
     half = channels // 2
     wavelengths = POSITION_TEMPERATURE ** (2 * (torch.arange(half) // 2) / half)

@@ -1,7 +1,7 @@
 """The R-101c backbone of MaskFormer: a ResNet with DeepLab's stem and a dilated last stage.
 
-timm's ResNet computes the same, but only once the dilations of its last stage have been patched and every
-tensor has been renamed; these few lines have both from the start, and take any width.
+timm's ResNet would need patched dilations in its last stage, and a new name for every tensor. This module has
+the dilations and the published names, and allows any width.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ovseg_demo.proposals.maskformer.config import RES5_DILATIONS, ResNetConfig
 
 
 class ConvNorm(nn.Conv2d):
-    """A convolution without bias, padded to keep the map's size, and the normalisation of its output."""
+    """A convolution without bias, padded to keep the size of the map, and a normalisation of its output."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class ConvNorm(nn.Conv2d):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve and normalise (B, C, H, W)."""
+        """Return the normalised convolution of (B, C, H, W)."""
         return self.norm(super().forward(x))
 
 
@@ -44,7 +44,7 @@ def _conv(
 
 
 class Stem(nn.Module):
-    """Three 3×3 convolutions and a max-pool: a stride of 4."""
+    """Three 3×3 convolutions and a max-pool, with a total stride of 4."""
 
     def __init__(self, channels: tuple[int, int, int]):
         super().__init__()
@@ -53,7 +53,7 @@ class Stem(nn.Module):
         self.conv3 = _conv(channels[1], channels[2], 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take pixels (B, 3, H, W) to (B, C, H / 4, W / 4)."""
+        """Return features (B, C, H / 4, W / 4) of pixels (B, 3, H, W)."""
         for conv in (self.conv1, self.conv2, self.conv3):
             x = F.relu(conv(x))
         return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
@@ -71,14 +71,14 @@ class Bottleneck(nn.Module):
         self.conv3 = _conv(width, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the block's output."""
+        """Return the block's output for (B, C, H, W)."""
         residual = F.relu(self.conv1(x))
         residual = F.relu(self.conv2(residual))
         return F.relu(self.conv3(residual) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
-    """ResNet (arXiv 1512.03385), variant "c"; batch norm learns in training mode and is frozen otherwise."""
+    """ResNet (arXiv 1512.03385), variant "c"; batch norm updates its statistics in training mode only."""
 
     def __init__(self, config: ResNetConfig):
         super().__init__()
@@ -88,7 +88,7 @@ class ResNet(nn.Module):
             self.add_module(f"res{stage + 2}", _stage(config, stage, inputs[stage], depth))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Features of normalised pixels (B, 3, H, W): res2 … res5, (B, C, h, w) of strides 4, 8, 16, 32."""
+        """Return res2 … res5 of normalised pixels (B, 3, H, W): (B, C, h, w) at strides 4, 8, 16 and 32."""
         x = self.stem(pixels)
         features = []
         for stage in (self.res2, self.res3, self.res4, self.res5):

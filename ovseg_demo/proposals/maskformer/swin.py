@@ -1,4 +1,4 @@
-"""The Swin backbone of MaskFormer, made of timm's parts under the published tensor names."""
+"""The Swin backbone of MaskFormer, built from timm's modules under the published tensor names."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ovseg_demo.proposals.maskformer.config import SwinConfig
 
 
 class SwinBlock(SwinTransformerBlock):
-    """A Swin block for maps of any size: it pads to whole windows first and rolls the padded map.
+    """A Swin block for maps of any size: it pads the map to whole windows, then rolls the padded map.
 
-    timm's block rolls before it pads, which gives other windows wherever padding is needed.
+    timm's block rolls before it pads, which gives different windows if padding is needed.
     """
 
     def __init__(self, dim: int, num_heads: int, window_size: int, shift_size: int, mlp_ratio: float):
         super().__init__(
             dim,
-            input_resolution=(window_size, window_size),  # without effect: window and shift never shrink
+            input_resolution=(window_size, window_size),  # no effect, as window and shift keep their sizes
             num_heads=num_heads,
             window_size=window_size,
             shift_size=shift_size,
@@ -35,14 +35,15 @@ class SwinBlock(SwinTransformerBlock):
         )
 
     def _attn(self, x: Tensor) -> Tensor:
-        """Windowed self-attention of a normalised map (B, H, W, C) of any height and width."""
+        """Return the windowed self-attention of a normalised map (B, H, W, C) of any height and width."""
         height, width = x.shape[1:3]
         window_height, window_width = self.window_size
         x = F.pad(x, (0, 0, 0, -width % window_width, 0, -height % window_height))
         padded_height, padded_width, channels = x.shape[1:]
         if any(self.shift_size):
             x = x.roll([-shift for shift in self.shift_size], dims=(1, 2))
-        mask = self.get_attn_mask(x)  # keeps apart what only the roll made neighbours; padding is not masked
+        # Separates pixels that are neighbours only because of the roll. Padding is not masked.
+        mask = self.get_attn_mask(x)
         windows = window_partition(x, self.window_size).flatten(1, 2)  # (B * windows, tokens, C)
         windows = self.attn(windows, mask=mask).view(-1, window_height, window_width, channels)
         x = window_reverse(windows, self.window_size, padded_height, padded_width)
@@ -52,7 +53,7 @@ class SwinBlock(SwinTransformerBlock):
 
 
 class SwinStage(nn.Module):
-    """Blocks of one resolution, followed by the downsampling to the next stage's."""
+    """The blocks of one resolution, and the downsampling to the resolution of the next stage."""
 
     def __init__(self, config: SwinConfig, stage: int):
         super().__init__()
@@ -74,7 +75,7 @@ class SwinStage(nn.Module):
 
 
 class Swin(nn.Module):
-    """Swin Transformer (arXiv 2103.14030) with a layer norm of its own on each stage's output."""
+    """Swin Transformer (arXiv 2103.14030) with a separate layer norm for the output of each stage."""
 
     def __init__(self, config: SwinConfig):
         super().__init__()
@@ -92,7 +93,7 @@ class Swin(nn.Module):
         self.apply(_initialise)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Features of normalised pixels (B, 3, H, W): res2 … res5, (B, C, h, w) of strides 4, 8, 16, 32."""
+        """Return res2 … res5 of normalised pixels (B, 3, H, W): (B, C, h, w) at strides 4, 8, 16 and 32."""
         x = self.patch_embed(pixels)  # (B, h, w, C)
         features = []
         for stage, layer in enumerate(self.layers):
@@ -102,7 +103,7 @@ class Swin(nn.Module):
         return tuple(features)
 
     def derive_buffers(self) -> None:
-        """Compute the buffers that follow from the window sizes; needed after a build on the meta device."""
+        """Set the buffers that follow from the window sizes; needed after a build on the meta device."""
         for layer in self.layers:
             for block in layer.blocks:
                 attention = block.attn

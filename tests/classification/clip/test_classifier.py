@@ -128,7 +128,7 @@ def test_a_region_does_not_depend_on_its_company():
     np.testing.assert_allclose(clip.embed_regions(proposals), np.concatenate(alone), atol=1e-5)
 
 
-def test_practically_equal_masks_are_looked_at_once():
+def test_practically_equal_masks_are_embedded_once():
     clip, proposals = make_clip(), make_proposals(4)
     masks = np.concatenate([proposals.masks, proposals.masks[::-1]])
     doubled = Proposals.from_masks(masks, np.ones(8), proposals.working_image, proposals.image_size, "sam")
@@ -152,7 +152,7 @@ def test_learned_prompts_surround_the_bare_name(prompts):
 
 
 def encode_learned(model: open_clip.CLIP, tensors: dict[str, torch.Tensor], name: str) -> torch.Tensor:
-    """SimSeg's prompt of one name in the words of the specification, padded to the whole context."""
+    """Return SimSeg's prompt of one name by the definition, padded to the whole context."""
     start, *rest = open_clip.tokenizer.tokenize(name)[0].tolist()
     words = rest[: rest.index(49407)]
     (dot,) = open_clip.tokenizer.SimpleTokenizer().encode(".")

@@ -1,4 +1,4 @@
-"""Our passes through CLIP's towers against open_clip's own, and against the words of the specification."""
+"""Our passes through CLIP's towers against open_clip's own, and against the definition."""
 
 from itertools import pairwise
 
@@ -33,7 +33,7 @@ def make_masks(count: int = 3, seed: int = 0) -> Tensor:
 
 
 def encode_step_by_step(model: CLIP, mask_embedding: Tensor, regions: Tensor, masks: Tensor) -> Tensor:
-    """Mask prompts in the words of the specification, with open_clip's own blocks computing every token."""
+    """Compute mask prompts by the definition, with open_clip's own blocks computing every token."""
     visual = model.visual
     m = F.avg_pool2d(masks, PATCH).ceil().flatten(1)[..., None]  # (B, G², 1)
     x = visual.conv1(regions).flatten(2).transpose(1, 2)

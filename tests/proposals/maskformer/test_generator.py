@@ -156,7 +156,7 @@ def test_progress_can_cancel(network, image):
         generator(network)(image, progress=cancel)
 
 
-def test_settings_tell_generators_apart(network):
+def test_settings_of_different_generators_differ(network):
     variants = [
         {},
         {"min_size": 65},

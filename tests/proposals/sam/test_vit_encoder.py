@@ -8,7 +8,7 @@ from tests.tiny.sam import TINY_SAM, changed, tiny_sam
 
 
 def encode(config):
-    """Embeddings by ours and by the original, in float64: only a wrong formula can tell them apart."""
+    """Embeddings by ours and by the original, in float64: they differ only if a formula is wrong."""
     encoder = tiny_sam(config).image_encoder.double()
     torch.manual_seed(1)
     pixels = torch.randn(1, 3, config.image_size, config.image_size, dtype=torch.float64)
