@@ -15,6 +15,7 @@ from gradio_client.exceptions import AppError
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.ui.admission import AdmissionQueue, Places
 from ovseg_demo.ui.components import NOT_UPLOADED
+from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.visitor_files import VisitorFiles
 
 _UNREADABLE = "These values are of another kind than this event takes; reload the page, or see its API."
@@ -34,6 +35,7 @@ class PageBlocks(gr.Blocks):
         checks: for events by their names: takes the inputs as they came, returns them completed, or raises a
             user error.
         files: the folder of visitors' files, where it is this page's own.
+        texts: of the page; by default in English.
         options: of ``gradio.Blocks``.
     """
 
@@ -43,11 +45,13 @@ class PageBlocks(gr.Blocks):
         places: Mapping[str, Places],
         checks: Mapping[str, Callable[[list[Any]], list[Any]]],
         files: VisitorFiles | None = None,
+        texts: Texts | None = None,
         **options: Any,
     ):
         self._places = places  # Gradio makes the queue while it initializes
         self._checks = checks
         self.files = files
+        self.texts = texts
         super().__init__(**options)
 
     def queue(self, *arguments: Any, **options: Any) -> PageBlocks:

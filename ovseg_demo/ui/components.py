@@ -10,8 +10,9 @@ from gradio.data_classes import ImageData
 from gradio_client.utils import is_http_url_like
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.ui.assets import read_assets
+from ovseg_demo.ui.assets import fill_html, read_assets
 from ovseg_demo.ui.controller import CHANNELS
+from ovseg_demo.ui.language.texts import Texts
 
 NOT_UPLOADED = (
     "The file was not uploaded to this server; upload it first, and send the path that the upload returns."
@@ -26,6 +27,10 @@ class Panel(gr.HTML):
         scripts: names of assets, which run in this order in one scope.
         channels: props that the server sets and the script watches.
         triggers: events that the script raises.
+
+    Args:
+        texts: of the page.
+        options: of ``gradio.HTML``.
     """
 
     html: ClassVar[str] = ""
@@ -33,10 +38,11 @@ class Panel(gr.HTML):
     channels: ClassVar[tuple[str, ...]] = ()
     triggers: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, **options: Any):
+    def __init__(self, texts: Texts, **options: Any):
+        is_asset = self.html.endswith(".html")
         fixed = {
-            "html_template": read_assets(self.html) if self.html.endswith(".html") else self.html,
-            "js_on_load": read_assets(*self.scripts),
+            "html_template": read_assets(self.html, texts=texts) if is_asset else fill_html(self.html, texts),
+            "js_on_load": read_assets(*self.scripts, texts=texts),
             "apply_default_css": False,
         }
         super().__init__(**{channel: {} for channel in self.channels} | options | fixed)
@@ -59,7 +65,7 @@ class Viewer(Panel):
     """The image, its map, the legend, and their controls."""
 
     html = "viewer/viewer.html"
-    scripts = ("viewer/labels.js", "viewer/panels.js", "viewer/viewer.js")
+    scripts = ("texts.js", "viewer/labels.js", "viewer/panels.js", "viewer/viewer.js")
     channels = CHANNELS
     triggers = ("pick", "compare", "cancel", "save", "edit")
 
@@ -68,7 +74,7 @@ class Chips(Panel):
     """The class names as they were read."""
 
     html = '<div class="chips" role="status" aria-live="polite"></div>'
-    scripts = ("chips.js",)
+    scripts = ("texts.js", "chips.js")
 
 
 class Pills(Panel):
@@ -82,7 +88,7 @@ class Pills(Panel):
 class Gallery(Panel):
     """Examples to choose from."""
 
-    html = '<div class="gallery" role="group" aria-label="Examples"></div>'
+    html = '<div class="gallery" role="group" aria-label="{{gallery.title}}"></div>'
     scripts = ("gallery.js",)
     triggers = ("choose",)
 

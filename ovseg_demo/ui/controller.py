@@ -22,6 +22,7 @@ from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
+from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Question, Request
@@ -58,6 +59,7 @@ class PageController:
     ):
         self._registry = registry
         self._settings = settings
+        self._texts = settings.texts
         self._publish = publish
         self._turns = threading.Semaphore(settings.concurrent_analyses)
         self._memory = SessionMemory(settings.analysis_memory, registry.analysis_cache)
@@ -159,7 +161,7 @@ class PageController:
         displayed = session.displayed
         if displayed is None:
             raise OvsegError(
-                status_text.EXPIRED
+                self._texts["status.expired"]
                 if session.is_expired
                 else "There is no map yet; choose an image and name some classes first."
             )
@@ -208,7 +210,7 @@ class PageController:
         if question.vocabulary is not None and question.request.analysis_key == request.analysis_key:
             task.show(self._maps(session, analysis, question, task.report, is_new=True))
         else:
-            line = status_text.ready_line(analysis)
+            line = status_text.ready_line(analysis, self._texts)
             task.show({"status": status_message(session.next_number(), line)})
 
     def _take(
@@ -293,7 +295,7 @@ class PageController:
         session.display(displayed)
         self._memory.touch(session)
         segmentation = displayed.segmentation
-        line = status_text.status_line(segmentation, analysis if is_new else None)
+        line = status_text.status_line(segmentation, self._texts, analysis if is_new else None)
         updates = {
             "map": messages.map_message(displayed) | {"noComparison": self._no_comparison(question.request)},
             "chips": messages.chips_message(
@@ -321,13 +323,13 @@ class PageController:
                 if not isinstance(news, Progress):
                     yield news
                 elif not session.is_behind(run):
-                    yield {"progress": _progress(session, run, news)}
+                    yield {"progress": _progress(session, run, news, self._texts)}
         except Exception as raised:
             error = raised
         finally:
             was_cancelled = not run.is_wanted and session.is_newest(run)
             is_idle = session.finish(run)
-        ending = _ending(session, run, is_idle, was_cancelled)
+        ending = _ending(session, run, is_idle, self._texts["status.cancelled"] if was_cancelled else "")
         if ending:
             yield ending
         if error is not None:
@@ -341,7 +343,7 @@ class PageController:
             yield self.edit(session, wanted.request)
 
     def _expired(self, session: Session) -> Updates:
-        return {"status": status_message(session.next_number(), status_text.EXPIRED)}
+        return {"status": status_message(session.next_number(), self._texts["status.expired"])}
 
     def _present(self, model: str) -> ModelEntry:
         entry = self._registry.find(model)
@@ -388,21 +390,21 @@ def _other_classifier(classifier: str) -> str:
     return CLASSIFIERS[0] if classifier == _UNADAPTED else _UNADAPTED
 
 
-def _ending(session: Session, run: Run, is_idle: bool, was_cancelled: bool) -> Updates:
-    """Return what clears a run's traces from the page, and the note that it was cancelled."""
+def _ending(session: Session, run: Run, is_idle: bool, note: str) -> Updates:
+    """Return what clears a run's traces from the page, and a note in their place, where there is one."""
     number = session.next_number()
     ending = {}
     if run.lane != DOWNLOAD and session.is_newest(run):
         ending["preview"] = empty_message(number)
     if is_idle:
         ending["progress"] = empty_message(number)
-        if was_cancelled:
-            ending["status"] = status_message(number, status_text.CANCELLED)
+        if note:
+            ending["status"] = status_message(number, note)
     return ending
 
 
-def _progress(session: Session, run: Run, progress: Progress) -> Message:
-    label = status_text.progress_label(progress, session.wanted.request.generator)
+def _progress(session: Session, run: Run, progress: Progress, texts: Texts) -> Message:
+    label = status_text.progress_label(progress, session.wanted.request.generator, texts)
     return messages.progress_message(
         session.next_number(), run.number, label, status_text.progress_fraction(progress)
     )

@@ -158,7 +158,7 @@ class EventHandlers:
             yield outputs
         entry = self._registry.find(model)
         yield outputs | {
-            self._parts.model_facts: model_facts(entry),
+            self._parts.model_facts: model_facts(entry, self._settings.texts),
             self._parts.download: gr.update(visible=is_downloadable(entry, self._settings)),
         }
 
@@ -171,12 +171,12 @@ class EventHandlers:
                 choices=generator_choices(entry),
                 value=entry.suitable(generator),
             ),
-            self._parts.model_facts: model_facts(entry),
+            self._parts.model_facts: model_facts(entry, self._settings.texts),
             self._parts.download: gr.update(
                 visible=is_downloadable(entry, self._settings) and self._may_download(http)
             ),
             self._parts.gallery: gallery_value(examples),
-            self._parts.licence: licence_line(entry),
+            self._parts.licence: licence_line(entry, self._settings.texts),
         }
 
     # ---- what the browser remembers

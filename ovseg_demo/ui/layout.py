@@ -13,6 +13,7 @@ from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui.assets import read_assets
 from ovseg_demo.ui.components import Chips, Gallery, Header, ImageInput, Pills, Viewer
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
+from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import DISTRACTORS, TEMPLATE_CHOICES, Request
 from ovseg_demo.ui.session import Session
@@ -20,9 +21,9 @@ from ovseg_demo.ui.settings import PageSettings
 
 GENERATOR_TITLES = {"sam": "Segment Anything", "maskformer": "MaskFormer", "detectron2": "detectron2"}
 
-_CLASSIFIER_TITLES = ("Mask-adapted CLIP", "Mask-adapted, without mask prompts", "Un-adapted CLIP")
-_DISTRACTOR_TITLES = ("None", "“others”", "COCO-Stuff’s 171 classes", "Own names")
-_TEMPLATE_TITLES = ("The model’s own", "ViLD’s 14 sentences", "“a photo of …”")
+_CLASSIFIER_KEYS = ("adapted", "no_prompts", "unadapted")
+_DISTRACTOR_KEYS = ("none", "others", "coco_stuff", "own")
+_TEMPLATE_KEYS = ("model", "vild", "photo")
 
 # Fixed, as a restart of the server must not lose what browsers keep.
 _STORAGE_KEY = _STORAGE_SECRET = "ovseg-demo"
@@ -61,33 +62,35 @@ class Components:
 
 def build_layout(registry: ModelRegistry, settings: PageSettings, examples: Sequence[Example]) -> Components:
     """Create all components on the page that is being made, and return those that events need."""
+    texts = settings.texts
     parts: dict[str, gr.components.Component] = {
         "session": gr.State(Session()),
         "saved": gr.BrowserState({}, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
     }
-    Header(elem_id="header", padding=False)
+    Header(texts, elem_id="header", padding=False)
     with gr.Row(elem_id="page"):
         with gr.Column(elem_id="controls", scale=0, min_width=300):
             parts |= _controls(registry, settings, Request())
         with gr.Column(elem_id="main", scale=1, min_width=300):
             with gr.Row(elem_id="ask"):
-                parts |= _ask()
-            parts["chips"] = Chips(elem_id="chips", padding=False)
-            parts["viewer"] = Viewer(elem_id="viewer", padding=False)
+                parts |= _ask(texts)
+            parts["chips"] = Chips(texts, elem_id="chips", padding=False)
+            parts["viewer"] = Viewer(texts, elem_id="viewer", padding=False)
             parts["gallery"] = Gallery(
+                texts,
                 value=gallery_value(examples_for(examples, not registry.default.is_bundled)),
                 elem_id="gallery",
                 padding=False,
             )
-            parts["recent"] = Pills(elem_id="recent", padding=False)
+            parts["recent"] = Pills(texts, elem_id="recent", padding=False)
     gr.HTML(
-        html_template=read_assets("how_it_works.html"),
+        html_template=read_assets("how_it_works.html", texts=texts),
         js_on_load=None,
         apply_default_css=False,
         elem_id="how",
         padding=False,
     )
-    parts["licence"] = gr.HTML(licence_line(registry.default), elem_id="licence", padding=False)
+    parts["licence"] = gr.HTML(licence_line(registry.default, texts), elem_id="licence", padding=False)
     return Components(**parts)
 
 
@@ -95,8 +98,9 @@ def _controls(
     registry: ModelRegistry, settings: PageSettings, default: Request
 ) -> dict[str, gr.components.Component]:
     """Create the image input and the settings."""
+    texts = settings.texts
     image = ImageInput(
-        label="Image",
+        label=texts["controls.image"],
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
@@ -108,7 +112,7 @@ def _controls(
         generator = gr.Radio(
             generator_choices(registry.default),
             value=registry.default.generators[0],
-            label="Proposal generator",
+            label=texts["controls.generator"],
             elem_id="generator",
         )
         granularity = gr.Slider(
@@ -116,23 +120,23 @@ def _controls(
             1,
             value=default.granularity,
             step=0.05,
-            label="Granularity of masks from 0 (most coarse) to 1 (most precise)",
+            label=texts["controls.granularity"],
             buttons=[],
             elem_id="granularity",
             elem_classes=["live"],
         )
-        with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        with gr.Accordion(texts["controls.advanced"], open=False, elem_id="advanced"):
             advanced = _advanced(registry, settings, default)
     return {"image": image, "generator": generator, "granularity": granularity, **advanced}
 
 
-def _ask() -> dict[str, gr.components.Component]:
+def _ask(texts: Texts) -> dict[str, gr.components.Component]:
     """Create the prompt and its buttons."""
     return {
         "prompt": gr.Textbox(
-            placeholder="Type class names, separated by commas: frog, red truck, road …",
+            placeholder=texts["controls.prompt_placeholder"],
             show_label=False,
-            label="Class names",
+            label=texts["controls.prompt"],
             container=False,
             lines=1,
             max_lines=4,
@@ -140,57 +144,66 @@ def _ask() -> dict[str, gr.components.Component]:
             elem_classes=["live"],
             html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False, enterkeyhint="go"),
         ),
-        "submit": gr.Button("Submit", variant="primary", elem_id="submit", min_width=110),
-        "clear": gr.Button("Clear", elem_id="clear", min_width=70),
+        "submit": gr.Button(texts["controls.submit"], variant="primary", elem_id="submit", min_width=110),
+        "clear": gr.Button(texts["controls.clear"], elem_id="clear", min_width=70),
     }
 
 
 def _advanced(
     registry: ModelRegistry, settings: PageSettings, default: Request
 ) -> dict[str, gr.components.Component]:
+    texts = settings.texts
     several = len(list(registry)) > 1
     return {
         "model": gr.Dropdown(
             [(entry.title, entry.name) for entry in registry],
             value=registry.default.name,
-            label="Model",
+            label=texts["advanced.model"],
             visible=several,
             filterable=False,
             elem_id="model",
         ),
-        "model_facts": gr.HTML(model_facts(registry.default), elem_id="model-facts", padding=False),
+        "model_facts": gr.HTML(model_facts(registry.default, texts), elem_id="model-facts", padding=False),
         "download": gr.Button(
-            "Download", size="sm", visible=is_downloadable(registry.default, settings), elem_id="download"
+            texts["advanced.download"],
+            size="sm",
+            visible=is_downloadable(registry.default, settings),
+            elem_id="download",
         ),
         "classifier": gr.Radio(
-            list(zip(_CLASSIFIER_TITLES, CLASSIFIERS, strict=True)),
+            _choices(texts, "classifier", _CLASSIFIER_KEYS, CLASSIFIERS),
             value=default.classifier,
-            label="Classifier of the masks",
+            label=texts["advanced.classifier"],
             elem_id="classifier",
         ),
         "distractors": gr.Radio(
-            list(zip(_DISTRACTOR_TITLES, DISTRACTORS, strict=True)),
+            _choices(texts, "distractors", _DISTRACTOR_KEYS, DISTRACTORS),
             value=default.distractors,
-            label="Hidden distractors",
-            info="Names that compete for masks and are never drawn",
+            label=texts["advanced.distractors"],
+            info=texts["advanced.distractors_info"],
             elem_id="distractors",
             elem_classes=["live"],
         ),
         "own_distractors": gr.Textbox(
-            label="Own distractors",
-            placeholder="wall, floor, sky",
+            label=texts["advanced.own_distractors"],
+            placeholder=texts["advanced.own_distractors_placeholder"],
             visible=False,
             elem_id="own-distractors",
             elem_classes=["live"],
         ),
         "templates": gr.Radio(
-            list(zip(_TEMPLATE_TITLES, TEMPLATE_CHOICES, strict=True)),
+            _choices(texts, "templates", _TEMPLATE_KEYS, TEMPLATE_CHOICES),
             value=default.templates,
-            label="Prompt templates",
+            label=texts["advanced.templates"],
             elem_id="templates",
             elem_classes=["live"],
         ),
     }
+
+
+def _choices(texts: Texts, setting: str, keys: Sequence[str], values: Sequence[str]) -> list[tuple[str, str]]:
+    """Return titles and values of a setting's choices."""
+    return [(texts[f"advanced.{setting}_{key}"], value) for key, value in zip(keys, values, strict=True)]
 
 
 def generator_choices(entry: ModelEntry) -> list[tuple[str, str]]:
@@ -198,19 +211,25 @@ def generator_choices(entry: ModelEntry) -> list[tuple[str, str]]:
     return [(GENERATOR_TITLES[name], name) for name in entry.generators]
 
 
-def model_facts(entry: ModelEntry) -> str:
+def model_facts(entry: ModelEntry, texts: Texts) -> str:
     """What there is to know of a model, as HTML."""
     facts = [escape(entry.description)]
     if entry.spec is not None:
-        state = "ready" if entry.is_present else "not downloaded"
-        facts.append(f"{format_size(entry.spec.size)} · {escape(entry.licence)} · <b>{state}</b>")
+        state = escape(texts["advanced.ready" if entry.is_present else "advanced.not_downloaded"])
+        size = format_size(entry.spec.size) if entry.spec.size else escape(texts["advanced.size_unknown"])
+        facts.append(f"{size} · {escape(entry.licence)} · <b>{state}</b>")
     return "<p>" + "<br>".join(facts) + "</p>"
 
 
-def licence_line(entry: ModelEntry) -> str:
+def licence_line(entry: ModelEntry, texts: Texts) -> str:
     """Whose the weights are, as HTML, for the foot of the page."""
-    licence = f"its weights: {escape(entry.licence)}" if entry.licence else "its weights: ask who gave them"
-    return f"<p>Model on this page: <b>{escape(entry.title)}</b>, {licence}. This program: Apache-2.0.</p>"
+    weights = (
+        texts.format("licence.weights", licence=entry.licence)
+        if entry.licence
+        else texts["licence.weights_unknown"]
+    )
+    model, program = escape(texts["licence.model"]), escape(texts["licence.program"])
+    return f"<p>{model} <b>{escape(entry.title)}</b>, {escape(weights)}. {program}</p>"
 
 
 def is_downloadable(entry: ModelEntry, settings: PageSettings) -> bool:

@@ -11,7 +11,9 @@ from typing import Any
 
 from ovseg_demo.cli.model_arguments import WEIGHTS, add_model_arguments, add_points_argument, chosen
 from ovseg_demo.cli.parser import Parser
+from ovseg_demo.errors import OvsegError
 from ovseg_demo.segmenter import GENERATORS
+from ovseg_demo.ui.language.texts import DEFAULT_LANGUAGE, Texts, known_languages, load_texts
 from ovseg_demo.ui.server import ServerSettings
 from ovseg_demo.ui.settings import PageSettings
 
@@ -80,6 +82,7 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str], prog: str 
             downloads_are_local=downloads is None,
             fetch_addresses=given["mcp"],  # that is how language models send images
             concurrent_analyses=given["concurrency"],
+            texts=given["language"],
         ),
         server=server,
     )
@@ -116,6 +119,13 @@ def _add_page_arguments(page: argparse._ArgumentGroup) -> None:
         default=PageSettings.max_side,
         metavar="PIXELS",
         help="larger images are scaled down until their longer side has so many (%(default)s)",
+    )
+    page.add_argument(
+        "--language",
+        type=_read_language,
+        default=DEFAULT_LANGUAGE,
+        metavar="LANGUAGE",
+        help=f"of the page: {', '.join(known_languages())} (%(default)s); errors are in English",
     )
     page.add_argument(
         "--allow-downloads",
@@ -174,6 +184,13 @@ def _number(least: int, most: int):
         return int(text)
 
     return read
+
+
+def _read_language(name: str) -> Texts:
+    try:
+        return load_texts(name)
+    except OvsegError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _read_login(text: str) -> tuple[str, str]:

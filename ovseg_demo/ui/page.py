@@ -45,6 +45,7 @@ def create_demo(
     with PageBlocks(
         places=places_of(settings.queued_analyses, settings.queued_programs),
         files=files,
+        texts=settings.texts,
         checks={API_NAME: complete_inputs},
         title=TITLE,
         analytics_enabled=False,

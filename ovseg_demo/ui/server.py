@@ -97,7 +97,7 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
         "state_session_capacity": settings.sessions,
         "theme": make_theme(),
         "css": read_assets("page.css", "viewer/viewer.css"),
-        "head": read_assets("head.html"),
+        "head": read_assets("head.html", texts=getattr(demo, "texts", None)),
         "favicon_path": str(ASSETS / "icon.svg"),
         "footer_links": ["api"],
         "show_error": False,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ovseg_demo.images import MAX_PIXELS
+from ovseg_demo.ui.language.texts import Texts, load_texts
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class PageSettings:
         queued_programs: the same for calls of the endpoint.
         concurrent_edits: edits (new names, another granularity) that run at the same time.
         analysis_memory: bytes that analyses may take in memory, those of all visitors and the cache together.
+        texts: of the page, in one language.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -40,3 +42,4 @@ class PageSettings:
     queued_programs: int = 16
     concurrent_edits: int = 8
     analysis_memory: int = 768 * 2**20
+    texts: Texts = field(default_factory=load_texts)

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from ovseg_demo.analysis import Analysis
 from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING, WAITING
 from ovseg_demo.segmentation import Segmentation, Timing
 from ovseg_demo.ui.background_task import Progress
+from ovseg_demo.ui.language.texts import Texts
 
 LOADING = "Loading the model"
-CANCELLED = "Cancelled · press Submit to analyze the image"
-EXPIRED = "The analysis of this image was dropped to make room for others; press Submit to analyze it again."
+"""The stage while a model's weights are read; beside those of :mod:`ovseg_demo.progress`."""
+
+_STAGES: Mapping[str, str] = MappingProxyType(
+    {
+        LOADING: "progress.loading",
+        WAITING: "progress.waiting",
+        PROPOSING: "progress.proposing",
+        EMBEDDING_REGIONS: "progress.embedding_regions",
+        DRAWING: "progress.drawing",
+    }
+)
+_DOWNLOAD_STAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "Downloading ": "progress.downloading",
+        "Checking ": "progress.checking",
+        "Waiting for ": "progress.waiting_for",
+    }
+)
+"""Beginnings of stages, which a file's name ends."""
 
 
-def progress_label(progress: Progress, generator: str) -> str:
+def progress_label(progress: Progress, generator: str, texts: Texts) -> str:
     """Return a label such as "Proposing masks 512 / 1,024 points"."""
     stage, done, total = progress.stage, progress.done, progress.total
     if stage == ENCODING_NAMES:
-        return f"Encoding {_count(total, 'class name')}"
+        return texts.count("progress.encoding", total)
+    label = _stage_label(stage, texts)
     if stage in (WAITING, LOADING) or total <= 1:
-        return stage
-    if stage.startswith(("Downloading", "Checking")):
-        return f"{stage} {done / 1e6:,.0f} / {total / 1e6:,.0f} MB"
-    unit = " points" if stage == PROPOSING and generator == "sam" else ""
-    return f"{stage} {done:,} / {total:,}{unit}"
+        return label
+    if stage.startswith(tuple(_DOWNLOAD_STAGES)):
+        return f"{label} {done / 1e6:,.0f} / {total / 1e6:,.0f} MB"
+    unit = f" {texts['progress.points']}" if stage == PROPOSING and generator == "sam" else ""
+    return f"{label} {done:,} / {total:,}{unit}"
 
 
 def progress_fraction(progress: Progress) -> float:
@@ -32,29 +54,32 @@ def progress_fraction(progress: Progress) -> float:
     return min(1.0, progress.done / progress.total)
 
 
-def status_line(segmentation: Segmentation, analysis: Analysis | None = None) -> str:
+def status_line(segmentation: Segmentation, texts: Texts, analysis: Analysis | None = None) -> str:
     """Return what was done and the time it took, such as "118 masks in 9.1 s, 23 in use · 5 names in 30 ms".
 
     Args:
         segmentation: the map.
+        texts: of the page.
         analysis: its analysis, where the image was analyzed for this map.
     """
     of_analysis = _by_stage(analysis.timings if analysis is not None else ())
     of_map = _by_stage(segmentation.timings)
-    masks = _count(len(segmentation.proposals), "mask")
-    parts = [f"{masks}{_took(of_analysis.get(PROPOSING))}, {int(segmentation.kept.sum()):,} in use"]
+    masks = _took(texts.count("status.masks", len(segmentation.proposals)), of_analysis.get(PROPOSING), texts)
+    in_use = texts.format("status.in_use", count=f"{int(segmentation.kept.sum()):,}")
+    parts = [f"{masks}, {in_use}"]
     if EMBEDDING_REGIONS in of_analysis and not of_analysis[EMBEDDING_REGIONS].was_cached:
-        parts.append(f"regions embedded{_took(of_analysis[EMBEDDING_REGIONS])}")
-    names = _count(len(segmentation.vocabulary.all_names), "name")
-    parts.append(f"{names}{_took(of_map[ENCODING_NAMES])}")
-    parts.append(f"map drawn{_took(of_map[DRAWING])}")
+        parts.append(_took(texts["status.regions_embedded"], of_analysis[EMBEDDING_REGIONS], texts))
+    names = texts.count("status.names", len(segmentation.vocabulary.all_names))
+    parts.append(_took(names, of_map[ENCODING_NAMES], texts))
+    parts.append(_took(texts["status.map_drawn"], of_map[DRAWING], texts))
     return " · ".join([*parts, *segmentation.notes])
 
 
-def ready_line(analysis: Analysis) -> str:
+def ready_line(analysis: Analysis, texts: Texts) -> str:
     """Return what was done while there are no class names, such as "118 masks in 9.1 s · now type …"."""
-    took = _took(_by_stage(analysis.timings)[PROPOSING])
-    return f"{_count(len(analysis.proposals), 'mask')}{took} · now type the names of things"
+    masks = texts.count("status.masks", len(analysis.proposals))
+    took = _took(masks, _by_stage(analysis.timings)[PROPOSING], texts)
+    return f"{took} · {texts['status.type_names']}"
 
 
 def format_seconds(seconds: float) -> str:
@@ -64,15 +89,23 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
+def _stage_label(stage: str, texts: Texts) -> str:
+    if stage in _STAGES:
+        return texts[_STAGES[stage]]
+    for beginning, key in _DOWNLOAD_STAGES.items():
+        if stage.startswith(beginning):
+            return texts.format(key, name=stage.removeprefix(beginning))
+    return stage  # of a caller's own proposal generator
+
+
 def _by_stage(timings: tuple[Timing, ...]) -> dict[str, Timing]:
     return {timing.stage: timing for timing in timings}
 
 
-def _took(timing: Timing | None) -> str:
+def _took(what: str, timing: Timing | None, texts: Texts) -> str:
+    """Return what was done, with the time it took if that is known."""
     if timing is None:
-        return ""
-    return " from the cache" if timing.was_cached else f" in {format_seconds(timing.seconds)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+        return what
+    if timing.was_cached:
+        return texts.format("status.cached", what=what)
+    return texts.format("status.took", what=what, time=format_seconds(timing.seconds))

@@ -13,9 +13,9 @@ from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyErro
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.export.options import View
 from ovseg_demo.progress import WAITING
-from ovseg_demo.ui import status_text
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.exports import read_view
+from ovseg_demo.ui.language.texts import load_texts
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
@@ -176,7 +176,7 @@ def test_a_cancelled_analysis_ends_and_says_so(controller, slow_image):
     assert update["progress"]["label"].startswith(("Proposing masks", "Loading"))
     session.cancel(update["progress"]["run"])
     ending = collect(updates)
-    assert ending.pop("status")["text"] == status_text.CANCELLED
+    assert ending.pop("status")["text"] == load_texts()["status.cancelled"]
     assert clears(ending, "progress", "preview")
     assert session.displayed is None
 

@@ -4,6 +4,7 @@ import pytest
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import CATALOGUE
+from ovseg_demo.ui.language.texts import load_texts
 from ovseg_demo.ui.layout import licence_line, model_facts
 from ovseg_demo.ui.model_registry import MAX_LOADED, ModelEntry, ModelRegistry
 from tests.ui.colour_world import colour_segmenter
@@ -63,13 +64,13 @@ def test_the_catalogues_models_that_can_segment_are_offered_the_default_first():
 
 def test_size_licence_and_presence_are_described():
     registry = ModelRegistry.of_catalogue("ovseg-r101c-vitb16", load=lambda name, caches: None)
-    facts = model_facts(registry.default)
+    facts = model_facts(registry.default, load_texts())
     assert "GB" in facts
     assert "CC-BY-NC 4.0" in facts
-    assert "CC-BY-NC 4.0" in licence_line(registry.default)
+    assert "CC-BY-NC 4.0" in licence_line(registry.default, load_texts())
 
 
 def test_what_operators_write_is_escaped():
     entry = ModelEntry("x", "<b>mine</b>", "a < b", ("sam",))
-    assert "&lt;b&gt;mine" in licence_line(entry)
-    assert "a &lt; b" in model_facts(entry)
+    assert "&lt;b&gt;mine" in licence_line(entry, load_texts())
+    assert "a &lt; b" in model_facts(entry, load_texts())

@@ -5,6 +5,7 @@ import pytest
 from ovseg_demo.models.weights_files import format_size
 from ovseg_demo.progress import EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING, WAITING
 from ovseg_demo.ui.background_task import Progress
+from ovseg_demo.ui.language.texts import load_texts
 from ovseg_demo.ui.status_text import format_seconds, progress_fraction, progress_label
 
 
@@ -20,10 +21,13 @@ from ovseg_demo.ui.status_text import format_seconds, progress_fraction, progres
         (Progress(WAITING, 0, 1), "sam", "Waiting for your turn", -1),
         (Progress("Downloading x.pth", 5_000_000, 20_000_000), "sam", "Downloading x.pth 5 / 20 MB", 0.25),
         (Progress("Downloading x.pth", 5_000_000, 0), "sam", "Downloading x.pth", -1),
+        (Progress("Checking x.pth", 1_000_000, 4_000_000), "sam", "Checking x.pth 1 / 4 MB", 0.25),
+        (Progress("Waiting for x.pth", 0, 1), "sam", "Waiting for x.pth", 0),
+        (Progress("A stage of another generator", 1, 4), "own", "A stage of another generator 1 / 4", 0.25),
     ],
 )
 def test_progress_reads_well(progress, generator, label, fraction):
-    assert progress_label(progress, generator) == label
+    assert progress_label(progress, generator, load_texts()) == label
     assert progress_fraction(progress) == fraction
 
 

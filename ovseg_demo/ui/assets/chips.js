@@ -8,20 +8,20 @@ function chip(entry) {
   node.className = entry.isFound === false ? "chip missing" : "chip";
   node.style.cssText = `--color: ${entry.color}; --ink: ${entry.ink}`;
   node.textContent = [entry.name, ...entry.synonyms].join(" / ");
-  node.title = entry.isFound === false ? "not found in this image" : node.textContent;
+  node.title = entry.isFound === false ? "{{chips.not_found}}" : node.textContent;
   return node;
 }
 
 function hidden(names) {
   const node = document.createElement("span");
   node.className = "chip hidden-chip";
-  const first = names.slice(0, 3).join(", ");
-  node.textContent = names.length > 3 ? `+ ${names.length} hidden: ${first} …` : `+ hidden: ${first}`;
-  node.title = "These names compete for masks and are never drawn.";
+  const values = { count: names.length, names: names.slice(0, 3).join(", ") };
+  node.textContent = fill(names.length > 3 ? "{{chips.hidden_many}}" : "{{chips.hidden}}", values);
+  node.title = "{{chips.hidden_help}}";
   return node;
 }
 
-function fill() {
+function receive() {
   const message = props.value || {};
   if (!(message.number > newest)) return;
   newest = message.number;
@@ -36,5 +36,5 @@ function fill() {
   box.replaceChildren(...(message.problem ? [problem] : chips));
 }
 
-watch(["value"], fill);
-fill();
+watch(["value"], receive);
+receive();

@@ -6,7 +6,7 @@ function fill() {
   const texts = props.value || [];
   const title = document.createElement("span");
   title.className = "pills-title";
-  title.textContent = "Recent";
+  title.textContent = "{{gallery.recent}}";
   const buttons = texts.map((text, index) => {
     const button = document.createElement("button");
     button.type = "button";

@@ -11,7 +11,6 @@ function make(tag, className, children = [], attributes = {}) {
 
 const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 const fullName = (entry) => [entry.name, ...(entry.synonyms || [])].join(" / ");
-const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 /** Fill the legend; `act(index, "hover" | "leave" | "click" | "press")` is called for what the visitor does with a
  *  class; to press is to click with a key. A preview has not found what it may find yet. */
@@ -19,14 +18,14 @@ function fillLegend(panel, map, act, isPreview = false) {
   const found = map.classes.filter((entry) => entry.isFound);
   const missing = map.classes.filter((entry) => !entry.isFound);
   const widest = Math.max(...found.map((entry) => entry.share), 1e-6);
-  const parts = [make("h3", "", [make("span", "", isPreview ? "Found so far" : "Found"), make("small", "", "share"), make("small", "", "score")])];
-  if (!found.length && !isPreview) parts.push(make("p", "hint", "None of these names was found in the image. The nearest:"));
+  const parts = [make("h3", "", [make("span", "", isPreview ? "{{legend.found_so_far}}" : "{{legend.found}}"), make("small", "", "{{legend.share}}"), make("small", "", "{{legend.score}}")])];
+  if (!found.length && !isPreview) parts.push(make("p", "hint", "{{legend.none_found}}"));
   parts.push(...found.map((entry) => legendEntry(entry, entry.share / widest, act)));
   if (map.unlabelled >= 0.0005) {
-    parts.push(make("div", "entry rest", [make("i", "swatch"), make("span", "name", "unlabelled"), make("span", "share", percent(map.unlabelled))]));
+    parts.push(make("div", "entry rest", [make("i", "swatch"), make("span", "name", "{{legend.unlabelled}}"), make("span", "share", percent(map.unlabelled))]));
   }
   if (missing.length) {
-    parts.push(make("h3", "", [make("span", "", isPreview ? "Not found yet" : "Not found"), make("small", "", ""), make("small", "", "best score")]));
+    parts.push(make("h3", "", [make("span", "", isPreview ? "{{legend.not_found_yet}}" : "{{legend.not_found}}"), make("small", "", ""), make("small", "", "{{legend.best_score}}")]));
     parts.push(...missing.map((entry) => legendEntry(entry, 0, act)));
   }
   panel.replaceChildren(...parts);
@@ -52,19 +51,24 @@ const GENERATOR_NAMES = { sam: "Segment Anything", maskformer: "MaskFormer", det
 
 /** Tell how many masks were proposed and how many are in use. */
 function fillMasks(panel, masks, map) {
-  const title = make("h3", "", [make("span", "", "Masks")]);
-  const lines = [make("p", "", [make("b", "", count(masks.count, "mask")), ` proposed by ${GENERATOR_NAMES[masks.generator] || masks.generator}, each in a colour of its own, the small above the large.`])];
-  if (map) lines.push(make("p", "", [make("b", "", `${map.kept.length.toLocaleString("en")} in use`), " are bright and edged: at this granularity they decide the map. The others are pale."]));
+  const title = make("h3", "", [make("span", "", "{{masks.title}}")]);
+  const all = make("b", "", count("{{masks.count_one}}", "{{masks.count_many}}", masks.count));
+  const generator = GENERATOR_NAMES[masks.generator] || masks.generator;
+  const lines = [make("p", "", fillParts("{{masks.proposed}}", { masks: all, generator }))];
+  if (map) {
+    const inUse = make("b", "", fill("{{masks.in_use}}", { count: formatNumber(map.kept.length) }));
+    lines.push(make("p", "", fillParts("{{masks.kept}}", { in_use: inUse })));
+  }
   panel.replaceChildren(title, ...lines);
 }
 
 /** Tell why a pixel is labelled as it is: bars of the top classes, and the masks that decided. */
 function fillWhy(panel, why, close) {
-  const closer = make("button", "close", "×", { type: "button", "aria-label": "Close" });
+  const closer = make("button", "close", "×", { type: "button", "aria-label": "{{why.close}}" });
   closer.addEventListener("click", close);
-  const title = make("h3", "", [make("span", "", "Why?"), closer]);
+  const title = make("h3", "", [make("span", "", "{{why.title}}"), closer]);
   if (!why.classes.length) {
-    panel.replaceChildren(title, make("p", "", "No mask in use covers this pixel, so it has no label. A lower granularity uses more masks."));
+    panel.replaceChildren(title, make("p", "", "{{why.no_mask}}"));
     return;
   }
   const bars = why.classes.map((entry) => {
@@ -74,18 +78,17 @@ function fillWhy(panel, why, close) {
     if (entry.isDistractor) bar.classList.add("hidden-name");
     return bar;
   });
-  const rest = why.others ? [make("p", "hint", `and ${count(why.others, "more word")}`)] : [];
+  const rest = why.others ? [make("p", "hint", count("{{why.more_one}}", "{{why.more_many}}", why.others))] : [];
   panel.replaceChildren(title, make("p", "", verdict(why)), ...bars, ...rest, make("p", "hint", decided(why)));
 }
 
 function verdict(why) {
   const name = make("b", "", why.name);
-  if (why.isLabelled) return make("span", "", [name, " wins here."]);
-  return make("span", "", ["The hidden word ", name, " wins here, so the pixel stays unlabelled."]);
+  return make("span", "", fillParts(why.isLabelled ? "{{why.wins}}" : "{{why.hidden_wins}}", { name }));
 }
 
 function decided(why) {
   const first = why.masks[0];
-  if (why.maskCount === 1) return `One mask lies over this pixel: number ${first.index + 1} of ${why.proposalCount}, outlined.`;
-  return `${count(why.maskCount, "mask")} lie over this pixel. Number ${first.index + 1} of ${why.proposalCount}, outlined, decided with ${Math.round(100 * first.part)} % of the score.`;
+  const values = { number: first.index + 1, total: why.proposalCount, count: formatNumber(why.maskCount), percent: Math.round(100 * first.part) };
+  return fill(why.maskCount === 1 ? "{{why.one_mask}}" : "{{why.many_masks}}", values);
 }

@@ -258,17 +258,17 @@ function placeDivider(isComparing) {
 }
 
 const CLASSIFIER_NAMES = {
-  "mask-adapted": "mask-adapted CLIP",
-  "mask-adapted-no-prompts": "adapted, without mask prompts",
-  "un-adapted": "CLIP as it is",
+  "mask-adapted": "{{viewer.side_adapted}}",
+  "mask-adapted-no-prompts": "{{viewer.side_no_prompts}}",
+  "un-adapted": "{{viewer.side_unadapted}}",
 };
 
 function showTags(isComparing, comparesClips) {
   const [left, right] = [find(".side-left"), find(".side-right")];
   left.hidden = right.hidden = !isComparing;
   if (!isComparing) return;
-  left.textContent = comparesClips ? CLASSIFIER_NAMES[state.other.classifier] : "image";
-  right.textContent = comparesClips ? CLASSIFIER_NAMES[displayedMap().classifier] : "map";
+  left.textContent = comparesClips ? CLASSIFIER_NAMES[state.other.classifier] : "{{viewer.side_image}}";
+  right.textContent = comparesClips ? CLASSIFIER_NAMES[displayedMap().classifier] : "{{viewer.side_map}}";
 }
 
 function showPanels(showsMasks) {
@@ -384,7 +384,7 @@ function choose(attribute, value) {
 function allowComparison(obstacle) {
   const button = find("[data-compare=clips]");
   button.disabled = Boolean(obstacle);
-  button.title = obstacle || "The same masks, named by CLIP as it is and by mask-adapted CLIP";
+  button.title = obstacle || "{{viewer.compare_clips_help}}";
   if (obstacle && state.compare === "clips") choose("compare", "image");
 }
 
@@ -414,7 +414,7 @@ for (const input of findAll("[data-option]")) {
 }
 
 find(".cancel").addEventListener("click", () => {
-  find(".work-label").textContent = "Stopping …";
+  find(".work-label").textContent = "{{viewer.stopping}}";
   trigger("cancel", { run: state.run });
 });
 
@@ -431,11 +431,11 @@ find(".copy-link").addEventListener("click", async (event) => {
   if (state.map) setAddress(state.map.link);
   try {
     await navigator.clipboard.writeText(location.href);
-    button.textContent = "Copied";
+    button.textContent = "{{files.link_copied}}";
   } catch {
-    button.textContent = "In the address bar"; // where the page is not served securely, there is no clipboard
+    button.textContent = "{{files.link_in_address_bar}}"; // where the page is not served securely, there is no clipboard
   }
-  setTimeout(() => (button.textContent = "Link"), 2500);
+  setTimeout(() => (button.textContent = "{{files.link}}"), 2500);
 });
 
 document.addEventListener("keydown", (event) => {

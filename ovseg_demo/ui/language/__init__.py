@@ -1,0 +1,1 @@
+"""The texts of the page: one JSON file for each language, all with the keys of ``en.json``."""
