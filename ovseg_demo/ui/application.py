@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,9 +21,9 @@ from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str], prog: str = PROGRAM) -> int:
-    """Serve the page until the process is stopped, and return the exit code.
+    """Serve the page until the process is asked to stop; then end the process.
 
-    A user error is one sentence on stderr.
+    A user error is one sentence on stderr, and the exit code is returned.
 
     Args:
         argv: the arguments after the program's name.
@@ -42,7 +43,9 @@ def run(argv: Sequence[str], environment: Mapping[str, str], prog: str = PROGRAM
     except OvsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
-    return 0
+    # The interpreter's own end would break off threads in the midst of an analysis or an import, and abort.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def make_registry(options: AppOptions, *, on_lent_gpu: bool = False) -> ModelRegistry:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
+from gradio.tunneling import CURRENT_TUNNELS
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -189,6 +190,8 @@ def serve(
     try:
         _wait_for_signal()
     finally:
+        for tunnel in CURRENT_TUNNELS:
+            tunnel.kill()
         demo.close(verbose=False)
 
 
