@@ -47,21 +47,21 @@ def test_a_wrong_value_is_named(program, uploaded, caplog, rest, sentence):
 
 
 @pytest.mark.parametrize("data", [[], [None]])
-def test_too_few_values_are_told(program, data):
+def test_too_few_values_are_reported(program, data):
     kind, answer = program.call(*data)
     assert kind == "error"
     assert answer["error"].startswith(f"{len(data)} values were sent; the endpoint needs two")
 
 
 @pytest.mark.parametrize("image", ["/etc/passwd", 7, {"meta": {"_type": "gradio.FileData"}}, ["x"]])
-def test_what_is_no_upload_is_told(program, image):
+def test_what_is_no_upload_is_reported(program, image):
     kind, answer = program.call(image, "red")
     assert kind == "error"
     assert "is no uploaded file; upload the image" in answer["error"]
 
 
 @pytest.mark.parametrize("meta", [{"_type": "gradio.FileData"}, {}, None])
-def test_a_path_of_the_server_is_told(program, meta):
+def test_a_path_of_the_server_is_reported(program, meta):
     kind, answer = program.call({"path": "/etc/passwd", "meta": meta}, "red")
     assert kind == "error"
     assert "upload" in answer["error"]
@@ -97,7 +97,7 @@ def test_a_text_in_brackets_is_a_text(program, uploaded):
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"dat": 1}', b'{"data": 5}', b"\xff\xfe"])
 @pytest.mark.parametrize("route", ["call/segment", "queue/join"])
-def test_a_body_that_is_no_call_is_told(program, route, body):
+def test_a_body_that_is_no_call_is_reported(program, route, body):
     answer = program.http.post(
         f"gradio_api/{route}", content=body, headers={"Content-Type": "application/json"}
     )
@@ -106,7 +106,7 @@ def test_a_body_that_is_no_call_is_told(program, route, body):
 
 
 @pytest.mark.parametrize("route", ["call/nothing", "call/v2/nothing"])
-def test_an_unknown_endpoint_is_told(program, route):
+def test_an_unknown_endpoint_is_reported(program, route):
     answer = program.http.post(f"gradio_api/{route}", json={"data": []})
     assert answer.status_code == 404
     assert answer.json()["detail"] == "There is no such endpoint; this page has /segment."
@@ -164,7 +164,7 @@ def test_language_models_get_the_sentence_too():
     assert "show_error" not in text
 
 
-def test_wrong_arguments_by_name_are_told(program):
+def test_wrong_arguments_by_name_are_reported(program):
     answer = program.http.post("gradio_api/call/v2/segment", json={"imaged": None, "prompt": "red"})
     assert answer.status_code == 400
     assert "imaged" in answer.json()["detail"]
