@@ -88,3 +88,31 @@ def _place(
     alpha = cv2.GaussianBlur(placed[0], (3, 3), 0)
     found = [layer > 0.5 for layer in placed]
     return (colours, alpha, found) if np.count_nonzero(found[0]) >= 200 else None
+
+
+def paste_stamps(
+    background: np.ndarray, stamps: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Paste up to four RGBA images on a background, one into each quarter.
+
+    Returns:
+        The scene, RGB uint8 (H, W, 3), and what can be seen of each stamp: bool (H, W).
+    """
+    scale = BACKGROUND_SIDE / max(background.shape[:2])
+    image = cv2.resize(background, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    height, width = image.shape[:2]
+    masks: list[np.ndarray] = []
+    for quarter, stamp in enumerate(stamps):
+        room = rng.uniform(0.6, 0.95) * np.array([height / 2 / stamp.shape[0], width / 2 / stamp.shape[1]])
+        factor = room.min()
+        size = (max(1, int(stamp.shape[1] * factor)), max(1, int(stamp.shape[0] * factor)))
+        small = cv2.resize(stamp, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+        top = int(quarter // 2 * height / 2 + rng.uniform(0, height / 2 - size[1]))
+        left = int(quarter % 2 * width / 2 + rng.uniform(0, width / 2 - size[0]))
+        place = np.s_[top : top + size[1], left : left + size[0]]
+        alpha = small[..., 3:] / 255.0
+        image[place] = (image[place] * (1 - alpha) + small[..., :3] * alpha).astype(np.uint8)
+        mask = np.zeros((height, width), bool)
+        mask[place] = small[..., 3] > 127
+        masks.append(mask)
+    return image, masks

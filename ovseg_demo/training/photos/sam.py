@@ -22,10 +22,11 @@ from torch.utils.data import Dataset, default_collate
 
 from ovseg_demo.proposals.sam.building import PIXEL_MEAN, PIXEL_STD, SamConfig, build_sam, new_sam
 from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig, fold_batch_norms
-from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.devices import Runtime, multiplies_bfloat16
 from ovseg_demo.training.loop import LoopSettings, TrainingTask, decay_groups, run_training, save_atomically
 from ovseg_demo.training.pair_loss import pair_loss
 from ovseg_demo.training.photos.mask_samples import MaskSamples
+from ovseg_demo.training.photos.shared_attention import two_way
 from ovseg_demo.training.photos.trunks import expect_pixels, load_classifier
 from ovseg_demo.training.sam import scale_logits
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
@@ -58,12 +59,12 @@ class PhotoSamSettings:
     size: SamConfig
     loop: LoopSettings
     side: int = 384
-    prompts: int = 16
+    prompts: int = 24
     cells: int = 144
     learning_rate: float = 1e-3
     muon_rate: float = 2e-3
     trunk_rate: float = 3e-4
-    frozen_stages: int = 3
+    frozen_stages: int = 7
     weight_decay: float = 0.02
     quality_weight: float = 3.0
     pair_weight: float = 0.5
@@ -74,17 +75,18 @@ PHOTO_MINI = PhotoSamSettings(
     size=SamConfig(
         encoder=TimmCnnConfig("tf_efficientnet_lite0", 512),
         prompt_dim=128,
+        decoder_depth=1,
         decoder_mlp_dim=512,
         iou_head_dim=128,
     ),
     loop=LoopSettings(
-        steps=20_000,
+        steps=30_000,
         batch_size=4,
         warmup_steps=40,
         final_factor=0.02,
         workers=0,
         log_every=20,
-        evaluate_every=400,
+        evaluate_every=300,
         save_minutes=3.0,
     ),
 )
@@ -115,6 +117,7 @@ class PhotoSamTask(TrainingTask):
     def __init__(self, settings: PhotoSamSettings, root: Path):
         super().__init__()
         self.settings, self.root = settings, root
+        self.rounds = multiplies_bfloat16("cpu")
         self.sam = start_sam(settings.size)
         self.sam.image_encoder.to(memory_format=torch.channels_last)
         trunk = self.sam.image_encoder.trunk
@@ -148,7 +151,8 @@ class PhotoSamTask(TrainingTask):
             muon_lr=settings.muon_rate,
             muon_without=heads,
         )
-        return [*groups, {"params": trunk, "lr": settings.trunk_rate, "weight_decay": 0.0}]
+        slow = {"params": trunk, "lr": settings.trunk_rate, "weight_decay": 0.0}
+        return [*groups, slow] if trunk else groups
 
     def dataset(self) -> Dataset:
         """Samples without end."""
@@ -174,8 +178,12 @@ class PhotoSamTask(TrainingTask):
 
     def encode(self, images: Tensor) -> Tensor:
         """Image embeddings (B, C, c, c) of uint8 images (B, 3, s, s)."""
+        encoder = self.sam.image_encoder
         pixels = (images.float() - self.sam.pixel_mean) / self.sam.pixel_std
-        return self.sam.image_encoder(pixels)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.rounds):
+            features = encoder.trunk(pixels)
+        return encoder.neck([feature.float() for feature in features])
 
     def decode(
         self, embeddings: Tensor, points: Tensor, corners: Tensor, cells: Tensor
@@ -199,8 +207,11 @@ class PhotoSamTask(TrainingTask):
         grid = encoder.get_dense_pe()[0]
         positions = torch.stack([grid[:, y : y + side, x : x + side] for y, x in corners.tolist()])
         images = embeddings + encoder.no_mask_embed.weight.reshape(-1, 1, 1)
-        tokens, images = decoder.transformer(
-            images.repeat_interleave(prompts, dim=0), positions.repeat_interleave(prompts, dim=0), tokens
+        tokens, images = two_way(
+            decoder.transformer,
+            tokens.unflatten(0, (-1, prompts)),
+            images.flatten(2).mT,
+            positions.flatten(2).mT,
         )
         images = images.gather(1, cells[..., None].expand(-1, -1, images.shape[2]))  # (B · P, N, C)
         upscaled = decoder.output_upscaling(images.mT[..., None])  # (B · P, C / 8, 4 · N, 4)

@@ -28,6 +28,7 @@ TRUNKS = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
 """timm's names of the classifiers that are recognized."""
 
 _SIDE = "input_side"
+_MIXES = 2
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,7 @@ class _Neck(nn.Module):
         self.border8 = nn.Conv2d(fine, prompt_dim, 1, bias=False)
         self.border4 = nn.Conv2d(finer, prompt_dim, 1, bias=False)
         self.norm = LayerNorm2d(prompt_dim)
-        self.mix = nn.Sequential(
-            nn.Conv2d(prompt_dim, prompt_dim, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(prompt_dim, prompt_dim, 3, padding=1),
-        )
+        self.mix = nn.ModuleList(_Mix(prompt_dim) for _ in range(_MIXES))
         self.out_norm = LayerNorm2d(prompt_dim)
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -127,7 +124,21 @@ class _Neck(nn.Module):
         x = self.lateral(middle) + context
         x = x + self.border8(F.pixel_unshuffle(fine, 2)) + self.border4(F.pixel_unshuffle(finest, 4))
         x = self.norm(x)
-        return self.out_norm(x + self.mix(x))
+        for mix in self.mix:
+            x = mix(x)
+        return self.out_norm(x)
+
+
+class _Mix(nn.Module):
+    """Two convolutions beside a shortcut."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.gelu(self.first(x)))
 
 
 def make_trunk(name: str) -> nn.Module:

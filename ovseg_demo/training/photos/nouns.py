@@ -1,0 +1,60 @@
+"""Noun phrases for the text tower: WordNet's nouns, the shipped class lists, and adjective + noun."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ovseg_demo.errors import DatasetError
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
+
+CLASS_LISTS = (
+    "ade20k-150", "ade20k-847", "pascal-context-59", "pascal-context-459", "pascal-voc-20", "coco-stuff-171",
+)  # fmt: skip
+
+ADJECTIVES = tuple(
+    "red green blue yellow white black brown grey orange pink purple wooden metal plastic glass stone big "
+    "small old young long round striped empty open wet dirty dry tall parked flying sitting standing".split()
+)
+
+
+def wordnet_nouns(folder: Path, everything: bool = False) -> list[str]:
+    """WordNet's nouns, in lower case, one or two words each.
+
+    Args:
+        folder: with ``index.noun``, as Debian's ``wordnet-base`` installs it.
+        everything: also nouns that never occur in WordNet's tagged texts.
+
+    Raises:
+        DatasetError: the folder has no index.
+    """
+    path = Path(folder) / "index.noun"
+    if not path.exists():
+        raise DatasetError(f"{path} is missing; install wordnet-base or name the folder of its files.")
+    found: list[str] = []
+    for line in path.read_text().splitlines():
+        if line.startswith(" "):
+            continue  # the licence
+        fields = line.split()
+        pointers = int(fields[3])
+        tagged = int(fields[5 + pointers])
+        name = fields[0].replace("_", " ")
+        if (tagged or everything) and re.fullmatch(r"[a-z][a-z' -]*", name) and name.count(" ") < 2:
+            found.append(name)
+    return found
+
+
+def shipped_names() -> list[str]:
+    """Every class name and synonym of the shipped class lists, each once."""
+    names = {
+        name.lower() for key in CLASS_LISTS for entry in load_vocabulary(key).classes for name in entry.names
+    }
+    return sorted(names)
+
+
+def phrases(nouns: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+    """Random pairs of an adjective and a noun."""
+    return [f"{rng.choice(ADJECTIVES)} {nouns[rng.integers(len(nouns))]}" for _ in range(count)]
