@@ -84,9 +84,7 @@ def measure_coverage(generator: ProposalGenerator, photographs: Sequence[Photogr
     found, counts = [], []
     for photograph in photographs:
         masks = [
-            region.mask
-            for region in photograph.regions()
-            if np.count_nonzero(region.mask) >= SMALLEST_OBJECT
+            region.mask for region in photograph.regions() if np.count_nonzero(region.mask) >= SMALLEST_OBJECT
         ]
         if masks:
             proposals = generator(photograph.image())

@@ -17,7 +17,9 @@ def main(arguments: list[str] | None = None) -> None:
     stages = parser.add_subparsers(dest="stage", required=True)
     sam = stages.add_parser("sam", help="Segment Anything with a convolutional encoder")
     sam.add_argument("--root", type=Path, required=True, help="folder of labelled photographs")
-    sam.add_argument("--trunk", type=Path, required=True, help="file with EfficientNet-Lite0's ImageNet weights")
+    sam.add_argument(
+        "--trunk", type=Path, required=True, help="file with EfficientNet-Lite0's ImageNet weights"
+    )
     sam.add_argument("--out", type=Path, default=Path("runs/photos-sam"), help="folder of the run")
     sam.add_argument("--minutes", type=float, help="time budget, with which the schedule ends")
     sam.add_argument("--steps", type=int)
@@ -35,8 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
     text.add_argument("--out", type=Path, default=Path("runs/photos-text"))
     text.add_argument("--minutes", type=float)
     text.add_argument("--precision", default="auto")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads (default: 2)")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     if options.stage == "features":
         from ovseg_demo.training.photos import region_features
 
@@ -52,9 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.minutes:
             settings = replace(settings, loop=replace(settings.loop, minutes=options.minutes))
         runtime = Runtime.resolve("auto", options.precision)
-        print(
-            text_tower.train(settings, options.teacher, options.wordnet, names, options.out, runtime)
-        )
+        print(text_tower.train(settings, options.teacher, options.wordnet, names, options.out, runtime))
         return
     from ovseg_demo.training.photos import sam as stage
 
@@ -63,7 +64,9 @@ def main(arguments: list[str] | None = None) -> None:
         stage.PHOTO_MINI.loop, **{name: value for name, value in asked.items() if value is not None}
     )
     runtime = Runtime.resolve("auto", options.precision)
-    print(stage.train(replace(stage.PHOTO_MINI, loop=loop), options.root, options.trunk, options.out, runtime))
+    print(
+        stage.train(replace(stage.PHOTO_MINI, loop=loop), options.root, options.trunk, options.out, runtime)
+    )
 
 
 if __name__ == "__main__":

@@ -125,9 +125,7 @@ class MaskSamples(Dataset):
         flip = vary and rng.random() < 0.5
         rooms = [max(0, length - self.side) for length in size]
         left, top = (int(rng.integers(room + 1)) // 16 * 16 for room in rooms)
-        image = cv2.resize(
-            scene.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        )
+        image = cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         image = image[top : top + self.side, left : left + self.side]
         if vary:
             image = _vary_tone(image, rng)

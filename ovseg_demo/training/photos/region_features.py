@@ -156,9 +156,11 @@ def stamp_scenes(
         some = [cutouts[order[(4 * number + k) % len(order)]] for k in range(4)]
         background = backgrounds[rng.integers(len(backgrounds))].image()
         image, masks = paste_stamps(background, [cutout.pixels() for cutout in some], rng)
-        yield f"stamps-{number}", image, [
-            Region(mask, cutout.noun) for mask, cutout in zip(masks, some, strict=True) if mask.any()
-        ]
+        yield (
+            f"stamps-{number}",
+            image,
+            [Region(mask, cutout.noun) for mask, cutout in zip(masks, some, strict=True) if mask.any()],
+        )
 
 
 def train(root: Path, stamps: Path | None, trunk: str, weights: Path, folder: Path) -> None:

@@ -92,9 +92,7 @@ PHOTO_MINI = PhotoSamSettings(
 )
 
 
-def train(
-    settings: PhotoSamSettings, root: Path, trunk: Path | None, folder: Path, runtime: Runtime
-) -> Path:
+def train(settings: PhotoSamSettings, root: Path, trunk: Path | None, folder: Path, runtime: Runtime) -> Path:
     """Train, going on from the folder's checkpoint; returns the weights file in segment-anything's format.
 
     Args:
@@ -235,9 +233,7 @@ class PhotoSamTask(TrainingTask):
             masks, valid = batch["masks"][0].to(device), batch["valid"][0].to(device)
             embedding = self.encode(batch["image"].to(device))
             cells = torch.arange(embedding.shape[-1] ** 2, device=device).expand(len(masks), -1)
-            logits, quality = self.decode(
-                embedding, batch["points"].to(device), batch["corner"], cells
-            )
+            logits, quality = self.decode(embedding, batch["points"].to(device), batch["corner"], cells)
             weights = at_cells(valid.expand_as(masks), cells)[:, None].float()
             iou = mask_iou(logits, at_cells(masks, cells), weights)
             first = iou.gather(1, quality.argmax(dim=1, keepdim=True))[:, 0]
@@ -276,4 +272,12 @@ def half_precision(sam: Sam, sharpening: float = 1.0) -> dict[str, Tensor]:
     return {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
 
 
-__all__ = ["PHOTO_MINI", "PhotoSamSettings", "PhotoSamTask", "build_sam", "half_precision", "start_sam", "train"]
+__all__ = [
+    "PHOTO_MINI",
+    "PhotoSamSettings",
+    "PhotoSamTask",
+    "build_sam",
+    "half_precision",
+    "start_sam",
+    "train",
+]

@@ -78,7 +78,9 @@ def _read_pixels(attention: Attention, queries: Tensor, pixels: Tensor, position
     """Tokens (B · n, T, C) attend to pixels (B · n, P, C) of their own prompt."""
     heads = attention.num_heads
     q = _heads(attention.q_proj(queries), heads)  # (B · n, H, T, d)
-    key = attention.k_proj.weight.unflatten(0, (heads, -1))  # (H, d, C); its bias moves no softmax over pixels
+    key = attention.k_proj.weight.unflatten(
+        0, (heads, -1)
+    )  # (H, d, C); its bias moves no softmax over pixels
     folded = (q * q.shape[-1] ** -0.5) @ key  # (B · n, H, T, C)
     weights = (folded.flatten(1, 2) @ (pixels + positions).mT).softmax(dim=-1)  # (B · n, H · T, P)
     seen = (weights @ pixels).view_as(folded)

@@ -156,9 +156,7 @@ def read_bsds500(root: Path, split: Split) -> list[Photograph]:
 
 def read_camvid(root: Path, split: Split) -> list[Photograph]:
     """CamVid's street scenes."""
-    return [
-        Photograph("camvid", path, label_names=CAMVID_NAMES) for path in _jpegs(root / "camvid" / split)
-    ]
+    return [Photograph("camvid", path, label_names=CAMVID_NAMES) for path in _jpegs(root / "camvid" / split)]
 
 
 def read_ccp(root: Path) -> list[Photograph]:
