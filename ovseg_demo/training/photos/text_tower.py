@@ -41,7 +41,8 @@ class TextSettings:
         vocabulary_size: tokens, the first of CLIP's byte-pair encoding.
         context_length: the most tokens of a text, start and end included.
         width, layers, heads: of the transformer; a head is 64 wide.
-        embed_dim: the teacher's width.
+        embed_dim: of the embeddings, at least the teacher's width; the rest stays at zero. Half as many as the
+            image head's hidden units, which stand for ImageNet's 1,000 classes.
         loop: schedule and batch.
         learning_rate, weight_decay: of AdamW.
         phrase_count: adjective + noun phrases.
@@ -53,7 +54,7 @@ class TextSettings:
     width: int = 256
     layers: int = 3
     heads: int = 4
-    embed_dim: int = 384
+    embed_dim: int = 512
     loop: LoopSettings = LoopSettings(
         steps=1200, batch_size=256, warmup_steps=50, log_every=50, evaluate_every=300, save_minutes=2.0
     )
@@ -89,10 +90,12 @@ class TeacherNouns:
             texts = sorted({*nouns, *phrases(nouns, settings.phrase_count, np.random.default_rng(0))})
             tokens = _token_texts(Tokenizer(settings.vocabulary_size, settings.context_length))
             spelled = [text for text in tokens if text]
-            table = torch.zeros(len(tokens), settings.embed_dim)
-            table[[i for i, text in enumerate(tokens) if text]] = teacher(spelled)
+            embedded = teacher(spelled)
+            table = torch.zeros(len(tokens), embedded.shape[1])
+            table[[i for i, text in enumerate(tokens) if text]] = embedded
             save_atomically([texts, teacher.names(texts), table], path)
-        return cls(*torch.load(path, weights_only=True))
+        texts, embeddings, table = torch.load(path, weights_only=True)
+        return cls(texts, F.pad(embeddings, (0, settings.embed_dim - embeddings.shape[1])), table)
 
 
 def train(
@@ -233,9 +236,11 @@ def embed_names(clip: CLIP, tokenizer: Tokenizer, names: Sequence[str], template
 def start_as_bag_of_words(clip: CLIP, nouns: TeacherNouns, tokenizer: Tokenizer) -> None:
     """Let the tower return about the mean of its tokens' teacher embeddings."""
     width = clip.token_embedding.embedding_dim
-    centred = nouns.embeddings - nouns.embeddings.mean(dim=0)
+    known = nouns.embeddings[:, : nouns.token_embeddings.shape[1]]
+    centred = known - known.mean(dim=0)
     _, _, components = torch.pca_lowrank(centred, q=min(width, *centred.shape), center=False)  # (D, width)
     table = nouns.token_embeddings @ components
+    wide = components.shape[0]
     own = clip.token_embedding.weight
     own.zero_()
     own[: len(table), : table.shape[1]] = table * math.sqrt(width) / 8
@@ -252,7 +257,7 @@ def start_as_bag_of_words(clip: CLIP, nouns: TeacherNouns, tokenizer: Tokenizer)
             query_key_value[2 * width :] = torch.eye(width)
             block.attn.out_proj.weight.copy_(torch.eye(width))
     clip.text_projection.zero_()
-    clip.text_projection[: components.shape[1]] = components.T
+    clip.text_projection[: components.shape[1], :wide] = components.T
 
 
 def _token_texts(tokenizer: Tokenizer) -> list[str]:
