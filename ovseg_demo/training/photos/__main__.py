@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.training.loop import LoopSettings
+from ovseg_demo.training.schedule import LoopSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,7 +23,9 @@ from torch.utils.data import Dataset, default_collate
 from ovseg_demo.proposals.sam.building import PIXEL_MEAN, PIXEL_STD, SamConfig, build_sam, new_sam
 from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig, fold_batch_norms
 from ovseg_demo.runtime.devices import Runtime, multiplies_bfloat16
-from ovseg_demo.training.loop import LoopSettings, TrainingTask, decay_groups, run_training, save_atomically
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
 from ovseg_demo.training.pair_loss import pair_loss
 from ovseg_demo.training.photos.mask_samples import MaskSamples
 from ovseg_demo.training.photos.shared_attention import two_way
@@ -32,6 +34,8 @@ from ovseg_demo.training.sam import scale_logits
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
 from ovseg_demo.training.sam_samples import MASK_PIXELS, at_cells, choose_cells
 from ovseg_demo.training.sam_start import attend_locally
+from ovseg_demo.training.schedule import LoopSettings
+from ovseg_demo.training.task import TrainingTask
 
 _POSITION_GAIN = 2.0
 """What the random frequencies of the positions are multiplied by: a point's own place becomes smaller."""
@@ -51,6 +55,8 @@ class PhotoSamSettings:
         trunk_rate: of the trunk's stages that learn.
         frozen_stages: stages of the trunk, after its stem, that stay as they are.
         weight_decay: of matrices.
+        balanced_weight, plain_weight: of the cross-entropies; with more of the plain one, all masks of the first
+            hundred steps become empty.
         quality_weight: of the loss of the predicted IoU.
         pair_weight: of the auxiliary loss on pairs of pixels.
         validation_samples: on which the figures are taken.
@@ -62,10 +68,12 @@ class PhotoSamSettings:
     prompts: int = 24
     cells: int = 144
     learning_rate: float = 1e-3
-    muon_rate: float = 2e-3
+    muon_rate: float = 1.5e-3
     trunk_rate: float = 3e-4
     frozen_stages: int = 7
     weight_decay: float = 0.02
+    balanced_weight: float = 1.0
+    plain_weight: float = 1.0
     quality_weight: float = 3.0
     pair_weight: float = 0.5
     validation_samples: int = 32
@@ -165,7 +173,14 @@ class PhotoSamTask(TrainingTask):
         cells, weights = choose_cells(masks, settings.cells)
         logits, quality = self.decode(embeddings, batch["points"], batch["corner"], cells)
         weights = at_cells(valid, cells) * weights.repeat_interleave(MASK_PIXELS**2, dim=1)
-        terms = mask_losses(logits, quality, at_cells(masks, cells), weights)
+        terms = mask_losses(
+            logits,
+            quality,
+            at_cells(masks, cells),
+            weights,
+            balanced_weight=settings.balanced_weight,
+            plain_weight=settings.plain_weight,
+        )
         upscaled = self.sam.mask_decoder.output_upscaling(embeddings)
         pairs = pair_loss(upscaled, batch["regions"])
         loss = terms["mask"] + settings.quality_weight * terms["quality"] + settings.pair_weight * pairs
@@ -263,7 +278,23 @@ def start_sam(size: SamConfig) -> Sam:
     sam = new_sam(size)
     sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.mul_(_POSITION_GAIN)
     attend_locally(sam.mask_decoder.transformer)
+    _share_place(sam)
     return sam.train()
+
+
+@torch.no_grad()
+def _share_place(sam: Sam) -> None:
+    """Let the first self-attention give every token the point's place, so that all of them read it there."""
+    decoder, prompts = sam.mask_decoder, sam.prompt_encoder
+    embeddings = [decoder.iou_token, decoder.mask_tokens, prompts.not_a_point_embed, *prompts.point_embeddings]
+    for embedding in embeddings:
+        embedding.weight.mul_(0.25)
+    attention = decoder.transformer.layers[0].self_attn
+    for projection in (attention.q_proj, attention.k_proj):
+        projection.weight.mul_(0.1)
+    for projection in (attention.v_proj, attention.out_proj):
+        projection.weight.copy_(torch.eye(len(projection.weight)))
+        projection.bias.zero_()
 
 
 def half_precision(sam: Sam, sharpening: float = 1.0) -> dict[str, Tensor]:

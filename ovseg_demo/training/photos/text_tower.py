@@ -22,9 +22,13 @@ from torch.utils.data import Dataset
 
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.training.loop import LoopSettings, TrainingTask, decay_groups, run_training, save_atomically
+from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.optimizers import decay_groups
 from ovseg_demo.training.photos.nouns import phrases, shipped_names, wordnet_nouns
 from ovseg_demo.training.photos.teacher import SentenceEncoder
+from ovseg_demo.training.schedule import LoopSettings
+from ovseg_demo.training.task import TrainingTask
 from ovseg_demo.vocabulary import TEMPLATES
 
 _TEMPLATES = ("{}", *TEMPLATES["vild"], *TEMPLATES["photo"])
