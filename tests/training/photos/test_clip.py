@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,8 +13,14 @@ from ovseg_demo.evaluation.photos import NamedRegions, best_ious, held_out
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.loop import run_training
-from ovseg_demo.training.schedule import LoopSettings
-from ovseg_demo.training.photos.naming import Labelled, NamingSettings, adapt, average, name_scores, start_head
+from ovseg_demo.training.photos.naming import (
+    Labelled,
+    NamingSettings,
+    adapt,
+    average,
+    name_scores,
+    start_head,
+)
 from ovseg_demo.training.photos.nouns import Hypernyms, wordnet_nouns
 from ovseg_demo.training.photos.region_features import RegionFeatures, pool
 from ovseg_demo.training.photos.stamps import noun_of
@@ -25,10 +28,10 @@ from ovseg_demo.training.photos.text_tower import (
     TeacherNouns,
     TextSettings,
     TextTask,
-    embed_names,
     encode_text,
     text_clip,
 )
+from ovseg_demo.training.schedule import LoopSettings
 
 TEXT = TextSettings(
     vocabulary_size=2000,

@@ -15,11 +15,11 @@ from ovseg_demo.proposals.sam.building import PIXEL_MEAN, PIXEL_STD, SamConfig
 from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig, fold_batch_norms
 from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.training.schedule import LoopSettings
 from ovseg_demo.training.photos.mask_samples import MaskSamples
 from ovseg_demo.training.photos.sam import PhotoSamSettings, start_sam, train
 from ovseg_demo.training.photos.shared_attention import two_way
 from ovseg_demo.training.photos.trunks import TRUNK_MEAN, TRUNK_STD, expect_pixels, load_classifier
+from ovseg_demo.training.schedule import LoopSettings
 
 SIZE = SamConfig(
     encoder=TimmCnnConfig("tf_efficientnet_lite0", 128),
