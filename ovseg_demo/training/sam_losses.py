@@ -26,7 +26,8 @@ def mask_losses(
         quality: float (P, M), the predicted IoU.
         targets: bool (P, X).
         weights: float (P, X), number of pixels that each one represents; 0 on padding.
-        balanced_weight, plain_weight: of the two cross-entropies beside dice.
+        balanced_weight: of the cross-entropy that balances object and background.
+        plain_weight: of the plain cross-entropy.
     """
     weights = weights[:, None]
     inside = targets[:, None] * weights

@@ -1,7 +1,7 @@
 """``python -m ovseg_demo.training.photos STAGE``: the trainings for photographs, one command each.
 
-Stages in their order: ``sam`` (independent of the others), ``features``, ``text``, ``clip``. Each goes on where
-it was interrupted when the same command is given again.
+Stages in their order: ``sam`` (independent of the others), ``features``, ``text``, ``clip``. Each goes on
+where it was interrupted when the same command is given again.
 """
 
 from __future__ import annotations
@@ -33,9 +33,13 @@ def _parser() -> argparse.ArgumentParser:
 
     sam = stages.add_parser("sam", help="Segment Anything with a convolutional encoder")
     sam.add_argument("--root", **root)
-    sam.add_argument("--trunk", type=Path, required=True, help="file with EfficientNet-Lite0's ImageNet weights")
+    sam.add_argument(
+        "--trunk", type=Path, required=True, help="file with EfficientNet-Lite0's ImageNet weights"
+    )
     sam.add_argument("--out", type=Path, default=Path("runs/photos-sam"), help="folder of the run")
-    sam.add_argument("--learn-from", type=int, metavar="STAGE", help="the trunk's stages from this one learn, too")
+    sam.add_argument(
+        "--learn-from", type=int, metavar="STAGE", help="the trunk's stages from this one learn, too"
+    )
     _add_loop(sam)
 
     features = stages.add_parser("features", help="pooled features of all labelled regions")

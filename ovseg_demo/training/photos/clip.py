@@ -24,23 +24,27 @@ from ovseg_demo.training.photos.region_features import RegionFeatures
 from ovseg_demo.training.photos.sources import CAMVID_NAMES, read_ccp, read_coco_names, read_imagenet_sample
 from ovseg_demo.training.photos.text_tower import TextSettings, embed_names, text_clip
 from ovseg_demo.training.photos.trunks import load_classifier
-from ovseg_demo.vocabulary import TEMPLATES
 
 TRUNK = "tf_efficientnet_lite2"
 
 LOGIT_SCALE = 40.0
 """By which cosines are multiplied before the softmax over names; chosen on COCO's training split."""
 
-_TOO_WIDE = frozenset(
-    "animal object structure building thing plant food device machine vehicle container covering "
-    "instrument tool equipment item system artifact furniture fabric cloth clothing garment implement mechanism "
-    "fixture product apparatus edifice material drug shelter gear fruit vegetable person".split()
-) | {"animate being", "musical instrument", "wheeled vehicle"}
+_TOO_WIDE = frozenset((
+    "animal", "animate being", "object", "structure", "building", "edifice", "shelter", "thing", "plant",
+    "food", "fruit", "vegetable", "device", "machine", "vehicle", "wheeled vehicle", "container", "covering",
+    "instrument", "musical instrument", "tool", "equipment", "item", "system", "artifact", "furniture",
+    "fabric", "cloth", "clothing", "garment", "implement", "mechanism", "fixture", "product", "apparatus",
+    "material", "drug", "gear", "person",
+))  # fmt: skip
 """Names that say too little about an ImageNet class to be asked for."""
 
-_UNCLEAR_STAMPS = frozenset("letter sign pair dead tux blue number flag".split())
+_UNCLEAR_STAMPS = frozenset(["letter", "sign", "pair", "dead", "tux", "blue", "number", "flag"])
 _MOST_STAMPS = 4
 """A noun with more stamps than this is a series of variants, such as road signs."""
+
+_TEMPLATES = ("a photo of a {}.",)
+"""Of the names in training; the text tower gives all templates about the same embedding."""
 
 Embed = Callable[[Sequence[str]], Tensor]
 
@@ -78,7 +82,7 @@ def train(
     tokenizer = Tokenizer(text_settings.vocabulary_size, text_settings.context_length)
 
     def embed(names: Sequence[str]) -> Tensor:
-        return embed_names(tower, tokenizer, names, TEMPLATES["vild"])
+        return embed_names(tower, tokenizer, names, _TEMPLATES)
 
     network = load_classifier(TRUNK, weights)
     classifier = (network.classifier.weight.detach(), network.classifier.bias.detach())

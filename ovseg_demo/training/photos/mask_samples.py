@@ -1,4 +1,4 @@
-"""Photographs with masks to learn from, for Segment Anything: labels of four sources, and cut-and-paste scenes."""
+"""Photographs with masks for Segment Anything: labels of four sources, and cut-and-paste scenes."""
 
 from __future__ import annotations
 

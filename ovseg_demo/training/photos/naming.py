@@ -1,10 +1,10 @@
-"""Stage 2, image: the head that takes pooled features to the text tower's space, first untrained, then adapted.
+"""Stage 2, image: the head from pooled features to the text tower's space, first untrained, then adapted.
 
-The untrained start names regions by the classifier's own 1,000 classes, as ConSE does (Norouzi et al. 2013): the
-hidden layer of the head *is* ImageNet's classifier, GELU lets its larger logits pass, and the last layer adds up
-the text embeddings of their names. Adaptation to masks changes these two layers by labelled regions, while
-ImageNet's sample with the classifier's own probabilities as targets, an anchor to the start, and the averaging of
-weights with the start (Wortsman et al. 2022) keep the open vocabulary.
+The untrained start names regions by the classifier's own 1,000 classes, as ConSE does (Norouzi et al. 2013):
+the hidden layer of the head *is* ImageNet's classifier, GELU lets its larger logits pass, and the last layer
+adds up the text embeddings of their names. Adaptation to masks changes these two layers by labelled regions,
+while ImageNet's sample with the classifier's own probabilities as targets, an anchor to the start, and the
+averaging of weights with the start (Wortsman et al. 2022) keep the open vocabulary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from ovseg_demo.training.photos.region_features import RegionFeatures
 
 _GAIN, _THRESHOLD = 2.0, 1.7
-"""Of the start's GELU: logits are multiplied, after the threshold was subtracted. Chosen on COCO's training split."""
+"""Of the start's GELU: logits less the threshold, multiplied; chosen on COCO's train split."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,23 @@ class NamingSettings:
         seed: of everything random.
     """
 
-    steps: int = 300
+    steps: int = 150
     batch_size: int = 512
     learning_rate: float = 3e-4
     weight_decay: float = 0.0
     scale: float = 30.0
     shares: Mapping[str, float] = field(
         default_factory=lambda: {
-            "coco": 0.3,
-            "camvid": 0.1,
+            "coco": 0.4,
+            "camvid": 0.15,
             "ccp": 0.1,
             "stamps": 0.1,
-            "kinds": 0.2,
+            "kinds": 0.15,
             "imagenet": 0.2,
         }
     )
     anchor: float = 2.0
-    keep: float = 0.3
+    keep: float = 0.1
     noise: float = 0.1
     seed: int = 0
 

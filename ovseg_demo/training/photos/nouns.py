@@ -15,10 +15,11 @@ CLASS_LISTS = (
     "ade20k-150", "ade20k-847", "pascal-context-59", "pascal-context-459", "pascal-voc-20", "coco-stuff-171",
 )  # fmt: skip
 
-ADJECTIVES = tuple(
-    "red green blue yellow white black brown grey orange pink purple wooden metal plastic glass stone big "
-    "small old young long round striped empty open wet dirty dry tall parked flying sitting standing".split()
-)
+ADJECTIVES = (
+    "red", "green", "blue", "yellow", "white", "black", "brown", "grey", "orange", "pink", "purple", "wooden",
+    "metal", "plastic", "glass", "stone", "big", "small", "old", "young", "long", "round", "striped", "empty",
+    "open", "wet", "dirty", "dry", "tall", "parked", "flying", "sitting", "standing",
+)  # fmt: skip
 
 
 def wordnet_nouns(folder: Path, everything: bool = False) -> list[str]:

@@ -1,6 +1,7 @@
-"""A CLIP whose image tower is a classifier of timm, read from a folder of open_clip's layout, by mask pooling.
+"""A CLIP whose image tower is a classifier of timm, from a folder of open_clip's layout, by mask pooling.
 
-For training and measuring. The program itself reads such folders with its region classifier for open_clip models.
+For training and measuring. The program itself reads such folders with its region classifier for open_clip
+models.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Features of a classifier averaged under the masks of labelled photographs: what stage 2 learns from.
 
 One forward of the enlarged photograph gives features at stride 32, as the pooled region classifier reads them
-(``docs/explanation/engines.md``); each region's feature is their mean, weighted by the share of each cell that
-the region covers. The trunk stays as it is, so every photograph passes through it once.
+(``docs/explanation/engines.md``); each region's feature is their mean, weighted by the share of each cell
+that the region covers. The trunk stays as it is, so every photograph passes through it once.
 """
 
 from __future__ import annotations

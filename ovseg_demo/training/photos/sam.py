@@ -55,8 +55,8 @@ class PhotoSamSettings:
         trunk_rate: of the trunk's stages that learn.
         frozen_stages: stages of the trunk, after its stem, that stay as they are.
         weight_decay: of matrices.
-        balanced_weight, plain_weight: of the cross-entropies; with more of the plain one, all masks of the first
-            hundred steps become empty.
+        balanced_weight, plain_weight: of the cross-entropies; with more of the plain one, all masks of the
+            first hundred steps become empty.
         quality_weight: of the loss of the predicted IoU.
         pair_weight: of the auxiliary loss on pairs of pixels.
         validation_samples: on which the figures are taken.
@@ -286,7 +286,12 @@ def start_sam(size: SamConfig) -> Sam:
 def _share_place(sam: Sam) -> None:
     """Let the first self-attention give every token the point's place, so that all of them read it there."""
     decoder, prompts = sam.mask_decoder, sam.prompt_encoder
-    embeddings = [decoder.iou_token, decoder.mask_tokens, prompts.not_a_point_embed, *prompts.point_embeddings]
+    embeddings = [
+        decoder.iou_token,
+        decoder.mask_tokens,
+        prompts.not_a_point_embed,
+        *prompts.point_embeddings,
+    ]
     for embedding in embeddings:
         embedding.weight.mul_(0.25)
     attention = decoder.transformer.layers[0].self_attn

@@ -1,4 +1,4 @@
-"""Readers for a folder of labelled photographs: COCO, BSDS500, CamVid, Clothing Co-Parsing, ImageNet's sample.
+"""Readers of labelled photographs: COCO, BSDS500, CamVid, Clothing Co-Parsing, ImageNet's sample.
 
 Layout below the root, as documented in ``docs/training-photos.md``::
 
@@ -85,7 +85,7 @@ class Photograph:
         return [read_labels(path).astype(np.int32) for path in paths]
 
     def regions(self) -> list[Region]:
-        """Named regions: COCO's instances, CamVid's classes, the clothes of CCP; all may be in several parts."""
+        """Named: COCO's instances, CamVid's classes, the clothes of CCP; each may be in several parts."""
         if self.source == "coco":
             return list(self._coco_regions())
         if self.source in ("camvid", "ccp"):
@@ -166,7 +166,7 @@ def read_ccp(root: Path) -> list[Photograph]:
 
 
 def read_imagenet_sample(root: Path) -> list[Photograph]:
-    """One photograph of each of the 1,000 classes, in the order of their WordNet ids, the classifier's own."""
+    """One photograph of each of the 1,000 classes, in the classifier's order, that of the WordNet ids."""
     return [
         Photograph("imagenet", path, name=path.stem.partition("_")[2].replace("_", " "))
         for path in _jpegs(root / "imagenet_sample")

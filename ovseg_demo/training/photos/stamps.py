@@ -53,7 +53,7 @@ def read_stamps(folder: Path) -> list[Stamp]:
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if noun and image is not None and image.ndim == 3 and image.shape[2] == 4:
             alpha = image[..., 3] > 127
-            if 1500 < np.count_nonzero(alpha) and alpha.mean() < 0.97:
+            if np.count_nonzero(alpha) > 1500 and alpha.mean() < 0.97:
                 found.append(Stamp(path, noun))
     if not found:
         raise DatasetError(f"There is no stamp in {folder}; install tuxpaint-stamps-default.")

@@ -1,16 +1,16 @@
-"""Stage 2, text: a small text tower of CLIP's kind that learns a sentence encoder's embeddings of noun phrases.
+"""Stage 2, text: a small text tower of CLIP's kind learns a sentence encoder's embeddings of nouns.
 
 The tower starts as a bag of words in the teacher's space: the embedding of each token is the teacher's
 embedding of its text (projected to the tower's width by principal components), the words of the prompt
-templates are at zero, and the first layer's attention is a plain mean. Distillation then teaches it phrases, and
-words of several tokens. Whatever the template, the target is the embedding of the noun phrase itself.
+templates are at zero, and the first layer's attention is a plain mean. Distillation then teaches it phrases,
+and words of several tokens. Whatever the template, the target is the embedding of the noun phrase itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,9 @@ from ovseg_demo.training.task import TrainingTask
 from ovseg_demo.vocabulary import TEMPLATES
 
 _TEMPLATES = ("{}", *TEMPLATES["vild"], *TEMPLATES["photo"])
+_COMMON_SHARE = 0.5
+"""Of the phrases drawn: names of the shipped class lists and of ImageNet's classes."""
+
 _WORD_END = "</w>"
 _TEACHER_SCALE = 20.0
 """The contrastive loss's temperature: phrases that the teacher tells apart stay apart."""
@@ -45,8 +48,8 @@ class TextSettings:
         vocabulary_size: tokens, the first of CLIP's byte-pair encoding.
         context_length: the most tokens of a text, start and end included.
         width, layers, heads: of the transformer; a head is 64 wide.
-        embed_dim: of the embeddings, at least the teacher's width; the rest stays at zero. Half as many as the
-            image head's hidden units, which stand for ImageNet's 1,000 classes.
+        embed_dim: of the embeddings, at least the teacher's width; the rest stays at zero. Half as many as
+            the image head's hidden units, which stand for ImageNet's 1,000 classes.
         loop: schedule and batch.
         learning_rate, weight_decay: of AdamW.
         phrase_count: adjective + noun phrases.
@@ -59,8 +62,10 @@ class TextSettings:
     layers: int = 3
     heads: int = 4
     embed_dim: int = 512
-    loop: LoopSettings = LoopSettings(
-        steps=1200, batch_size=256, warmup_steps=50, log_every=50, evaluate_every=300, save_minutes=2.0
+    loop: LoopSettings = field(
+        default_factory=lambda: LoopSettings(
+            steps=3000, batch_size=128, warmup_steps=50, log_every=50, evaluate_every=300, save_minutes=2.0
+        )
     )
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
@@ -117,17 +122,19 @@ def train(
     """
     torch.manual_seed(settings.loop.seed)
     path = folder / "nouns.pt"
-    nouns = sorted({*wordnet_nouns(wordnet, settings.everything), *shipped_names(), *extra})
+    common = {*shipped_names(), *extra}
+    nouns = sorted({*wordnet_nouns(wordnet, settings.everything), *common})
     asked = None if path.exists() else SentenceEncoder(teacher)
-    task = TextTask(settings, TeacherNouns.prepare(path, asked, nouns, settings))
+    task = TextTask(settings, TeacherNouns.prepare(path, asked, nouns, settings), common)
     return run_training(task, settings.loop, folder, runtime)
 
 
 class TextTask(TrainingTask):
     """Distillation of the text tower."""
 
-    def __init__(self, settings: TextSettings, nouns: TeacherNouns):
+    def __init__(self, settings: TextSettings, nouns: TeacherNouns, common: Collection[str] = ()):
         super().__init__()
+        self._common = [number for number, phrase in enumerate(nouns.phrases) if phrase in set(common)]
         self.settings = settings
         self.clip = text_clip(settings)
         self._nouns = (nouns,)  # not saved
@@ -151,8 +158,8 @@ class TextTask(TrainingTask):
         return [*groups, {"params": [table], "lr": 0.3 * settings.learning_rate, "weight_decay": 0.0}]
 
     def dataset(self) -> Dataset:
-        """Phrases in templates; every 50th phrase is kept for validation."""
-        return _Phrases(self.nouns.phrases, self.tokenizer, self.settings.loop.seed)
+        """Phrases in templates, half of them of common names; every 50th other phrase is for validation."""
+        return _Phrases(self.nouns.phrases, self._common, self.tokenizer, self.settings.loop.seed)
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Distance to the teacher's embeddings, and a contrastive loss against the batch's others."""
@@ -169,7 +176,8 @@ class TextTask(TrainingTask):
 
     def evaluate(self) -> dict[str, float]:
         """Cosine to the teacher on phrases kept from training, and how often the right one is the nearest."""
-        kept = list(range(0, len(self.nouns.phrases), 50))
+        common = set(self._common)
+        kept = [number for number in range(0, len(self.nouns.phrases), 50) if number not in common]
         texts = [self.nouns.phrases[index] for index in kept]
         found = embed_names(self.clip, self.tokenizer, texts, ("a photo of a {}.",))
         similarity = found @ self.nouns.embeddings[kept].T
@@ -187,17 +195,19 @@ class TextTask(TrainingTask):
 
 
 class _Phrases(Dataset):
-    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, seed: int):
-        self._texts, self._tokenizer, self._seed = texts, tokenizer, seed
+    def __init__(self, texts: Sequence[str], common: Sequence[int], tokenizer: Tokenizer, seed: int):
+        self._texts, self._common = texts, common
+        self._tokenizer, self._seed = tokenizer, seed
         self._room = tokenizer.context_length - 2
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         rng = np.random.default_rng([self._seed, index])
         while True:
-            number = int(rng.integers(len(self._texts)))
+            is_common = bool(self._common) and rng.random() < _COMMON_SHARE
+            number = int(rng.choice(self._common) if is_common else rng.integers(len(self._texts)))
             template = _TEMPLATES[0 if rng.random() < 0.3 else rng.integers(len(_TEMPLATES))]
             text = template.format(self._texts[number])
-            if number % 50 and len(self._tokenizer.encode(text)) <= self._room:
+            if (is_common or number % 50) and len(self._tokenizer.encode(text)) <= self._room:
                 return self._tokenizer([text])[0], number
 
 
@@ -224,7 +234,7 @@ def encode_text(clip: CLIP, ids: Tensor) -> Tensor:
     return clip.ln_final(x)[torch.arange(len(ids)), ids.argmax(dim=-1)] @ clip.text_projection
 
 
-@torch.inference_mode()
+@torch.no_grad()  # what inference mode returns could not take part in the loss of the image head
 def embed_names(clip: CLIP, tokenizer: Tokenizer, names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Normalized mean (N, D) of the normalized embeddings of names in templates."""
     sums = 0.0

@@ -15,7 +15,13 @@ from ovseg_demo.proposals.sam.encoders.tiny_vit import TinyVitConfig
 from ovseg_demo.proposals.sam.encoders.vit import VitConfig
 from ovseg_demo.proposals.sam.shapes import Shapes
 
-ENCODERS: tuple[type[EncoderConfig], ...] = (VitConfig, TinyVitConfig, RepVitConfig, EfficientVitConfig, TimmCnnConfig)
+ENCODERS: tuple[type[EncoderConfig], ...] = (
+    VitConfig,
+    TinyVitConfig,
+    RepVitConfig,
+    EfficientVitConfig,
+    TimmCnnConfig,
+)
 
 PREFIX = "image_encoder."
 """What stands before the encoder's names in a checkpoint."""

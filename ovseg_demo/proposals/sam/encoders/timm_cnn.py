@@ -1,4 +1,4 @@
-"""A convolutional classifier of timm as Segment Anything's image encoder, with a neck that joins four strides.
+"""A convolutional classifier of timm as Segment Anything's image encoder, with a neck that joins strides.
 
 A classifier's features at stride 16 know what there is, but not where it ends. The neck therefore adds the
 features of stride 32 (context) and those of strides 8 and 4 (borders), the latter two with the pixels of a
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import timm
@@ -142,7 +143,7 @@ class _Mix(nn.Module):
 
 
 def make_trunk(name: str) -> nn.Module:
-    """timm's network with features at strides 4, 8, 16 and 32, with random weights and without batch norms."""
+    """Timm's network with features at strides 4 to 32, with random weights and without batch norms."""
     trunk = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
     fold_batch_norms(trunk)
     return trunk
@@ -156,7 +157,7 @@ def fold_batch_norms(module: nn.Module) -> None:
     EfficientNets, where they are applied in this order.
     """
     names = list(module._modules)
-    for name, following in zip(names, names[1:], strict=False):
+    for name, following in pairwise(names):
         convolution, norm = module._modules[name], module._modules[following]
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             scale = norm.weight / (norm.running_var + norm.eps).sqrt()
