@@ -43,21 +43,21 @@ class NamingSettings:
 
     steps: int = 150
     batch_size: int = 512
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.0
     scale: float = 30.0
     shares: Mapping[str, float] = field(
         default_factory=lambda: {
-            "coco": 0.4,
-            "camvid": 0.15,
-            "ccp": 0.1,
-            "stamps": 0.1,
-            "kinds": 0.15,
-            "imagenet": 0.2,
+            "coco": 0.5,
+            "camvid": 0.2,
+            "ccp": 0.08,
+            "stamps": 0.07,
+            "kinds": 0.1,
+            "imagenet": 0.05,
         }
     )
     anchor: float = 2.0
-    keep: float = 0.1
+    keep: float = 0.0
     noise: float = 0.1
     seed: int = 0
 
