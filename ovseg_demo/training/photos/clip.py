@@ -28,7 +28,7 @@ from ovseg_demo.training.photos.trunks import load_classifier
 TRUNK = "tf_efficientnet_lite2"
 
 LOGIT_SCALE = 40.0
-"""By which cosines are multiplied before the softmax over names; chosen on COCO's training split."""
+"""By which cosines are multiplied before the softmax over names; not tuned."""
 
 _TOO_WIDE = frozenset((
     "animal", "animate being", "object", "structure", "building", "edifice", "shelter", "thing", "plant",

@@ -22,7 +22,7 @@ from torch import Tensor
 from ovseg_demo.training.photos.region_features import RegionFeatures
 
 _GAIN, _THRESHOLD = 2.0, 1.7
-"""Of the start's GELU: logits less the threshold, multiplied; chosen on COCO's train split."""
+"""Of the start's GELU: logits less the threshold, multiplied; by COCO's regions."""
 
 
 @dataclass(frozen=True)
