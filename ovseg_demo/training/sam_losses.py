@@ -7,7 +7,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def mask_losses(logits: Tensor, quality: Tensor, targets: Tensor, weights: Tensor) -> dict[str, Tensor]:
+def mask_losses(
+    logits: Tensor,
+    quality: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    balanced_weight: float = 0.5,
+    plain_weight: float = 5.0,
+) -> dict[str, Tensor]:
     """Losses of P prompts' M masks: "mask" (the best of the M, and 0.1 times the mean), "quality", and "iou".
 
     The mask loss is dice and two cross-entropies. One balances object and background, so that small objects
@@ -18,6 +26,8 @@ def mask_losses(logits: Tensor, quality: Tensor, targets: Tensor, weights: Tenso
         quality: float (P, M), the predicted IoU.
         targets: bool (P, X).
         weights: float (P, X), number of pixels that each one represents; 0 on padding.
+        balanced_weight: of the cross-entropy that balances object and background.
+        plain_weight: of the plain cross-entropy.
     """
     weights = weights[:, None]
     inside = targets[:, None] * weights
@@ -33,7 +43,7 @@ def mask_losses(logits: Tensor, quality: Tensor, targets: Tensor, weights: Tenso
     probability = logits.sigmoid()
     overlap = (probability * inside).sum(dim=2)
     dice = 1 - (2 * overlap + 1) / ((probability * weights).sum(dim=2) + object_size + 1)
-    loss = dice + 0.5 * balanced + 5 * plain  # (P, M)
+    loss = dice + balanced_weight * balanced + plain_weight * plain  # (P, M)
     with torch.no_grad():
         iou = mask_iou(logits, targets, weights)
     return {

@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
-from segment_anything.modeling import ImageEncoderViT, Sam
+from segment_anything.modeling import ImageEncoderViT, Sam, TwoWayTransformer
 from torch import Tensor
 
 from ovseg_demo.proposals.sam.building import SamConfig, read_config
@@ -26,7 +26,12 @@ def initialise_for_points(sam: Sam) -> None:
             torch.nn.init.zeros_(module.bias)
     _, rows, columns, width = encoder.pos_embed.shape
     encoder.pos_embed.copy_(0.2 * sine_positions(rows, columns, width))
-    transformer = sam.mask_decoder.transformer
+    attend_locally(sam.mask_decoder.transformer)
+
+
+@torch.no_grad()
+def attend_locally(transformer: TwoWayTransformer) -> None:
+    """Let tokens look at their own place first: equal query and key projections, which share positions."""
     layers = [layer.cross_attn_token_to_image for layer in transformer.layers]
     for attention in [*layers, transformer.final_attn_token_to_image]:
         weight = torch.randn_like(attention.q_proj.weight) * math.sqrt(

@@ -52,7 +52,7 @@ def type_names(page, names: str) -> None:
 
 def wait_for_prompt(page, prompt: str) -> None:
     page.wait_for_function(
-        "([box, prompt]) => document.querySelector(box).value === prompt", arg=[PROMPT, prompt]
+        "([box, prompt]) => document.querySelector(box)?.value === prompt", arg=[PROMPT, prompt]
     )
 
 

@@ -42,6 +42,10 @@ class Tokenizer:
         """Return the token ids of a text without start and end; it is cleaned and lower-cased as by CLIP."""
         return self._bpe.encode(text)
 
+    def spelling(self, token: int) -> str:
+        """How the byte-pair encoding writes a token; "</w>" stands at the end of a word."""
+        return self._bpe.decoder[token]
+
     def enclose(self, ids: Sequence[int], name: str, reserved: int = 0) -> list[int]:
         """Return ``ids`` between the start and the end token.
 

@@ -10,11 +10,18 @@ from ovseg_demo.errors import CheckpointError
 from ovseg_demo.proposals.sam.encoders.base import EncoderConfig
 from ovseg_demo.proposals.sam.encoders.efficientvit import EfficientVitConfig
 from ovseg_demo.proposals.sam.encoders.repvit import RepVitConfig
+from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig
 from ovseg_demo.proposals.sam.encoders.tiny_vit import TinyVitConfig
 from ovseg_demo.proposals.sam.encoders.vit import VitConfig
 from ovseg_demo.proposals.sam.shapes import Shapes
 
-ENCODERS: tuple[type[EncoderConfig], ...] = (VitConfig, TinyVitConfig, RepVitConfig, EfficientVitConfig)
+ENCODERS: tuple[type[EncoderConfig], ...] = (
+    VitConfig,
+    TinyVitConfig,
+    RepVitConfig,
+    EfficientVitConfig,
+    TimmCnnConfig,
+)
 
 PREFIX = "image_encoder."
 """What stands before the encoder's names in a checkpoint."""

@@ -1,0 +1,230 @@
+"""``python -m ovseg_demo.evaluation.photos``: figures of a small model on labelled photographs.
+
+Photographs are those that training never uses (:mod:`ovseg_demo.training.photos.sources`): 40 of COCO, the
+validation splits of BSDS500 and CamVid. Proposals are measured with ``--sam``, names with ``--clip``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ovseg_demo.proposals.types import ProposalGenerator, Proposals
+from ovseg_demo.training.photos.sources import (
+    CAMVID_NAMES,
+    Photograph,
+    read_bsds500,
+    read_camvid,
+    read_coco,
+    read_coco_names,
+)
+
+SMALLEST_OBJECT = 48 * 48
+"""Pixels of a COCO object under which its proposals do not count."""
+
+SMALLEST_NAMED = 32 * 32
+"""Pixels of a region under which its name does not count."""
+
+TIMED_SIZE = (720, 960)
+"""Height and width of the image that is timed."""
+
+
+@dataclass(frozen=True)
+class NamedRegions:
+    """Which names a classifier gave to perfect masks.
+
+    Attributes:
+        scores: float32 (N, K), of each region for each name.
+        truth: int64 (N,), index of the right name.
+    """
+
+    scores: np.ndarray
+    truth: np.ndarray
+
+    def accuracy(self, allowed: np.ndarray | None = None, of: np.ndarray | None = None) -> float:
+        """Share of regions whose best name is right.
+
+        Args:
+            allowed: bool (K,), the names to choose from; all if ``None``.
+            of: bool (K,), whose regions count; all if ``None``.
+        """
+        scores = self.scores if allowed is None else np.where(allowed, self.scores, -np.inf)
+        right = scores.argmax(axis=1) == self.truth
+        counted = np.ones(len(right), bool) if of is None else of[self.truth]
+        return float(right[counted].mean()) if counted.any() else float("nan")
+
+
+def best_ious(proposals: Proposals, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """The highest IoU (N,) that any proposal has with each of N bool masks (H, W).
+
+    Raises:
+        ValueError: the proposals are not at the masks' size.
+    """
+    if not len(proposals):
+        return np.zeros(len(masks))
+    if masks[0].shape != proposals.working_size:
+        raise ValueError(f"masks of {masks[0].shape}, proposals of {proposals.working_size}")
+    areas = proposals.areas
+    best = np.empty(len(masks))
+    for number, mask in enumerate(masks):
+        overlap = np.bitwise_count(proposals.packed_masks & np.packbits(mask, axis=-1)).sum(axis=(1, 2))
+        overlap = overlap.astype(np.int64)
+        best[number] = (overlap / (areas + np.count_nonzero(mask) - overlap)).max()
+    return best
+
+
+def measure_coverage(generator: ProposalGenerator, photographs: Sequence[Photograph]) -> dict[str, float]:
+    """Share of COCO's objects of at least 48² pixels that a proposal covers, and how many masks there are."""
+    found, counts = [], []
+    for photograph in photographs:
+        masks = [
+            region.mask for region in photograph.regions() if np.count_nonzero(region.mask) >= SMALLEST_OBJECT
+        ]
+        if masks:
+            proposals = generator(photograph.image())
+            found.append(best_ious(proposals, masks))
+            counts.append(len(proposals))
+    best = np.concatenate(found)
+    return {
+        "objects": len(best),
+        "covered at IoU 0.5": float((best >= 0.5).mean()),
+        "covered at IoU 0.75": float((best >= 0.75).mean()),
+        "masks an image": float(np.mean(counts)),
+    }
+
+
+def measure_covering(generator: ProposalGenerator, photographs: Sequence[Photograph]) -> dict[str, float]:
+    """BSDS500's covering: best IoU of every segment, weighted by area; mean of people, then of images."""
+    coverings, counts = [], []
+    for photograph in photographs:
+        proposals = generator(photograph.image())
+        counts.append(len(proposals))
+        people = []
+        for partition in photograph.partitions():
+            masks = [partition == label for label in np.unique(partition)]
+            areas = np.array([np.count_nonzero(mask) for mask in masks])
+            people.append((best_ious(proposals, masks) * areas).sum() / areas.sum())
+        coverings.append(np.mean(people))
+    return {"covering": float(np.mean(coverings)), "masks an image": float(np.mean(counts))}
+
+
+def name_regions(clip, photographs: Sequence[Photograph], names: Sequence[str]) -> NamedRegions:
+    """Names of perfect masks of at least 32² pixels.
+
+    Args:
+        clip: :class:`ovseg_demo.training.photos.pooled_clip.PooledClip`.
+        photographs: with named regions.
+        names: to choose from.
+    """
+    texts = clip.embed_names(names)
+    scores, truth = [], []
+    for photograph in photographs:
+        regions = [
+            region
+            for region in photograph.regions()
+            if region.name in names and np.count_nonzero(region.mask) >= SMALLEST_NAMED
+        ]
+        if regions:
+            embeddings = clip.embed_regions(photograph.image(), [region.mask for region in regions])
+            scores.append(embeddings @ texts.T)
+            truth += [names.index(region.name) for region in regions]
+    return NamedRegions(np.concatenate(scores), np.array(truth))
+
+
+def measure_names(clip, root: Path, camvid_step: int = 1) -> dict[str, float]:
+    """Names on perfect masks: COCO's 80, the same without "person", either half of them, CamVid's 11."""
+    coco_names = read_coco_names(root)
+    coco = name_regions(clip, read_coco(root, "val"), coco_names)
+    camvid = name_regions(clip, read_camvid(root, "val")[::camvid_step], list(CAMVID_NAMES))
+    things = np.array([name != "person" for name in coco_names])
+    unseen = held_out(coco_names)
+    return {
+        "COCO regions": len(coco.truth),
+        "COCO, 80 names": coco.accuracy(),
+        'COCO, without "person"': coco.accuracy(things, things),
+        "COCO, held-out 40 of 40 names": coco.accuracy(unseen, unseen),
+        "COCO, held-out 40 of 80 names": coco.accuracy(None, unseen),
+        "CamVid regions": len(camvid.truth),
+        "CamVid, 11 names": camvid.accuracy(),
+    }
+
+
+def held_out(names: Sequence[str]) -> np.ndarray:
+    """Which of COCO's names a held-out training does not use: every second one in their order, bool (K,)."""
+    return np.arange(len(names)) % 2 == 1
+
+
+def measure_seconds(call, repeats: int = 3) -> float:
+    """The shortest of some calls with one image of :data:`TIMED_SIZE`, in seconds."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (TIMED_SIZE[0] // 40, TIMED_SIZE[1] // 40, 3), dtype=np.uint8)
+    image = np.kron(small, np.ones((40, 40, 1), np.uint8))
+    call(image)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call(image)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is given, and print a line a figure."""
+    parser = argparse.ArgumentParser(prog="ovseg_demo.evaluation.photos", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="folder of labelled photographs")
+    parser.add_argument("--sam", type=Path, help="weights of a Segment Anything")
+    parser.add_argument("--clip", type=Path, help="folder of a CLIP in open_clip's layout")
+    parser.add_argument("--points", type=int, default=16, help="points along a side of the grid")
+    parser.add_argument("--iou", type=float, default=0.4, help="threshold of the predicted IoU")
+    parser.add_argument("--stability", type=float, default=0.6, help="threshold of the stability score")
+    parser.add_argument("--nms", type=float, default=0.7, help="threshold of the boxes' overlap")
+    parser.add_argument("--every", type=int, default=1, help="use each n-th photograph of BSDS500 and CamVid")
+    parser.add_argument("--seconds", action="store_true", help="also time them on 960×720 pixels")
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    options = parser.parse_args(arguments)
+    figures: dict[str, dict[str, float]] = {}
+    if options.sam:
+        figures |= _measure_sam(options)
+    if options.clip:
+        from ovseg_demo.training.photos.pooled_clip import PooledClip
+
+        clip = PooledClip.load(options.clip)
+        figures["names"] = measure_names(clip, options.root, options.every)
+        if options.seconds:
+            whole = [np.ones(TIMED_SIZE, bool)] * 50
+            figures["names"]["seconds"] = measure_seconds(lambda image: clip.embed_regions(image, whole))
+    for what, values in figures.items():
+        for name, value in values.items():
+            print(f"{what}: {name}: {value:.4g}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+def _measure_sam(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
+    from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
+
+    generator = SamProposalGenerator(
+        build_sam(read_checkpoint(options.sam, CheckpointKind.SAM).sam()),
+        points_per_side=options.points,
+        pred_iou_thresh=options.iou,
+        stability_score_thresh=options.stability,
+        box_nms_thresh=options.nms,
+    )
+    figures = {
+        "COCO objects": measure_coverage(generator, read_coco(options.root, "val")),
+        "BSDS500": measure_covering(generator, read_bsds500(options.root, "val")[:: options.every]),
+    }
+    if options.seconds:
+        figures["Segment Anything"] = {"seconds": measure_seconds(generator)}
+    return figures
+
+
+if __name__ == "__main__":
+    main()

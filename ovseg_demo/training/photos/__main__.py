@@ -1,0 +1,127 @@
+"""``python -m ovseg_demo.training.photos STAGE``: the trainings for photographs, one command each.
+
+Stages in their order: ``sam`` (independent of the others), ``features``, ``text``, ``clip``. Each goes on
+where it was interrupted when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.training.schedule import LoopSettings
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one stage."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    print({"sam": _sam, "features": _features, "text": _text, "clip": _clip}[options.stage](options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ovseg_demo.training.photos", description=__doc__)
+    parser.add_argument("--threads", type=int, default=2, help="processor threads (default: 2)")
+    stages = parser.add_subparsers(dest="stage", required=True)
+    root = {"type": Path, "required": True, "help": "folder of labelled photographs"}
+    wordnet = {"type": Path, "default": Path("/usr/share/wordnet"), "help": "folder of WordNet's files"}
+
+    sam = stages.add_parser("sam", help="Segment Anything with a convolutional encoder")
+    sam.add_argument("--root", **root)
+    sam.add_argument(
+        "--trunk", type=Path, required=True, help="file with EfficientNet-Lite0's ImageNet weights"
+    )
+    sam.add_argument("--out", type=Path, default=Path("runs/photos-sam"), help="folder of the run")
+    sam.add_argument(
+        "--learn-from", type=int, metavar="STAGE", help="the trunk's stages from this one learn, too"
+    )
+    _add_loop(sam)
+
+    features = stages.add_parser("features", help="pooled features of all labelled regions")
+    features.add_argument("--root", **root)
+    features.add_argument("--trunk", type=Path, required=True, help="EfficientNet-Lite2's ImageNet weights")
+    features.add_argument("--stamps", type=Path, help="folder of tuxpaint's stamps")
+    features.add_argument("--out", type=Path, default=Path("runs/photos-features"))
+
+    text = stages.add_parser("text", help="the text tower, distilled from a sentence encoder")
+    text.add_argument("--root", **root)
+    text.add_argument("--teacher", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
+    text.add_argument("--wordnet", **wordnet)
+    text.add_argument("--out", type=Path, default=Path("runs/photos-text"))
+    _add_loop(text)
+
+    clip = stages.add_parser("clip", help="the image head adapted to masks, and the whole CLIP as a folder")
+    clip.add_argument("--root", **root)
+    clip.add_argument("--features", type=Path, default=Path("runs/photos-features"))
+    clip.add_argument("--text", type=Path, default=Path("runs/photos-text/weights.pt"))
+    clip.add_argument("--trunk", type=Path, required=True, help="EfficientNet-Lite2's ImageNet weights")
+    clip.add_argument("--wordnet", **wordnet)
+    clip.add_argument("--out", type=Path, default=Path("runs/photos-clip"))
+    clip.add_argument("--hold-out", action="store_true", help="without the labels of every second COCO class")
+    clip.add_argument("--unadapted", action="store_true", help="the untrained start, to compare with")
+    return parser
+
+
+def _add_loop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, help="time budget, with which the schedule ends")
+    parser.add_argument("--steps", type=int, help="optimizer steps")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--precision", default="float32", help="float32, bfloat16 or auto")
+
+
+def _loop(options: argparse.Namespace, loop: LoopSettings) -> LoopSettings:
+    asked = {name: getattr(options, name) for name in ("minutes", "steps", "batch_size")}
+    return replace(loop, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _sam(options: argparse.Namespace) -> Path:
+    from ovseg_demo.training.photos import sam
+
+    settings = replace(sam.PHOTO_MINI, loop=_loop(options, sam.PHOTO_MINI.loop))
+    if options.learn_from is not None:
+        settings = replace(settings, frozen_stages=options.learn_from)
+    runtime = Runtime.resolve("auto", options.precision)
+    return sam.train(settings, options.root, options.trunk, options.out, runtime)
+
+
+def _features(options: argparse.Namespace) -> Path:
+    from ovseg_demo.training.photos import clip, region_features
+
+    region_features.train(options.root, options.stamps, clip.TRUNK, options.trunk, options.out)
+    return options.out
+
+
+def _text(options: argparse.Namespace) -> Path:
+    from ovseg_demo.training.photos import sources, text_tower
+
+    names = [photograph.name.lower() for photograph in sources.read_imagenet_sample(options.root)]
+    settings = text_tower.PHOTO_MINI_TEXT
+    settings = replace(settings, loop=_loop(options, settings.loop))
+    runtime = Runtime.resolve("auto", options.precision)
+    return text_tower.train(settings, options.teacher, options.wordnet, names, options.out, runtime)
+
+
+def _clip(options: argparse.Namespace) -> Path:
+    from ovseg_demo.training.photos import clip, naming, text_tower
+
+    return clip.train(
+        options.root,
+        options.features,
+        options.text,
+        options.trunk,
+        options.wordnet,
+        options.out,
+        text_settings=text_tower.PHOTO_MINI_TEXT,
+        settings=naming.NamingSettings(),
+        hold_out=options.hold_out,
+        adapted=not options.unadapted,
+    )
+
+
+if __name__ == "__main__":
+    main()

