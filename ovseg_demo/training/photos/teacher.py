@@ -56,6 +56,6 @@ class SentenceEncoder:
         return found
 
     def names(self, names: Sequence[str]) -> Tensor:
-        """Return embeddings, float32 (N, 384), of class names: the mean of the bare name's and of "a photo of a …"."""
+        """Return embeddings, float32 (N, 384): the mean of the bare name's and of "a photo of a …"."""
         sums = sum(self([frame.format(name) for name in names]) for frame in _FRAMES)
         return F.normalize(sums, dim=-1)
