@@ -12,6 +12,7 @@ from ovseg_demo.classification.labeling import class_probabilities
 from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, NamedMasks, Rule
 from ovseg_demo.classification.text_encoder import TextEncoder
+from ovseg_demo.classification.types import LOGIT_SCALE, NameAdaptation
 from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.progress import DRAWING, ENCODING_NAMES, ProgressCallback, no_progress
 from ovseg_demo.proposals.types import Proposals
@@ -37,9 +38,12 @@ class Analysis:
             not embedded yet; such a region takes no part in a label map.
         classifier: the name of the classifier, one of :data:`ovseg_demo.segmenter.CLASSIFIERS`.
         text_encoder: embeds class names in the space of ``regions``.
+        logit_scale: the classifier's factor on similarities before the softmax.
+        adaptation: how the image changes text embeddings, for a classifier that adapts them.
         clip_weight: CLIP's exponent λ for an :class:`EnsembleRule` without one.
         timings: the timings of the two stages.
-        notes: a phrase for each stage in which something was reduced because memory was short.
+        notes: a phrase for each thing that makes the result coarser than usual: what was reduced because
+            memory was short, and masks too small for the classifier's grid.
     """
 
     image: np.ndarray
@@ -48,6 +52,8 @@ class Analysis:
     regions: np.ndarray
     classifier: str
     text_encoder: TextEncoder
+    logit_scale: float = LOGIT_SCALE
+    adaptation: NameAdaptation | None = None
     clip_weight: float = 0.7
     timings: tuple[Timing, ...] = ()
     notes: tuple[str, ...] = ()
@@ -58,9 +64,10 @@ class Analysis:
         return self.proposals.generator
 
     @property
-    def parts(self) -> tuple[np.ndarray | Proposals | MaskPartition, ...]:
+    def parts(self) -> tuple[np.ndarray | Proposals | MaskPartition | NameAdaptation, ...]:
         """The parts that take memory, each with ``nbytes``; analyses of one image may share parts."""
-        return self.image, self.proposals, self.partition, self.regions
+        adaptation = () if self.adaptation is None else (self.adaptation,)
+        return self.image, self.proposals, self.partition, self.regions, *adaptation
 
     @property
     def nbytes(self) -> int:
@@ -97,7 +104,8 @@ class Analysis:
         start = time.perf_counter()
         text = self.text_encoder.encode(vocabulary.all_names, templates, progress=progress)
         encoded = time.perf_counter()
-        probabilities = class_probabilities(self.regions, text.vectors, vocabulary)
+        vectors = text.vectors if self.adaptation is None else self.adaptation(text.vectors)
+        probabilities = class_probabilities(self.regions, vectors, vocabulary, self.logit_scale)
         probabilities[~self.regions.any(axis=1)] = 0
         labeling = rule.label(
             NamedMasks(self.proposals, self.partition, probabilities, text.vectors, vocabulary)

@@ -180,3 +180,11 @@ class Segmentation:
 def low_memory_note(stage: str, fallback: str) -> tuple[str, ...]:
     """Return the note on what a stage reduced because memory was short, or no note if it reduced nothing."""
     return (f"{stage}: {fallback}, because memory was short",) if fallback else ()
+
+
+def coarse_note(count: int) -> tuple[str, ...]:
+    """Return the note on masks that are too small for the grid of a pooled classifier, or no note."""
+    if not count:
+        return ()
+    masks = "1 mask is" if count == 1 else f"{count} masks are"
+    return (f"{masks} smaller than a cell of the classifier's grid; its nearest cell was read",)

@@ -14,7 +14,7 @@ from ovseg_demo.analysis import Analysis, ClassNames, choose_rule, read_vocabula
 from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import EnsembleRule, Rule
 from ovseg_demo.classification.text_encoder import TextEncoder
-from ovseg_demo.classification.types import RegionClassifier
+from ovseg_demo.classification.types import RegionClassifier, RegionEmbeddings
 from ovseg_demo.errors import ImageError, ModelError
 from ovseg_demo.images import ImageSource, load_image
 from ovseg_demo.progress import EMBEDDING_REGIONS, PROPOSING, ProgressCallback, no_progress
@@ -22,7 +22,7 @@ from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
-from ovseg_demo.segmentation import Segmentation, Timing, low_memory_note
+from ovseg_demo.segmentation import Segmentation, Timing, coarse_note, low_memory_note
 from ovseg_demo.vocabulary import check_templates
 
 T = TypeVar("T")
@@ -276,6 +276,7 @@ class Segmenter:
             regions=np.zeros((len(proposals), clip.width), np.float32),
             classifier=classifier,
             text_encoder=self.text_encoder(classifier),
+            logit_scale=clip.logit_scale,
             clip_weight=self._clip_weight,
             timings=stage.timings,
             notes=low_memory_note(PROPOSING, proposals.fallback),
@@ -301,9 +302,14 @@ class Segmenter:
         regions, timing = self._remember(EMBEDDING_REGIONS, key, make, progress)
         return replace(
             analysis,
-            regions=regions.embeddings,
+            regions=regions.embeddings.vectors,
+            adaptation=regions.embeddings.adaptation,
             timings=(*analysis.timings, timing),
-            notes=(*analysis.notes, *low_memory_note(EMBEDDING_REGIONS, regions.fallback)),
+            notes=(
+                *analysis.notes,
+                *low_memory_note(EMBEDDING_REGIONS, regions.fallback),
+                *coarse_note(regions.embeddings.coarse),
+            ),
         )
 
     def _remember(
@@ -367,7 +373,7 @@ class _Stage1(NamedTuple):
 class _Regions:
     """The cached result of stage 2."""
 
-    embeddings: np.ndarray
+    embeddings: RegionEmbeddings
     fallback: str
 
     @property

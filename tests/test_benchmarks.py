@@ -36,7 +36,7 @@ def plain(tensors):
 
 def test_regions(tensors, clip, plain):
     expected = published.embed_regions(plain, tensors[MASK_EMBEDDING], PROPOSALS)
-    np.testing.assert_allclose(clip.embed_regions(PROPOSALS), expected, atol=1e-4)
+    np.testing.assert_allclose(clip.embed_regions(PROPOSALS).vectors, expected, atol=1e-4)
 
 
 def test_names(clip, plain):
@@ -46,7 +46,7 @@ def test_names(clip, plain):
 
 def test_maps(clip):
     vocabulary = Vocabulary.parse(NAMES)
-    regions, names = clip.embed_regions(PROPOSALS), clip.embed_names(NAMES, "vild")
+    regions, names = clip.embed_regions(PROPOSALS).vectors, clip.embed_names(NAMES, "vild")
     probabilities = class_probabilities(regions, names, vocabulary)
     partition = MaskPartition.of(PROPOSALS)
     ours = GranularityRule(0).label(NamedMasks(PROPOSALS, partition, probabilities, names, vocabulary))

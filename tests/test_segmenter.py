@@ -235,7 +235,7 @@ def test_masks_of_any_source_can_be_classified(segmenter, generator, clip):
     analysis = segmenter.classify(random_image(), proposals)
     assert analysis.proposals is proposals
     assert stages(analysis) == [EMBEDDING_REGIONS]
-    expected = clip.embed_regions(proposals) @ clip.embed_names(["a", "b"], "vild").T
+    expected = clip.embed_regions(proposals).vectors @ clip.embed_names(["a", "b"], "vild").T
     named = analysis.segment("a, b").probabilities
     assert (named.argmax(axis=1) == expected.argmax(axis=1)).all()
     assert generator.calls == 0

@@ -5,28 +5,30 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ovseg_demo.classification.types import LOGIT_SCALE
 from ovseg_demo.errors import ModelError
 from ovseg_demo.proposals.types import MaskQueries
 from ovseg_demo.vocabulary import Vocabulary
 
-LOGIT_SCALE = 100.0
-"""Factor on cosine similarities before the softmax."""
-
 
 def class_probabilities(
-    region_embeddings: np.ndarray, text_embeddings: np.ndarray, vocabulary: Vocabulary
+    region_embeddings: np.ndarray,
+    text_embeddings: np.ndarray,
+    vocabulary: Vocabulary,
+    logit_scale: float = LOGIT_SCALE,
 ) -> np.ndarray:
-    """Return the softmax of 100 × cosine over all names; a class takes the maximum over its synonyms.
+    """Return the softmax of scale × dot product over all names; a class takes the maximum of its synonyms.
 
     Args:
         region_embeddings: float32 (N, D), unit length.
-        text_embeddings: float32 (names, D), unit length, in the order of ``vocabulary.all_names``.
+        text_embeddings: float32 (names, D), in the order of ``vocabulary.all_names``.
         vocabulary: K classes and their distractors.
+        logit_scale: the classifier's own (:attr:`.types.RegionClassifier.logit_scale`).
 
     Returns:
         float32 (N, K + distractors), in [0, 1]. A row sums to 1 if no class has synonyms, else to less.
     """
-    return _merge_synonyms(_softmax(_logits(region_embeddings, text_embeddings)), vocabulary)
+    return _merge_synonyms(_softmax(_logits(region_embeddings, text_embeddings, logit_scale)), vocabulary)
 
 
 def query_probabilities(
@@ -118,12 +120,12 @@ def check_granularity(granularity: float) -> None:
         )
 
 
-def _logits(embeddings: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Return 100 × cosine of each pair: float32 (N, names).
+def _logits(embeddings: np.ndarray, names: np.ndarray, scale: float = LOGIT_SCALE) -> np.ndarray:
+    """Return scale × dot product of each pair: float32 (N, names).
 
     Torch multiplies, because NumPy's threads keep the processor busy after their work is done.
     """
-    return (torch.from_numpy(LOGIT_SCALE * embeddings) @ torch.from_numpy(names).T).numpy()
+    return (torch.from_numpy(np.float32(scale) * embeddings) @ torch.from_numpy(names).T).numpy()
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,16 +11,60 @@ import numpy as np
 from ovseg_demo.progress import ProgressCallback, RegionsCallback, no_progress
 from ovseg_demo.proposals.types import Proposals
 
+LOGIT_SCALE = 100.0
+"""Factor on similarities before the softmax, unless a classifier has its own."""
+
+
+class NameAdaptation(Protocol):
+    """A function of one image that changes text embeddings before they are compared with its regions."""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it holds."""
+        ...
+
+    def __call__(self, names: np.ndarray) -> np.ndarray:
+        """Return the adapted embeddings, float32 (names, D), of text embeddings, float32 (names, D).
+
+        Each row depends on its own name and on the image alone.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class RegionEmbeddings:
+    """The result of stage 2 for one image.
+
+    Attributes:
+        vectors: float32 (N, D), unit length; 0 for a region that is not embedded yet.
+        adaptation: how the image changes text embeddings; ``None`` means that it does not.
+        coarse: how many masks were too small for the classifier's grid and took their nearest cell.
+    """
+
+    vectors: np.ndarray
+    adaptation: NameAdaptation | None = None
+    coarse: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the arrays hold."""
+        return self.vectors.nbytes + (0 if self.adaptation is None else self.adaptation.nbytes)
+
 
 class RegionClassifier(Protocol):
-    """Stage 2: embeds masked regions and class names in one space, where their similarity is the cosine.
+    """Stage 2: embeds masked regions and class names in one space, and compares them by their dot product.
+
+    Region embeddings have unit length. Text embeddings have, too, unless the method says otherwise; their
+    dot product is then the cosine.
 
     Attributes:
         fingerprint: a hash of the weights and of every setting that changes the embeddings; a part of cache
             keys.
+        logit_scale: the factor on the dot products before the softmax over the names.
     """
 
     fingerprint: str
+    logit_scale: float
 
     @property
     def width(self) -> int:
@@ -43,14 +88,18 @@ class RegionClassifier(Protocol):
         mask_prompts: bool = True,
         progress: ProgressCallback = no_progress,
         on_regions: RegionsCallback | None = None,
-    ) -> np.ndarray:
-        """Return the unit-length embedding of each of N proposals: float32 (N, D)."""
+    ) -> RegionEmbeddings:
+        """Return the embedding of each of N proposals.
+
+        ``on_regions`` is called with the vectors that are known so far, if the classifier computes them in
+        parts.
+        """
         ...
 
     def embed_names(
         self, names: Sequence[str], templates: str, *, progress: ProgressCallback = no_progress
     ) -> np.ndarray:
-        """Return the unit-length embedding of each name: float32 (len(names), D)."""
+        """Return the embedding of each name: float32 (len(names), D)."""
         ...
 
     def text_key(self, templates: str) -> str:

@@ -109,7 +109,7 @@ def embed_background(
 ) -> np.ndarray:
     """CLIP's embeddings of all proposals of some images: float32 (R, D); every noun is compared with them."""
     proposals = (generator(captioned.image) for captioned in images)
-    return np.concatenate([clip.embed_regions(found, mask_prompts=False) for found in proposals])
+    return np.concatenate([clip.embed_regions(found, mask_prompts=False).vectors for found in proposals])
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class PairMiner:
         if not len(proposals):
             return []
         names = self.clip.embed_names(nouns, _TEMPLATES)
-        similarity = names @ self.clip.embed_regions(proposals, mask_prompts=False).T  # (nouns, N)
+        similarity = names @ self.clip.embed_regions(proposals, mask_prompts=False).vectors.T  # (nouns, N)
         chosen = (similarity + self.quality_weight * proposals.scores).argmax(axis=1)
         elsewhere = names @ self.background.T
         # A background of one region has a spread of 0.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ovseg_demo.classification.types import LOGIT_SCALE, RegionEmbeddings
 from ovseg_demo.evaluation.datasets import LabelledImage
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.caching import LazyModel
@@ -36,6 +37,7 @@ class ColourClip:
     width = len(NAMES)
 
     def __init__(self, mistakes=None):
+        self.logit_scale = LOGIT_SCALE
         self.fingerprint = str(mistakes)
         self._mistakes = mistakes or {}
 
@@ -52,7 +54,7 @@ class ColourClip:
             counts = (pixels[:, None] == PALETTE).all(axis=-1).sum(axis=0)
             said = NAMES[counts.argmax()]
             embedding[NAMES.index(self._mistakes.get(said, said))] = 1
-        return embeddings
+        return RegionEmbeddings(embeddings)
 
 
 def flat_segmenter(mistakes=None, key="flat"):

@@ -78,7 +78,7 @@ def test_ovseg_region_features(folder, mask_prompts):
     kit = load_kit(folder)
     clip, _ = load_classifier(kit)
     assert clip.has_mask_prompts
-    features = clip.embed_regions(given_proposals(kit), mask_prompts=mask_prompts)
+    features = clip.embed_regions(given_proposals(kit), mask_prompts=mask_prompts).vectors
     expected = "region_features" if mask_prompts else "region_features_no_mask_prompt"
     assert_close(features, kit.outputs[expected])
 
@@ -111,6 +111,6 @@ def test_sam_crops(folder):
 def test_sam_features(folder, quick_gelu):
     kit, clip, proposals = load_demo(folder, quick_gelu)
     suffix = f"quickgelu{int(quick_gelu)}"
-    assert_close(clip.embed_regions(proposals), kit.outputs[f"region_features_{suffix}"])
+    assert_close(clip.embed_regions(proposals).vectors, kit.outputs[f"region_features_{suffix}"])
     text = clip.embed_names(kit.config["class_names"], "photo")
     assert_close(text, kit.outputs[f"text_features_{suffix}"])

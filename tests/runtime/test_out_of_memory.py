@@ -99,8 +99,8 @@ def test_clip_embeds_regions_and_names_alike_in_smaller_batches():
     proposals = QuadrantGenerator()(random_image())
     for _, variant in clip.fallbacks():
         counts = Counts()
-        regions = variant.embed_regions(proposals, progress=counts)
-        np.testing.assert_allclose(regions, clip.embed_regions(proposals), atol=1e-5)
+        regions = variant.embed_regions(proposals, progress=counts).vectors
+        np.testing.assert_allclose(regions, clip.embed_regions(proposals).vectors, atol=1e-5)
         names = variant.embed_names(["dog", "grass"], "vild")
         np.testing.assert_allclose(names, clip.embed_names(["dog", "grass"], "vild"), atol=1e-5)
     assert counts == [0, 1, 2, 3, 4, 5]

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor
 
+from ovseg_demo.classification.types import LOGIT_SCALE, RegionEmbeddings
 from ovseg_demo.progress import (
     EMBEDDING_REGIONS,
     ENCODING_NAMES,
@@ -106,6 +107,7 @@ class Classifier:
     seconds_a_region = 0.0
 
     def __init__(self, fingerprint: str, order: list[int]):
+        self.logit_scale = LOGIT_SCALE
         self.fingerprint = fingerprint
         self._order = order
 
@@ -116,7 +118,7 @@ class Classifier:
         mask_prompts: bool = True,
         progress: ProgressCallback = no_progress,
         on_regions: RegionsCallback | None = None,
-    ) -> np.ndarray:
+    ) -> RegionEmbeddings:
         embeddings = np.zeros((len(proposals), 4), np.float32)
         for done, index in enumerate(np.argsort(-proposals.areas, kind="stable")):
             progress(EMBEDDING_REGIONS, done, len(proposals))
@@ -125,7 +127,7 @@ class Classifier:
             time.sleep(self.seconds_a_region)
             if on_regions is not None:
                 on_regions(embeddings.copy())
-        return embeddings
+        return RegionEmbeddings(embeddings)
 
     def text_key(self, templates: str) -> str:
         return f"{self.fingerprint} {templates}"

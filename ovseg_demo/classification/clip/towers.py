@@ -10,11 +10,23 @@ because ``nn.MultiheadAttention`` copies frozen bfloat16 weights for every token
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from open_clip.model import CLIP
-from open_clip.transformer import ResidualAttentionBlock
-from torch import Tensor
+from open_clip.transformer import ResidualAttentionBlock, Transformer
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class TextTower(Protocol):
+    """The parts of a causal text tower; open_clip's ``CLIP`` and ``TextTransformer`` have them."""
+
+    token_embedding: nn.Embedding
+    positional_embedding: Tensor
+    transformer: Transformer
+    ln_final: nn.LayerNorm
+    text_projection: Tensor
 
 
 def encode_regions(
@@ -44,15 +56,15 @@ def encode_regions(
 
     *blocks, last = visual.transformer.resblocks
     for depth, block in enumerate(blocks, start=1):
-        attended = _attend(block, tokens)
+        attended = attend(block, tokens)
         if depth < len(prompts):
-            updated = _update(block, tokens[computed], attended[computed])  # (tokens not blank, C)
+            updated = update(block, tokens[computed], attended[computed])  # (tokens not blank, C)
             blank = F.pad(prompts[depth], (0, 0, 1, 0)).expand_as(tokens)
             tokens = blank.index_put(computed, updated)
         else:
-            tokens = _update(block, tokens, attended)
+            tokens = update(block, tokens, attended)
     class_token = tokens[:, :1]
-    class_token = _update(last, class_token, _attend(last, class_token, context=tokens))
+    class_token = update(last, class_token, attend(last, class_token, context=tokens))
     return visual.ln_post(class_token[:, 0]) @ visual.proj
 
 
@@ -61,7 +73,7 @@ def patches_with_foreground(masks: Tensor, patch_size: tuple[int, int]) -> Tenso
     return F.max_pool2d(masks, patch_size).flatten(1) > 0
 
 
-def encode_tokens(model: CLIP, token_ids: Tensor) -> Tensor:
+def encode_tokens(model: TextTower, token_ids: Tensor) -> Tensor:
     """Return the text features, float32 (B, E), not normalised, of token ids, int64 (B, L).
 
     A row holds the start token, the text's tokens, the end token and padding. The end token has the highest
@@ -72,7 +84,7 @@ def encode_tokens(model: CLIP, token_ids: Tensor) -> Tensor:
     return encode_embedded(model, model.token_embedding(token_ids), ends)
 
 
-def encode_embedded(model: CLIP, embedded: Tensor, ends: Tensor) -> Tensor:
+def encode_embedded(model: TextTower, embedded: Tensor, ends: Tensor) -> Tensor:
     """Return the text features of rows of embedded tokens.
 
     Args:
@@ -87,14 +99,14 @@ def encode_embedded(model: CLIP, embedded: Tensor, ends: Tensor) -> Tensor:
     tokens = embedded + model.positional_embedding[:length]
     *blocks, last = model.transformer.resblocks
     for block in blocks:
-        tokens = _update(block, tokens, _attend(block, tokens, is_causal=True))
+        tokens = update(block, tokens, attend(block, tokens, is_causal=True))
     end_token = tokens[torch.arange(len(ends), device=ends.device), ends][:, None]
     up_to_end = torch.arange(length, device=ends.device) <= ends[:, None]  # (B, L)
-    attended = _attend(last, end_token, context=tokens, attn_mask=up_to_end[:, None, None])
-    return model.ln_final(_update(last, end_token, attended)[:, 0]) @ model.text_projection
+    attended = attend(last, end_token, context=tokens, attn_mask=up_to_end[:, None, None])
+    return model.ln_final(update(last, end_token, attended)[:, 0]) @ model.text_projection
 
 
-def encode_tree(model: CLIP, embedded: Tensor, visible: Tensor, ends: Tensor) -> Tensor:
+def encode_tree(model: TextTower, embedded: Tensor, visible: Tensor, ends: Tensor) -> Tensor:
     """Return the text features of the texts in a prefix tree.
 
     Args:
@@ -110,13 +122,13 @@ def encode_tree(model: CLIP, embedded: Tensor, visible: Tensor, ends: Tensor) ->
     tokens = (embedded + model.positional_embedding[positions])[None]  # (1, M, C)
     *blocks, last = model.transformer.resblocks
     for block in blocks:
-        tokens = _update(block, tokens, _attend(block, tokens, attn_mask=visible))
+        tokens = update(block, tokens, attend(block, tokens, attn_mask=visible))
     end_tokens = tokens[:, ends]
-    attended = _attend(last, end_tokens, context=tokens, attn_mask=visible[ends])
-    return model.ln_final(_update(last, end_tokens, attended)[0]) @ model.text_projection
+    attended = attend(last, end_tokens, context=tokens, attn_mask=visible[ends])
+    return model.ln_final(update(last, end_tokens, attended)[0]) @ model.text_projection
 
 
-def _attend(block: ResidualAttentionBlock, tokens: Tensor, context: Tensor | None = None, **how) -> Tensor:
+def attend(block: ResidualAttentionBlock, tokens: Tensor, context: Tensor | None = None, **how) -> Tensor:
     """Return the attention of ``tokens`` (B, Q, C) to ``context`` (B, L, C) or themselves, not projected."""
     weight, bias, width = block.attn.in_proj_weight, block.attn.in_proj_bias, block.attn.embed_dim
 
@@ -133,7 +145,7 @@ def _attend(block: ResidualAttentionBlock, tokens: Tensor, context: Tensor | Non
     return F.scaled_dot_product_attention(query, key, value, **how).transpose(1, 2).flatten(2)
 
 
-def _update(block: ResidualAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
+def update(block: ResidualAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
     """Return the output of the block's remaining layers, which process each token (…, C) by itself."""
     tokens = tokens + block.attn.out_proj(attended)
     return tokens + block.mlp(block.ln_2(tokens).to(attended.dtype))

@@ -43,7 +43,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def test_embeddings_are_unit_length_float32():
     clip = make_clip(BFLOAT16)
-    regions, names = clip.embed_regions(make_proposals()), clip.embed_names(NAMES, "vild")
+    regions, names = clip.embed_regions(make_proposals()).vectors, clip.embed_names(NAMES, "vild")
     assert regions.shape == names.shape == (5, 32)
     for embeddings in (regions, names):
         assert embeddings.dtype == np.float32
@@ -52,7 +52,7 @@ def test_embeddings_are_unit_length_float32():
 
 def test_different_regions_and_names_have_different_embeddings():
     clip = make_clip()
-    for embeddings in (clip.embed_regions(make_proposals()), clip.embed_names(NAMES, "vild")):
+    for embeddings in (clip.embed_regions(make_proposals()).vectors, clip.embed_names(NAMES, "vild")):
         others = (embeddings @ embeddings.T)[~np.eye(5, dtype=bool)]
         assert others.max() < 0.999
 
@@ -61,7 +61,7 @@ def test_different_regions_and_names_have_different_embeddings():
 def test_bfloat16_stays_close_to_float32(mask_prompts):
     proposals = make_proposals()
     exact, fast = (
-        make_clip(runtime).embed_regions(proposals, mask_prompts=mask_prompts)
+        make_clip(runtime).embed_regions(proposals, mask_prompts=mask_prompts).vectors
         for runtime in (FLOAT32, BFLOAT16)
     )
     assert cosines(exact, fast).min() > 0.999
@@ -75,15 +75,15 @@ def test_mask_prompts_can_be_switched_off():
     del tensors[MASK_EMBEDDING]
     plain = MaskAdaptedClip.from_tensors(tensors, runtime=FLOAT32)
     assert clip.has_mask_prompts and not plain.has_mask_prompts
-    without = clip.embed_regions(proposals, mask_prompts=False)
-    assert cosines(clip.embed_regions(proposals), without)[:-1].max() < 0.99
-    np.testing.assert_array_equal(plain.embed_regions(proposals), without)
+    without = clip.embed_regions(proposals, mask_prompts=False).vectors
+    assert cosines(clip.embed_regions(proposals).vectors, without)[:-1].max() < 0.99
+    np.testing.assert_array_equal(plain.embed_regions(proposals).vectors, without)
 
 
 def test_an_unadapted_clip_takes_regions_as_they_are():
     clip, proposals = make_clip(mask_prompt_depth=0), make_proposals()
     np.testing.assert_array_equal(
-        clip.embed_regions(proposals), clip.embed_regions(proposals, mask_prompts=False)
+        clip.embed_regions(proposals).vectors, clip.embed_regions(proposals, mask_prompts=False)
     )
 
 
@@ -93,7 +93,10 @@ def test_the_activation_is_a_choice():
         MaskAdaptedClip.from_tensors(tiny_clip_tensors(), runtime=FLOAT32, quick_gelu=quick_gelu)
         for quick_gelu in (True, False)
     )
-    assert cosines(quick.embed_regions(proposals), exact.embed_regions(proposals)).max() < 0.99999
+    assert (
+        cosines(quick.embed_regions(proposals).vectors, exact.embed_regions(proposals).vectors).max()
+        < 0.99999
+    )
     assert quick.fingerprint != exact.fingerprint
 
 
@@ -124,8 +127,8 @@ def test_a_region_does_not_depend_on_its_company():
         one = Proposals.from_masks(
             proposals.unpack([i]), np.ones(1), proposals.working_image, proposals.image_size, "sam"
         )
-        alone.append(clip.embed_regions(one))
-    np.testing.assert_allclose(clip.embed_regions(proposals), np.concatenate(alone), atol=1e-5)
+        alone.append(clip.embed_regions(one).vectors)
+    np.testing.assert_allclose(clip.embed_regions(proposals).vectors, np.concatenate(alone), atol=1e-5)
 
 
 def test_practically_equal_masks_are_embedded_once():
@@ -133,9 +136,9 @@ def test_practically_equal_masks_are_embedded_once():
     masks = np.concatenate([proposals.masks, proposals.masks[::-1]])
     doubled = Proposals.from_masks(masks, np.ones(8), proposals.working_image, proposals.image_size, "sam")
     reports = []
-    embeddings = clip.embed_regions(doubled, progress=lambda *report: reports.append(report))
+    embeddings = clip.embed_regions(doubled, progress=lambda *report: reports.append(report)).vectors
     np.testing.assert_array_equal(embeddings, embeddings[[0, 1, 2, 3, 3, 2, 1, 0]])
-    np.testing.assert_allclose(embeddings[:4], clip.embed_regions(proposals), atol=1e-5)
+    np.testing.assert_allclose(embeddings[:4], clip.embed_regions(proposals).vectors, atol=1e-5)
     assert {report[2] for report in reports} == {4}
 
 
@@ -199,7 +202,7 @@ def test_nothing_in_nothing_out():
     nothing = Proposals.from_masks(
         np.zeros((0, 9, 9), dtype=bool), [], np.zeros((9, 9, 3), np.uint8), (9, 9), "sam"
     )
-    assert clip.embed_regions(nothing).shape == (0, 32)
+    assert clip.embed_regions(nothing).vectors.shape == (0, 32)
 
 
 def test_progress_counts_regions_and_names_up_to_all():
@@ -217,7 +220,7 @@ def test_progress_counts_regions_and_names_up_to_all():
 def test_partial_embeddings_come_with_the_largest_regions_first():
     clip, proposals = make_clip(grid=16, patch=4), make_proposals(9)
     seen = []
-    embeddings = clip.embed_regions(proposals, on_regions=seen.append)
+    embeddings = clip.embed_regions(proposals, on_regions=seen.append).vectors
     order = np.argsort(-proposals.masks.sum(axis=(1, 2)), kind="stable")
     counts = [int(so_far.any(axis=1).sum()) for so_far in seen]
     assert counts == sorted(counts) and len(counts) > 1 and counts[-1] == 9
