@@ -13,6 +13,7 @@ from itertools import chain
 from types import MappingProxyType
 
 from ovseg_demo.errors import ModelError, VocabularyError
+from ovseg_demo.vocabularies.imagenet_templates import IMAGENET_TEMPLATES
 
 MAX_CLASSES = 1_000
 MAX_NAMES = 5_000
@@ -44,9 +45,14 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "There is a large {} in the scene.",
         ),
         "photo": ("a photo of {}",),
+        "imagenet": IMAGENET_TEMPLATES,
     }
 )
-"""Prompt templates by name: "vild" is the paper's ensemble, "photo" that of the published SAM demo."""
+"""Prompt templates by name.
+
+"vild" is the paper's ensemble, "photo" that of the published SAM demo, "imagenet" that of CLIP's and
+TextRegion's evaluation.
+"""
 
 _SEPARATORS = re.compile("[,;\n\r\v\f\x85\u2028\u2029，；、]")
 _QUOTES = "\"'`´“”„‟‘’‚‛«»‹›"

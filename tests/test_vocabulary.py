@@ -119,7 +119,9 @@ def test_synonyms_and_distractors_together_are_limited():
 
 
 def test_unknown_templates_are_refused_with_the_choice():
-    with pytest.raises(ModelError, match='no prompt templates "vlid"; choose one of vild, photo, learned'):
+    with pytest.raises(
+        ModelError, match='no prompt templates "vlid"; choose one of vild, photo, imagenet, learned'
+    ):
         check_templates("vlid")
     for known in (*TEMPLATES, LEARNED):
         check_templates(known)

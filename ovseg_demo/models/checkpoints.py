@@ -39,7 +39,16 @@ IGNORED = {
 }
 """Patterns of the names of tensors that no network needs, each with the reason."""
 
-_OPTIONS = {CheckpointKind.OVSEG: "ovseg", CheckpointKind.CLIP: "clip", CheckpointKind.SAM: "sam"}
+_OPTIONS = {
+    CheckpointKind.OVSEG: "ovseg",
+    CheckpointKind.CLIP: "clip",
+    CheckpointKind.SAM: "sam",
+    CheckpointKind.MASKCLIPPP: "maskclippp",
+}
+
+_TUNED_PREFIXES = {"visual_encoder.proxy.": "visual.", "text_encoder.": ""}
+"""What MaskCLIP++ fine-tuned, and where open_clip has it."""
+_CONSISTENCY_PREFIX = "psm."
 
 _CLIP_PREFIX = "clip_adapter.clip_model."
 _PROMPTS_PREFIX = "clip_adapter.prompt_learner."
@@ -55,7 +64,7 @@ _FOREIGN = {
     "sam_mask_decoder.": "a SAM 2 checkpoint",
     "vision_encoder.": "a Segment Anything checkpoint in the format of Hugging Face transformers",
     "text_model.": "a CLIP in the format of Hugging Face transformers",
-    "text.": "a CLIP with a text tower of its own kind (open_clip's custom text models)",
+    "text.": "the text tower of a CLIP without its image tower",
     "visual.": "the image tower of a CLIP without its text tower",
     "roi_heads.": "a detectron2 box detector",
     "backbone.": "a backbone or a detector, without MaskFormer's head",
@@ -86,7 +95,7 @@ class Checkpoint:
         )
 
     def clip(self) -> dict[str, torch.Tensor]:
-        """Return the CLIP under OpenAI's names: ``visual.conv1.weight``, ``token_embedding.weight``, ….
+        """Return the CLIP under OpenAI's or open_clip's names: ``visual.conv1.weight``, ….
 
         Mask prompts are ``visual.mask_embedding`` (D, G², C); SimSeg's learned prompts are
         ``prompt_learner.prefix_prompt`` (P, C) and ``prompt_learner.suffix_prompt`` (S, C).
@@ -122,6 +131,22 @@ class Checkpoint:
             if name.startswith(("backbone.", "sem_seg_head."))
         }
         return _without_ignored(parts) | {"non_object_embedding": self.tensors[_NON_OBJECT]}
+
+    def maskclippp(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Return MaskCLIP++'s fine-tuned towers under open_clip's names, and its consistency module.
+
+        Raises:
+            CheckpointError: the file holds something else.
+        """
+        if self.kind is not CheckpointKind.MASKCLIPPP:
+            raise CheckpointError(_mixed_up(self.path, self.kind, CheckpointKind.MASKCLIPPP))
+        tensors = _without_ignored(self.tensors)
+        tuned = {
+            new + name: tensor
+            for old, new in _TUNED_PREFIXES.items()
+            for name, tensor in _below(tensors, old).items()
+        }
+        return tuned, _below(tensors, _CONSISTENCY_PREFIX)
 
     def sam(self) -> dict[str, torch.Tensor]:
         """Return the Segment Anything tensors: ``prompt_encoder.*`` and ``mask_decoder.*`` as in the package.
@@ -281,8 +306,10 @@ def _recognise(path: Path, tensors: dict[str, torch.Tensor], expect: CheckpointK
         return CheckpointKind.OVSEG
     if holds("image_encoder.", "prompt_encoder.", "mask_decoder."):
         return CheckpointKind.SAM
-    if holds("visual.", "token_embedding.weight"):
+    if holds("visual.", "token_embedding.weight") or holds("visual.", "text."):
         return CheckpointKind.CLIP
+    if holds(*list(_TUNED_PREFIXES)[:1], _CONSISTENCY_PREFIX):
+        return CheckpointKind.MASKCLIPPP
     if not tensors:
         found = "a file without any tensor"
     else:

@@ -11,3 +11,4 @@ class CheckpointKind(Enum):
     OVSEG = "an OVSeg or SimSeg checkpoint (MaskFormer and CLIP together)"
     CLIP = "a CLIP checkpoint"
     SAM = "a Segment Anything checkpoint"
+    MASKCLIPPP = "a MaskCLIP++ checkpoint"

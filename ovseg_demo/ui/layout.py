@@ -23,7 +23,7 @@ GENERATOR_TITLES = {"sam": "Segment Anything", "maskformer": "MaskFormer", "dete
 
 _CLASSIFIER_KEYS = ("adapted", "no_prompts", "unadapted")
 _DISTRACTOR_KEYS = ("none", "others", "coco_stuff", "own")
-_TEMPLATE_KEYS = ("model", "vild", "photo")
+_TEMPLATE_KEYS = ("model", "vild", "photo", "imagenet")
 
 # Fixed, as a restart of the server must not lose what browsers keep.
 _STORAGE_KEY = _STORAGE_SECRET = "ovseg-demo"

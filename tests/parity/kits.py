@@ -47,8 +47,12 @@ class Kit:
     @cached_property
     def checkpoint_path(self) -> Path:
         """The weights file; that of a small kit is unpacked for the run of the tests."""
-        plain = self.folder / "checkpoint.pth"
-        return plain if plain.exists() else _unpacked(self.folder / "checkpoint.pth.xz")
+        return self.weights_path("checkpoint.pth")
+
+    def weights_path(self, name: str) -> Path:
+        """A weights file by its name; that of a small kit is unpacked for the run of the tests."""
+        plain = self.folder / name
+        return plain if plain.exists() else _unpacked(self.folder / f"{name}.xz")
 
     def sibling(self, name: str) -> Kit:
         """The kit ``name`` of the same size."""

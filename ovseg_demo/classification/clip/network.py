@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from open_clip.model import CLIP
+from open_clip.transformer import TextTransformer
 from torch import Tensor
 
 from ovseg_demo.errors import CheckpointError
@@ -63,6 +64,37 @@ def build_clip(
     return model.eval()
 
 
+def build_text_tower(
+    tensors: Mapping[str, Tensor], *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> TextTransformer:
+    """Return CLIP's causal text tower, with GELU, without an image tower.
+
+    Args:
+        tensors: the text tower's under OpenAI's names; those of ``visual.*`` and the scale of logits are
+            ignored.
+        dtype: of the large weight matrices.
+        device: of the weights.
+
+    Raises:
+        CheckpointError: a tensor is missing or unexpected, or its shape does not fit the others.
+    """
+    own = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not name.startswith("visual.") and name not in ("logit_scale", "logit_bias")
+    }
+    shapes = _ClipShapes(own, "a CLIP")
+    with torch.device("meta"):
+        tower = TextTransformer(**_read_text_config(shapes), output_dim=shapes.of("text_projection", 2)[1])
+    check_names_and_shapes(tower.state_dict(), own, "a CLIP's text tower")
+    placed = {
+        name: tensor.to(device=device, dtype=dtype if _multiplies_tokens(name) else torch.float32)
+        for name, tensor in own.items()
+    }
+    tower.load_state_dict(placed, assign=True)
+    return tower.eval().requires_grad_(False)
+
+
 def clip_state(model: CLIP, mask_embedding: Tensor | None = None) -> dict[str, Tensor]:
     """Return the tensors of a network and its mask prompts under OpenAI's names, for :func:`build_clip`."""
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
@@ -107,11 +139,11 @@ def _read_config(tensors: Mapping[str, Tensor]) -> dict:
             "These are the weights of a CLIP with a ResNet; take one with a ViT, such as ViT-B/16."
         )
     shapes = _ClipShapes(tensors, "a CLIP")
-    image_blocks, text_blocks = "visual.transformer.resblocks", "transformer.resblocks"
+    image_blocks = "visual.transformer.resblocks"
     width, _, patch, _ = shapes.of("visual.conv1.weight", 4)
     positions, _ = shapes.of("visual.positional_embedding", 2)
     grid = math.isqrt(positions - 1)
-    context, text_width = shapes.of("positional_embedding", 2)
+    _, text_width = shapes.of("positional_embedding", 2)
     if width % HEAD_WIDTH or text_width % HEAD_WIDTH:
         raise CheckpointError(
             f"These towers are {width} and {text_width} wide; a CLIP's widths are multiples of {HEAD_WIDTH}."
@@ -126,14 +158,21 @@ def _read_config(tensors: Mapping[str, Tensor]) -> dict:
             "patch_size": patch,
             "image_size": patch * grid,
         },
-        "text_cfg": {
-            "context_length": context,
-            "vocab_size": shapes.of("token_embedding.weight", 2)[0],
-            "width": text_width,
-            "heads": text_width // HEAD_WIDTH,
-            "layers": shapes.count(text_blocks),
-            "mlp_ratio": shapes.mlp_ratio(text_blocks, text_width),
-        },
+        "text_cfg": _read_text_config(shapes),
+    }
+
+
+def _read_text_config(shapes: _ClipShapes) -> dict:
+    """Return the arguments of open_clip's text tower that the shapes imply."""
+    context, width = shapes.of("positional_embedding", 2)
+    blocks = "transformer.resblocks"
+    return {
+        "context_length": context,
+        "vocab_size": shapes.of("token_embedding.weight", 2)[0],
+        "width": width,
+        "heads": width // HEAD_WIDTH,
+        "layers": shapes.count(blocks),
+        "mlp_ratio": shapes.mlp_ratio(blocks, width),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 from open_clip.model import CLIP
-from open_clip.transformer import ResidualAttentionBlock, Transformer
+from open_clip.transformer import ResidualAttentionBlock, Transformer, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,6 +66,24 @@ def encode_regions(
     class_token = tokens[:, :1]
     class_token = update(last, class_token, attend(last, class_token, context=tokens))
     return visual.ln_post(class_token[:, 0]) @ visual.proj
+
+
+def embed_patches(visual: VisionTransformer, pixels: Tensor) -> Tensor:
+    """Return the input of the first block, float32 (B, 1 + g², C), of normalised pixels (B, 3, S, S).
+
+    For a side that the tower was not trained for, the positions of the patches are resized as TextRegion does
+    it (arXiv 2505.23769): bicubically, by (g + 0.1) / G of the tower's own grid.
+    """
+    patches = visual.conv1(pixels.to(visual.conv1.weight.dtype)).float().flatten(2).mT
+    side, own = pixels.shape[-1] // visual.patch_size[0], visual.grid_size[0]
+    positions = visual.positional_embedding
+    if side != own:
+        grid = positions[1:].T.unflatten(1, (own, own))[None]
+        scale = (side + 0.1) / own
+        resized = F.interpolate(grid, scale_factor=(scale, scale), mode="bicubic", align_corners=False)
+        positions = torch.cat([positions[:1], resized[0].flatten(1).T])
+    tokens = torch.cat([visual.class_embedding.expand(len(patches), 1, -1), patches], dim=1)
+    return visual.ln_pre(tokens + positions)
 
 
 def patches_with_foreground(masks: Tensor, patch_size: tuple[int, int]) -> Tensor:

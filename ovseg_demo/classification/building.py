@@ -1,0 +1,198 @@
+"""Build the classifier of a CLIP: which image side and which text side its files and settings ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from open_clip.model import CustomTextCLIP
+from open_clip.transformer import VisionTransformer
+from timm.models.convnext import ConvNeXt
+from torch import Tensor, nn
+
+from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+from ovseg_demo.classification.clip.composed import ClipClassifier
+from ovseg_demo.classification.clip.crops import Crops
+from ovseg_demo.classification.clip.name_encoder import NameEncoder, causal_names
+from ovseg_demo.classification.clip.network import MASK_EMBEDDING, build_clip, build_text_tower, fingerprint
+from ovseg_demo.classification.clip.open_clip_model import build_open_clip, place_weights
+from ovseg_demo.classification.clip.padded_names import PaddedNames, make_tokenizer
+from ovseg_demo.classification.clip.reader import RegionReader
+from ovseg_demo.classification.clip.source import ClipSource
+from ovseg_demo.classification.clip.towers import TextTower
+from ovseg_demo.classification.pooled import mask_pooling, text_region
+from ovseg_demo.classification.pooled.conv_tower import ConvTower, convnext_tower, is_convolutional
+from ovseg_demo.classification.pooled.mask_pooling import MaskPooling
+from ovseg_demo.classification.pooled.name_consistency import NameConsistency
+from ovseg_demo.classification.pooled.text_region import TextRegion, TextRegionSettings
+from ovseg_demo.classification.pooled.vit_towers import ClipViT, TimmViT, has_attention_pool
+from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
+from ovseg_demo.classification.types import LOGIT_SCALE, RegionClassifier
+from ovseg_demo.errors import ModelError
+from ovseg_demo.runtime.devices import Runtime
+
+REGIONS = ("auto", "crops", "text-region", "mask-pooling", "fc-clip", "soft-pooling")
+"""How masked regions are read.
+
+"crops" runs the image tower once for each mask. The others run it once for the image: "text-region" is for
+ViTs; "mask-pooling", and as published "fc-clip" and "soft-pooling" (MaskCLIP++'s baseline), are for
+convolutional towers. "auto" takes "crops" for a file in OpenAI's format; otherwise "fc-clip" for a ConvNeXt,
+"mask-pooling" for another convolutional tower and "text-region" for a ViT.
+"""
+
+_POOLING = {
+    "mask-pooling": mask_pooling.AREA,
+    "fc-clip": mask_pooling.FC_CLIP,
+    "soft-pooling": mask_pooling.SOFT,
+}
+_CONVNEXT_STEM = "visual.trunk.stem.0.weight"
+
+
+class Tuned(NamedTuple):
+    """MaskCLIP++'s fine-tuned parts, which replace those of the CLIP that they were tuned from.
+
+    Attributes:
+        tensors: under open_clip's names, ``visual.*`` and, where the text tower was tuned, the text tower's.
+        consistency: of the consistency module.
+    """
+
+    tensors: Mapping[str, Tensor]
+    consistency: Mapping[str, Tensor]
+
+
+def build_classifier(
+    source: ClipSource, runtime: Runtime, regions: str = "auto", tuned: Tuned | None = None
+) -> RegionClassifier:
+    """Return the classifier of a CLIP.
+
+    Args:
+        source: the content of its files.
+        runtime: device and precision.
+        regions: one of :data:`REGIONS`.
+        tuned: MaskCLIP++'s parts; masks are then read as it was trained.
+
+    Raises:
+        CheckpointError: the files do not make up a CLIP that can be built here.
+        ModelError: this CLIP's image tower cannot read regions in that way.
+    """
+    if tuned is not None:
+        source = _replace_parts(source, tuned)
+        regions = "soft-pooling"
+    is_openai = not source.model and _CONVNEXT_STEM not in source.tensors
+    if is_openai and regions in ("auto", "crops"):
+        return MaskAdaptedClip.from_tensors(source.tensors, runtime=runtime, quick_gelu=source.quick_gelu)
+    parts = _build_parts(source, runtime)
+    regions = _default_regions(parts.visual) if regions == "auto" else regions
+    consistency = None if tuned is None else NameConsistency.from_tensors(tuned.consistency, runtime.device)
+    reader = _make_reader(parts, source, runtime, regions, consistency)
+    # The mean of the cosines with the templates is MaskCLIP++'s baseline; its own module reads unit means.
+    unit_mean = regions != "soft-pooling" or tuned is not None
+    names = _make_names(parts, source, runtime, unit_mean)
+    key = fingerprint(source.tensors, parts.quick_gelu), regions, reader.settings, consistency is not None
+    scale = 1.0 if tuned is not None else _logit_scale(source.tensors, regions)
+    return ClipClassifier(reader, names, hashlib.sha256(repr(key).encode()).hexdigest(), scale)
+
+
+class _Parts(NamedTuple):
+    visual: nn.Module
+    text: TextTower | CustomTextCLIP
+    size: int
+    width: int
+    quick_gelu: bool
+
+
+def _build_parts(source: ClipSource, runtime: Runtime) -> _Parts:
+    """Return the two towers, the side of a crop in pixels, and the width of the embeddings."""
+    if source.model:
+        model = build_open_clip(source.model, source.tensors, runtime)
+        width, quick_gelu = source.model["embed_dim"], bool(source.model.get("quick_gelu"))
+        text = model.text if isinstance(model, CustomTextCLIP) and _is_causal(model.text, source) else model
+        return _Parts(model.visual, text, model.visual.image_size[0], width, quick_gelu)
+    if _CONVNEXT_STEM in source.tensors:
+        visual = _below(source.tensors, "visual.")
+        tower = place_weights(lambda: convnext_tower(visual), visual, "a CLIP with a ConvNeXt", runtime)
+        text = build_text_tower(source.tensors, dtype=runtime.dtype, device=runtime.device)
+        return _Parts(tower, text, 256, text.text_projection.shape[1], quick_gelu=False)
+    own = {name: tensor for name, tensor in source.tensors.items() if name != MASK_EMBEDDING}
+    clip = build_clip(own, quick_gelu=source.quick_gelu, dtype=runtime.dtype, device=runtime.device)
+    clip.requires_grad_(False)
+    return _Parts(clip.visual, clip, clip.visual.image_size[0], clip.visual.output_dim, source.quick_gelu)
+
+
+def _is_causal(text: nn.Module, source: ClipSource) -> bool:
+    """Return whether a text tower reads a text up to its end token, with CLIP's byte-pair encoding."""
+    return (
+        getattr(text, "pool_type", "") == "argmax"
+        and getattr(text, "attn_mask", None) is not None
+        and getattr(text, "cls_emb", None) is None
+        and isinstance(text.text_projection, Tensor)
+        and not source.model.get("text_cfg", {}).get("hf_tokenizer_name")
+    )
+
+
+def _make_names(parts: _Parts, source: ClipSource, runtime: Runtime, unit_mean: bool) -> NameEncoder:
+    prefix = "text."
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in source.tensors.items()}
+    if isinstance(parts.text, CustomTextCLIP):
+        config = source.model["text_cfg"]
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")}
+        return PaddedNames(parts.text, make_tokenizer(config, source.tokenizer), own, runtime)
+    return causal_names(parts.text, tensors, runtime, parts.quick_gelu, unit_mean=unit_mean)
+
+
+def _make_reader(
+    parts: _Parts,
+    source: ClipSource,
+    runtime: Runtime,
+    regions: str,
+    consistency: NameConsistency | None,
+) -> RegionReader:
+    mean = tuple(source.preprocessing.get("mean") or CLIP_MEAN)
+    std = tuple(source.preprocessing.get("std") or CLIP_STD)
+    visual = parts.visual
+    if regions == "crops":
+        return Crops(visual, parts.size, parts.width, mean, std, runtime)
+    if regions == "text-region":
+        if isinstance(visual, VisionTransformer):
+            return TextRegion(ClipViT(visual), TextRegionSettings(), mean, std, runtime)
+        if has_attention_pool(visual):
+            return TextRegion(TimmViT(visual, runtime), TextRegionSettings(), mean, std, runtime)
+    elif regions in _POOLING and (isinstance(visual, ConvTower) or is_convolutional(visual)):
+        tower = visual if isinstance(visual, ConvTower) else ConvTower.of(visual)
+        return MaskPooling(tower, _POOLING[regions], mean, std, runtime, consistency)
+    elif regions not in REGIONS:
+        raise ModelError(f'There is no way to read regions "{regions}"; choose one of {", ".join(REGIONS)}.')
+    kind = "a ViT" if regions == "text-region" else "a convolutional image tower"
+    raise ModelError(
+        f'"{regions}" needs a CLIP with {kind}, which this one has not; choose "crops" or "auto" instead.'
+    )
+
+
+def _default_regions(visual: nn.Module) -> str:
+    if is_convolutional(visual) or isinstance(visual, ConvTower):
+        return "fc-clip" if isinstance(visual.trunk, ConvNeXt) else "mask-pooling"
+    if isinstance(visual, VisionTransformer) or has_attention_pool(visual):
+        return "text-region"
+    return "crops"
+
+
+def _logit_scale(tensors: Mapping[str, Tensor], regions: str) -> float:
+    """Return the factor on similarities: the one that the CLIP was trained with, or the method's own."""
+    learned = tensors.get("logit_scale")
+    trained = LOGIT_SCALE if learned is None else math.exp(float(learned))
+    if "logit_bias" in tensors:  # a sigmoid was trained, whose bias cancels in the softmax
+        return trained
+    return text_region.LOGIT_SCALE if regions == "text-region" else min(trained, LOGIT_SCALE)
+
+
+def _replace_parts(source: ClipSource, tuned: Tuned) -> ClipSource:
+    kept = {name: tensor for name, tensor in source.tensors.items() if not name.startswith("visual.")}
+    return ClipSource(
+        {**kept, **tuned.tensors}, source.model, source.preprocessing, source.tokenizer, source.quick_gelu
+    )
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

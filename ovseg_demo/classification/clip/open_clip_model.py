@@ -1,0 +1,108 @@
+"""Build a CLIP of open_clip from its configuration and tensors: open_clip's own towers and timm's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict
+from torch import Tensor, nn
+
+from ovseg_demo.errors import CheckpointError
+from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.tensors import check_names_and_shapes
+
+M = TypeVar("M", bound=nn.Module)
+
+_IGNORED_SETTINGS = ("custom_text", "init_logit_scale")
+_WRONG_CONFIG = 'The "model_cfg" of this CLIP\'s open_clip_config.json cannot be built'
+
+
+def build_open_clip(
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], runtime: Runtime
+) -> CLIP | CustomTextCLIP:
+    """Return the network with its weights, on the runtime's device, ready for inference.
+
+    The weights of open_clip's own transformers have the runtime's dtype; all others are float32.
+
+    Args:
+        config: ``model_cfg``.
+        tensors: by open_clip's names; the text tower's may stand at the top level or below ``text.``.
+        runtime: device and precision.
+
+    Raises:
+        CheckpointError: the configuration is of a model that cannot be built here, or the tensors do not fit.
+    """
+    if config.get("custom_text"):
+        tensors = convert_to_custom_text_state_dict(dict(tensors))
+    return place_weights(_constructor(config), tensors, "this CLIP", runtime)
+
+
+def place_weights(build: Callable[[], M], tensors: Mapping[str, Tensor], what: str, runtime: Runtime) -> M:
+    """Return a network with these weights, ready for inference; memory is taken for them only once.
+
+    Args:
+        build: makes the network with random weights.
+        tensors: of the network, by its own names.
+        what: the network with its article, as the message names it.
+        runtime: the device, and the dtype of the weights of open_clip's own transformers.
+
+    Raises:
+        CheckpointError: a tensor is missing or unexpected, or its shape does not fit.
+    """
+    with torch.device("meta"):
+        model = build()
+    check_names_and_shapes(model.state_dict(), tensors, what)
+    placed = {name: _place(name, tensor, runtime) for name, tensor in tensors.items()}
+    model.load_state_dict(placed, assign=True)
+    _fill_buffers(model, build, runtime.device)
+    return model.eval().requires_grad_(False)
+
+
+def _constructor(config: Mapping[str, Any]) -> Callable[[], CLIP | CustomTextCLIP]:
+    """Return a function that makes the network with random weights."""
+    settings = copy.deepcopy(dict(config))
+    vision, text = settings.get("vision_cfg"), settings.get("text_cfg")
+    if not isinstance(vision, dict) or not isinstance(text, dict) or "embed_dim" not in settings:
+        raise CheckpointError(f'{_WRONG_CONFIG}: "embed_dim", "vision_cfg" and "text_cfg" are needed.')
+    if "multimodal_cfg" in settings:
+        raise CheckpointError("This is a CoCa, which also writes captions; take a CLIP without that part.")
+    if text.get("hf_model_name"):
+        raise CheckpointError(
+            f'The text tower of this CLIP is "{text["hf_model_name"]}" of Hugging Face transformers, which '
+            "is not supported; take a CLIP with a text tower of open_clip's own."
+        )
+    name = str(vision.get("timm_model_name") or "")
+    if ":" in name or "/" in name:  # timm would download it
+        raise CheckpointError(f'{_WRONG_CONFIG}: "{name}" is not the name of a network of timm.')
+    vision["timm_model_pretrained"] = False
+    kind = CustomTextCLIP if settings.get("custom_text") else CLIP
+    for setting in _IGNORED_SETTINGS:
+        settings.pop(setting, None)
+
+    def build() -> CLIP | CustomTextCLIP:
+        try:
+            return kind(**copy.deepcopy(settings))
+        except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"{_WRONG_CONFIG}: {reason}.") from error
+
+    return build
+
+
+def _place(name: str, tensor: Tensor, runtime: Runtime) -> Tensor:
+    is_large = (".resblocks." in name and ".ln_" not in name) or name == "visual.conv1.weight"
+    return tensor.to(runtime.device, runtime.dtype if is_large else torch.float32)
+
+
+def _fill_buffers(model: nn.Module, build: Callable[[], nn.Module], device: torch.device) -> None:
+    """Give constants that no file holds their values: causal masks, rotary positions."""
+    lacking = {name for name, buffer in model.named_buffers() if buffer.is_meta}
+    if not lacking:
+        return
+    filled = dict(build().named_buffers())
+    for name in lacking:
+        owner, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, filled[name].to(device))
