@@ -29,18 +29,9 @@ from ovseg_demo.classification.pooled.name_consistency import NameConsistency
 from ovseg_demo.classification.pooled.text_region import TextRegion, TextRegionSettings
 from ovseg_demo.classification.pooled.vit_towers import ClipViT, TimmViT, has_attention_pool
 from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
-from ovseg_demo.classification.types import LOGIT_SCALE, RegionClassifier
+from ovseg_demo.classification.types import LOGIT_SCALE, REGIONS, RegionClassifier
 from ovseg_demo.errors import ModelError
 from ovseg_demo.runtime.devices import Runtime
-
-REGIONS = ("auto", "crops", "text-region", "mask-pooling", "fc-clip", "soft-pooling")
-"""How masked regions are read.
-
-"crops" runs the image tower once for each mask. The others run it once for the image: "text-region" is for
-ViTs; "mask-pooling", and as published "fc-clip" and "soft-pooling" (MaskCLIP++'s baseline), are for
-convolutional towers. "auto" takes "crops" for a file in OpenAI's format; otherwise "fc-clip" for a ConvNeXt,
-"mask-pooling" for another convolutional tower and "text-region" for a ViT.
-"""
 
 _POOLING = {
     "mask-pooling": mask_pooling.AREA,
@@ -70,7 +61,7 @@ def build_classifier(
     Args:
         source: the content of its files.
         runtime: device and precision.
-        regions: one of :data:`REGIONS`.
+        regions: one of :data:`.types.REGIONS`.
         tuned: MaskCLIP++'s parts; masks are then read as it was trained.
 
     Raises:

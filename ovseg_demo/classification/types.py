@@ -15,6 +15,16 @@ LOGIT_SCALE = 100.0
 """Factor on similarities before the softmax, unless a classifier has its own."""
 
 
+REGIONS = ("auto", "crops", "text-region", "mask-pooling", "fc-clip", "soft-pooling")
+"""How masked regions are read.
+
+"crops" runs the image tower once for each mask. The others run it once for the image: "text-region" is for
+ViTs; "mask-pooling", and as published "fc-clip" and "soft-pooling" (MaskCLIP++'s baseline), are for
+convolutional towers. "auto" takes "crops" for a file in OpenAI's format; otherwise "fc-clip" for a ConvNeXt,
+"mask-pooling" for another convolutional tower and "text-region" for a ViT.
+"""
+
+
 class NameAdaptation(Protocol):
     """A function of one image that changes text embeddings before they are compared with its regions."""
 

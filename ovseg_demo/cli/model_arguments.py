@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ovseg_demo.classification.types import REGIONS
 from ovseg_demo.models.loading import load_segmenter
 from ovseg_demo.proposals.sam.grid import AUTO
 from ovseg_demo.runtime.devices import DEVICES, PRECISIONS
@@ -14,10 +15,10 @@ from ovseg_demo.segmenter import Segmenter
 
 _MOST_POINTS = 64
 
-WEIGHTS = ("ovseg", "sam", "clip", "unadapted", "detectron2")
+WEIGHTS = ("ovseg", "sam", "clip", "maskclippp", "unadapted", "detectron2")
 """The names of the arguments that take weights files."""
 
-_OPTIONS = (*WEIGHTS, "device", "precision")
+_OPTIONS = (*WEIGHTS, "regions", "device", "precision")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +30,20 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="NAME", help='"python -m ovseg_demo models" lists them')
     group.add_argument("--ovseg", type=Path, metavar="FILE", help="an OVSeg or SimSeg checkpoint")
     group.add_argument("--sam", type=Path, metavar="FILE", help="a Segment Anything checkpoint")
-    group.add_argument("--clip", type=Path, metavar="FILE", help="a CLIP checkpoint")
+    group.add_argument(
+        "--clip",
+        metavar="CLIP",
+        help="a CLIP: a weights file, a folder in open_clip's layout, or open_clip:NAME/TAG",
+    )
+    group.add_argument("--maskclippp", type=Path, metavar="FILE", help="a MaskCLIP++ checkpoint, with --clip")
     group.add_argument("--unadapted", type=Path, metavar="FILE", help="another CLIP, for comparison")
     group.add_argument("--detectron2", nargs=2, metavar=("CONFIG", "WEIGHTS"), help="a detectron2 model")
+    group.add_argument(
+        "--regions",
+        choices=REGIONS,
+        help="how CLIP reads a masked region: one crop for each mask, or one pass of the image for all "
+        "(text-region for ViTs, the others for convolutional towers)",
+    )
     group.add_argument("--device", choices=DEVICES, help="auto uses a GPU if there is one")
     group.add_argument(
         "--precision",

@@ -24,6 +24,7 @@ import filelock
 from ovseg_demo.errors import CheckpointError, DownloadError
 from ovseg_demo.models import transfers
 from ovseg_demo.models.catalogue import ModelSpec
+from ovseg_demo.models.kinds import CheckpointKind
 from ovseg_demo.models.weights_files import Source, WeightsFile
 from ovseg_demo.progress import ProgressCallback, no_progress
 
@@ -64,6 +65,8 @@ def download(file: WeightsFile, folder: Path | None = None, progress: ProgressCa
         DownloadError: no source delivered the file, the disk is full, or a present file is another than the
             catalogue's. The message names each source and its failure, and where to put the file by hand.
     """
+    if file.tokenizer is not None:
+        download(file.tokenizer, folder, progress)
     path = file.path(folder)
     if file.bundled:
         return _bundled(file, path)
@@ -151,12 +154,10 @@ def _verify(file: WeightsFile, path: Path, recorded: dict | None, progress: Prog
     Raises:
         DownloadError: the file differs.
     """
-    try:
-        from ovseg_demo.models.checkpoints import read_checkpoint  # needs torch; the page imports this module
-
-        read_checkpoint(path, file.kind)
-    except CheckpointError as error:
-        raise DownloadError(str(error)) from error
+    if file.kind is CheckpointKind.TOKENIZER:
+        _check_tokenizer(path)
+    else:
+        _check_weights(file, path)
     size = path.stat().st_size
     if file.size_is_exact and size != file.size:
         raise DownloadError(f"it has {size:,} bytes, but {file.size:,} were expected")
@@ -166,6 +167,24 @@ def _verify(file: WeightsFile, path: Path, recorded: dict | None, progress: Prog
     if recorded:
         _compare(f'SHA-256 (recorded in "{file.name}.json")', sha256, recorded["sha256"])
     return sha256
+
+
+def _check_weights(file: WeightsFile, path: Path) -> None:
+    try:
+        from ovseg_demo.models.checkpoints import read_checkpoint  # needs torch; the page imports this module
+
+        read_checkpoint(path, file.kind)
+    except CheckpointError as error:
+        raise DownloadError(str(error)) from error
+
+
+def _check_tokenizer(path: Path) -> None:
+    try:
+        is_tokenizer = "model" in json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        is_tokenizer = False
+    if not is_tokenizer:
+        raise DownloadError(f'"{path}" is not a tokenizer')
 
 
 def _compare(what: str, found: str, expected: str) -> None:

@@ -12,3 +12,4 @@ class CheckpointKind(Enum):
     CLIP = "a CLIP checkpoint"
     SAM = "a Segment Anything checkpoint"
     MASKCLIPPP = "a MaskCLIP++ checkpoint"
+    TOKENIZER = "a tokenizer"

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ovseg_demo.classification.clip.source import ClipSource
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import (
     OPTIONAL_ROLES,
@@ -22,7 +23,8 @@ from ovseg_demo.models.catalogue import (
     maskformer_settings_for,
 )
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.models.weights_files import WeightsFile
+from ovseg_demo.models.clip_sources import read_clip_source
+from ovseg_demo.models.weights_files import OPEN_CLIP_PREFIX, WeightsFile, find_open_clip
 from ovseg_demo.proposals.detectron2 import INSTALL_COMMAND, Detectron2ProposalGenerator
 from ovseg_demo.proposals.types import ProposalGenerator
 from ovseg_demo.runtime.caching import LazyModel
@@ -35,8 +37,10 @@ from ovseg_demo.vocabulary import LEARNED
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+    from ovseg_demo.classification.building import Tuned
+    from ovseg_demo.classification.types import RegionClassifier
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 DEFAULT_MODEL = "sticker-world"
@@ -56,7 +60,7 @@ _LACKING = {
 }
 
 _NETWORK_MODULES = (
-    "ovseg_demo.classification.clip.classifier",
+    "ovseg_demo.classification.building",
     "ovseg_demo.proposals.maskformer.generator",
     "ovseg_demo.proposals.sam.generator",
 )
@@ -78,12 +82,14 @@ def load_segmenter(
     ovseg: Weights | None = None,
     sam: Weights | None = None,
     clip: Weights | None = None,
+    maskclippp: Weights | None = None,
     unadapted: Weights | None = None,
     detectron2: tuple[Any, str | Path] | None = None,
     folder: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
     quick_gelu: bool | None = None,
+    regions: str | None = None,
     points_per_side: int | str | None = None,
     sam_options: Mapping[str, Any] | None = None,
     maskformer_options: Mapping[str, Any] | None = None,
@@ -102,8 +108,9 @@ def load_segmenter(
         name: of a model in :data:`.catalogue.CATALOGUE`; :data:`DEFAULT_MODEL` if no file is given.
         ovseg: a full OVSeg or SimSeg checkpoint: MaskFormer and CLIP.
         sam: a Segment Anything checkpoint.
-        clip: a CLIP that replaces the one in ``ovseg``;
-            :func:`ovseg_demo.models.weights_files.open_clip_weights` describes those of open_clip.
+        clip: a CLIP that replaces the one in ``ovseg``: a weights file, a folder in open_clip's layout, or
+            "open_clip:NAME/TAG", a downloaded model of open_clip's registry.
+        maskclippp: a MaskCLIP++ checkpoint, whose image tower replaces that of ``clip``.
         unadapted: a second CLIP, the classifier "un-adapted".
         detectron2: config and weights, the arguments of :class:`Detectron2ProposalGenerator`.
         folder: of the downloaded weights; by default
@@ -115,6 +122,8 @@ def load_segmenter(
         quick_gelu: whether the CLIPs have QuickGELU instead of GELU. ``None`` takes the catalogue's value for
             each file, and ``True`` for a file that it does not have. (The published demo classified Segment
             Anything's masks with ``False``.)
+        regions: how CLIP reads masked regions, one of :data:`ovseg_demo.classification.types.REGIONS`;
+            ``None`` takes the model's own.
         points_per_side: of the grid of points at which Segment Anything looks for masks; ``None`` takes the
             model's own (32 for published models), "auto" takes 16 on a CPU and 32 on a GPU. Half as many are
             a quarter of the points: the masks come up to four times as fast, and small things may be missed.
@@ -128,7 +137,7 @@ def load_segmenter(
         CheckpointError: a file is missing, damaged or of another kind.
         DeviceError: this machine does not have the device, or the device not the precision.
     """
-    given = {"ovseg": ovseg, "sam": sam, "clip": clip, "unadapted": unadapted}
+    given = {"ovseg": ovseg, "sam": sam, "clip": clip, "maskclippp": maskclippp, "unadapted": unadapted}
     recipe = _read_recipe(
         name, {role: weights for role, weights in given.items() if weights is not None}, folder
     )
@@ -137,6 +146,7 @@ def load_segmenter(
     clip_file = files.get("clip") or files.get("ovseg")
     if clip_file is None:
         raise ModelError(recipe.lacking["clip"])
+    reading = _ClipReading(quick_gelu, regions or recipe.regions)
     generators: dict[str, LazyModel[ProposalGenerator]] = {}
     if "sam" in files:
         options = recipe.sam.generator_options()
@@ -153,8 +163,8 @@ def load_segmenter(
         raise ModelError(recipe.lacking["sam"])
     return Segmenter(
         generators,
-        _share_clip(clip_file, runtime, quick_gelu),
-        _share_clip(files["unadapted"], runtime, quick_gelu) if "unadapted" in files else None,
+        _share_clip(clip_file, runtime, reading, files.get("maskclippp")),
+        _share_clip(files["unadapted"], runtime, reading) if "unadapted" in files else None,
         unavailable={name: recipe.lacking[role] for name, role in _ROLES.items()},
         templates=recipe.templates,
         clip_weight=recipe.maskformer.ensemble_weight_for(benchmark),
@@ -165,15 +175,20 @@ def load_segmenter(
 
 @dataclass(frozen=True)
 class _File:
-    """A weights file, and the activation of the CLIP in it."""
+    """A weights file or a CLIP's folder, and what the tensors of the CLIP in it do not tell."""
 
     path: Path
     quick_gelu: bool = True
+    architecture: str = ""
 
     @classmethod
     def of(cls, weights: Weights, folder: Path | None) -> _File:
+        if isinstance(weights, str) and weights.startswith(OPEN_CLIP_PREFIX):
+            name, weights = weights, find_open_clip(weights)
+            if not weights.present(folder):
+                raise ModelError(f'"{name}" is not on this machine; get it with "ovseg download {name}".')
         if isinstance(weights, WeightsFile):
-            return cls(weights.path(folder), weights.quick_gelu)
+            return cls(weights.path(folder), weights.quick_gelu, weights.architecture)
         return cls(Path(weights).expanduser())
 
     @property
@@ -195,6 +210,14 @@ class _Recipe:
     maskformer: MaskFormerSettings
     sam: SamSettings = field(default_factory=SamSettings)
     templates: str = DEFAULT_TEMPLATES
+    regions: str = "auto"
+
+
+class _ClipReading(NamedTuple):
+    """How the CLIPs of a segmenter are built."""
+
+    quick_gelu: bool | None
+    regions: str
 
 
 def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | None) -> _Recipe:
@@ -219,7 +242,8 @@ def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | 
         lacking["clip"] = lacking["ovseg"]
     if not given.keys() & {"ovseg", "clip"}:
         templates = spec.templates
-    return _Recipe(files, lacking, maskformer, spec.sam, templates)
+    regions = spec.regions if "clip" not in given else "auto"
+    return _Recipe(files, lacking, maskformer, spec.sam, templates, regions)
 
 
 def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:
@@ -231,8 +255,8 @@ def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:
 
 
 def _share(
-    read: Callable[[], Mapping[str, Tensor]],
-    build: Callable[[Mapping[str, Tensor], Runtime], T],
+    read: Callable[[], C],
+    build: Callable[[C, Runtime], T],
     runtime: Runtime,
     file: _File | None = None,
 ) -> LazyModel[T]:
@@ -272,13 +296,24 @@ def _share_detectron2(config: Any, weights: str | Path, runtime: Runtime) -> Laz
     return LazyModel(lambda: Detectron2ProposalGenerator(config, weights, runtime), (str(weights), runtime))
 
 
-def _share_clip(file: _File, runtime: Runtime, quick_gelu: bool | None) -> LazyModel[MaskAdaptedClip]:
-    activation = file.quick_gelu if quick_gelu is None else quick_gelu
+def _share_clip(
+    file: _File, runtime: Runtime, reading: _ClipReading, maskclippp: _File | None = None
+) -> LazyModel[RegionClassifier]:
+    quick_gelu = file.quick_gelu if reading.quick_gelu is None else reading.quick_gelu
 
-    def build(tensors: Mapping[str, Tensor], runtime: Runtime) -> MaskAdaptedClip:
-        from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
+    def read() -> tuple[ClipSource, Tuned | None]:
+        from ovseg_demo.classification.building import Tuned
 
-        return MaskAdaptedClip.from_tensors(tensors, runtime=runtime, quick_gelu=activation)
+        source = read_clip_source(file.path, quick_gelu=quick_gelu, architecture=file.architecture)
+        if maskclippp is None:
+            return source, None
+        return source, Tuned(*read_checkpoint(maskclippp.path, CheckpointKind.MASKCLIPPP).maskclippp())
+
+    def build(content: tuple[ClipSource, Tuned | None], runtime: Runtime) -> RegionClassifier:
+        from ovseg_demo.classification.building import build_classifier
+
+        source, tuned = content
+        return build_classifier(source, runtime, reading.regions, tuned)
 
     # No file in the key: it has the fingerprint of the weights, so equal CLIPs in two files share the cache.
-    return _share(lambda: read_checkpoint(file.path, CheckpointKind.CLIP).clip(), build, runtime)
+    return _share(read, build, runtime)

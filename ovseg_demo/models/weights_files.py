@@ -86,6 +86,8 @@ class WeightsFile:
         sha256: the file's SHA-256 or its first digits, lower-case hexadecimal; empty if unknown.
         md5: the file's MD5 or its first digits, likewise.
         quick_gelu: whether the CLIP in it was trained with QuickGELU; the tensors do not show it.
+        architecture: "NAME/TAG" in open_clip's registry, for a CLIP whose tensors do not tell its sizes.
+        tokenizer: a second file, without which the CLIP cannot read class names.
     """
 
     name: str
@@ -97,6 +99,8 @@ class WeightsFile:
     sha256: str = ""
     md5: str = ""
     quick_gelu: bool = True
+    architecture: str = ""
+    tokenizer: WeightsFile | None = None
 
     def path(self, folder: Path | None = None) -> Path:
         """Return the file's path, which for a download is in ``folder``."""
@@ -106,13 +110,30 @@ class WeightsFile:
         return (folder or weights_folder()) / self.name
 
     def present(self, folder: Path | None = None) -> bool:
-        """Return whether the file exists."""
-        return self.path(folder).is_file()
+        """Return whether the file exists, and its tokenizer if it needs one."""
+        has_tokenizer = self.tokenizer is None or self.tokenizer.present(folder)
+        return has_tokenizer and self.path(folder).is_file()
 
     @property
     def bundled(self) -> bool:
         """Whether the file comes with the program."""
         return any(isinstance(source, BundledSource) for source in self.sources)
+
+
+OPEN_CLIP_PREFIX = "open_clip:"
+"""Begins the name of a model of open_clip's registry: "open_clip:NAME/TAG"."""
+
+
+def find_open_clip(text: str) -> WeightsFile:
+    """Return the weights file of "open_clip:NAME/TAG".
+
+    Raises:
+        ModelError: the tag is missing, or open_clip has no such model or no such weights of it.
+    """
+    name, slash, tag = text.removeprefix(OPEN_CLIP_PREFIX).partition("/")
+    if not slash:
+        raise ModelError(f'"{text}" has no tag; write "{OPEN_CLIP_PREFIX}NAME/TAG".')
+    return open_clip_weights(name, tag)
 
 
 def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
@@ -139,15 +160,26 @@ def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
     else:
         repo_id, _, filename = config["hf_hub"].rpartition("/")
         source, suffix = HuggingFaceSource(repo_id, filename or HF_SAFE_WEIGHTS_NAME), ".safetensors"
+    stem, licence = f"{name}-{pretrained}", "see its publisher"
+    text_config = open_clip.get_model_config(name).get("text_cfg", {})
     return WeightsFile(
-        f"{name}-{pretrained}{suffix}",
+        f"{stem}{suffix}",
         CheckpointKind.CLIP,
         (source,),
         size=0,
-        licence="see its publisher",
+        licence=licence,
         sha256=Path(url).parent.name if "openaipublic" in url else "",
         quick_gelu=bool(config.get("quick_gelu")),
+        architecture="" if pretrained == "openai" else f"{name}/{pretrained}",
+        tokenizer=_tokenizer(text_config.get("hf_tokenizer_name"), stem, licence),
     )
+
+
+def _tokenizer(repo_id: str | None, stem: str, licence: str) -> WeightsFile | None:
+    if not repo_id:
+        return None
+    source = HuggingFaceSource(repo_id, "tokenizer.json")
+    return WeightsFile(f"{stem}-tokenizer.json", CheckpointKind.TOKENIZER, (source,), 0, licence)
 
 
 def format_size(size: int) -> str:

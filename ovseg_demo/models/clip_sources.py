@@ -1,0 +1,103 @@
+"""Read what a CLIP is built from: a weights file, a folder of open_clip, or a model of its registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ovseg_demo.classification.clip.source import ClipSource
+from ovseg_demo.errors import CheckpointError
+from ovseg_demo.models.checkpoints import read_checkpoint
+from ovseg_demo.models.kinds import CheckpointKind
+
+CONFIG_FILE = "open_clip_config.json"
+TOKENIZER_FILE = "tokenizer.json"
+
+_WEIGHTS_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+"""The names of weights in a folder, in the order in which open_clip looks for them."""
+
+_SUFFIXES = (".safetensors", ".bin", ".pth")
+
+
+def read_clip_source(path: Path, *, quick_gelu: bool = True, architecture: str = "") -> ClipSource:
+    """Return the content of a CLIP's files.
+
+    Args:
+        path: a weights file, or a folder with weights and ``open_clip_config.json``. A weights file is read
+            with the configuration and the tokenizer that lie beside it, if they do.
+        quick_gelu: whether a CLIP without a configuration was trained with QuickGELU.
+        architecture: the name of a model in open_clip's registry whose configuration the file has, with the
+            tag of its weights: "NAME/TAG".
+
+    Raises:
+        CheckpointError: a file is missing, damaged or of another kind.
+    """
+    weights = _find_weights(path) if path.is_dir() else path
+    tensors = read_checkpoint(weights, CheckpointKind.CLIP).clip()
+    if architecture:
+        model, preprocessing = registry_config(architecture)
+        tokenizer = weights.with_name(f"{weights.stem}-{TOKENIZER_FILE}")
+    elif (weights.parent / CONFIG_FILE).is_file():
+        config = _read_config(weights.parent / CONFIG_FILE)
+        model, preprocessing = config["model_cfg"], config.get("preprocess_cfg") or {}
+        tokenizer = weights.parent / TOKENIZER_FILE
+    else:
+        _refuse_without_config(weights, tensors)
+        return ClipSource(tensors, quick_gelu=quick_gelu)
+    return ClipSource(tensors, model, preprocessing, tokenizer if tokenizer.is_file() else None)
+
+
+def registry_config(architecture: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return ``model_cfg`` and ``preprocess_cfg`` of "NAME/TAG" in open_clip's registry, which is offline."""
+    import open_clip  # takes seconds to import
+
+    name, _, tag = architecture.partition("/")
+    return open_clip.get_model_config(name), open_clip.get_pretrained_cfg(name, tag)
+
+
+def _find_weights(folder: Path) -> Path:
+    if not (folder / CONFIG_FILE).is_file():
+        raise CheckpointError(
+            f'"{folder}" is a folder without "{CONFIG_FILE}"; give a folder in open_clip\'s layout, or the '
+            "weights file inside it."
+        )
+    files = {file.name: file for file in sorted(folder.iterdir()) if file.suffix in _SUFFIXES}
+    known = [name for name in _WEIGHTS_NAMES if name in files]
+    others = sorted(files, key=lambda name: _SUFFIXES.index(files[name].suffix))
+    if not files:
+        raise CheckpointError(f'"{folder}" has no weights; put "{_WEIGHTS_NAMES[0]}" beside "{CONFIG_FILE}".')
+    return files[(known or others)[0]]
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f'"{path}" cannot be read ({error}); download it again.') from error
+    if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
+        raise CheckpointError(f'"{path}" has no "model_cfg"; download it again.')
+    if not isinstance(config.get("preprocess_cfg") or {}, dict):
+        raise CheckpointError(f'"preprocess_cfg" in "{path}" is not a table; download it again.')
+    return config
+
+
+def _refuse_without_config(path: Path, tensors: Mapping[str, Any]) -> None:
+    """Refuse a CLIP whose tensors do not tell its sizes."""
+    is_convnext = "visual.trunk.stem.0.weight" in tensors and "token_embedding.weight" in tensors
+    needs_config = any(name.startswith(("visual.trunk.", "text.")) for name in tensors)
+    if needs_config and not is_convnext:
+        raise CheckpointError(
+            f'"{path}" is a CLIP whose tensors do not tell its sizes; put its "{CONFIG_FILE}" beside it, in '
+            "the same folder."
+        )
