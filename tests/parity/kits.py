@@ -12,6 +12,7 @@ import json
 import lzma
 import os
 import re
+import shutil
 import zipfile
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -105,6 +106,18 @@ def load_kit(folder: Path) -> Kit:
     return Kit(folder, config, outputs, pixels)
 
 
+def unpack_folder(folder: Path) -> Path:
+    """A kit that is a whole folder of weights; that of a small kit is unpacked for the run of the tests."""
+    packed = sorted(folder.glob("*.xz"))
+    if not packed:
+        return folder
+    unpacked = _unpacked(packed[0]).parent
+    for path in folder.iterdir():
+        if path.suffix != ".xz" and not (unpacked / path.name).exists():
+            shutil.copy(path, unpacked)
+    return unpacked
+
+
 def thin(array: np.ndarray, stride: int) -> np.ndarray:
     """Every ``stride``-th row and column of an array (…, H, W) or an image (H, W, 3)."""
     is_image = array.ndim == 3 and array.shape[2] == 3
@@ -129,7 +142,8 @@ def _array_names(folder: Path) -> frozenset[str]:
 
 @cache
 def _unpacked(packed: Path) -> Path:
-    path = Path(_folder_for_weights().name) / f"{packed.parent.name}.pth"
+    path = Path(_folder_for_weights().name) / packed.parent.name / packed.stem
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(lzma.decompress(packed.read_bytes()))
     return path
 

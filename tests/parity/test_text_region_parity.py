@@ -17,11 +17,13 @@ from ovseg_demo.runtime.devices import Runtime
 from tests.parity.kits import Kit, assert_close, kits, load_kit, thin
 
 FLOAT32 = Runtime(torch.device("cpu"), torch.float32)
-KITS = kits("text_region", arrays=("masks_packed",))
-pytestmark = [
-    pytest.mark.parametrize("folder", KITS),
-    pytest.mark.parametrize("setting", ["native", "interpolated"]),
+WHOLE_KITS = kits("text_region", arrays=("interpolated_on_grid",))
+CASES = [
+    pytest.param(*kit.values, setting, id=f"{kit.id}-{setting}", marks=kit.marks)
+    for setting in ("native", "interpolated")
+    for kit in kits("text_region", arrays=(f"{setting}_on_grid",))
 ]
+each_case = pytest.mark.parametrize(("folder", "setting"), CASES)
 
 
 def given_proposals(kit: Kit) -> Proposals:
@@ -40,12 +42,14 @@ def make_reader(kit: Kit, setting: str, variant: str = "raw_values") -> TextRegi
     return TextRegion(tower, TextRegionSettings(*sizes["scale"]), CLIP_MEAN, CLIP_STD, FLOAT32)
 
 
-def test_text_features(folder, setting):
+@pytest.mark.parametrize("folder", WHOLE_KITS)
+def test_text_features(folder):
     kit = load_kit(folder)
     names = causal_names(*load_clip(kit), FLOAT32, kit.config["clip"]["quick_gelu"])
     assert_close(names.embed(kit.config["class_names"], "imagenet"), kit.outputs["text_features"])
 
 
+@each_case
 @torch.inference_mode()
 def test_map_of_values_and_filter(folder, setting):
     kit, proposals = load_kit(folder), given_proposals(load_kit(folder))
@@ -62,6 +66,7 @@ def test_map_of_values_and_filter(folder, setting):
     kit.assert_close(f"{setting}_difference_scores", scores.numpy())
 
 
+@each_case
 @pytest.mark.parametrize("variant", ["raw_values", "unit_values", "demo"])
 def test_region_embeddings_and_label_map(folder, setting, variant):
     kit = load_kit(folder)
@@ -82,7 +87,7 @@ def test_region_embeddings_and_label_map(folder, setting, variant):
     logits = kit.config["region_logit_scale"] * scores
     shares = np.exp(logits - logits.max(axis=0))
     name = f"{setting}_{variant}_pixel_probabilities_every8"
-    assert_close(thin(shares / shares.sum(axis=0), 8), kit.outputs[name])
+    kit.assert_close(name, thin(shares / shares.sum(axis=0), 8))
 
 
 def on_grid_only(proposals: Proposals, on_grid: np.ndarray) -> Proposals:
@@ -92,6 +97,7 @@ def on_grid_only(proposals: Proposals, on_grid: np.ndarray) -> Proposals:
     return Proposals.from_masks(masks, np.ones(len(masks)), proposals.working_image, size, "sam")
 
 
+@each_case
 def test_every_mask_has_an_embedding(folder, setting):
     kit = load_kit(folder)
     found = make_reader(kit, setting).embed(given_proposals(kit), no_progress, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -57,7 +58,7 @@ def place_weights(build: Callable[[], M], tensors: Mapping[str, Tensor], what: s
     check_names_and_shapes(model.state_dict(), tensors, what)
     placed = {name: _place(name, tensor, runtime) for name, tensor in tensors.items()}
     model.load_state_dict(placed, assign=True)
-    _fill_buffers(model, build, runtime.device)
+    _fill_buffers(model, runtime.device)
     return model.eval().requires_grad_(False)
 
 
@@ -97,12 +98,18 @@ def _place(name: str, tensor: Tensor, runtime: Runtime) -> Tensor:
     return tensor.to(runtime.device, runtime.dtype if is_large else torch.float32)
 
 
-def _fill_buffers(model: nn.Module, build: Callable[[], nn.Module], device: torch.device) -> None:
+def _fill_buffers(model: nn.Module, device: torch.device) -> None:
     """Give constants that no file holds their values: causal masks, rotary positions."""
-    lacking = {name for name, buffer in model.named_buffers() if buffer.is_meta}
-    if not lacking:
-        return
-    filled = dict(build().named_buffers())
-    for name in lacking:
-        owner, _, attribute = name.rpartition(".")
-        setattr(model.get_submodule(owner), attribute, filled[name].to(device))
+    for module in model.modules():
+        lacking = [name for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta]
+        for name in lacking:
+            setattr(module, name, torch.empty_like(getattr(module, name), device=device))
+        if lacking == ["attn_mask"]:
+            module.attn_mask.fill_(-math.inf).triu_(1)
+        elif lacking and hasattr(module, "init_non_persistent_buffers"):
+            module.init_non_persistent_buffers()
+        elif lacking:
+            raise CheckpointError(
+                f"This CLIP has constants ({', '.join(lacking)} of {type(module).__name__}) that cannot be "
+                "computed here; take another CLIP."
+            )
