@@ -256,6 +256,35 @@ CLIP_VIT_B16 = _openai_clip(
     size_is_exact=False,
 )
 
+CLIP_VIT_L14_336 = _openai_clip(
+    "ViT-L-14-336px.pt",
+    934_000_000,
+    "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+    size_is_exact=False,
+)
+
+# Convolutional CLIPs, and MaskCLIP++ on top.
+CLIP_CONVNEXT_B = WeightsFile(
+    "convnext_base_w_320-laion_aesthetic_s13b_b82k_augreg.safetensors",
+    CheckpointKind.CLIP,
+    (
+        HuggingFaceSource(
+            "laion/CLIP-convnext_base_w_320-laion_aesthetic-s13B-b82K-augreg", "open_clip_model.safetensors"
+        ),
+    ),
+    717_600_000,
+    MIT,
+    quick_gelu=False,
+    architecture="convnext_base_w_320/laion_aesthetic_s13b_b82k_augreg",
+)
+MASKCLIPPP_CONVNEXT_B = WeightsFile(
+    "maskclippp_convnext_base_coco_stuff.pth",
+    CheckpointKind.MASKCLIPPP,
+    (GoogleDriveSource("1SekxdQPCMXLaAd8mM0P20DbHKhtIYL3u"),),
+    361_000_000,
+    "not stated (code: Apache-2.0)",
+)
+
 OVSEG_SWIN_B = WeightsFile(
     "ovseg_swinbase_vitL14_ft_mpt.pth",
     CheckpointKind.OVSEG,
@@ -367,6 +396,28 @@ _MODELS = (
         ),
         STICKER_WORLD_SETTINGS,
         STICKER_WORLD_SAM_SETTINGS,
+    ),
+    ModelSpec(
+        "fast-photo",
+        "Fast photo: MobileSAM + CLIP ConvNeXt-B",
+        "For photographs on a CPU, also commercially: the image is read once, not once for each mask.",
+        MappingProxyType({"clip": CLIP_CONVNEXT_B, "sam": MOBILE_SAM}),
+        regions="fc-clip",
+    ),
+    ModelSpec(
+        "maskclippp-convnext-b",
+        "MaskCLIP++, ConvNeXt-B",
+        "As fast-photo, with an image tower that was fine-tuned on masks of COCO-Stuff.",
+        MappingProxyType({"clip": CLIP_CONVNEXT_B, "maskclippp": MASKCLIPPP_CONVNEXT_B, "sam": MOBILE_SAM}),
+        regions="soft-pooling",
+    ),
+    ModelSpec(
+        "textregion-vitl14-336",
+        "TextRegion, CLIP ViT-L/14@336",
+        "OpenAI's largest CLIP, which reads the image in tiles: no training, the most names of all.",
+        MappingProxyType({"clip": CLIP_VIT_L14_336, "sam": MOBILE_SAM}),
+        templates="imagenet",
+        regions="text-region",
     ),
     ModelSpec(
         "ovseg-swinb-vitl14",

@@ -17,6 +17,8 @@ from ovseg_demo.runtime.tensors import check_names_and_shapes
 
 M = TypeVar("M", bound=nn.Module)
 
+_COUNTER = "num_batches_tracked"
+"""Of a batch norm's training steps; files are read without it."""
 _IGNORED_SETTINGS = ("custom_text", "init_logit_scale")
 _WRONG_CONFIG = 'The "model_cfg" of this CLIP\'s open_clip_config.json cannot be built'
 
@@ -55,9 +57,10 @@ def place_weights(build: Callable[[], M], tensors: Mapping[str, Tensor], what: s
     """
     with torch.device("meta"):
         model = build()
-    check_names_and_shapes(model.state_dict(), tensors, what)
+    expected = {n: t for n, t in model.state_dict().items() if not n.endswith(_COUNTER)}
+    check_names_and_shapes(expected, tensors, what)
     placed = {name: _place(name, tensor, runtime) for name, tensor in tensors.items()}
-    model.load_state_dict(placed, assign=True)
+    model.load_state_dict(placed, assign=True, strict=False)  # without the counters
     _fill_buffers(model, runtime.device)
     return model.eval().requires_grad_(False)
 
@@ -101,6 +104,8 @@ def _place(name: str, tensor: Tensor, runtime: Runtime) -> Tensor:
 def _fill_buffers(model: nn.Module, device: torch.device) -> None:
     """Give constants that no file holds their values: causal masks, rotary positions."""
     for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.num_batches_tracked = torch.tensor(0)
         lacking = [name for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta]
         for name in lacking:
             setattr(module, name, torch.empty_like(getattr(module, name), device=device))

@@ -1,0 +1,267 @@
+"""CLIPs from folders of open_clip, from its registry, and what cannot be read."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from open_clip.model import CLIP
+from safetensors.torch import load_file, save_file
+
+from ovseg_demo import load_segmenter
+from ovseg_demo.errors import CheckpointError, ModelError, VocabularyError
+from ovseg_demo.models.catalogue import CATALOGUE
+from ovseg_demo.models.weights_files import HuggingFaceSource, find_open_clip
+from ovseg_demo.proposals.types import Proposals
+from tests.parity.kits import SMALL, load_kit, unpack_folder
+from tests.tiny.checkpoints import save_tiny_sam
+from tests.tiny.clip import tiny_clip_tensors
+from tests.tiny.sam import TINY_SAM_THRESHOLDS
+
+SAM = {**TINY_SAM_THRESHOLDS, "long_side": None}
+TEXT = {"context_length": 77, "vocab_size": 2514, "width": 64, "heads": 1, "layers": 2}
+CNN = {
+    "embed_dim": 32,
+    "vision_cfg": {
+        "image_size": 64,
+        "timm_model_name": "test_efficientnet",
+        "timm_model_pretrained": False,
+        "timm_pool": "avg",
+        "timm_proj": "mlp",
+    },
+    "text_cfg": TEXT,
+}
+VIT = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32},
+    "text_cfg": TEXT,
+}
+
+
+@pytest.fixture(scope="module")
+def sam(tmp_path_factory):
+    return save_tiny_sam(tmp_path_factory.mktemp("sam") / "sam.pth")
+
+
+def write_clip(folder, config, **preprocessing):
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    model = CLIP(**json.loads(json.dumps(config)))
+    save_file(
+        {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": preprocessing})
+    )
+    return folder
+
+
+def load(sam, clip, **options):
+    return load_segmenter(sam=sam, clip=clip, sam_options=SAM, device="cpu", precision="float32", **options)
+
+
+def image():
+    return np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("config", "regions"),
+    [
+        (CNN, None),
+        (CNN, "fc-clip"),
+        (CNN, "soft-pooling"),
+        (CNN, "crops"),
+        (VIT, None),
+        (VIT, "crops"),
+    ],
+)
+def test_a_folder_in_the_layout_of_open_clip_segments(tmp_path, sam, config, regions):
+    folder = write_clip(tmp_path / "clip", config, mean=[0.5] * 3, std=[0.5] * 3)
+    segmenter = load(sam, folder, regions=regions)
+    analysis = segmenter.analyze(image())
+    np.testing.assert_allclose(np.linalg.norm(analysis.regions, axis=1), 1, atol=1e-5)
+    segmentation = analysis.segment("dog, grass / lawn, tree", granularity=0)
+    assert (segmentation.label_map >= 0).any()
+    assert len(segmentation.explain(3, 4).masks) > 0
+
+
+def test_the_weights_inside_a_folder_are_read_with_its_configuration(tmp_path, sam):
+    folder = write_clip(tmp_path / "clip", CNN)
+    whole, inside = load(sam, folder), load(sam, folder / "open_clip_model.safetensors")
+    assert whole.fingerprint() == inside.fingerprint()
+
+
+def test_the_pixels_are_normalised_as_the_configuration_says(tmp_path, sam):
+    one = write_clip(tmp_path / "one", CNN, mean=[0.5] * 3, std=[0.5] * 3)
+    other = write_clip(tmp_path / "other", CNN)
+    assert not np.allclose(
+        load(sam, one).analyze(image()).regions, load(sam, other).analyze(image()).regions, atol=1e-3
+    )
+
+
+def test_all_ways_to_read_regions_differ_and_the_cache_keeps_them_apart(tmp_path, sam):
+    folder, found = write_clip(tmp_path / "clip", CNN), {}
+    for regions in ("mask-pooling", "fc-clip", "crops"):
+        segmenter = load(sam, folder, regions=regions)
+        found[segmenter.fingerprint()] = segmenter.analyze(image()).regions
+    assert len(found) == 3
+    first, *others = found.values()
+    assert all(not np.allclose(first, other, atol=1e-3) for other in others)
+
+
+def test_openai_files_can_be_read_once_for_the_image(tmp_path, sam):
+    torch.save(tiny_clip_tensors(mask_prompt_depth=0), tmp_path / "clip.pth")
+    crops, tiles = (load(sam, tmp_path / "clip.pth", regions=regions) for regions in (None, "text-region"))
+    assert crops.analyze(image()).logit_scale == 100
+    analysis = tiles.analyze(image())
+    assert analysis.logit_scale == 50 and (analysis.segment("dog, cat").label_map >= 0).any()
+
+
+def test_siglip_reads_names_with_its_own_tokenizer(sam):
+    pytest.importorskip("tokenizers", reason='needs the package "tokenizers"')
+    segmenter = load(sam, unpack_folder(SMALL / "open_clip_timm"))
+    names = segmenter.text_encoder().encode(["dog", "grass", "Dog!"]).vectors
+    np.testing.assert_allclose(names[0], names[2], atol=1e-6)  # the tokenizer's cleaning
+    assert names[0] @ names[1] < 0.999
+    with pytest.raises(VocabularyError, match=r"reads at most 64\. Use a shorter name"):
+        segmenter.segment(image(), "dog, " + "x9" * 45)
+
+
+def test_a_folder_without_its_tokenizer_says_what_is_missing(tmp_path, sam):
+    pytest.importorskip("tokenizers", reason='needs the package "tokenizers"')
+    folder = shutil.copytree(unpack_folder(SMALL / "open_clip_timm"), tmp_path / "clip")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r'put its "tokenizer.json" beside the weights'):
+        load(sam, folder).segment(image(), "dog")
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="is not a tokenizer"):
+        load(sam, folder).segment(image(), "dog")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"text_cfg": {**TEXT, "hf_model_name": "roberta-base"}},
+            'text tower of this CLIP is "roberta-base"',
+        ),
+        ({"multimodal_cfg": {}}, "CoCa"),
+        ({"vision_cfg": {"timm_model_name": "hf-hub:x/y", "image_size": 64}}, '"hf-hub:x/y" is not the name'),
+        ({"vision_cfg": {"timm_model_name": "nonsense", "image_size": 64}}, "cannot be built: .*nonsense"),
+        ({"vision_cfg": {"colour": 1}}, "cannot be built"),
+        ({"embed_dim": 48}, "has the shape .* where the others ask for"),
+        ({"vision_cfg": None}, "are needed"),
+    ],
+)
+def test_configurations_that_cannot_be_built(tmp_path, sam, change, message):
+    folder = write_clip(tmp_path / "clip", CNN)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {**CNN, **change}}))
+    with pytest.raises(CheckpointError, match=message):
+        load(sam, folder).analyze(image())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", 'has no "model_cfg"'),
+        ('{"model_cfg": {}, "preprocess_cfg": 3}', "table"),
+    ],
+)
+def test_damaged_configurations(tmp_path, sam, text, message):
+    folder = write_clip(tmp_path / "clip", CNN)
+    (folder / "open_clip_config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        load(sam, folder)
+
+
+def test_what_a_folder_lacks(tmp_path, sam):
+    folder = write_clip(tmp_path / "clip", CNN)
+    weights = folder / "open_clip_model.safetensors"
+    alone = tmp_path / "alone.safetensors"
+    shutil.copy(weights, alone)
+    with pytest.raises(CheckpointError, match=r'put its "open_clip_config.json" beside it'):
+        load(sam, alone)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=r'has no weights; put "open_clip_model.safetensors"'):
+        load(sam, folder)
+    (folder / "open_clip_config.json").unlink()
+    with pytest.raises(CheckpointError, match=r'folder without "open_clip_config.json"'):
+        load(sam, folder)
+
+
+def test_regions_that_an_image_tower_cannot_read(tmp_path, sam):
+    cnn, vit = write_clip(tmp_path / "cnn", CNN), write_clip(tmp_path / "vit", VIT)
+    with pytest.raises(ModelError, match=r'"text-region" needs a CLIP with a ViT'):
+        load(sam, cnn, regions="text-region").analyze(image())
+    with pytest.raises(ModelError, match=r'"fc-clip" needs a CLIP with a convolutional image tower'):
+        load(sam, vit, regions="fc-clip").analyze(image())
+    with pytest.raises(ModelError, match=r'no way to read regions "squares"; choose one of auto, crops'):
+        load(sam, vit, regions="squares").analyze(image())
+
+
+def test_a_small_mask_takes_its_nearest_cell_and_the_result_says_so(tmp_path, sam):
+    segmenter = load(sam, write_clip(tmp_path / "clip", CNN), regions="fc-clip")
+    masks = np.zeros((2, 96, 128), bool)
+    masks[0, 10:60, 10:90] = True
+    masks[1, 90, 120] = True
+    proposals = Proposals.from_masks(masks, np.ones(2), image(), (96, 128), "sam")
+    analysis = segmenter.classify(image(), proposals)
+    np.testing.assert_allclose(np.linalg.norm(analysis.regions, axis=1), 1, atol=1e-5)
+    assert "1 mask is smaller than a cell" in analysis.segment("dog").notes[0]
+
+
+def test_maskclippp_replaces_the_image_tower_and_adapts_names_to_the_image(sam):
+    files = load_kit(SMALL / "maskclippp")
+    clip = files.weights_path("open_clip_model.safetensors")
+    plain = load(sam, clip)
+    tuned = load(sam, clip, maskclippp=files.checkpoint_path)
+    analysis = tuned.analyze(image())
+    assert analysis.adaptation is not None and analysis.adaptation.nbytes > 0
+    assert analysis.nbytes > plain.analyze(image()).nbytes
+    few, more = analysis.segment("dog, cat", granularity=0), analysis.segment("dog, cat, sky", granularity=0)
+    assert few.probabilities.shape[1] == 2 and more.probabilities.shape[1] == 3
+    again = tuned.analyze(image())
+    np.testing.assert_array_equal(again.segment("dog, cat", granularity=0).label_map, few.label_map)
+
+
+def test_models_of_the_registry_have_a_file_a_configuration_and_a_tokenizer(tmp_path):
+    convnext = find_open_clip("open_clip:convnext_base_w/laion2b_s13b_b82k")
+    assert convnext.architecture == "convnext_base_w/laion2b_s13b_b82k" and convnext.tokenizer is None
+    siglip = find_open_clip("open_clip:ViT-B-16-SigLIP2-256/webli")
+    assert siglip.tokenizer.sources == (HuggingFaceSource("timm/ViT-B-16-SigLIP2-256", "tokenizer.json"),)
+    siglip.path(tmp_path).write_bytes(b"weights")
+    assert not siglip.present(tmp_path)
+    with pytest.raises(ModelError, match=r'has no tag; write "open_clip:NAME/TAG"'):
+        find_open_clip("open_clip:ViT-B-16")
+    with pytest.raises(ModelError, match=r'get it with "ovseg download open_clip:ViT-B-32/openai"'):
+        load_segmenter(clip="open_clip:ViT-B-32/openai", folder=tmp_path)
+
+
+def test_a_downloaded_model_of_the_registry_is_built_from_its_registered_configuration(
+    tmp_path, sam, monkeypatch
+):
+    import open_clip
+
+    file = find_open_clip("open_clip:RN50/yfcc15m")
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: json.loads(json.dumps(CNN)))
+    shutil.copy(write_clip(tmp_path / "clip", CNN) / "open_clip_model.safetensors", file.path(tmp_path))
+    segmenter = load(sam, "open_clip:RN50/yfcc15m", folder=tmp_path)
+    assert (segmenter.segment(image(), "dog, cat").label_map >= 0).any()
+
+
+def test_the_catalogue_has_a_photograph_model_that_may_be_used_commercially():
+    fast = CATALOGUE["fast-photo"]
+    assert fast.classifies and fast.generators == ("sam",) and fast.regions == "fc-clip"
+    assert set(fast.licence.split(", ")) == {"MIT", "Apache-2.0"}
+    assert set(CATALOGUE["maskclippp-convnext-b"].required) == {"clip", "maskclippp", "sam"}
+    assert CATALOGUE["textregion-vitl14-336"].templates == "imagenet"
+
+
+def test_half_precision_files_are_computed_in_float32(tmp_path, sam):
+    folder = write_clip(tmp_path / "clip", VIT)
+    tensors = load_file(folder / "open_clip_model.safetensors")
+    assert all(tensor.dtype == torch.float16 for tensor in tensors.values())
+    assert load(sam, folder).analyze(image()).regions.dtype == np.float32
