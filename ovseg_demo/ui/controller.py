@@ -165,9 +165,9 @@ class PageController:
                 if session.is_expired
                 else "There is no map yet; choose an image and name some classes first."
             )
-        content, name = exports.export(
-            kind, displayed.segmentation, displayed.image.path, displayed.request, view
-        )
+        request = displayed.request
+        model = self._registry.find(request.model).name
+        content, name = exports.export(kind, displayed.segmentation, displayed.image, request, model, view)
         return {"file": {"number": session.next_number(), "name": name, "file": self._publish(content, name)}}
 
     def clear(self, session: Session) -> Updates:

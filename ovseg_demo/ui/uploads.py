@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.images import load_image, resize_longer_side
+from ovseg_demo.images import SourceImage, load_image, read_source, resize_longer_side
 from ovseg_demo.ui.settings import PageSettings
 
 DISPLAY_SIDE = 1600
@@ -27,6 +27,7 @@ class UploadedImage:
         width: in pixels, as it is segmented.
         height: in pixels, as it is segmented.
         original_size: (width, height) of the file's image, where that is larger.
+        source: what the file's header says of its image, for the record of a result.
     """
 
     number: int
@@ -34,6 +35,7 @@ class UploadedImage:
     width: int
     height: int
     original_size: tuple[int, int] | None = None
+    source: SourceImage | None = None
 
 
 def open_upload(path: str, number: int, settings: PageSettings) -> tuple[UploadedImage, np.ndarray]:
@@ -44,7 +46,7 @@ def open_upload(path: str, number: int, settings: PageSettings) -> tuple[Uploade
     """
     pixels, original_size = read_image(path, settings)
     height, width = pixels.shape[:2]
-    return UploadedImage(number, path, width, height, original_size), pixels
+    return UploadedImage(number, path, width, height, original_size, read_source(path)), pixels
 
 
 def read_image(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int, int] | None]:

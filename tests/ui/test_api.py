@@ -56,6 +56,7 @@ def test_label_map_and_record_are_those_of_the_segmenter(server, client, image, 
     settings = record["info"]["settings"]
     assert (settings["generator"], settings["granularity"], settings["notes"]) == (generator, 0.3, [])
     assert settings["distractors"] == ["others"]
+    assert record["images"][0]["source"]["is_turned"] is False
 
 
 def test_pycocotools_reads_the_record(client, image):

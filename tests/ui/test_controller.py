@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,9 +333,19 @@ def test_files_carry_the_map_on_the_page(controller, image, published, kind, nam
 def test_a_record_describes_how_its_map_was_made(controller, image, published):
     session, _ = analyze(controller, image, replace(REQUEST, distractors="own", own_distractors="grey, pink"))
     name = controller.export(session, "coco", View())["file"]["name"]
-    settings = json.loads(published[name])["info"]["settings"]
+    record = json.loads(published[name])
+    settings = record["info"]["settings"]
     assert settings["distractors"] == ["grey", "pink"]
     assert (settings["generator"], settings["granularity"]) == ("sam", 0.8)
+    assert settings["model"] == controller._registry.default.name
+    assert {"prompt", "classifier", "templates"} <= set(settings)
+    (entry,) = record["images"]
+    assert entry["source"] == {
+        "file_name": Path(image).name,
+        "width": entry["width"],
+        "height": entry["height"],
+        "is_turned": False,
+    }
 
 
 def test_files_need_a_map_and_a_known_kind(controller, image):
