@@ -191,8 +191,10 @@ class PageController:
     def _analyze(
         self, task: BackgroundTask[Updates], session: Session, run: Run, path: str, request: Request
     ) -> None:
-        image, pixels = self._take(task, session, run, path)
         with hold(self._turns, task.report):
+            image, pixels = self._take(
+                task, session, run, path
+            )  # decoding takes memory, so it has a turn too
             task.report(status_text.LOADING, 0, 1)
             segmenter = self._registry.segmenter(self._present(request.model).name)
             analysis = segmenter.analyze(
