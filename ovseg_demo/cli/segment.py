@@ -21,7 +21,7 @@ from ovseg_demo.cli.model_arguments import (
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import DeviceError, ImageError, OvsegError
 from ovseg_demo.export.folder import save_segmentation
-from ovseg_demo.images import read_source
+from ovseg_demo.images import load_image, read_source
 from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.runtime.out_of_memory import is_out_of_memory
 from ovseg_demo.segmentation import Segmentation
@@ -72,6 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="G",
         help="granularity of the masks, from 0 (coarse) to 1 (precise)",
+    )
+    group.add_argument(
+        "--stretch",
+        action="store_true",
+        default=False,
+        help="scale images of more than 8 bits from their own minimum and maximum, for 12-bit data",
     )
     group.add_argument(
         "--distractors", metavar="NAMES", help="names that compete with the classes and are not drawn"
@@ -152,8 +158,9 @@ def _make_folder(folder: Path) -> None:
 def _segment(
     segmenter: Segmenter, path: Path, vocabulary: Vocabulary, given: Mapping[str, Any]
 ) -> Segmentation:
+    image = load_image(path, stretch=True) if given["stretch"] else path
     with StageBar(position=1) as bar:
-        return segmenter.segment(path, vocabulary, progress=bar, **chosen(given, _SETTINGS))
+        return segmenter.segment(image, vocabulary, progress=bar, **chosen(given, _SETTINGS))
 
 
 def _save(segmentation: Segmentation, path: Path, folder: Path, given: Mapping[str, Any]) -> None:
@@ -164,6 +171,7 @@ def _save(segmentation: Segmentation, path: Path, folder: Path, given: Mapping[s
         "device": "auto",
         "precision": "auto",
         "points_per_side": None,
+        "stretch": given["stretch"],
         **chosen(given, ("device", "precision", "points_per_side")),
     }
     source = read_source(path)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.images import SourceImage, load_image, read_source, resize_longer_side
+from ovseg_demo.images import SourceImage, load_image, read_source, read_upright_size, resize_longer_side
 from ovseg_demo.ui.settings import PageSettings
 
 DISPLAY_SIDE = 1600
@@ -42,7 +42,7 @@ def open_upload(path: str, number: int, settings: PageSettings) -> tuple[Uploade
     """Return what is known of a file's image, and its pixels: uint8 RGB (height, width, 3).
 
     Raises:
-        ImageError: the image cannot be used, or the file was deleted.
+        OvsegError: the image cannot be used, or the file was deleted.
     """
     pixels, original_size = read_image(path, settings)
     height, width = pixels.shape[:2]
@@ -50,21 +50,19 @@ def open_upload(path: str, number: int, settings: PageSettings) -> tuple[Uploade
 
 
 def read_image(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """Return the pixels of a visitor's file, scaled down to the limit.
+    """Return the pixels of a visitor's file, scaled down to the limit while they are decoded.
 
     Returns:
         uint8 RGB (height, width, 3), and the (width, height) before scaling, if it was scaled.
 
     Raises:
-        ImageError: the image cannot be used, or the file was deleted.
+        OvsegError: the image cannot be used, or the file was deleted.
     """
     if not Path(path).is_file():
         raise ImageError("The image is no longer on the server; choose it again.")
-    pixels = load_image(path, max_pixels=settings.max_pixels)
-    if max(pixels.shape) <= settings.max_side:
-        return pixels, None
-    original_size = pixels.shape[1], pixels.shape[0]
-    return resize_longer_side(pixels, settings.max_side), original_size
+    pixels = load_image(path, max_pixels=settings.max_pixels, max_side=settings.max_side)
+    original_size = read_upright_size(path)
+    return pixels, original_size if max(original_size) > settings.max_side else None
 
 
 def display_jpeg(pixels: np.ndarray) -> bytes:

@@ -217,6 +217,17 @@ def test_an_image_that_is_too_large_for_memory_stops_nothing(ovseg, images, tmp_
     assert [path.name for path in (tmp_path / "out").iterdir()] == [result_folder(images / "first.png")]
 
 
+def test_twelve_bits_in_sixteen_are_named_and_can_be_stretched(ovseg, images, tmp_path, capsys):
+    dark = images / "dark.png"
+    Image.fromarray(np.tile(np.arange(64, dtype=np.uint16) * 64, (64, 1))).save(dark)
+    assert segment(ovseg, tmp_path / "out", dark) == 1
+    assert '"dark.png" is dark: its values reach 4,032 of 65,535' in capsys.readouterr().err
+    assert segment(ovseg, tmp_path / "out", dark, "--stretch") == 0
+    record = read_record(tmp_path / "out", dark)
+    assert record["info"]["settings"]["stretch"] is True
+    assert record["images"][0]["source"]["file_name"] == "dark.png"
+
+
 def test_memory_that_is_full_while_a_map_is_drawn_or_written_stops_nothing(
     ovseg, images, tmp_path, monkeypatch, capsys
 ):
