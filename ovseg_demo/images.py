@@ -100,7 +100,6 @@ def load_image(
     Raises:
         ImageError: the image is missing, damaged, empty, too small, too narrow, too large or in an unknown
             format, or its pixels are of a kind that is not read here.
-        MissingDependencyError: the image is HEIC, and the package that reads it is absent.
     """
     limits = _Limits(max_pixels, max_side, max_bytes, stretch)
     if isinstance(source, np.ndarray):
@@ -123,7 +122,6 @@ def read_source(path: str | Path) -> SourceImage:
 
     Raises:
         ImageError: the file is no image that can be read.
-        MissingDependencyError: the image is HEIC, and the package that reads it is absent.
     """
     file = _existing_file(Path(path))
     with _open(f'"{file.name}"', file, MAX_PIXELS) as image:
@@ -137,7 +135,6 @@ def read_upright_size(path: str | Path) -> tuple[int, int]:
 
     Raises:
         ImageError: the file is no image that can be read.
-        MissingDependencyError: the image is HEIC, and the package that reads it is absent.
     """
     file = _existing_file(Path(path))
     with _open(f'"{file.name}"', file, MAX_PIXELS) as image:

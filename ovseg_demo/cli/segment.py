@@ -26,7 +26,7 @@ from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.runtime.out_of_memory import is_out_of_memory
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
-from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary, describe_ignored
 
 _SETTINGS = ("templates", "generator", "classifier", "granularity")
 
@@ -109,6 +109,8 @@ def summarise(segmentation: Segmentation) -> str:
     parts = [", ".join(found)] if found else []
     if missing:
         parts.append(f"not found: {', '.join(missing)}")
+    if segmentation.vocabulary.ignored:
+        parts.append(describe_ignored(segmentation.vocabulary.ignored))
     return "; ".join(parts)
 
 

@@ -6,9 +6,10 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
+from pi_heif import register_heif_opener
 from PIL import Image, UnidentifiedImageError
 
-from ovseg_demo.errors import ImageError, MissingDependencyError
+from ovseg_demo.errors import ImageError
 from ovseg_demo.image_files.png import without_metadata
 from ovseg_demo.image_files.tiff import check_tiff, describe_unknown, is_tiff
 
@@ -19,8 +20,6 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".hif",
 )  # fmt: skip
 """File name endings by which images are found in a folder; the content alone decides when one is opened."""
-
-INSTALL_HEIF = 'pip install "pi-heif>=1.1,<2"'
 
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _SHARED_BRANDS = (b"mif1", b"msf1")  # of HEIC and AVIF; further brands follow
@@ -38,12 +37,11 @@ def open_image(name: str, file: Path | io.BytesIO) -> Image.Image:
 
     Raises:
         ImageError: the file is no image, is damaged, may not be read, or has pixels that are not read here.
-        MissingDependencyError: the file is HEIC, and the package that reads it is absent.
     """
     try:
         prepared, formats = _prepare(name, file)
         return Image.open(prepared, formats=formats)
-    except (ImageError, MissingDependencyError, MemoryError, Image.DecompressionBombError):
+    except (ImageError, MemoryError, Image.DecompressionBombError):
         raise
     except UnidentifiedImageError as error:
         raise _unknown_tiff(name, file) or ImageError(
@@ -90,7 +88,7 @@ def _check(name: str, file: BinaryIO) -> tuple[io.BytesIO | None, tuple[str, ...
         check_tiff(name, file)
         return None, ("TIFF",)
     if _is_heic(header):
-        _register_heif(name)
+        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
         return None, ("HEIF",)
     return None, tuple(format_ for format_ in FORMATS if format_ != "HEIF")
 
@@ -100,15 +98,3 @@ def _is_heic(header: bytes) -> bool:
         return False
     brand = header[8:12]
     return brand in _HEIC_BRANDS or (brand in _SHARED_BRANDS and b"avif" not in header)
-
-
-def _register_heif(name: str) -> None:
-    """Register the decoder of HEIC with Pillow."""
-    try:
-        from pi_heif import register_heif_opener
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{name} is a HEIC image, which this installation cannot read; save it as JPEG, or install the "
-            f"reader with {INSTALL_HEIF}."
-        ) from error
-    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)

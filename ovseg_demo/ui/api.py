@@ -52,7 +52,7 @@ class Api:
         """Segment an image into classes.
 
         Args:
-            image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
+            image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC.
             prompt: class names, separated by commas; a slash joins synonyms: "frog, cup / mug". Or a list
                 of them: ["frog", "cup / mug"].
             generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.

@@ -139,7 +139,10 @@ class PageController:
             session.hide()
             number = session.next_number()
             return updates | {channel: empty_message(number) for channel in ("map", "other", "why", "status")}
-        return updates | self._maps(session, analysis, question)
+        try:
+            return updates | self._maps(session, analysis, question)
+        except VocabularyError as error:  # the model knows none of the names
+            return {"chips": messages.problem_message(session.next_number(), str(error))}
 
     def explain(self, session: Session, x: int, y: int) -> Updates:
         """Return why a pixel of the displayed map is labelled as it is."""

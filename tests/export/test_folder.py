@@ -53,6 +53,7 @@ def test_a_saved_segmentation_comes_back_exactly(tmp_path):
         "distractors": ["sky"],
         "masks": 3,
         "kept_masks": 2,
+        "ignored_names": {},
         "notes": [],
         "classifier": "mask-adapted",
         "model": "photo-mini",

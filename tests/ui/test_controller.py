@@ -133,10 +133,21 @@ def test_an_edit_before_the_first_analysis_only_echoes_the_class_names(controlle
 
 def test_invalid_class_names_give_an_error_beside_the_box_and_keep_the_map(controller, image):
     session, _ = analyze(controller, image)
-    updates = controller.edit(session, Request(prompt=f"red, {'x' * 101}"))
-    assert set(updates) == {"chips"}
-    assert "use at most 100" in updates["chips"]["problem"]
-    assert session.displayed.request == REQUEST
+    for prompt, reason in (("x" * 101, "longer than 100 characters"), ("狗", "unknown to this model")):
+        updates = controller.edit(session, Request(prompt=prompt))
+        assert set(updates) == {"chips"}
+        assert reason in updates["chips"]["problem"]
+        assert session.displayed.request == REQUEST
+
+
+def test_names_that_cannot_be_used_are_named_and_the_rest_keeps_its_map(controller, image):
+    session, newest = analyze(controller, image)
+    updates = controller.edit(session, replace(REQUEST, prompt=f"{REQUEST.prompt}, 狗, {'x' * 101}, ---"))
+    np.testing.assert_array_equal(labels(updates["map"]), labels(newest["map"]))
+    chips = updates["chips"]
+    assert [chip["name"] for chip in chips["chips"]] == [chip["name"] for chip in newest["chips"]["chips"]]
+    for part in ("Left out: ", '"狗" (unknown to this model)', '"---" (no letter', "longer than 100"):
+        assert part in chips["problem"]
 
 
 def test_no_class_names_no_map(controller, image):

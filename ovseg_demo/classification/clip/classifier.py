@@ -13,6 +13,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg_demo.classification.clip.known_tokens import known_tokens
 from ovseg_demo.classification.clip.network import (
     MASK_EMBEDDING,
     build_clip,
@@ -25,7 +26,7 @@ from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.classification.clip.towers import encode_regions, encode_tree
 from ovseg_demo.classification.duplicates import find_originals
 from ovseg_demo.classification.regions import iterate_regions
-from ovseg_demo.errors import ModelError
+from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.progress import (
     EMBEDDING_REGIONS,
     ENCODING_NAMES,
@@ -35,7 +36,9 @@ from ovseg_demo.progress import (
 )
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, TOO_MANY_TOKENS, UNKNOWN, check_templates
+
+_LONGEST_TEMPLATE = 40  # more tokens than any template has, learned ones included
 
 # Larger batches make a CPU no faster, and small ones report progress more often.
 _TOKENS_PER_BATCH = {"cpu": 1024}
@@ -63,9 +66,11 @@ class MaskAdaptedClip:
         fingerprint: str,
         text_fingerprint: str,
         runtime: Runtime,
+        known: np.ndarray,
     ) -> None:
         self.fingerprint = fingerprint
         self._text_fingerprint = text_fingerprint
+        self._known = known
         self._dtype = runtime.dtype
         self._model = model
         self._tokenizer = tokenizer
@@ -94,9 +99,11 @@ class MaskAdaptedClip:
         if mask_embedding is not None:
             check_mask_embedding(model, mask_embedding)
             mask_embedding = mask_embedding.to(runtime.device, torch.float32)
+        tokenizer = Tokenizer(model.vocab_size, model.context_length)
         return cls(
             model=model.requires_grad_(False),
-            tokenizer=Tokenizer(model.vocab_size, model.context_length),
+            tokenizer=tokenizer,
+            known=known_tokens(tensors["token_embedding.weight"], tokenizer),
             mask_embedding=mask_embedding,
             prompts=LearnedPrompts.from_tensors(tensors, runtime.device),
             fingerprint=fingerprint(tensors, quick_gelu),
@@ -137,6 +144,26 @@ class MaskAdaptedClip:
         # open_clip's version stands for its tokenizer.
         parts = self._text_fingerprint, str(self._dtype), open_clip.__version__, texts
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
+        """Return the names that the text tower cannot use, each with the reason.
+
+        A name is unknown if all of its tokens are (:mod:`.known_tokens`).
+
+        Raises:
+            ModelError: the templates are unknown, or the model has no learned prompts.
+        """
+        found = {}
+        for name in names:
+            tokens = self._tokenizer.encode(name)
+            if not self._known[tokens].any():
+                found[name] = UNKNOWN
+            elif len(tokens) + _LONGEST_TEMPLATE > self._tokenizer.context_length:
+                try:
+                    self._tokenize(name, templates)
+                except VocabularyError:
+                    found[name] = TOO_MANY_TOKENS
+        return found
 
     def fallbacks(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
         """Yield variants that need less memory each time: what is reduced, and the variant."""
