@@ -33,10 +33,14 @@ class PageClient:
 
     Args:
         url: the page's address.
+        login: the user name and password, where the page asks for them.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, login: tuple[str, str] | None = None):
         self._http = httpx.Client(base_url=f"{url.rstrip('/')}/", timeout=_PATIENCE)
+        if login is not None:
+            name, password = login
+            self._http.post("login", data={"username": name, "password": password}).raise_for_status()
         events = self._http.get("config").raise_for_status().json()["dependencies"]
         self._events = {event["api_name"]: event["id"] for event in events}
         self._visitor = uuid.uuid4().hex
@@ -52,6 +56,17 @@ class PageClient:
     def edit(self, request: Request) -> Answer:
         """Send other class names or another granularity for the same image, and return the answer."""
         return self._ask("edit", [None, *_values(request)])
+
+    def press(self, event: str, values: list[Any]) -> None:
+        """Send an event that brings no map, such as Cancel or Clear.
+
+        Raises:
+            httpx.HTTPStatusError: the page does not take it.
+        """
+        join = {"data": values, "fn_index": self._events[event], "session_hash": self._visitor}
+        self._http.post("gradio_api/queue/join", json=join).raise_for_status()
+        for _ in self._updates():
+            pass
 
     def _ask(self, event: str, values: list[Any]) -> Answer:
         join = {"data": values, "fn_index": self._events[event], "session_hash": self._visitor}

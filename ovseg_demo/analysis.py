@@ -86,6 +86,9 @@ class Analysis:
     ) -> Segmentation:
         """Return the label map of class names.
 
+        Typed names that the model does not know are left out; ``ignored`` of the result's vocabulary lists
+        them.
+
         Args:
             names: class names as :meth:`Vocabulary.parse` reads them, or a vocabulary with its distractors.
             rule: the rule that computes the map from the masks; by default :class:`GranularityRule`.
@@ -102,6 +105,8 @@ class Analysis:
         vocabulary = read_vocabulary(names, distractors)
         rule = self._complete(choose_rule(rule, granularity))
         start = time.perf_counter()
+        if vocabulary.is_typed:
+            vocabulary = vocabulary.without(self.text_encoder.obstacles(vocabulary.all_names, templates))
         text = self.text_encoder.encode(vocabulary.all_names, templates, progress=progress)
         encoded = time.perf_counter()
         vectors = text.vectors if self.adaptation is None else self.adaptation(text.vectors)

@@ -16,6 +16,7 @@ from ovseg_demo.errors import ImageError
 from ovseg_demo.images import FORMATS, MAX_ASPECT_RATIO, MIN_SIDE, load_image, resize_longer_side
 
 HEIGHT, WIDTH = 24, 40
+WRITTEN = tuple(name for name in FORMATS if name != "HEIF")  # Pillow writes these
 RED, GREEN, WHITE = (220, 30, 40), (20, 160, 60), (255, 255, 255)
 
 
@@ -324,7 +325,7 @@ def test_missing_files_and_folders_are_named(tmp_path):
         load_image("x" * 5000)
 
 
-@pytest.mark.parametrize("image_format", [name for name in FORMATS if name != "BMP"])
+@pytest.mark.parametrize("image_format", [name for name in WRITTEN if name != "BMP"])
 def test_cut_off_files_are_refused(tmp_path, image_format):
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     data = encode(Image.fromarray(noise), image_format)
@@ -338,7 +339,7 @@ def test_cut_off_files_are_refused(tmp_path, image_format):
 @given(st.data())
 def test_damaged_files_give_an_image_or_a_clear_error(data):
     """Whatever bytes are changed or cut, nothing but ImageError comes out."""
-    image_format = data.draw(st.sampled_from(FORMATS))
+    image_format = data.draw(st.sampled_from(WRITTEN))
     content = bytearray(encode(two_halves(), image_format))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

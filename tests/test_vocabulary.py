@@ -1,5 +1,7 @@
 """Class names as users type them."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +14,12 @@ from ovseg_demo.vocabulary import (
     MAX_NAMES,
     OTHERS,
     TEMPLATES,
+    TOO_MANY_TOKENS,
+    UNKNOWN,
     ClassName,
     Vocabulary,
     check_templates,
+    describe_ignored,
 )
 
 
@@ -106,11 +111,66 @@ def test_duplicates_do_not_count_towards_the_limit():
 
 
 @pytest.mark.parametrize("where", ["class", "synonym", "distractor"])
-def test_a_name_too_long_is_refused_by_its_beginning_and_length(where):
+def test_a_name_too_long_is_left_out_and_the_others_stay(where):
     name = "very long " * 10 + "x"
-    texts = {"class": (name, ""), "synonym": (f"a / {name}", ""), "distractor": ("a", name)}
-    with pytest.raises(VocabularyError, match=r'"very long .*…" has 101 characters; use at most 100'):
-        Vocabulary.parse(texts[where][0], distractors=texts[where][1])
+    texts = {"class": (f"{name}, a", "b"), "synonym": (f"a / {name}", "b"), "distractor": ("a", f"{name}, b")}
+    vocabulary = Vocabulary.parse(texts[where][0], distractors=texts[where][1])
+    assert vocabulary == Vocabulary.parse("a", distractors="b")
+    assert vocabulary.ignored == ((name, "longer than 100 characters"),)
+    assert describe_ignored(vocabulary.ignored).startswith('Left out: "very long very long')
+
+
+def test_where_no_name_can_be_used_the_reasons_are_given():
+    with pytest.raises(
+        VocabularyError, match=r'can be used. Left out: "x{40}…" \(longer.*, "!\?" \(no letter'
+    ):
+        Vocabulary.parse("x" * 101 + ", !?")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cat | dog|frog", ("cat", "dog", "frog")),
+        ("cat . dog . frog .", ("cat", "dog", "frog")),
+        ("cat. dog. frog.", ("cat", "dog", "frog")),
+        ("st. bernard, mt. everest, U.S. flag, John F. Kennedy", None),
+        ("v1.5 engine, .net logo", ("v1.5 engine", ".net logo")),
+        ("ｆｒｏｇ，ｍｕｇ／ｃｕｐ｜ｓｋｙ", ("frog", "mug", "sky")),
+        ("frog, \u200b, \u3164, \ufe0f, \u2800, \u115f", ("frog",)),
+        ("fr\u200bog, m\u034fug", ("frog", "mug")),
+        ("frog, ---, ?, …, mug", ("frog", "mug")),
+        ("C++, 4 + 4, ♥", ("C++", "4 + 4", "♥")),
+    ],
+)
+def test_names_as_people_separate_them(text, expected):
+    wanted = tuple(text.split(", ")) if expected is None else expected
+    assert Vocabulary.parse(text).class_names == wanted
+
+
+def test_punctuation_is_no_name_and_is_listed():
+    assert Vocabulary.parse("frog, ---, mug").ignored == (("---", "no letter, number or symbol in it"),)
+
+
+def test_names_that_a_model_cannot_use_are_left_out_of_typed_vocabularies_only():
+    obstacles = {"狗": UNKNOWN, "杯": UNKNOWN, "天": TOO_MANY_TOKENS, "others": UNKNOWN}
+    vocabulary = Vocabulary.parse("狗, mug / 杯, frog", distractors="天, wall, others").without(obstacles)
+    assert vocabulary == Vocabulary.parse("mug, frog", distractors="wall, others")
+    assert vocabulary.ignored == (("狗", UNKNOWN), ("杯", UNKNOWN), ("天", TOO_MANY_TOKENS))
+    assert Vocabulary.parse("狗, frog").without(obstacles) == Vocabulary.parse("frog"), (
+        "one class has a rival"
+    )
+    benchmark = Vocabulary((ClassName("狗"), ClassName("frog")))
+    assert benchmark.without(obstacles) is benchmark, "its classes are referred to by index"
+    with pytest.raises(
+        VocabularyError, match=r'Left out: "狗" \(unknown to this model\)\. Type plain English names'
+    ):
+        Vocabulary.parse("狗").without(obstacles)
+
+
+def test_a_long_list_of_ignored_names_is_shortened():
+    sentence = describe_ignored([(f"name {i}", "unknown") for i in range(1000)])
+    assert sentence.endswith("995 more.")
+    assert describe_ignored(()) == ""
 
 
 def test_synonyms_and_distractors_together_are_limited():
@@ -151,12 +211,13 @@ def test_the_constructor_takes_benchmark_classes_as_they_are():
 def test_any_text_is_understood_or_refused_politely(text, distractors):
     try:
         vocabulary = Vocabulary.parse(text, distractors=distractors)
-    except VocabularyError:
-        assert not any(character.isalnum() for character in text)
+    except VocabularyError as error:
+        assert not any(character.isalnum() for character in text) or "Left out" in str(error)
         return
     keys = [name.casefold() for name in vocabulary.all_names]
     assert len(keys) == len(set(keys))
     assert all(name == " ".join(name.split()) != "" for name in vocabulary.all_names)
+    assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in "".join(vocabulary.all_names))
     assert all(name.isprintable() or not name.isascii() for name in vocabulary.all_names)
     assert len(vocabulary.all_names) >= 2 or keys == [OTHERS]
 

@@ -95,5 +95,17 @@ class TextEncoder:
             embeddings, fallback = compute(self._model, complete, progress, part="names")
         return TextEmbeddings(np.stack([embeddings[name] for name in names]), was_cached, fallback)
 
+    def obstacles(self, names: Sequence[str], templates: str | None = None) -> dict[str, str]:
+        """Return the names that the model cannot use, each with the reason.
+
+        Args:
+            names: class names, synonyms and distractors.
+            templates: as for :meth:`encode`.
+
+        Raises:
+            ModelError: the templates are unknown, or the model has no learned prompts.
+        """
+        return self._model.get().obstacles(names, templates or self.templates)
+
     def _recall(self, key: tuple, names: Sequence[str]) -> dict[str, np.ndarray | None]:
         return {name: self._memory.get((*key, name)) for name in names}

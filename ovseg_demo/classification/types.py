@@ -112,6 +112,10 @@ class RegionClassifier(Protocol):
         """Return the embedding of each name: float32 (len(names), D)."""
         ...
 
+    def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
+        """Return the names whose embeddings would mean nothing, each with the reason."""
+        ...
+
     def text_key(self, templates: str) -> str:
         """Return a hash of everything except the names that determines the result of :meth:`embed_names`."""
         ...

@@ -21,13 +21,25 @@ from ovseg_demo.cli.model_arguments import (
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import DeviceError, ImageError, OvsegError
 from ovseg_demo.export.folder import save_segmentation
-from ovseg_demo.images import read_source
+from ovseg_demo.images import load_image, read_source
 from ovseg_demo.models.loading import DEFAULT_MODEL
+from ovseg_demo.runtime.out_of_memory import is_out_of_memory
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
-from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary, describe_ignored
 
 _SETTINGS = ("templates", "generator", "classifier", "granularity")
+
+
+class _OutputError(OvsegError):
+    """A folder for results cannot be written to."""
+
+    def __init__(self, folder: Path, error: OSError):
+        reason = error.strerror or error
+        super().__init__(
+            f'"{folder}" cannot be written to ({reason}); free space, change its permissions, or name '
+            "another folder with --output."
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="granularity of the masks, from 0 (coarse) to 1 (precise)",
     )
     group.add_argument(
+        "--stretch",
+        action="store_true",
+        default=False,
+        help="scale images of more than 8 bits from their own minimum and maximum, for 12-bit data",
+    )
+    group.add_argument(
         "--distractors", metavar="NAMES", help="names that compete with the classes and are not drawn"
     )
     group.add_argument("--templates", choices=(*TEMPLATES, LEARNED), help="the prompt templates")
@@ -75,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     paths, problems = expand_inputs(given["images"])
     total = len(paths) + len(problems)
     if paths:
+        _make_folder(given["output"])
         segmenter = load_chosen(given, **chosen(given, ("points_per_side",)))
         problems += _segment_all(segmenter, vocabulary, paths, given)
     if problems:
@@ -90,6 +109,8 @@ def summarise(segmentation: Segmentation) -> str:
     parts = [", ".join(found)] if found else []
     if missing:
         parts.append(f"not found: {', '.join(missing)}")
+    if segmentation.vocabulary.ignored:
+        parts.append(describe_ignored(segmentation.vocabulary.ignored))
     return "; ".join(parts)
 
 
@@ -103,30 +124,64 @@ def _segment_all(
             folder = given["output"] / result_folder(path)
             try:
                 segmentation = _segment(segmenter, path, vocabulary, given)
-            except ImageError as error:
-                problems.append(str(error))
-                continue
-            except DeviceError as error:
-                problems.append(f'"{path.name}": {error}')
-                continue
-            _save(segmentation, path, folder, given)
-            images.write(f"{path.name} → {folder}: {summarise(segmentation)}", file=sys.stdout)
+                _save(segmentation, path, folder, given)
+                line = f"{path.name} → {folder}: {summarise(segmentation)}"
+            except Exception as error:
+                problems.append(_describe_failure(path, error))
+                segmentation = None  # frees its memory before the next image
+            else:
+                images.write(line, file=sys.stdout)
     return problems
+
+
+def _describe_failure(path: Path, error: Exception) -> str:
+    """Return one sentence for an image that failed; raise errors that would stop every image."""
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, DeviceError | _OutputError):
+        return f'"{path.name}": {error}'
+    if is_out_of_memory(error):
+        return f'"{path.name}": There is too little memory for this image; scale it down.'
+    raise error
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the output folder before the long work.
+
+    Raises:
+        OvsegError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _OutputError(folder, error) from error
 
 
 def _segment(
     segmenter: Segmenter, path: Path, vocabulary: Vocabulary, given: Mapping[str, Any]
 ) -> Segmentation:
+    image = load_image(path, stretch=True) if given["stretch"] else path
     with StageBar(position=1) as bar:
-        return segmenter.segment(path, vocabulary, progress=bar, **chosen(given, _SETTINGS))
+        return segmenter.segment(image, vocabulary, progress=bar, **chosen(given, _SETTINGS))
 
 
 def _save(segmentation: Segmentation, path: Path, folder: Path, given: Mapping[str, Any]) -> None:
-    weights = {name: str(value) for name, value in chosen(given, WEIGHTS).items()}
-    settings = {"model": given.get("model", None if weights else DEFAULT_MODEL), **weights}
+    weights = {name: _as_text(value) for name, value in chosen(given, WEIGHTS).items()}
+    settings = {
+        "model": given.get("model", None if weights else DEFAULT_MODEL),
+        **weights,
+        "device": "auto",
+        "precision": "auto",
+        "points_per_side": None,
+        "stretch": given["stretch"],
+        **chosen(given, ("device", "precision", "points_per_side")),
+    }
+    source = read_source(path)
     try:
-        save_segmentation(segmentation, folder, settings=settings, source=read_source(path))
+        save_segmentation(segmentation, folder, settings=settings, source=source)
     except OSError as error:
-        raise OvsegError(
-            f'"{folder}" cannot be written to ({error.strerror or error}); name another folder with --output.'
-        ) from error
+        raise _OutputError(folder, error) from error
+
+
+def _as_text(value: Path | Sequence[str]) -> str | list[str]:
+    return str(value) if isinstance(value, Path) else [str(part) for part in value]

@@ -78,6 +78,7 @@ def _known_settings(segmentation: Segmentation) -> dict[str, Any]:
         "distractors": list(segmentation.vocabulary.distractors),
         "masks": len(segmentation.proposals),
         "kept_masks": int(np.count_nonzero(segmentation.kept)),
+        "ignored_names": dict(segmentation.vocabulary.ignored),
         "notes": list(segmentation.notes),
     }
 

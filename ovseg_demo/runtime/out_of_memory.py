@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import cv2
 import torch
 
 from ovseg_demo.errors import DeviceError
@@ -16,7 +18,15 @@ R = TypeVar("R")
 
 ON_CPU = "on the CPU"
 
-_MESSAGES = ("out of memory", "can't allocate memory")
+_MESSAGES = (
+    "out of memory",  # CUDA, MPS
+    "can't allocate memory",  # torch's CPU allocator on Linux and macOS
+    "not enough memory",  # torch's CPU allocator on Windows
+    "cannot allocate memory",  # the system, when a file is mapped
+    "insufficient memory",  # OpenCV
+    "bad_alloc",
+    "alloc_failed",  # cuBLAS, cuDNN
+)
 
 
 def compute(
@@ -54,15 +64,20 @@ def compute(
     )
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory is full.
 
-    CUDA and NumPy have a type for it, MPS ("out of memory") and torch's CPU allocator ("can't allocate
-    memory") only a message.
+    CUDA and NumPy have a type for it, the system an error number. MPS, torch's CPU allocator, OpenCV and the
+    libraries of CUDA have only a message.
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MESSAGES)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    if not isinstance(error, RuntimeError | cv2.error):
+        return False
+    message = str(error).lower()
+    return any(text in message for text in _MESSAGES)
 
 
 def _variants(full: N) -> Iterator[tuple[str, N]]:
@@ -74,7 +89,7 @@ def _try(work: Callable[[N], R], variant: N) -> tuple[R] | None:
     """Return the result, or ``None`` if memory was too small."""
     try:
         return (work(variant),)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError, cv2.error) as error:
         if not is_out_of_memory(error):
             raise
     # Not earlier: the error's traceback holds the tensors of its frames.

@@ -31,7 +31,7 @@ GRACE = 1.0
 """Seconds after which a waiting event that nobody listens to gives its place to another one."""
 
 PATIENCE = 30.0
-"""Seconds after which a waiting event that nobody listens to is dropped."""
+"""Seconds after which an event that nobody listens to is dropped: a call that waits, or an analysis."""
 
 KEEP_RESULTS = 120.0
 """Seconds after which a result that nobody fetched is dropped."""
@@ -78,8 +78,9 @@ def places_of(analyses: int, programs: int) -> dict[str, Places]:
 class AdmissionQueue(Queue):
     """A queue with separate places for programs, analyses and edits.
 
-    An event is *heard* while somebody reads its session's messages. Heard events come first. Where
-    places are short, the oldest event that is not heard gives way. Results that nobody fetches are dropped.
+    An event is *heard* while somebody reads its session's messages. Heard events come first; the
+    others run one at a time. Where places are short, the oldest event that waits unheard gives way. Results
+    that nobody fetches are dropped.
 
     Args:
         places: of each kind; an event of another kind counts as instant.
@@ -108,15 +109,23 @@ class AdmissionQueue(Queue):
         return await super().push(body, request, username)
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
-        """Return what to do next: heard events before the others."""
+        """Return what to do next: heard events before the others, and of the others one at a time."""
         self._sweep()
+        held = []
         for event_queue in self.event_queue_per_concurrency_id.values():
             waiting = event_queue.queue
             heard = next((event for event in waiting if self._is_heard(event)), None)
-            if heard is not None and heard is not waiting[0]:
+            if heard is not None:
                 waiting.remove(heard)
                 waiting.insert(0, heard)
-        return super().get_events()
+            elif event_queue.current_concurrency:
+                held.append((event_queue, waiting))
+                event_queue.queue = []
+        try:
+            return super().get_events()
+        finally:
+            for event_queue, waiting in held:
+                event_queue.queue = waiting
 
     async def process_events(self, events: list[Event], *rest: Any) -> None:
         """Process events, and forget the state of those that belong to no session."""
@@ -200,8 +209,11 @@ class AdmissionQueue(Queue):
         unheard = [key for key, messages in self.pending_messages_per_session.items() if not messages.empty()]
         self._unheard_since = {key: self._unheard_since.get(key, now) for key in unheard}
         for event in list(self.event_ids_to_events.values()):
-            if now - self._unheard_since.get(event.session_hash, now) > PATIENCE:
-                self._drop(event)
+            if now - self._unheard_since.get(event.session_hash, now) <= PATIENCE or self._drop(event):
+                continue
+            if event.concurrency_id == ANALYSIS and event.alive:  # it runs, and ends at its next message
+                self.send_message(event, ProcessCompletedMessage(output=_abandoned(), success=False))
+                event.alive = False
         busy = {event.session_hash for event in self.event_ids_to_events.values()}
         for key in [key for key in self.pending_messages_per_session if key not in busy]:
             is_read = key not in self._unheard_since and not self.pending_event_ids_session.get(key)
@@ -224,7 +236,7 @@ def _refuse(kind: str, reason: str, wait: float) -> None:
 
 def _abandoned() -> dict[str, Any]:
     return {
-        "error": "Nobody fetched this call's messages, so it was dropped before its turn; call again, and "
+        "error": "Nobody fetched this call's messages, so it was dropped; call again, and "
         f"read them within {PATIENCE:.0f} seconds.",
         "title": "That did not work",
         "visible": True,

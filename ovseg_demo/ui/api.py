@@ -11,6 +11,7 @@ import gradio as gr
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export.coco import coco_record
 from ovseg_demo.export.label_map import encode_label_map
+from ovseg_demo.images import read_source
 from ovseg_demo.ui.admission import PROGRAM
 from ovseg_demo.ui.components import ImageInput
 from ovseg_demo.ui.messages import Message
@@ -51,7 +52,7 @@ class Api:
         """Segment an image into classes.
 
         Args:
-            image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
+            image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC.
             prompt: class names, separated by commas; a slash joins synonyms: "frog, cup / mug". Or a list
                 of them: ["frog", "cup / mug"].
             generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.
@@ -69,7 +70,8 @@ class Api:
             pixels, vocabulary, generator=request.generator or None, rule=request.rule
         )
         label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
-        record = coco_record(segmentation, settings={"model": self._registry.default.name})
+        settings = {"model": self._registry.default.name}
+        record = coco_record(segmentation, settings=settings, source=read_source(image))
         return self._publish(label_map, "label_map.png")["path"], record
 
 

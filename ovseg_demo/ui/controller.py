@@ -139,7 +139,10 @@ class PageController:
             session.hide()
             number = session.next_number()
             return updates | {channel: empty_message(number) for channel in ("map", "other", "why", "status")}
-        return updates | self._maps(session, analysis, question)
+        try:
+            return updates | self._maps(session, analysis, question)
+        except VocabularyError as error:  # the model knows none of the names
+            return {"chips": messages.problem_message(session.next_number(), str(error))}
 
     def explain(self, session: Session, x: int, y: int) -> Updates:
         """Return why a pixel of the displayed map is labelled as it is."""
@@ -165,9 +168,9 @@ class PageController:
                 if session.is_expired
                 else "There is no map yet; choose an image and name some classes first."
             )
-        content, name = exports.export(
-            kind, displayed.segmentation, displayed.image.path, displayed.request, view
-        )
+        request = displayed.request
+        model = self._registry.find(request.model).name
+        content, name = exports.export(kind, displayed.segmentation, displayed.image, request, model, view)
         return {"file": {"number": session.next_number(), "name": name, "file": self._publish(content, name)}}
 
     def clear(self, session: Session) -> Updates:
@@ -191,8 +194,10 @@ class PageController:
     def _analyze(
         self, task: BackgroundTask[Updates], session: Session, run: Run, path: str, request: Request
     ) -> None:
-        image, pixels = self._take(task, session, run, path)
         with hold(self._turns, task.report):
+            image, pixels = self._take(
+                task, session, run, path
+            )  # decoding takes memory, so it has a turn too
             task.report(status_text.LOADING, 0, 1)
             segmenter = self._registry.segmenter(self._present(request.model).name)
             analysis = segmenter.analyze(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ovseg_demo.export.names import slug
 from ovseg_demo.export.options import ExportOptions, View
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.uploads import UploadedImage
 
 
 def read_view(data: Mapping[str, Any]) -> View:
@@ -26,15 +28,16 @@ def read_view(data: Mapping[str, Any]) -> View:
 
 
 def export(
-    kind: str, segmentation: Segmentation, image_name: str, request: Request, view: View
+    kind: str, segmentation: Segmentation, image: UploadedImage, request: Request, model: str, view: View
 ) -> tuple[bytes, str]:
     """Make a file.
 
     Args:
         kind: the name of an export format.
         segmentation: what to write.
-        image_name: of the image's file; the new file is named after it.
+        image: that was segmented; the new file is named after its file.
         request: what the segmentation was made from; recorded in the COCO file.
+        model: the name of the model; recorded, too.
         view: how the overlay is drawn.
 
     Returns:
@@ -44,6 +47,6 @@ def export(
         OvsegError: there is no such format.
     """
     export_format = find_format(kind)
-    options = ExportOptions(request.save(), view)
+    options = ExportOptions({**asdict(request), "model": model}, view, image.source)
     content = export_format.write(segmentation, options)
-    return content, f"{slug(Path(image_name).stem)}-{export_format.suffix}"
+    return content, f"{slug(Path(image.path).stem)}-{export_format.suffix}"

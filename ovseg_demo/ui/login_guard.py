@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import OrderedDict
@@ -14,6 +15,8 @@ from ovseg_demo.ui.http_errors import refuse
 
 FREE_ATTEMPTS = 3
 """Wrong logins in a row that are not slowed."""
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 300.0  # seconds
 _FORGET_AFTER = 3600.0  # seconds without an attempt
@@ -48,8 +51,11 @@ class LoginGuard:
         self._note_wrong(client)
 
         async def watch(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 200:
-                self._wrong.pop(client, None)
+            if message["type"] == "http.response.start":
+                if message["status"] == 200:
+                    self._wrong.pop(client, None)
+                else:
+                    _log.warning("a wrong login came from %s", client)
             await send(message)
 
         await self._app(scope, receive, watch)

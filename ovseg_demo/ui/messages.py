@@ -20,7 +20,7 @@ from ovseg_demo.ui.session import DisplayedMap
 from ovseg_demo.ui.uploads import DISPLAY_SIDE, UploadedImage
 from ovseg_demo.visualization.overlay import label_points
 from ovseg_demo.visualization.palette import class_colors, distinct_colors, hex_color, text_color
-from ovseg_demo.vocabulary import Vocabulary
+from ovseg_demo.vocabulary import Vocabulary, describe_ignored
 
 Message = dict[str, Any]
 
@@ -111,7 +111,7 @@ def why_message(
 
 
 def chips_message(number: int, vocabulary: Vocabulary, found: Mapping[str, bool] | None = None) -> Message:
-    """Return the class names as they were read, each with its colour, and the distractors.
+    """Return the class names as they were read, each with its colour, the distractors, and names left out.
 
     Args:
         number: of the message.
@@ -131,7 +131,7 @@ def chips_message(number: int, vocabulary: Vocabulary, found: Mapping[str, bool]
             for entry, color in zip(vocabulary.classes, colors, strict=True)
         ],
         "hidden": list(vocabulary.distractors),
-        "problem": "",
+        "problem": describe_ignored(vocabulary.ignored),
     }
 
 

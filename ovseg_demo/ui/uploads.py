@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.images import load_image, resize_longer_side
+from ovseg_demo.images import SourceImage, load_image, read_source, read_upright_size, resize_longer_side
 from ovseg_demo.ui.settings import PageSettings
 
 DISPLAY_SIDE = 1600
@@ -27,6 +27,7 @@ class UploadedImage:
         width: in pixels, as it is segmented.
         height: in pixels, as it is segmented.
         original_size: (width, height) of the file's image, where that is larger.
+        source: what the file's header says of its image, for the record of a result.
     """
 
     number: int
@@ -34,35 +35,34 @@ class UploadedImage:
     width: int
     height: int
     original_size: tuple[int, int] | None = None
+    source: SourceImage | None = None
 
 
 def open_upload(path: str, number: int, settings: PageSettings) -> tuple[UploadedImage, np.ndarray]:
     """Return what is known of a file's image, and its pixels: uint8 RGB (height, width, 3).
 
     Raises:
-        ImageError: the image cannot be used, or the file was deleted.
+        OvsegError: the image cannot be used, or the file was deleted.
     """
     pixels, original_size = read_image(path, settings)
     height, width = pixels.shape[:2]
-    return UploadedImage(number, path, width, height, original_size), pixels
+    return UploadedImage(number, path, width, height, original_size, read_source(path)), pixels
 
 
 def read_image(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """Return the pixels of a visitor's file, scaled down to the limit.
+    """Return the pixels of a visitor's file, scaled down to the limit while they are decoded.
 
     Returns:
         uint8 RGB (height, width, 3), and the (width, height) before scaling, if it was scaled.
 
     Raises:
-        ImageError: the image cannot be used, or the file was deleted.
+        OvsegError: the image cannot be used, or the file was deleted.
     """
     if not Path(path).is_file():
         raise ImageError("The image is no longer on the server; choose it again.")
-    pixels = load_image(path, max_pixels=settings.max_pixels)
-    if max(pixels.shape) <= settings.max_side:
-        return pixels, None
-    original_size = pixels.shape[1], pixels.shape[0]
-    return resize_longer_side(pixels, settings.max_side), original_size
+    pixels = load_image(path, max_pixels=settings.max_pixels, max_side=settings.max_side)
+    original_size = read_upright_size(path)
+    return pixels, original_size if max(original_size) > settings.max_side else None
 
 
 def display_jpeg(pixels: np.ndarray) -> bytes:

@@ -136,6 +136,10 @@ class _LentTextTower:
         progress(WAITING, 0, 1)
         return self._work("encode", (self._classifier, tuple(names), templates), {})
 
+    def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
+        """Return no name: to ask for them would take the GPU a second time for each request."""
+        return {}
+
     def text_key(self, templates: str) -> str:
         return f"{self._classifier} {templates}"
 

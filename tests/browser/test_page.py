@@ -343,11 +343,11 @@ def test_tiny_images_and_endless_prompts_are_refused(open_page, tmp_path):
     upload(page, tiny)
     page.locator(".toast-body", has_text="at least 8 pixels a side").wait_for()
     page.locator(PROMPT).fill("x" * 101)
-    page.locator(".problem", has_text="use at most 100").wait_for()
+    page.locator(".problem", has_text="longer than 100 characters").wait_for()
     message, button = (page.locator(selector).bounding_box() for selector in (".toast-body", "#submit"))
     assert message["y"] > button["y"] + button["height"], "a message lies over the button"
     page.locator("#submit").click()
-    page.locator(".toast-body", has_text="use at most 100").wait_for()
+    page.locator(".toast-body", has_text="longer than 100 characters").wait_for()
     page.locator(PROMPT).fill("blue")
     page.locator("#submit").click()
     page.locator(".pills button", has_text="blue").wait_for()

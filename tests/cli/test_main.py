@@ -11,9 +11,11 @@ from PIL import Image
 
 from ovseg_demo.cli.inputs import result_folder
 from ovseg_demo.cli.main import COMMANDS, main
+from ovseg_demo.export.folder import save_segmentation
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from tests.export.test_folder import file_limit
 from tests.paths import ROOT
 from tests.test_images import png_header
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
@@ -185,9 +187,19 @@ def test_a_record_names_its_file_and_all_settings(ovseg, images, tmp_path):
     assert (image["width"], image["height"]) == (40, 60)
     assert image["source"] == {"file_name": "turned.jpg", "width": 60, "height": 40, "is_turned": True}
     settings = record["info"]["settings"]
-    assert {"model", "ovseg", "generator", "classifier", "templates", "granularity", "distractors"} <= set(
-        settings
-    )
+    expected = {
+        "model": None,
+        "ovseg": str(ovseg),
+        "device": "auto",
+        "precision": "auto",
+        "points_per_side": None,
+        "generator": "maskformer",
+        "classifier": "mask-adapted",
+        "templates": "vild",
+        "granularity": 0.8,
+        "distractors": [],
+    }
+    assert {name: settings[name] for name in expected} == expected
 
 
 def test_an_image_that_is_too_large_for_memory_stops_nothing(ovseg, images, tmp_path, monkeypatch, capsys):
@@ -203,6 +215,57 @@ def test_an_image_that_is_too_large_for_memory_stops_nothing(ovseg, images, tmp_
     assert segment(ovseg, tmp_path / "out", images / "a_large.png", images / "first.png") == 1
     assert '"a_large.png": There is too little memory for this image' in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == [result_folder(images / "first.png")]
+
+
+def test_twelve_bits_in_sixteen_are_named_and_can_be_stretched(ovseg, images, tmp_path, capsys):
+    dark = images / "dark.png"
+    Image.fromarray(np.tile(np.arange(64, dtype=np.uint16) * 64, (64, 1))).save(dark)
+    assert segment(ovseg, tmp_path / "out", dark) == 1
+    assert '"dark.png" is dark: its values reach 4,032 of 65,535' in capsys.readouterr().err
+    assert segment(ovseg, tmp_path / "out", dark, "--stretch") == 0
+    record = read_record(tmp_path / "out", dark)
+    assert record["info"]["settings"]["stretch"] is True
+    assert record["images"][0]["source"]["file_name"] == "dark.png"
+
+
+def test_memory_that_is_full_while_a_map_is_drawn_or_written_stops_nothing(
+    ovseg, images, tmp_path, monkeypatch, capsys
+):
+    errors = iter([MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), None])
+    real = save_segmentation
+
+    def save(*arguments, **options):
+        error = next(errors)
+        if error is not None:
+            raise error
+        real(*arguments, **options)
+
+    save_image(images / "third.png", 3)
+    monkeypatch.setattr("ovseg_demo.cli.segment.save_segmentation", save)
+    assert segment(ovseg, tmp_path / "out", images) == 1
+    end = capsys.readouterr().err.partition("2 of 3 could not be segmented:\n")[2]
+    assert end.count("There is too little memory for this image; scale it down.") == 2
+    assert files_in(tmp_path / "out" / result_folder(images / "third.png")) == FILES
+
+
+def test_a_result_that_cannot_be_written_stops_no_other(ovseg, images, tmp_path, capsys):
+    """One folder's place is taken by a file; one result is larger than a file may be."""
+    save_image(images / "third.png", 3)
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    Image.fromarray(noise).save(images / "a_large.png")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / result_folder(images / "first.png")).write_text("a file")
+    with file_limit(250_000):
+        assert segment(ovseg, output, images) == 1
+    end = capsys.readouterr().err.partition("2 of 4 could not be segmented:\n")[2]
+    assert '"a_large.png": "' in end
+    assert '"first.png": "' in end
+    assert end.count("cannot be written to") == 2
+    assert "Traceback" not in end
+    for name in ("second.jpg", "third.png"):
+        assert files_in(output / result_folder(images / name)) == FILES
+    assert files_in(output / result_folder(images / "a_large.png")) == []
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ class ColourClip:
         self.fingerprint = str(mistakes)
         self._mistakes = mistakes or {}
 
+    def obstacles(self, names, templates):
+        return {}
+
     def text_key(self, templates):
         return f"{self.fingerprint} {templates}"
 

@@ -1,5 +1,8 @@
 """Memory that is too small, simulated: models raise CUDA's error until they are asked for little enough."""
 
+import errno
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -63,6 +66,38 @@ def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         compute(lazy(Model(8), on_cpu=Model(8)), fail)
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:81] data. DefaultCPUAllocator: not enough memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("unable to mmap 400 bytes from file </dev/zero>: Cannot allocate memory (12)"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_every_report_of_full_memory_is_recognised(error):
+    assert is_out_of_memory(error)
+
+
+def test_the_cpus_own_reports_of_full_memory_are_recognised():
+    for allocate in (
+        lambda: torch.empty(2**60, dtype=torch.uint8),
+        lambda: np.empty(2**60, np.uint8),
+        lambda: cv2.resize(np.zeros((2, 2), np.uint8), (2**30, 2**30)),
+    ):
+        with pytest.raises(Exception) as caught:  # each library has its own type
+            allocate()
+        assert is_out_of_memory(caught.value)
 
 
 class Counts(list):

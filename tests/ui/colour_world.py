@@ -129,6 +129,9 @@ class Classifier:
                 on_regions(embeddings.copy())
         return RegionEmbeddings(embeddings)
 
+    def obstacles(self, names: list[str], templates: str) -> dict[str, str]:
+        return {name: "unknown to this model" for name in names if not name.isascii()}
+
     def text_key(self, templates: str) -> str:
         return f"{self.fingerprint} {templates}"
 

@@ -8,7 +8,7 @@ import pytest
 from gradio_client import handle_file
 
 import ovseg_demo.ui.admission as admission
-from tests.ui.colour_world import landscape, save_image
+from tests.ui.colour_world import SLOW_COLOUR, landscape, save_image, stripes
 from tests.ui.http_visitor import HttpVisitor, values_of
 from tests.ui.serving import serve_page
 from tests.ui.waiting import wait_until
@@ -130,3 +130,23 @@ def test_results_that_nobody_fetches_are_forgotten(image, monkeypatch):
 
         wait_until(is_forgotten)
         assert len(server.demo.state_holder.session_data) == 1, "that of the visitor who cleared"
+
+
+def test_an_analysis_that_nobody_listens_to_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(admission, "PATIENCE", 0.5)
+    monkeypatch.setattr(admission, "_SWEEP_EVERY", 0.1)
+    slow = save_image(tmp_path / "slow.png", stripes(SLOW_COLOUR, (255, 0, 0)))
+    with serve_page() as server:
+        queue = server.demo._queue
+        stranger = HttpVisitor(server.url)
+        values = [None, stranger.uploaded(slow), *values_of(prompt="red", generator="sam")]
+        stranger.join("analyze", values).raise_for_status()
+        wait_until(
+            lambda: any(event.fn.api_name == "analyze" for event in queue.event_ids_to_events.values())
+        )
+
+        def has_ended():
+            HttpVisitor(server.url).do("clear", [None, None])  # others' events go on
+            return not queue.event_ids_to_events
+
+        wait_until(has_ended, seconds=8)  # the analysis would take ten seconds

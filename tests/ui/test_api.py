@@ -56,6 +56,7 @@ def test_label_map_and_record_are_those_of_the_segmenter(server, client, image, 
     settings = record["info"]["settings"]
     assert (settings["generator"], settings["granularity"], settings["notes"]) == (generator, 0.3, [])
     assert settings["distractors"] == ["others"]
+    assert record["images"][0]["source"]["is_turned"] is False
 
 
 def test_pycocotools_reads_the_record(client, image):
@@ -82,7 +83,7 @@ def test_an_image_and_names_are_enough(client, image):
         (", ;", {}, "No class name was given"),
         (", ".join(f"thing {i}" for i in range(1001)), {}, "1,001 classes were given; use at most 1,000"),
         (", ".join(f"thing {i}" for i in range(301)), {}, "301 names were given; use at most 300 here"),
-        ("x" * 101, {}, "has 101 characters; use at most 100"),
+        ("x" * 101, {}, "longer than 100 characters"),
         ("red," * 6000, {}, "The list of class names is too long"),
         ("red", {"generator": "detectron2"}, "detectron2"),
         ("red", {"granularity": 1.5}, "1.5"),

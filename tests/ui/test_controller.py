@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,10 +133,21 @@ def test_an_edit_before_the_first_analysis_only_echoes_the_class_names(controlle
 
 def test_invalid_class_names_give_an_error_beside_the_box_and_keep_the_map(controller, image):
     session, _ = analyze(controller, image)
-    updates = controller.edit(session, Request(prompt=f"red, {'x' * 101}"))
-    assert set(updates) == {"chips"}
-    assert "use at most 100" in updates["chips"]["problem"]
-    assert session.displayed.request == REQUEST
+    for prompt, reason in (("x" * 101, "longer than 100 characters"), ("狗", "unknown to this model")):
+        updates = controller.edit(session, Request(prompt=prompt))
+        assert set(updates) == {"chips"}
+        assert reason in updates["chips"]["problem"]
+        assert session.displayed.request == REQUEST
+
+
+def test_names_that_cannot_be_used_are_named_and_the_rest_keeps_its_map(controller, image):
+    session, newest = analyze(controller, image)
+    updates = controller.edit(session, replace(REQUEST, prompt=f"{REQUEST.prompt}, 狗, {'x' * 101}, ---"))
+    np.testing.assert_array_equal(labels(updates["map"]), labels(newest["map"]))
+    chips = updates["chips"]
+    assert [chip["name"] for chip in chips["chips"]] == [chip["name"] for chip in newest["chips"]["chips"]]
+    for part in ("Left out: ", '"狗" (unknown to this model)', '"---" (no letter', "longer than 100"):
+        assert part in chips["problem"]
 
 
 def test_no_class_names_no_map(controller, image):
@@ -229,10 +241,12 @@ def test_analyses_wait_for_their_turn_and_say_so(slow_image, image):
     seen = {}
     while "progress" not in seen:
         seen |= next(waiting)
-    assert seen["image"]["file"], "the image is displayed at once"
+    assert "image" not in seen, "an image is decoded in its turn, too"
     assert seen["progress"]["label"] == WAITING
     first.close()
-    assert found(collect(waiting)["map"])
+    newest = collect(waiting)
+    assert newest["image"]["file"]
+    assert found(newest["map"])
 
 
 def test_a_second_request_during_an_analysis_joins_it_with_the_newer_class_names(
@@ -332,9 +346,19 @@ def test_files_carry_the_map_on_the_page(controller, image, published, kind, nam
 def test_a_record_describes_how_its_map_was_made(controller, image, published):
     session, _ = analyze(controller, image, replace(REQUEST, distractors="own", own_distractors="grey, pink"))
     name = controller.export(session, "coco", View())["file"]["name"]
-    settings = json.loads(published[name])["info"]["settings"]
+    record = json.loads(published[name])
+    settings = record["info"]["settings"]
     assert settings["distractors"] == ["grey", "pink"]
     assert (settings["generator"], settings["granularity"]) == ("sam", 0.8)
+    assert settings["model"] == controller._registry.default.name
+    assert {"prompt", "classifier", "templates"} <= set(settings)
+    (entry,) = record["images"]
+    assert entry["source"] == {
+        "file_name": Path(image).name,
+        "width": entry["width"],
+        "height": entry["height"],
+        "is_turned": False,
+    }
 
 
 def test_files_need_a_map_and_a_known_kind(controller, image):

@@ -33,7 +33,7 @@ def uploaded(program, tmp_path):
         (("red", "sam", "much"), '"much" is no number; send a granularity from 0 to 1.'),
         (("red", "sam", True), "true is no number; send a granularity from 0 to 1."),
         (("",), 'No class name was given; type at least one, such as "dog, grass".'),
-        (("a" * 101 + '<&"',), "use at most 100"),
+        (("<&" + "a" * 101,), 'Left out: "<&aaa'),
     ],
 )
 def test_a_wrong_value_is_named(program, uploaded, caplog, rest, sentence):

@@ -111,6 +111,14 @@ class MaskAdaptedClip:
         """Return a hash of what determines text embeddings: see :meth:`.CausalNames.key`."""
         return self._names.key(templates)
 
+    def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
+        """Return the names that the text tower cannot use, each with the reason.
+
+        Raises:
+            ModelError: the templates are unknown, or the model has no learned prompts.
+        """
+        return self._names.obstacles(names, templates)
+
     def fallbacks(self) -> Iterator[tuple[str, MaskAdaptedClip]]:
         """Yield variants that need less memory each time: what is reduced, and the variant."""
         for fallback, tokens in (("smaller batches", self._tokens_per_batch // 8), ("one at a time", 1)):

@@ -66,6 +66,10 @@ class ClipClassifier:
         """Return a hash of what determines text embeddings: see :meth:`.NameEncoder.key`."""
         return self.names.key(templates)
 
+    def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
+        """Return the names that the text tower cannot use, each with the reason."""
+        return self.names.obstacles(names, templates)
+
     def fallbacks(self) -> Iterator[tuple[str, Self]]:
         """Yield variants that need less memory: what is reduced, and the variant."""
         for fallback, regions in self.regions.fallbacks():

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg_demo.classification.clip.known_tokens import known_tokens
 from ovseg_demo.classification.clip.network import fingerprint
 from ovseg_demo.classification.clip.prefix_tree import grow_trees
 from ovseg_demo.classification.clip.prompts import LearnedPrompts
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.classification.clip.towers import TextTower, encode_tree
-from ovseg_demo.errors import ModelError
+from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.progress import ENCODING_NAMES, ProgressCallback, no_progress
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, TOO_MANY_TOKENS, UNKNOWN, check_templates
 
 # Larger batches make a CPU no faster, and small ones report progress more often.
 _TOKENS_PER_BATCH = {"cpu": 1024}
@@ -29,6 +30,7 @@ _TOKENS_PER_BATCH_ELSEWHERE = 32_768
 # In a larger tree the texts share more tokens, but the cost of attention grows with the square of the nodes.
 # At 512 nodes, attention is a tenth of the work.
 _NODES_PER_TREE = 512
+_LONGEST_TEMPLATE = 40  # more tokens than any template has, learned ones included
 
 
 class NameEncoder(Protocol):
@@ -55,6 +57,14 @@ class NameEncoder(Protocol):
         """
         ...
 
+    def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
+        """Return the names whose embeddings would mean nothing, each with the reason.
+
+        Raises:
+            ModelError: the templates are unknown, or the model has no learned prompts.
+        """
+        ...
+
     def key(self, templates: str) -> str:
         """Return a hash of everything except the names that determines the result of :meth:`embed`."""
         ...
@@ -71,6 +81,7 @@ class CausalNames:
         tower: the network; its weights have the dtype in which matrix products are computed.
         tokenizer: cut to the tower's vocabulary.
         prompts: the learned prompts of the checkpoint, if it has any.
+        known: bool (tokens,), from :func:`.known_tokens.known_tokens`.
         fingerprint: a hash of the tower's weights and activation.
         tokens_per_batch: the largest number of tokens that are computed at once.
         unit_mean: whether the mean over the templates is scaled to unit length. Without it, the dot product
@@ -82,6 +93,7 @@ class CausalNames:
         tower: TextTower,
         tokenizer: Tokenizer,
         prompts: LearnedPrompts | None,
+        known: np.ndarray,
         fingerprint: str,
         tokens_per_batch: int,
         *,
@@ -90,6 +102,7 @@ class CausalNames:
         self._tower = tower
         self._tokenizer = tokenizer
         self._prompts = prompts
+        self._known = known
         self._fingerprint = fingerprint
         self._tokens_per_batch = tokens_per_batch
         self._unit_mean = unit_mean
@@ -123,6 +136,24 @@ class CausalNames:
         if not self._unit_mean:
             parts = *parts, "mean"
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
+        """Return the names that the text tower cannot use, each with the reason.
+
+        Raises:
+            ModelError: the templates are unknown, or the model has no learned prompts.
+        """
+        found = {}
+        for name in names:
+            tokens = self._tokenizer.encode(name)
+            if not self._known[tokens].any():
+                found[name] = UNKNOWN
+            elif len(tokens) + _LONGEST_TEMPLATE > self._tokenizer.context_length:
+                try:
+                    self._tokenize(name, templates)
+                except VocabularyError:
+                    found[name] = TOO_MANY_TOKENS
+        return found
 
     @torch.inference_mode()
     def embed(
@@ -205,10 +236,12 @@ def causal_names(
         CheckpointError: CLIP's byte-pair encoding cannot be cut to the tower's vocabulary.
     """
     of_text = {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")}
+    tokenizer = Tokenizer(tower.token_embedding.num_embeddings, len(tower.positional_embedding))
     return CausalNames(
         tower,
-        Tokenizer(tower.token_embedding.num_embeddings, len(tower.positional_embedding)),
+        tokenizer,
         LearnedPrompts.from_tensors(tensors, runtime.device),
+        known_tokens(tower.token_embedding.weight, tokenizer),
         fingerprint(of_text, quick_gelu),
         tokens_per_batch(runtime.device),
         unit_mean=unit_mean,

@@ -20,7 +20,7 @@ from ovseg_demo.classification.clip.network import fingerprint
 from ovseg_demo.errors import CheckpointError, ModelError, VocabularyError
 from ovseg_demo.progress import ENCODING_NAMES, ProgressCallback, no_progress
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.vocabulary import LEARNED, TEMPLATES, check_templates
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, TOO_MANY_TOKENS, UNKNOWN, check_templates
 
 INSTALL_COMMAND = 'pip install "tokenizers"'
 
@@ -75,6 +75,12 @@ class PaddedTokenizer:
             )
         return ids + [self._pad_id] * (self.context_length - len(ids))
 
+    def is_unknown(self, text: str) -> bool:
+        """Return whether a text has no token but special ones, such as "unknown" and "end"."""
+        encoding = self._tokenizer.encode(self._clean(text), add_special_tokens=False)
+        unknown = self._tokenizer.token_to_id("<unk>")
+        return all(token == unknown for token in encoding.ids)
+
 
 class PaddedNames:
     """A :class:`.name_encoder.NameEncoder` that runs a text tower on padded texts.
@@ -116,6 +122,24 @@ class PaddedNames:
         """See :meth:`.NameEncoder.key`."""
         parts = self._fingerprint, str(self._runtime.dtype), TEMPLATES.get(templates, (templates,))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
+        """Return the names that the text tower cannot use, each with the reason.
+
+        Raises:
+            ModelError: the templates are unknown, or the model has no learned prompts.
+        """
+        found = {}
+        for name in names:
+            if self._tokenizer.is_unknown(name):
+                found[name] = UNKNOWN
+                continue
+            try:
+                for template in TEMPLATES.get(templates, ()):
+                    self._tokenizer(template.format(name), name)
+            except VocabularyError:
+                found[name] = TOO_MANY_TOKENS
+        return found
 
     @torch.inference_mode()
     def embed(

@@ -33,7 +33,7 @@ function receive() {
   problem.textContent = message.problem;
   const chips = message.chips.map(chip);
   if (message.hidden.length) chips.push(hidden(message.hidden));
-  box.replaceChildren(...(message.problem ? [problem] : chips));
+  box.replaceChildren(...chips, ...(message.problem ? [problem] : []));
 }
 
 watch(["value"], receive);
