@@ -1,0 +1,189 @@
+"""Time, arithmetic and memory of a first analysis at published sizes, with random weights, 1024×768 pixels.
+
+Stage 1 proposes masks at 1,024 points of each network; stage 2 embeds the same 100 given masks for all. All
+pipelines run in turns in the precision that ``--precision auto`` takes; each one's memory is the peak of a
+process of its own.
+
+    python benchmarks/engines.py                 # everything; several minutes
+    python benchmarks/engines.py --quick         # 64 points, 8 masks
+    python benchmarks/engines.py --stage2        # stage 2 alone: pooled against crops of the same tower
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.model import CLIP
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import harness
+from benchmarks.cases import random_clip, random_image, random_proposals
+from benchmarks.sam import VIT_B, Case, random_sam
+from benchmarks.sam_encoders import ENCODERS
+from ovseg_demo.classification.building import build_classifier
+from ovseg_demo.classification.clip.network import MASK_EMBEDDING
+from ovseg_demo.classification.clip.source import ClipSource
+from ovseg_demo.classification.types import RegionClassifier
+from ovseg_demo.proposals.sam.generator import SamConfig
+from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.runtime.allocator import keep_freed_memory
+from ovseg_demo.runtime.devices import Runtime
+
+SIZE = (768, 1024)
+MOBILE_SAM = SamConfig(encoder=ENCODERS["MobileSAM"])
+CONVNEXT = "convnext_base_w_320"
+
+
+def vit(name: str, regions: str, runtime: Runtime) -> RegionClassifier:
+    """Return a CLIP with one of open_clip's ViTs in OpenAI's format; OVSeg's crops have mask prompts."""
+    tensors = random_clip(name)
+    if regions != "crops":
+        del tensors[MASK_EMBEDDING]
+    return build_classifier(ClipSource(tensors), runtime, regions)
+
+
+def convnext(regions: str, runtime: Runtime) -> RegionClassifier:
+    """Return a CLIP with a ConvNeXt-B in open_clip's format."""
+    config = open_clip.get_model_config(CONVNEXT)
+    torch.manual_seed(0)
+    tensors = CLIP(**open_clip.get_model_config(CONVNEXT)).state_dict()
+    return build_classifier(ClipSource(tensors, config), runtime, regions)
+
+
+STAGE_2: Mapping[str, Callable[[Runtime], RegionClassifier]] = {
+    "ViT-B/16, crops": partial(vit, "ViT-B-16", "crops"),
+    "ViT-B/16, TextRegion": partial(vit, "ViT-B-16", "text-region"),
+    "ViT-L/14, crops": partial(vit, "ViT-L-14", "crops"),
+    "ViT-L/14, TextRegion": partial(vit, "ViT-L-14", "text-region"),
+    "ConvNeXt-B, crops": partial(convnext, "crops"),
+    "ConvNeXt-B, FC-CLIP": partial(convnext, "fc-clip"),
+    "ConvNeXt-B, soft pooling": partial(convnext, "soft-pooling"),
+}
+PIPELINES: Mapping[str, tuple[SamConfig, Callable[[Runtime], RegionClassifier]]] = {
+    "OVSeg R-101c's CLIP + SAM ViT-B": (VIT_B, STAGE_2["ViT-B/16, crops"]),
+    "fast-photo": (MOBILE_SAM, STAGE_2["ConvNeXt-B, FC-CLIP"]),
+    "TextRegion ViT-B/16 + MobileSAM": (MOBILE_SAM, STAGE_2["ViT-B/16, TextRegion"]),
+    "TextRegion ViT-L/14@336 + MobileSAM": (MOBILE_SAM, partial(vit, "ViT-L-14-336", "text-region")),
+}
+
+
+class Pipeline:
+    """Both stages of one row, with their networks in memory.
+
+    Args:
+        name: a key of :data:`PIPELINES`.
+        options: of the command line.
+    """
+
+    def __init__(self, name: str, options: argparse.Namespace):
+        sam, classifier = PIPELINES[name]
+        self._image = random_image(*SIZE)
+        case = Case(name, random_sam(sam), self._image, device=options.device)
+        self._propose = case.generator("float32", options.points)
+        self._classifier = classifier(Runtime.resolve(options.device))
+        self._masks = random_proposals(options.masks, SIZE)
+
+    def stage1(self) -> Proposals:
+        """Return the masks that the generator proposes."""
+        return self._propose(self._image)
+
+    def stage2(self) -> None:
+        """Embed the given masks."""
+        self._classifier.embed_regions(self._masks)
+
+    def __call__(self) -> None:
+        """Run both stages."""
+        self.stage1()
+        self.stage2()
+
+
+def main() -> None:
+    parser = harness.make_parser(__doc__)
+    parser.add_argument("--stage2", action="store_true", help="stage 2 alone")
+    parser.add_argument("--points", type=int, default=32, help="points along a side of the grid")
+    parser.add_argument("--masks", type=int, default=100)
+    parser.add_argument("--only", choices=PIPELINES, help="run one pipeline and print its peak memory")
+    options = parser.parse_args()
+    if options.quick:
+        options.points, options.masks = 8, 8
+    keep_freed_memory()
+    if options.only:
+        torch.set_num_threads(options.threads)
+        Pipeline(options.only, options)()
+        harness.print_peak_memory()
+        return
+    harness.start(f"First analysis, {SIZE[1]}×{SIZE[0]}, {options.points**2:,} points", options)
+    compare_stage2(options)
+    if not options.stage2:
+        compare_pipelines(options)
+
+
+def compare_stage2(options: argparse.Namespace) -> None:
+    """Print the time of each way to read the masks, and crops ÷ pooled for the same tower."""
+    runtime, masks = Runtime.resolve(options.device), random_proposals(options.masks, SIZE)
+    rows, crops = [], {}
+    for name, make in STAGE_2.items():  # one network in memory at a time
+        classifier = make(runtime)
+        run = partial(classifier.embed_regions, masks)
+        timing = harness.alternate({name: run}, 1 if name.endswith("crops") else options.repeats)[name]
+        operations, tower = harness.count_operations(run), name.split(",")[0]
+        crops.setdefault(tower, timing)
+        share = operations / harness.matrix_rate(runtime.dtype, options.device) / timing.wall
+        rows.append([name, *_figures(timing, crops[tower], operations), f"{share:.0%}"])
+    bar = f"{options.masks} crops ÷ it; bar 15"
+    harness.print_table(["stage 2", "s (processor s)", bar, "TFLOP", "of the matrix rate"], rows)
+
+
+def compare_pipelines(options: argparse.Namespace) -> None:
+    """Print time and memory of whole analyses, in turns."""
+    pipelines = {name: Pipeline(name, options) for name in PIPELINES}
+    timings = harness.alternate(pipelines, options.repeats)
+    memory = {name: _peak(name, options) for name in PIPELINES}
+    today = next(iter(PIPELINES))
+    rows = []
+    for name, pipeline in pipelines.items():
+        one, two = (harness.time_once(stage) for stage in (pipeline.stage1, pipeline.stage2))
+        operations = harness.count_operations(pipeline)
+        rows.append(
+            [
+                name,
+                *_figures(timings[name], timings[today], operations),
+                f"{one.wall:.1f} + {two.wall:.1f}",
+                f"{memory[name] / 2**30:.2f} GiB, {memory[name] / memory[today]:.2f}",
+            ]
+        )
+    harness.print_table(
+        [
+            "analysis",
+            "s (processor s)",
+            "today's ÷ it; fast-photo's bar 6",
+            "TFLOP",
+            "stage 1 + stage 2, s",
+            "peak memory, ratio; bar 0.7",
+        ],
+        rows,
+    )
+
+
+def _figures(timing: harness.Timing, yardstick: harness.Timing, operations: int) -> list[str]:
+    return [
+        f"{timing.wall:.2f} ({timing.processor:.2f})",
+        yardstick.over(timing),
+        f"{operations / 1e12:.2f}",
+    ]
+
+
+def _peak(name: str, options: argparse.Namespace) -> int:
+    arguments = ["--only", name, "--points", str(options.points), "--masks", str(options.masks)]
+    return harness.peak_memory("engines.py", [*arguments, "--threads", str(options.threads)])
+
+
+if __name__ == "__main__":
+    main()
