@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ovseg_demo.classification.types import RegionEmbeddings
 from ovseg_demo.errors import CheckpointError, DatasetError
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.sticker_world import NOVEL_CLASSES, render_scene
@@ -57,11 +58,11 @@ class ShadeClip:
     def embed_names(self, names, templates) -> np.ndarray:
         return self.embed_shades([SHADES.get(name, 0) for name in names])
 
-    def embed_regions(self, proposals, *, mask_prompts) -> np.ndarray:
+    def embed_regions(self, proposals, *, mask_prompts) -> RegionEmbeddings:
         assert not mask_prompts
         self.calls += 1
         image = proposals.working_image[..., 0]
-        return self.embed_shades([image[mask].mean() for mask in proposals.masks])
+        return RegionEmbeddings(self.embed_shades([image[mask].mean() for mask in proposals.masks]))
 
     @staticmethod
     def embed_shades(shades) -> np.ndarray:

@@ -15,6 +15,8 @@ _SHRUNK = 0.75
 """The largest norm of an untrained token, relative to that of a trained one."""
 _GAP = 0.03
 """The largest share of tokens between the norms of untrained and trained ones."""
+_COMMON_TEMPLATES = ("vild", "photo")
+"""The templates whose words every CLIP has seen in training."""
 _FEWEST = 0.2
 """The smallest share of untrained tokens in a tower that has any."""
 
@@ -56,7 +58,7 @@ def _trained(norms: np.ndarray, surely: list[int]) -> np.ndarray:
 
 
 def _template_tokens(tokenizer: Tokenizer) -> list[int]:
-    texts = (template.replace("{}", "") for template in chain.from_iterable(TEMPLATES.values()))
+    texts = (template.replace("{}", "") for template in chain.from_iterable(TEMPLATES[name] for name in _COMMON_TEMPLATES))
     return sorted({token for text in texts for token in tokenizer.encode(text)})
 
 

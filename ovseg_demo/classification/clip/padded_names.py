@@ -22,7 +22,7 @@ from ovseg_demo.progress import ENCODING_NAMES, ProgressCallback, no_progress
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, TOO_MANY_TOKENS, UNKNOWN, check_templates
 
-INSTALL_COMMAND = 'pip install "tokenizers"'
+INSTALL_COMMAND = 'pip install "ovseg-demo[siglip]"'
 
 
 class PaddedTokenizer:

@@ -83,7 +83,7 @@ def test_mask_prompts_can_be_switched_off():
 def test_an_unadapted_clip_takes_regions_as_they_are():
     clip, proposals = make_clip(mask_prompt_depth=0), make_proposals()
     np.testing.assert_array_equal(
-        clip.embed_regions(proposals).vectors, clip.embed_regions(proposals, mask_prompts=False)
+        clip.embed_regions(proposals).vectors, clip.embed_regions(proposals, mask_prompts=False).vectors
     )
 
 
