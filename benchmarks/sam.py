@@ -251,7 +251,9 @@ def main() -> None:
         torch.set_num_threads(options.threads)
         case = make_case(options.model, options.sam)
         if options.only != "nothing":
-            case.generator(options.only, options.points)(case.image)
+            generator, image = case.generator(options.only, options.points), case.image
+            del case  # its float32 weights, which the program drops after loading, too
+            generator(image)
         harness.print_peak_memory()
         return
     harness.start("Segment Anything", options)
