@@ -204,8 +204,8 @@ class TestRefusals:
             analysis.segment(vocabulary, distractors="wall")
 
     def test_unknown_templates(self, analysis):
-        with pytest.raises(ModelError, match='no prompt templates "imagenet"; choose one of vild'):
-            analysis.segment("a, b", templates="imagenet")
+        with pytest.raises(ModelError, match='no prompt templates "vlid"; choose one of vild'):
+            analysis.segment("a, b", templates="vlid")
         with pytest.raises(ModelError, match="no learned prompts; choose other templates: vild"):
             analysis.segment("a, b", templates="learned")
 
