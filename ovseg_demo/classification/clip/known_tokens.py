@@ -58,7 +58,10 @@ def _trained(norms: np.ndarray, surely: list[int]) -> np.ndarray:
 
 
 def _template_tokens(tokenizer: Tokenizer) -> list[int]:
-    texts = (template.replace("{}", "") for template in chain.from_iterable(TEMPLATES[name] for name in _COMMON_TEMPLATES))
+    texts = (
+        template.replace("{}", "")
+        for template in chain.from_iterable(TEMPLATES[name] for name in _COMMON_TEMPLATES)
+    )
     return sorted({token for text in texts for token in tokenizer.encode(text)})
 
 
