@@ -22,7 +22,7 @@ help:
 	@echo "make lint      check style and formatting"
 	@echo "make format    put style and formatting right, as far as that can be done by itself"
 	@echo "make wheel     build the package into dist/"
-	@echo "make results   measure the bundled model and write docs/results.md"
+	@echo "make results   measure the model sticker-world and write docs/results.md"
 	@echo "make benchmarks measure all speeds of docs/explanation/performance.md; 25 to 80 minutes"
 	@echo "make screenshots take the images of the page in docs/images (needs chromium)"
 

@@ -1,6 +1,6 @@
 """Time of first analyses in the browser, and the part of it that the page adds.
 
-The page runs with the bundled model in a process of its own. Two clients request analyses in turns and wait
+The page runs with sticker-world in a process of its own. Two clients request analyses in turns and wait
 for the map: a program that sends the page's events, and a headless Chromium in which an example is clicked.
 No image is in the server's cache, because the program shifts the examples sideways. A browser without a GPU
 draws on the processor cores that the networks need, so the page should draw little during an analysis.
@@ -32,7 +32,7 @@ from tests.browser.test_page import choose
 
 def main() -> None:
     options = harness.make_parser(__doc__).parse_args()
-    harness.start("First analyses, bundled model", options)
+    harness.start("First analyses, sticker-world", options)
     examples = [example for example in load_examples() if example.kind == STICKERS]
     analyses = {"a program": [], "the browser": []}
     with (

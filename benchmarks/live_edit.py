@@ -1,6 +1,6 @@
 """Time of live edits in the browser, from the key press to the new map on the screen.
 
-The page runs with the bundled model in a process of its own. A headless Chromium types the last letter of a
+The page runs with sticker-world in a process of its own. A headless Chromium types the last letter of a
 name at the end of the prompt. The time is measured in the page, from the ``keydown`` event to the first frame
 after the new map is drawn.
 
@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.edits = 3
-    harness.start("Live edits in the browser, bundled model", options)
+    harness.start("Live edits in the browser, sticker-world", options)
     with serve("sticker-world") as (url, _, _), open_page(url) as page:
         choose(page, options.example)
         page.evaluate(WATCH)

@@ -2,7 +2,7 @@
 
     python scripts/screenshots.py [FOLDER]
 
-The script starts ``python app.py`` on a free port with the bundled model.
+The script starts ``python app.py`` on a free port, with the bundled models one after the other.
 """
 
 from __future__ import annotations
@@ -68,23 +68,25 @@ class Shot:
     Attributes:
         name: the file's name without its suffix.
         example: the title of the example to click.
+        model: the model of the page.
         act: called with the page when the example's map is there.
         screen: the browser's screen.
     """
 
     name: str
     example: str
+    model: str = "photo-mini"
     act: Callable[[Page], None] = nothing
     screen: dict[str, Any] = field(default_factory=lambda: LAPTOP)
 
 
 SHOTS = (
-    Shot("page", "Desert"),
-    Shot("dark", "Winter night", screen=LAPTOP | {"color_scheme": "dark"}),
-    Shot("phone", "Open sea", screen=PHONE),
-    Shot("why", "Desert", ask_why),
-    Shot("compare", "Desert", compare),
-    Shot("masks", "Desert", show_masks),
+    Shot("page", "Two dogs"),
+    Shot("dark", "Mountains", screen=LAPTOP | {"color_scheme": "dark"}),
+    Shot("phone", "Summer Palace", screen=PHONE),
+    Shot("masks", "Summer Palace", act=show_masks),
+    Shot("why", "Desert", "sticker-world", ask_why),
+    Shot("compare", "Desert", "sticker-world", compare),
 )
 
 
@@ -92,17 +94,19 @@ def main() -> None:
     """Save all screenshots in the folder that the command line names, by default docs/images."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    with serve() as address, open_browser() as browser:
-        for shot in SHOTS:
-            path = folder / f"{shot.name}.png"
-            path.write_bytes(compress(take(browser, address, shot)))
-            print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+    for model in dict.fromkeys(shot.model for shot in SHOTS):
+        with serve(model) as address, open_browser() as browser:
+            for shot in SHOTS:
+                if shot.model == model:
+                    path = folder / f"{shot.name}.png"
+                    path.write_bytes(compress(take(browser, address, shot)))
+                    print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
 @contextmanager
-def serve() -> Iterator[str]:
-    """Start the page and yield its address."""
-    command = [sys.executable, "app.py", "--model", "sticker-world"]
+def serve(model: str) -> Iterator[str]:
+    """Start the page with a model and yield its address."""
+    command = [sys.executable, "app.py", "--model", model]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()

@@ -84,12 +84,16 @@ def test_the_installed_command_segments_an_example(home):
     examples, downloads = map(Path, run([python, "-c", where], **surroundings(home)).splitlines())
     assert examples.is_relative_to(home.resolve() / "env")
     assert downloads == home / "cache" / "ovseg-demo" / "weights"
-    example = json.loads((examples / "manifest.json").read_text(encoding="utf-8"))[0]
-    image = examples / example["image"]
-    options = ["--classes", example["classes"], "--generator", "maskformer", "--output", "out"]
-    printed = run([program(home, "ovseg"), "segment", image, *options], **surroundings(home))
-    assert "%" in printed
-    assert next((home / "out").glob("*/label_map.png")).stat().st_size > 0
+    entries = json.loads((examples / "manifest.json").read_text(encoding="utf-8"))
+    for example, model in (
+        (entries[0], []),
+        (entries[-1], ["--model", "sticker-world", "--generator", "maskformer"]),
+    ):
+        image = examples / example["image"]
+        options = ["--classes", example["classes"], *model, "--output", "out"]
+        printed = run([program(home, "ovseg"), "segment", image, *options], **surroundings(home))
+        assert "%" in printed
+        assert next((home / "out").glob("*/label_map.png")).stat().st_size > 0
 
 
 def test_the_installed_command_serves_the_page(home):
@@ -101,7 +105,7 @@ def test_the_installed_command_serves_the_page(home):
         try:
             page = wait_for(f"http://127.0.0.1:{port}", server)
             assert "OVSeg" in page
-            assert all(example.title in page for example in load_examples() if example.kind == "stickers")
+            assert all(example.title in page for example in load_examples() if example.kind == "photograph")
         finally:
             server.kill()
 

@@ -1,4 +1,4 @@
-"""The quality figures of the bundled model: what each is, its floor, and its aim.
+"""The quality figures of the model sticker-world: what each is, its floor, and its aim.
 
 A floor is the least that a bundled model must reach, an aim is what training works towards. Ratios of speed
 and memory have their bounds in ``benchmarks/``.

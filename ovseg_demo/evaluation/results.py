@@ -31,7 +31,6 @@ from ovseg_demo.evaluation.results_page import GENERATORS, Page, read_notes, wri
 from ovseg_demo.evaluation.scores import Scores, accuracy
 from ovseg_demo.evaluation.sticker_world import BASE_NOUNS, NOVEL, STUFF, StickerScenes
 from ovseg_demo.evaluation.tallies import Tally, count_images
-from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.sticker_world import BENCHMARK_SEEDS
 
@@ -107,7 +106,7 @@ def find_contenders(given: Mapping[str, Any], runs: Path) -> dict[str, Entry]:
     """
     caches = Caches()
     if not chosen(given, ("ovseg", "sam", "clip")):  # else a run's CLIP would replace the whole model
-        given = {"model": DEFAULT_MODEL, **given}
+        given = {"model": StickerScenes.name, **given}
     model = load_chosen(given, benchmark=StickerScenes.name, caches=caches)
     entries = {}
     for name, contender in CONTENDERS.items():

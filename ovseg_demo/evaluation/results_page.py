@@ -34,7 +34,7 @@ _INTRODUCTION = """\
   follow the ensemble rule with a CLIP weight λ of {weight:g}."""
 
 _SHIPPED = """\
-## The bundled model
+## The model sticker-world
 
 {table}
 

@@ -105,6 +105,8 @@ class ModelSpec:
         templates: prompt templates, a key of ``TEMPLATES`` or "learned".
         regions: how the CLIP reads masked regions, one of ``REGIONS``.
         seconds: of a first analysis of a photograph of 1024×768 pixels on two CPU cores; 0 if not measured.
+        knows_photographs: whether it was trained on photographs.
+        larger: the name of the model to turn to where this one is not enough.
     """
 
     name: str
@@ -116,6 +118,8 @@ class ModelSpec:
     templates: str = "vild"
     regions: str = "auto"
     seconds: float = 0
+    knows_photographs: bool = True
+    larger: str = ""
 
     @property
     def required(self) -> dict[str, WeightsFile]:
@@ -334,7 +338,23 @@ SIMSEG_ZERO_SHOT = WeightsFile(
     MIT,
 )
 
-# ---- the bundled files (docs/results.md describes their training)
+# ---- the bundled files (weights/README.md lists their data and licences)
+
+PHOTO_MINI_CLIP = WeightsFile(
+    "open_clip_model.safetensors",
+    CheckpointKind.CLIP,
+    (BundledSource("photo-mini/open_clip_model.safetensors"),),  # open_clip_config.json lies beside it
+    18_585_978,
+    APACHE,
+    quick_gelu=False,
+)
+PHOTO_MINI_SAM = WeightsFile(
+    "photo_mini_sam.pth",
+    CheckpointKind.SAM,
+    (BundledSource("photo-mini/photo_mini_sam.pth"),),
+    8_567_272,
+    APACHE,
+)
 
 
 def _sticker_world(part: str, kind: CheckpointKind, size: int) -> WeightsFile:
@@ -370,7 +390,7 @@ SIMSEG_SETTINGS = MaskFormerSettings(
     ensemble_weights=MappingProxyType({"ade20k-150": 0.5, "ade20k-847": 0.5}),
 )
 _STICKER_WORLD_STEM = 16
-"""Output channels of the first convolution of the bundled MaskFormer; a published R-101c has 64."""
+"""Output channels of the first convolution of Sticker World's MaskFormer; a published R-101c has 64."""
 
 STICKER_WORLD_SETTINGS = MaskFormerSettings(
     min_size=384,
@@ -386,16 +406,34 @@ STICKER_WORLD_SAM_SETTINGS = SamSettings(
     ),
 )
 
+PHOTO_MINI_SAM_SETTINGS = SamSettings(
+    long_side=None,
+    thresholds=MappingProxyType(
+        {"points_per_side": 16, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.0, "box_nms_thresh": 0.85}
+    ),
+)
+
 _MODELS = (
+    ModelSpec(
+        "photo-mini",
+        "Photo mini",
+        "The bundled model for photographs, small and quick: it knows everyday things, and is often wrong.",
+        MappingProxyType({"clip": PHOTO_MINI_CLIP, "sam": PHOTO_MINI_SAM}),
+        sam=PHOTO_MINI_SAM_SETTINGS,
+        regions="mask-pooling",
+        larger="fast-photo",
+    ),
     ModelSpec(
         "sticker-world",
         "Sticker World",
-        "The bundled model, small and quick: it knows drawn scenes of stickers, not photographs.",
+        "The bundled model of a drawn world, small and quick: it knows scenes of stickers, not photographs.",
         MappingProxyType(
             {"ovseg": STICKER_WORLD_OVSEG, "sam": STICKER_WORLD_SAM, "unadapted": STICKER_WORLD_CLIP}
         ),
         STICKER_WORLD_SETTINGS,
         STICKER_WORLD_SAM_SETTINGS,
+        knows_photographs=False,
+        larger="photo-mini",
     ),
     ModelSpec(
         "fast-photo",
@@ -523,8 +561,8 @@ def find_model(name: str) -> ModelSpec:
 def maskformer_settings_for(tensors: Mapping[str, Tensor]) -> MaskFormerSettings:
     """Return the settings that belong to the tensors of a full checkpoint. The file's name is not used.
 
-    A Swin backbone gets the settings of OVSeg's Swin-B, and a ResNet as narrow as the bundled model's gets
-    those of the bundled model. Another ResNet gets those of OVSeg's R-101c if its CLIP has mask prompts, else
+    A Swin backbone gets the settings of OVSeg's Swin-B, and a ResNet as narrow as Sticker World's gets
+    those of Sticker World. Another ResNet gets those of OVSeg's R-101c if its CLIP has mask prompts, else
     SimSeg's.
 
     Args:

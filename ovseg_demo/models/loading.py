@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 T = TypeVar("T")
 
-DEFAULT_MODEL = "sticker-world"
+DEFAULT_MODEL = "photo-mini"
 DEFAULT_TEMPLATES = "vild"
 
 Weights = str | Path | WeightsFile

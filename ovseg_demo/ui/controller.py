@@ -24,6 +24,7 @@ from ovseg_demo.ui import exports, messages, status_text
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.messages import Message, empty_message, status_message
+from ovseg_demo.ui.model_notice import notice_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.session import DOWNLOAD, DisplayedMap, Run, Session
@@ -33,7 +34,7 @@ from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
 
 Updates = dict[str, Message]
 
-CHANNELS = ("image", "masks", "preview", "map", "other", "why", "progress", "status", "file")
+CHANNELS = ("image", "masks", "preview", "map", "other", "why", "notice", "progress", "status", "file")
 """The channels of the viewer; "chips" belongs to another component."""
 
 PREVIEW_PERIOD = 2.0
@@ -115,9 +116,16 @@ class PageController:
         if entry.spec is None or not self._settings.allow_downloads:
             raise ModelError("Models cannot be downloaded from this page; ask its operator.")
         run = session.begin(DOWNLOAD, entry.name)
-        if run is not None:
+        if run is None:
+            return
+        yield from self._renewed_notice(session)
+        try:
             yield from self._work(session, run, lambda task: download_model(entry.spec, progress=task.report))
-            self._registry.forget(entry.name)
+        except Exception:
+            yield from self._renewed_notice(session)
+            raise
+        self._registry.forget(entry.name)
+        yield from self._renewed_notice(session)
 
     # ---- what takes milliseconds
 
@@ -307,8 +315,26 @@ class PageController:
                 displayed.number, segmentation.vocabulary, messages.found_names(segmentation)
             ),
             "status": status_message(displayed.number, line),
+            "notice": self._notice(session, displayed),
         }
         return updates | self._other_map(session, displayed.image, question, progress)
+
+    def _notice(self, session: Session, displayed: DisplayedMap) -> Message:
+        entry = self._registry.find(displayed.request.model)
+        larger = self._registry.larger(entry)
+        return notice_message(
+            session.next_number(),
+            entry,
+            larger,
+            self._texts,
+            may_download=session.may_download,
+            is_downloading=larger is not None and session.is_running(DOWNLOAD, larger.name),
+        )
+
+    def _renewed_notice(self, session: Session) -> Iterator[Updates]:
+        """Yield the notice beside the displayed map, if there is one, as a download changes it."""
+        if session.displayed is not None:
+            yield {"notice": self._notice(session, session.displayed)}
 
     def _other_map(
         self, session: Session, image: UploadedImage, question: Question, progress: ProgressCallback

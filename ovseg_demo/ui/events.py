@@ -39,6 +39,10 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     parts.viewer.compare(handlers.compare, [session], displays, **long)
     of_download = [*displays, parts.model_facts, parts.download]
     parts.download.click(handlers.download, [session, parts.model], of_download, **long)
+    parts.viewer.obtain(handlers.obtain, [session, parts.model], of_download, **long)
+    parts.viewer.switch(
+        handlers.switch, [parts.generator], [parts.model, parts.generator], **instant
+    ).success(handlers.analyze, inputs, displays, **long)
 
     edit = short | {"trigger_mode": "always_last"}
     parts.viewer.edit(handlers.edit, [session, *request], displays, **edit)

@@ -2,7 +2,7 @@
 
 A manifest is a JSON list of entries: "image" (a file beside it), "title", "classes" (the prompt), "generator"
 and "granularity". Photographs also have "credit" (who made it, and its licence) and ``"kind": "photograph"``;
-all others are scenes of Sticker World, which the bundled model knows, and tell the "seed" of each.
+all others are scenes of Sticker World, for the model of that name, and tell the "seed" of each.
 """
 
 from __future__ import annotations

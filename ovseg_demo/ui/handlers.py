@@ -82,7 +82,7 @@ class EventHandlers:
         Gradio sends the difference of the two outputs, which garbles the image's record in the browser.
         """
         entry = self._registry.find(self._request(values).model)
-        examples = examples_for(self._examples, not entry.is_bundled)
+        examples = examples_for(self._examples, entry.knows_photographs)
         index = _data(event).get("index")
         if not (isinstance(index, int) and 0 <= index < len(examples)):
             raise OvsegError("There is no such example; reload the page.")
@@ -147,16 +147,36 @@ class EventHandlers:
     # ---- models
 
     def download(self, http: gr.Request, session: Session, model: str) -> Iterator[Outputs]:
-        """Download a model and report its progress."""
+        """Download the model that is chosen in the menu."""
+        yield from self._download(http, session, model, model)
+
+    def obtain(
+        self, http: gr.Request, event: gr.EventData, session: Session, chosen: str
+    ) -> Iterator[Outputs]:
+        """Download the model that the notice beside the map proposes."""
+        yield from self._download(http, session, str(_data(event).get("model", "")), chosen)
+
+    def switch(self, event: gr.EventData, generator: str) -> Outputs:
+        """Choose the model that the notice beside the map proposes; the next event analyzes the image."""
+        entry = self._registry.find(str(_data(event).get("model", "")))
+        return {
+            self._parts.model: entry.name,
+            self._parts.generator: gr.update(
+                choices=generator_choices(entry), value=entry.suitable(generator)
+            ),
+        }
+
+    def _download(self, http: gr.Request, session: Session, wanted: str, chosen: str) -> Iterator[Outputs]:
+        """Download a model and report its progress; then describe the one that is chosen in the menu."""
         if not self._may_download(http):
             raise ModelError(
                 "Models can be downloaded here only from the machine itself; ask the operator of this page, "
                 'who can allow it to all with "--allow-downloads".'
             )
         outputs: Outputs = {}
-        for outputs in self._accumulate(session, self._controller.download(session, model)):
+        for outputs in self._accumulate(session, self._controller.download(session, wanted)):
             yield outputs
-        entry = self._registry.find(model)
+        entry = self._registry.find(chosen)
         yield outputs | {
             self._parts.model_facts: model_facts(entry, self._settings.texts),
             self._parts.download: gr.update(visible=is_downloadable(entry, self._settings)),
@@ -165,7 +185,7 @@ class EventHandlers:
     def describe(self, http: gr.Request, model: str, generator: str) -> Outputs:
         """Display the generators, examples and licence of another model."""
         entry = self._registry.find(model)
-        examples = examples_for(self._examples, not entry.is_bundled)
+        examples = examples_for(self._examples, entry.knows_photographs)
         return {
             self._parts.generator: gr.update(
                 choices=generator_choices(entry),
@@ -200,6 +220,7 @@ class EventHandlers:
 
     def restore(self, http: gr.Request, session: Session, saved: Mapping[str, Any]) -> Outputs:
         """Restore what a link says, or what this browser remembers; a visitor who has typed is left alone."""
+        session.may_download = self._may_download(http)
         linked = dict(http.query_params)
         settings = saved.get("settings") if isinstance(saved, dict) else None
         is_link = bool(linked.keys() & {"prompt", "words"})

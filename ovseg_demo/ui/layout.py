@@ -78,7 +78,7 @@ def build_layout(registry: ModelRegistry, settings: PageSettings, examples: Sequ
             parts["viewer"] = Viewer(texts, elem_id="viewer", padding=False)
             parts["gallery"] = Gallery(
                 texts,
-                value=gallery_value(examples_for(examples, not registry.default.is_bundled)),
+                value=gallery_value(examples_for(examples, registry.default.knows_photographs)),
                 elem_id="gallery",
                 padding=False,
             )

@@ -49,8 +49,13 @@ class ModelEntry:
 
     @property
     def is_bundled(self) -> bool:
-        """Whether it ships with the project and knows Sticker World, not photographs."""
+        """Whether it ships with the project; these models are small."""
         return self.spec is not None and self.spec.bundled
+
+    @property
+    def knows_photographs(self) -> bool:
+        """Whether it was trained on photographs; an operator's own weights are taken to be."""
+        return self.spec is None or self.spec.knows_photographs
 
 
 class ModelRegistry:
@@ -139,6 +144,10 @@ class ModelRegistry:
         if name not in self._entries:
             raise ModelError(f'There is no model "{name}" here; choose one of {", ".join(self._entries)}.')
         return self._entries[name]
+
+    def larger(self, entry: ModelEntry) -> ModelEntry | None:
+        """Return the model to turn to where another is not enough, if there is one here."""
+        return self._entries.get(entry.spec.larger) if entry.spec is not None else None
 
     def segmenter(self, name: str) -> Segmenter:
         """Return the segmenter of a model, loaded if need be.

@@ -29,7 +29,8 @@ class AppOptions:
     """How to start the page.
 
     Attributes:
-        model: the catalogue's model that is chosen at first; ``None`` takes the bundled one.
+        model: the catalogue's model that is chosen at first; ``None`` takes the bundled one for
+            photographs.
         weights: files to use instead of a model of the catalogue, by the argument names of
             ``load_segmenter``.
         runtime: device, precision and Segment Anything's points per side, by the names of ``load_segmenter``;

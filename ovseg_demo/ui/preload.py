@@ -24,7 +24,7 @@ def preload(registry: ModelRegistry, settings: PageSettings, examples: Sequence[
     """
     entry = registry.default
     segmenter = registry.segmenter(entry.name)
-    suitable = examples_for(examples, not entry.is_bundled)
+    suitable = examples_for(examples, entry.knows_photographs)
     for number, example in enumerate(suitable, start=1):
         start = time.perf_counter()
         pixels, _ = read_image(str(example.path), settings)

@@ -73,11 +73,13 @@ class Session:
     Attributes:
         wanted: the newest class names and settings that could be read.
         compares: whether the page also displays the other classifier's map.
+        may_download: whether this visitor may download models to the machine.
     """
 
     def __init__(self) -> None:
         self.wanted = Question(Request())
         self.compares = False
+        self.may_download = False
         self._image: UploadedImage | None = None
         self._analysis: Analysis | None = None
         self._analysis_key: tuple | None = None
@@ -163,10 +165,10 @@ class Session:
                 if number in (None, run.number):
                     run.is_wanted = False
 
-    def is_running(self, kind: str) -> bool:
-        """Return whether a run of a kind is under way."""
+    def is_running(self, *key: object) -> bool:
+        """Return whether a run is under way whose key begins so: its kind, or also what it works on."""
         with self._lock:
-            return any(run.is_wanted and run.kind == kind for run in self._runs.values())
+            return any(run.is_wanted and run.key[: len(key)] == key for run in self._runs.values())
 
     def is_behind(self, run: Run) -> bool:
         """Return whether the page displays another run's progress: an analysis comes before a download."""

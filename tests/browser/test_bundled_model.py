@@ -1,4 +1,4 @@
-"""The page as it opens for everybody: the bundled model, its examples, the whole catalogue on the menu."""
+"""The page as it opens for everybody: the bundled models, their examples, the whole catalogue on the menu."""
 
 from __future__ import annotations
 
@@ -29,11 +29,34 @@ def page(open_page):
     return open_page()
 
 
-def test_an_example_of_sticker_world_gets_its_map(page):
+def test_a_photograph_gets_its_map_and_the_notice_names_the_model(page):
+    choose(page, "Cat")
+    assert "cat" in legend(page)
+    notice = page.locator(".notice")
+    assert "Answered by Photo mini" in notice.text_content()
+    assert "758 MB, MIT, Apache-2.0" in notice.text_content()
+    assert notice.locator("code").text_content() == "python -m ovseg_demo download fast-photo"
+    assert notice.locator("button").count() == 0, "strangers may not download"
+
+
+def test_sticker_world_has_its_own_examples_and_the_notice_turns_to_photo_mini(page):
+    choose_model(page, "Sticker World")
     choose(page, "Open sea")
     assert "water" in legend(page)
     type_names(page, "water, penguin, unicorn")
     assert "water" in legend(page)
+
+    assert "stickers, not photographs" in page.locator(".notice").text_content()
+    page.locator(".notice button", has_text="Answer with Photo mini").click()
+    page.locator(".notice", has_text="Answered by Photo mini").wait_for()
+    page.locator(".gallery .card", has_text="Cat").wait_for()
+
+
+def choose_model(page, title):
+    page.locator("#advanced button").first.click()
+    page.locator("#model input").click()
+    page.locator("[role=option]", has_text=title).click()
+    page.locator("#licence", has_text=title).wait_for()
 
 
 def test_missing_models_are_on_the_menu_with_size_and_licence(page):
@@ -47,6 +70,6 @@ def test_missing_models_are_on_the_menu_with_size_and_licence(page):
     facts.wait_for()
     assert "1.2 GB" in facts.text_content()
     assert "CC-BY-NC 4.0" in facts.text_content()
-    page.locator(".gallery .card", has_text="Espresso").click()
+    page.locator(".gallery .card", has_text="Cat").click()
     page.locator(".toast-body", has_text="python -m ovseg_demo download ovseg-r101c-vitb16").wait_for()
     assert page.locator("#licence", has_text="CC-BY-NC 4.0").is_visible()

@@ -107,6 +107,15 @@ def test_small_sam_encoders_may_be_used_commercially_and_have_the_published_grid
         assert spec.sam.generator_options() == {"long_side": 1280}
 
 
+def test_the_bundled_models_are_small_and_free():
+    photo, sticker = find_model("photo-mini"), find_model("sticker-world")
+    assert photo.bundled and photo.licence == "Apache-2.0" and photo.size < 45_000_000
+    assert photo.generators == ("sam",) and photo.regions == "mask-pooling"
+    assert photo.knows_photographs and not sticker.knows_photographs
+    assert find_model(photo.larger).licence == "MIT, Apache-2.0"
+    assert find_model(sticker.larger) is photo
+
+
 def test_the_openai_clips_are_those_that_open_clip_knows():
     for model, architecture in (("clip-vitl14-openai", "ViT-L-14"), ("clip-vitb16-openai", "ViT-B-16")):
         ours = find_model(model).parts["clip"]

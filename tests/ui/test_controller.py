@@ -407,6 +407,50 @@ def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch)
     assert fetched == ["ovseg-r101c-vitb16"]
 
 
+def test_the_notice_offers_a_larger_model_and_follows_its_download(monkeypatch, image, tmp_path):
+    monkeypatch.setenv("OVSEG_WEIGHTS_DIR", str(tmp_path))
+
+    def download(spec, progress):
+        progress("Downloading weights", 1, 2)
+        for file in spec.required.values():
+            file.path().touch()
+
+    monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
+    registry = ModelRegistry.of_catalogue("photo-mini", load=lambda name, caches: colour_segmenter())
+    controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    session = Session()
+    notice = collect(controller.analyze(session, image, REQUEST))["notice"]
+    assert notice["title"] == "Answered by Photo mini"
+    assert notice["command"] == "python -m ovseg_demo download fast-photo" and "button" not in notice
+    session.may_download = True
+    notice = controller.edit(session, replace(REQUEST, granularity=0.3))["notice"]
+    assert notice["button"] == {"kind": "download", "model": "fast-photo", "label": notice["button"]["label"]}
+    assert "758 MB · MIT, Apache-2.0" in notice["hint"]
+    notices = [
+        update["notice"] for update in controller.download(session, "fast-photo") if "notice" in update
+    ]
+    assert [each["button"]["kind"] for each in notices] == ["downloading", "use"]
+    notice = collect(controller.analyze(session, image, replace(REQUEST, model="fast-photo")))["notice"]
+    assert notice["title"].startswith("Answered by Fast photo") and "button" not in notice
+
+
+def test_a_download_that_fails_can_be_started_again(monkeypatch, image):
+    def download(spec, progress):
+        raise ModelError("no network")
+
+    monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
+    registry = ModelRegistry.of_catalogue("photo-mini", load=lambda name, caches: colour_segmenter())
+    controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    session = Session()
+    session.may_download = True
+    collect(controller.analyze(session, image, REQUEST))
+    kinds = []
+    with pytest.raises(ModelError, match="no network"):
+        for update in controller.download(session, "fast-photo"):
+            kinds += [update["notice"]["button"]["kind"]] if "notice" in update else []
+    assert kinds == ["downloading", "download"]
+
+
 def test_images_can_be_analyzed_during_a_download(monkeypatch, image):
     analyzed = threading.Event()
 
@@ -425,7 +469,7 @@ def test_images_can_be_analyzed_during_a_download(monkeypatch, image):
     newest = collect(controller.analyze(session, image, REQUEST))
     assert found(newest["map"])
     analyzed.set()
-    *_, end, last = fetching
+    *_, end, last = (update for update in fetching if "progress" in update)
     assert end["progress"]["fraction"] == 1.0
     assert clears(last, "progress")
 

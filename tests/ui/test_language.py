@@ -25,6 +25,12 @@ MADE_BY_PYTHON = (
     "advanced.ready",
     "advanced.not_",
     "advanced.size_",
+    "notice.answered_by",
+    "notice.small",
+    "notice.drawn",
+    "notice.use",
+    "notice.download",
+    "notice.operator",
 )
 """Texts that the page gets only with a map or with a model of the catalogue."""
 

@@ -62,6 +62,14 @@ def test_the_catalogues_models_that_can_segment_are_offered_the_default_first():
         ModelRegistry.of_catalogue("sam-vit-h", load=lambda name, caches: None)
 
 
+def test_a_larger_model_is_known_where_there_is_one():
+    registry = ModelRegistry.of_catalogue("photo-mini", load=lambda name, caches: None)
+    assert registry.larger(registry.default).name == "fast-photo"
+    assert registry.larger(registry.find("fast-photo")) is None
+    own = ModelRegistry.of_segmenter(colour_segmenter())
+    assert own.larger(own.default) is None and own.default.knows_photographs
+
+
 def test_size_licence_and_presence_are_described():
     registry = ModelRegistry.of_catalogue("ovseg-r101c-vitb16", load=lambda name, caches: None)
     facts = model_facts(registry.default, load_texts())

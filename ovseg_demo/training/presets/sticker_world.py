@@ -1,4 +1,4 @@
-"""The preset "sticker-world", which trains the bundled model from random weights on a small machine."""
+"""The preset "sticker-world", which trains that bundled model from random weights on a small machine."""
 
 from __future__ import annotations
 

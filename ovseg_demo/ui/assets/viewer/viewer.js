@@ -16,6 +16,7 @@ const state = {
   other: null,
   masks: null,
   why: null,
+  notice: null, // the displayed one as text
   mode: "map",
   compare: "image",
   divider: 0.5,
@@ -71,6 +72,16 @@ const receivers = {
     bar.classList.toggle("endless", message.fraction < 0);
     bar.style.width = message.fraction < 0 ? "" : `${100 * message.fraction}%`;
   },
+  notice(message) {
+    const { number, ...notice } = message;
+    const text = JSON.stringify(notice);
+    const panel = find(".notice");
+    panel.hidden = !isFilled(message);
+    if (panel.hidden) return;
+    if (text === state.notice) return allowNotice(panel, notice); // a button must not be replaced under the pointer
+    state.notice = text;
+    fillNotice(panel, notice, (kind, model) => trigger(kind === "use" ? "switch" : "obtain", { model }));
+  },
   status(message) {
     const isProblem = Boolean(message.isProblem);
     find(".status").textContent = message.text || "";
@@ -124,6 +135,7 @@ const showsPreview = () => Boolean(state.preview && !state.map);
 const displayedMap = () => state.map ?? state.preview;
 
 function forgetMaps() {
+  find(".notice").hidden = true;
   Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, hovered: null, pinned: null });
 }
 

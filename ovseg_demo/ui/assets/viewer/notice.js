@@ -1,0 +1,24 @@
+// The notice beside the map: which model answered, and the button that gets one which knows more.
+
+/** Fill the notice; `act(kind, model)` is called when its button is pressed. */
+function fillNotice(panel, notice, act) {
+  const parts = [make("h3", "", [make("span", "", "{{notice.title}}")]), make("p", "", [make("b", "", notice.title), notice.text ? `. ${notice.text}` : ""])];
+  if (notice.button) {
+    const { kind, model, label } = notice.button;
+    const button = make("button", "larger", label, { type: "button" });
+    button.addEventListener("click", () => {
+      button.disabled = true; // until the next notice
+      act(kind, model);
+    });
+    parts.push(button);
+  }
+  if (notice.hint) parts.push(make("p", "hint", notice.hint));
+  if (notice.command) parts.push(make("code", "command", notice.command));
+  panel.replaceChildren(...parts);
+  allowNotice(panel, notice);
+}
+
+/** Let the button be pressed, unless its model is being downloaded. */
+function allowNotice(panel, notice) {
+  if (notice.button) panel.querySelector("button").disabled = notice.button.kind === "downloading";
+}
