@@ -96,8 +96,13 @@ class MaskSamples(Dataset):
         if self.split == "val":
             source = ("bsds500", "coco")[index % 2]
             photographs = self._photographs[source]
-            scene = _labelled_scene(photographs[index // 2 % len(photographs)], rng)
-            return self._sample(scene, rng, long_side=self.side, vary=False)
+            for number in range(index // 2, index // 2 + len(photographs)):
+                scene = _labelled_scene(photographs[number % len(photographs)], rng)
+                try:
+                    return self._sample(scene, rng, long_side=self.side, vary=False)
+                except _NoRegionError:
+                    continue  # all of its regions are too small: take the next one
+            raise ValueError(f"No photograph of {source} has a region of {_SMALLEST} mask pixels.")
         while True:  # a cut may hold no region that is large enough
             scene = self._draw(rng)
             long_side = float(np.exp(rng.uniform(*np.log(LONG_SIDES))))
