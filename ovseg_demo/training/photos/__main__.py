@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     sam.add_argument(
         "--trunk", type=Path, required=True, help="file with EfficientNet-Lite0's ImageNet weights"
     )
+    sam.add_argument("--stamps", type=Path, help="folder of tuxpaint's stamps, which are pasted, too")
     sam.add_argument("--out", type=Path, default=Path("runs/photos-sam"), help="folder of the run")
     sam.add_argument(
         "--learn-from", type=int, metavar="STAGE", help="the trunk's stages from this one learn, too"
@@ -86,7 +87,7 @@ def _sam(options: argparse.Namespace) -> Path:
     if options.learn_from is not None:
         settings = replace(settings, frozen_stages=options.learn_from)
     runtime = Runtime.resolve("auto", options.precision)
-    return sam.train(settings, options.root, options.trunk, options.out, runtime)
+    return sam.train(settings, options.root, options.trunk, options.out, runtime, options.stamps)
 
 
 def _features(options: argparse.Namespace) -> Path:

@@ -56,11 +56,11 @@ class TextSettings:
         everything: whether to use WordNet's rare nouns, too.
     """
 
-    vocabulary_size: int = 16_384
+    vocabulary_size: int = 8192
     context_length: int = 24
-    width: int = 256
-    layers: int = 3
-    heads: int = 4
+    width: int = 192
+    layers: int = 2
+    heads: int = 3
     embed_dim: int = 512
     loop: LoopSettings = field(
         default_factory=lambda: LoopSettings(
@@ -253,7 +253,8 @@ def start_as_bag_of_words(clip: CLIP, nouns: TeacherNouns, tokenizer: Tokenizer)
     known = nouns.embeddings[:, : nouns.token_embeddings.shape[1]]
     centred = known - known.mean(dim=0)
     _, _, components = torch.pca_lowrank(centred, q=min(width, *centred.shape), center=False)  # (D, width)
-    table = nouns.token_embeddings @ components
+    # The teacher may have been asked about a larger vocabulary, whose first merges are the same.
+    table = nouns.token_embeddings[: tokenizer.start] @ components
     wide = components.shape[0]
     own = clip.token_embedding.weight
     own.zero_()
