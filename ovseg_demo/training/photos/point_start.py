@@ -1,10 +1,10 @@
 """Initial weights of Segment Anything's mask decoder: every output token reads what is at its point.
 
 With random weights, a token attends to the whole image, and the first thousand steps are spent on finding the
-point. Here some frequencies of the positional encoding are fixed, and their channels of image and tokens carry
-nothing but positions. Queries and keys of the attentions between tokens and image are equal projections of
-these channels. A sum of cosines of a few octaves has one peak, at the point itself; each head has a width of
-its own, from a cell to the whole image.
+point. Here some frequencies of the positional encoding are fixed, and their channels of image and tokens
+carry nothing but positions. Queries and keys of the attentions between tokens and image are equal projections
+of these channels. A sum of cosines of a few octaves has one peak, at the point itself; each head has a width
+of its own, from a cell to the whole image.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PIXEL_HEADS = (
     (2.0, 0.0, 0.0, 0.0),
     (2.0, 0.0, 0.0, 0.0),
 )
-"""The same where pixels read tokens: those within 2.5 to 16 cells of the point prefer the tokens with its place."""
+"""The same where pixels read tokens: within 2.5 to 16 cells of the point they prefer those with its place."""
 
 _PLACE_GAIN = 2.4
 """How much larger than a position its copy in a token is after the first layer norm."""
