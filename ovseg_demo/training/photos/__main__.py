@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     text.add_argument("--root", **root)
     text.add_argument("--teacher", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     text.add_argument("--wordnet", **wordnet)
+    text.add_argument("--init", type=Path, help="a text tower to start from, of at least as many tokens")
     text.add_argument("--out", type=Path, default=Path("runs/photos-text"))
     _add_loop(text)
 
@@ -104,7 +105,9 @@ def _text(options: argparse.Namespace) -> Path:
     settings = text_tower.PHOTO_MINI_TEXT
     settings = replace(settings, loop=_loop(options, settings.loop))
     runtime = Runtime.resolve("auto", options.precision)
-    return text_tower.train(settings, options.teacher, options.wordnet, names, options.out, runtime)
+    return text_tower.train(
+        settings, options.teacher, options.wordnet, names, options.out, runtime, options.init
+    )
 
 
 def _clip(options: argparse.Namespace) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -31,7 +32,9 @@ from ovseg_demo.training.photos.text_tower import (
     TeacherNouns,
     TextSettings,
     TextTask,
+    embed_names,
     encode_text,
+    start_from,
     text_clip,
 )
 from ovseg_demo.training.schedule import LoopSettings
@@ -67,6 +70,18 @@ def test_the_text_tower_learns_the_teachers_embeddings(nouns: TeacherNouns, tmp_
     tensors = torch.load(path, weights_only=True)
     assert not any(name.startswith("visual.") for name in tensors)
     assert tensors["text_projection"].dtype == torch.float16
+
+
+def test_a_tower_of_fewer_tokens_starts_from_a_larger_one(nouns: TeacherNouns) -> None:
+    torch.manual_seed(0)
+    larger = TextTask(TEXT, nouns)
+    smaller = TextTask(replace(TEXT, vocabulary_size=1500), nouns)
+    start_from(
+        smaller.clip, {n: t for n, t in larger.clip.state_dict().items() if not n.startswith("visual.")}
+    )
+    names = ["red cat", "a"]  # words whose tokens both have
+    expected, found = (embed_names(t.clip, t.tokenizer, names, ("{}",)) for t in (larger, smaller))
+    torch.testing.assert_close(found, expected)
 
 
 def test_encoded_text_is_open_clips(nouns: TeacherNouns) -> None:
