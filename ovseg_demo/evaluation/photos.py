@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +19,26 @@ from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.training.photos.sources import (
     CAMVID_NAMES,
     Photograph,
+    Region,
     read_bsds500,
     read_camvid,
     read_coco,
     read_coco_names,
+    read_named_segments,
 )
+from ovseg_demo.vocabulary import OTHERS
 
 SMALLEST_OBJECT = 48 * 48
 """Pixels of a COCO object under which its proposals do not count."""
 
 SMALLEST_NAMED = 32 * 32
 """Pixels of a region under which its name does not count."""
+
+STUFF_NAMES = (
+    "sky", "cloud", "road", "pavement", "grass", "tree", "water", "sea", "sand", "snow", "mountain", "wall",
+    "floor", "rock", "building", "hair", "face",
+)  # fmt: skip
+"""Everyday names of stuff that none of COCO's instances is."""
 
 TIMED_SIZE = (720, 960)
 """Height and width of the image that is timed."""
@@ -114,34 +123,48 @@ def measure_covering(generator: ProposalGenerator, photographs: Sequence[Photogr
     return {"covering": float(np.mean(coverings)), "masks an image": float(np.mean(counts))}
 
 
-def name_regions(clip, photographs: Sequence[Photograph], names: Sequence[str]) -> NamedRegions:
+def name_regions(
+    clip, photographs: Sequence[tuple[Photograph, list[Region]]], names: Sequence[str]
+) -> NamedRegions:
     """Names of perfect masks of at least 32² pixels.
 
     Args:
         clip: :class:`ovseg_demo.training.photos.pooled_clip.PooledClip`.
-        photographs: with named regions.
+        photographs: each with its named regions.
         names: to choose from.
     """
     texts = clip.embed_names(names)
     scores, truth = [], []
-    for photograph in photographs:
+    for photograph, named in photographs:
         regions = [
             region
-            for region in photograph.regions()
+            for region in named
             if region.name in names and np.count_nonzero(region.mask) >= SMALLEST_NAMED
         ]
         if regions:
             embeddings = clip.embed_regions(photograph.image(), [region.mask for region in regions])
             scores.append(embeddings @ texts.T)
             truth += [names.index(region.name) for region in regions]
-    return NamedRegions(np.concatenate(scores), np.array(truth))
+    nothing = np.zeros((0, len(names)), np.float32)
+    return NamedRegions(np.concatenate([nothing, *scores]), np.array(truth, np.int64))
+
+
+def _with_regions(photographs: Sequence[Photograph]) -> list[tuple[Photograph, list[Region]]]:
+    return [(photograph, photograph.regions()) for photograph in photographs]
 
 
 def measure_names(clip, root: Path, camvid_step: int = 1) -> dict[str, float]:
-    """Names on perfect masks: COCO's 80, the same without "person", either half of them, CamVid's 11."""
+    """Names on perfect masks: COCO's 80, the same without "person", either half of them, CamVid's 11.
+
+    Stuff is measured on the segments of BSDS500 that :func:`.sources.read_named_segments` names: those with
+    one of :data:`STUFF_NAMES`, to be named among COCO's 80 names and these.
+    """
     coco_names = read_coco_names(root)
-    coco = name_regions(clip, read_coco(root, "val"), coco_names)
-    camvid = name_regions(clip, read_camvid(root, "val")[::camvid_step], list(CAMVID_NAMES))
+    coco = name_regions(clip, _with_regions(read_coco(root, "val")), coco_names)
+    camvid = name_regions(clip, _with_regions(read_camvid(root, "val")[::camvid_step]), list(CAMVID_NAMES))
+    everything = [*coco_names, *STUFF_NAMES]
+    stuff = name_regions(clip, read_named_segments(root, "val"), everything)
+    is_stuff = np.array([name in STUFF_NAMES for name in everything])
     things = np.array([name != "person" for name in coco_names])
     unseen = held_out(coco_names)
     return {
@@ -152,7 +175,36 @@ def measure_names(clip, root: Path, camvid_step: int = 1) -> dict[str, float]:
         "COCO, held-out 40 of 80 names": coco.accuracy(None, unseen),
         "CamVid regions": len(camvid.truth),
         "CamVid, 11 names": camvid.accuracy(),
+        "stuff regions": int(is_stuff[stuff.truth].sum()),
+        "stuff among COCO's names and stuff": stuff.accuracy(None, is_stuff),
     }
+
+
+def measure_pixels(
+    label: Callable[[np.ndarray, Sequence[str]], np.ndarray],
+    photographs: Sequence[Photograph],
+    names: Sequence[str],
+) -> dict[str, float]:
+    """Share of the pixels of COCO's things that a whole segmentation names right.
+
+    Args:
+        label: gives the label map (H, W), indices of names, of an RGB image (H, W, 3) and names.
+        photographs: with COCO's instances.
+        names: COCO's; "others" is offered as a last one.
+    """
+    right = total = 0
+    for photograph in photographs:
+        regions = sorted(photograph.regions(), key=lambda region: -np.count_nonzero(region.mask))
+        if not regions:
+            continue
+        image = photograph.image()
+        truth = np.full(image.shape[:2], -1)
+        for region in regions:  # the smaller one lies in front
+            truth[region.mask] = names.index(region.name)
+        found = label(image, [*names, OTHERS])
+        right += int(np.count_nonzero((found == truth) & (truth >= 0)))
+        total += int(np.count_nonzero(truth >= 0))
+    return {"pixels": total, "right": right / max(1, total)}
 
 
 def held_out(names: Sequence[str]) -> np.ndarray:
@@ -180,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder of labelled photographs")
     parser.add_argument("--sam", type=Path, help="weights of a Segment Anything")
     parser.add_argument("--clip", type=Path, help="folder of a CLIP in open_clip's layout")
+    parser.add_argument("--model", help="a model of the catalogue, measured end to end with both generators")
     parser.add_argument("--points", type=int, default=16, help="points along a side of the grid")
     parser.add_argument("--iou", type=float, default=0.4, help="threshold of the predicted IoU")
     parser.add_argument("--stability", type=float, default=0.6, help="threshold of the stability score")
@@ -199,6 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.seconds:
             whole = [np.ones(TIMED_SIZE, bool)] * 50
             figures["names"]["seconds"] = measure_seconds(lambda image: clip.embed_regions(image, whole))
+    if options.model:
+        figures |= _measure_model(options)
     for what, values in figures.items():
         for name, value in values.items():
             print(f"{what}: {name}: {value:.4g}")
@@ -223,6 +278,21 @@ def _measure_sam(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     }
     if options.seconds:
         figures["Segment Anything"] = {"seconds": measure_seconds(generator)}
+    return figures
+
+
+def _measure_model(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    from ovseg_demo.models.loading import load_segmenter
+
+    segmenter = load_segmenter(options.model)
+    names, photographs = read_coco_names(options.root), read_coco(options.root, "val")
+    figures = {}
+    for generator in segmenter.generators:
+
+        def label(image: np.ndarray, names: Sequence[str], generator: str = generator) -> np.ndarray:
+            return segmenter.segment(image, names, generator=generator).label_map
+
+        figures[f"end to end, {generator}"] = measure_pixels(label, photographs, names)
     return figures
 
 

@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     sam.add_argument(
         "--trunk", type=Path, required=True, help="file with EfficientNet-Lite0's ImageNet weights"
     )
+    sam.add_argument("--stamps", type=Path, help="folder of tuxpaint's stamps, which are pasted, too")
     sam.add_argument("--out", type=Path, default=Path("runs/photos-sam"), help="folder of the run")
     sam.add_argument(
         "--learn-from", type=int, metavar="STAGE", help="the trunk's stages from this one learn, too"
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     text.add_argument("--root", **root)
     text.add_argument("--teacher", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     text.add_argument("--wordnet", **wordnet)
+    text.add_argument("--init", type=Path, help="a text tower to start from, of at least as many tokens")
     text.add_argument("--out", type=Path, default=Path("runs/photos-text"))
     _add_loop(text)
 
@@ -86,7 +88,7 @@ def _sam(options: argparse.Namespace) -> Path:
     if options.learn_from is not None:
         settings = replace(settings, frozen_stages=options.learn_from)
     runtime = Runtime.resolve("auto", options.precision)
-    return sam.train(settings, options.root, options.trunk, options.out, runtime)
+    return sam.train(settings, options.root, options.trunk, options.out, runtime, options.stamps)
 
 
 def _features(options: argparse.Namespace) -> Path:
@@ -103,7 +105,9 @@ def _text(options: argparse.Namespace) -> Path:
     settings = text_tower.PHOTO_MINI_TEXT
     settings = replace(settings, loop=_loop(options, settings.loop))
     runtime = Runtime.resolve("auto", options.precision)
-    return text_tower.train(settings, options.teacher, options.wordnet, names, options.out, runtime)
+    return text_tower.train(
+        settings, options.teacher, options.wordnet, names, options.out, runtime, options.init
+    )
 
 
 def _clip(options: argparse.Namespace) -> Path:

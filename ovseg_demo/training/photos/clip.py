@@ -16,7 +16,7 @@ from timm.layers import Mlp
 from torch import Tensor
 
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
-from ovseg_demo.evaluation.photos import held_out
+from ovseg_demo.evaluation.photos import STUFF_NAMES, held_out
 from ovseg_demo.training.photos.naming import Labelled, NamingSettings, adapt, start_head
 from ovseg_demo.training.photos.nouns import Hypernyms, shipped_names
 from ovseg_demo.training.photos.pooled_clip import CONFIG_FILE, WEIGHTS_FILE
@@ -117,6 +117,12 @@ def labelled_sources(
         "camvid": list(CAMVID_NAMES),
         "ccp": [name for name in read_ccp(root)[0].label_names if name],
     }
+    if "bsds500" in regions:
+        names["bsds500"] = sorted({*regions["bsds500"].names.tolist()} - unseen)
+        # Stuff and things are asked for together, so each learns not to be the other.
+        things = names["coco"]
+        names["coco"] = [*things, *(name for name in STUFF_NAMES if name not in things)]
+        names["bsds500"] += [name for name in things if name not in names["bsds500"]]
     if "stamps" in regions:
         names["stamps"] = [
             noun for noun in _clear_nouns(regions["stamps"].names) if not _names_any(noun, unseen)

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from ovseg_demo.training.photos.sources import Photograph
+from ovseg_demo.training.photos.sources import Region
 
 BACKGROUND_SIDE = 512
 """Longer side in pixels of a scene."""
 
 _SMALLEST = 1600
 """Pixels of a thing under which it is not worth cutting out."""
+
+
+class Donor(Protocol):
+    """An image with labelled things; ``source`` tells how its regions belong together."""
+
+    source: str
+
+    def image(self) -> np.ndarray:
+        """RGB uint8 (H, W, 3)."""
+
+    def regions(self) -> list[Region]:
+        """Its labelled regions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +45,7 @@ class PastedScene:
     partition: np.ndarray
 
 
-def paste_cutouts(
-    background: np.ndarray, donors: Sequence[Photograph], rng: np.random.Generator
-) -> PastedScene:
+def paste_cutouts(background: np.ndarray, donors: Sequence[Donor], rng: np.random.Generator) -> PastedScene:
     """Paste a thing or two of every donor on a background, each over those before it."""
     scale = BACKGROUND_SIDE / max(background.shape[:2])
     image = cv2.resize(background, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)

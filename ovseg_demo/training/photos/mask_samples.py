@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from ovseg_demo.training.photos.cutouts import paste_cutouts
 from ovseg_demo.training.photos.sources import (
     Photograph,
+    Region,
     Split,
     read_bsds500,
     read_camvid,
@@ -23,10 +24,16 @@ from ovseg_demo.training.photos.sources import (
     read_coco,
     read_imagenet_sample,
 )
+from ovseg_demo.training.photos.stamps import Stamp, read_stamps
 from ovseg_demo.training.sam_samples import MASK_PIXELS
+
+_Item = TypeVar("_Item")
 
 SHARES = {"bsds500": 0.30, "coco": 0.35, "ccp": 0.07, "camvid": 0.05, "paste": 0.23}
 """How often each source is drawn; "paste": things cut out of some photographs and put on another."""
+
+STAMP_SHARE = 0.4
+"""How many of the pasted things are stamps, if there are any."""
 
 LONG_SIDES = (300.0, 820.0)
 """Longer side in pixels to which photographs are resized, log-uniform, before a square is cut out."""
@@ -74,13 +81,22 @@ class MaskSamples(Dataset):
         prompts: P.
         seed: of the stream.
         split: "train", or "val" for BSDS500 and COCO in turns, whole and unchanged.
+        stamps: folder of cut-out things, which are pasted, too; ``None`` for none.
     """
 
     def __init__(
-        self, root: Path, *, side: int, grid: int, prompts: int, seed: int = 0, split: Split = "train"
+        self,
+        root: Path,
+        *,
+        side: int,
+        grid: int,
+        prompts: int,
+        seed: int = 0,
+        split: Split = "train",
+        stamps: Path | None = None,
     ):
         self.root, self.side, self.grid, self.prompts = Path(root), side, grid, prompts
-        self.seed, self.split = seed, split
+        self.seed, self.split, self.stamps = seed, split, stamps
 
     @cached_property
     def _photographs(self) -> dict[str, list[Photograph]]:
@@ -91,13 +107,22 @@ class MaskSamples(Dataset):
         found["coco"] = [photograph for photograph in found["coco"] if photograph.annotations]
         return found
 
+    @cached_property
+    def _cut_outs(self) -> list[_StampDonor]:
+        return [_StampDonor(stamp) for stamp in read_stamps(self.stamps)] if self.stamps else []
+
     def __getitem__(self, index: int) -> MaskSample:
         rng = np.random.default_rng([self.seed, index, self.split == "val"])
         if self.split == "val":
             source = ("bsds500", "coco")[index % 2]
             photographs = self._photographs[source]
-            scene = _labelled_scene(photographs[index // 2 % len(photographs)], rng)
-            return self._sample(scene, rng, long_side=self.side, vary=False)
+            for number in range(index // 2, index // 2 + len(photographs)):
+                scene = _labelled_scene(photographs[number % len(photographs)], rng)
+                try:
+                    return self._sample(scene, rng, long_side=self.side, vary=False)
+                except _NoRegionError:
+                    continue  # all of its regions are too small: take the next one
+            raise ValueError(f"No photograph of {source} has a region of {_SMALLEST} mask pixels.")
         while True:  # a cut may hold no region that is large enough
             scene = self._draw(rng)
             long_side = float(np.exp(rng.uniform(*np.log(LONG_SIDES))))
@@ -111,12 +136,14 @@ class MaskSamples(Dataset):
         if source != "paste":
             return _labelled_scene(_any(self._photographs[source], rng), rng)
         background = _any(self._photographs["imagenet" if rng.random() < 0.7 else "bsds500"], rng).image()
-        donors = [
-            _any(self._photographs["coco" if rng.random() < 0.7 else "ccp"], rng)
-            for _ in range(rng.integers(1, 4))
-        ]
+        donors = [self._donor(rng) for _ in range(rng.integers(1, 4))]
         pasted = paste_cutouts(background, donors, rng)
         return _Scene(pasted.image, pasted.masks, pasted.partition)
+
+    def _donor(self, rng: np.random.Generator) -> Photograph | _StampDonor:
+        if self._cut_outs and rng.random() < STAMP_SHARE:
+            return _any(self._cut_outs, rng)
+        return _any(self._photographs["coco" if rng.random() < 0.7 else "ccp"], rng)
 
     def _sample(self, scene: _Scene, rng: np.random.Generator, long_side: float, vary: bool) -> MaskSample:
         height, width = scene.image.shape[:2]
@@ -157,6 +184,20 @@ class MaskSamples(Dataset):
             valid=torch.from_numpy(valid),
             regions=torch.from_numpy(_pad(regions, grid, -1).astype(np.int64)),
         )
+
+
+@dataclass(frozen=True)
+class _StampDonor:
+    """A stamp as a donor for :func:`.cutouts.paste_cutouts`."""
+
+    stamp: Stamp
+    source: str = "stamp"
+
+    def image(self) -> np.ndarray:
+        return np.ascontiguousarray(self.stamp.pixels()[..., :3])
+
+    def regions(self) -> list[Region]:
+        return [Region(self.stamp.pixels()[..., 3] > 127, self.stamp.noun)]
 
 
 class _NoRegionError(Exception):
@@ -218,5 +259,5 @@ def _pad(array: np.ndarray, side: int, value: float) -> np.ndarray:
     return np.pad(array, around, constant_values=value)
 
 
-def _any(items: list[Photograph], rng: np.random.Generator) -> Photograph:
+def _any(items: list[_Item], rng: np.random.Generator) -> _Item:
     return items[rng.integers(len(items))]

@@ -50,14 +50,15 @@ class NamingSettings:
         default_factory=lambda: {
             "coco": 0.5,
             "camvid": 0.2,
+            "bsds500": 0.15,
             "ccp": 0.08,
             "stamps": 0.07,
             "kinds": 0.1,
-            "imagenet": 0.05,
+            "imagenet": 0.15,
         }
     )
     anchor: float = 2.0
-    keep: float = 0.0
+    keep: float = 0.05
     noise: float = 0.1
     seed: int = 0
 

@@ -25,6 +25,7 @@ from ovseg_demo.training.photos.sources import (
     read_ccp,
     read_coco,
     read_imagenet_sample,
+    read_named_segments,
 )
 from ovseg_demo.training.photos.stamps import read_stamps
 from ovseg_demo.training.photos.trunks import TRUNK_MEAN, TRUNK_STD, load_classifier
@@ -125,6 +126,14 @@ def named_scenes(photographs: Sequence[Photograph]) -> Iterator[tuple[str, np.nd
         yield photograph.path.name, photograph.image(), photograph.regions()
 
 
+def segment_scenes(
+    named: Sequence[tuple[Photograph, list[Region]]],
+) -> Iterator[tuple[str, np.ndarray, list[Region]]]:
+    """Photographs with named segments."""
+    for photograph, regions in named:
+        yield photograph.path.name, photograph.image(), regions
+
+
 def imagenet_scenes(photographs: Sequence[Photograph]) -> Iterator[tuple[str, np.ndarray, list[Region]]]:
     """ImageNet's photographs with three regions each: the whole, its middle, and an ellipse by chance."""
     for number, photograph in enumerate(photographs):
@@ -185,6 +194,9 @@ def train(root: Path, stamps: Path | None, trunk: str, weights: Path, folder: Pa
     }
     if stamps is not None:
         sources["stamps"] = (lambda: stamp_scenes(stamps, imagenet, 100), LONG_SIDE // 4 * 3)
+    segments = read_named_segments(root, "train")
+    if segments:
+        sources["bsds500"] = (lambda: segment_scenes(segments), LONG_SIDE)
     for name, (scenes, long_side) in sources.items():
         path = folder / f"{name}.npz"
         if not path.exists():

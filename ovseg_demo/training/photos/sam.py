@@ -28,17 +28,14 @@ from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.optimizers import decay_groups
 from ovseg_demo.training.pair_loss import pair_loss
 from ovseg_demo.training.photos.mask_samples import MaskSamples
+from ovseg_demo.training.photos.point_start import start_at_points
 from ovseg_demo.training.photos.shared_attention import two_way
 from ovseg_demo.training.photos.trunks import expect_pixels, load_classifier
 from ovseg_demo.training.sam import scale_logits
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
 from ovseg_demo.training.sam_samples import MASK_PIXELS, at_cells, choose_cells
-from ovseg_demo.training.sam_start import attend_locally
 from ovseg_demo.training.schedule import LoopSettings
 from ovseg_demo.training.task import TrainingTask
-
-_POSITION_GAIN = 2.0
-"""What the random frequencies of the positions are multiplied by: a point's own place becomes smaller."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,7 @@ PHOTO_MINI = PhotoSamSettings(
         encoder=TimmCnnConfig("tf_efficientnet_lite0", 512),
         prompt_dim=128,
         decoder_depth=1,
+        decoder_downsampling=1,
         decoder_mlp_dim=512,
         iou_head_dim=128,
     ),
@@ -92,7 +90,7 @@ PHOTO_MINI = PhotoSamSettings(
         batch_size=4,
         warmup_steps=40,
         final_factor=0.02,
-        workers=0,
+        workers=1,
         log_every=20,
         evaluate_every=300,
         save_minutes=3.0,
@@ -100,7 +98,14 @@ PHOTO_MINI = PhotoSamSettings(
 )
 
 
-def train(settings: PhotoSamSettings, root: Path, trunk: Path | None, folder: Path, runtime: Runtime) -> Path:
+def train(
+    settings: PhotoSamSettings,
+    root: Path,
+    trunk: Path | None,
+    folder: Path,
+    runtime: Runtime,
+    stamps: Path | None = None,
+) -> Path:
     """Train, going on from the folder's checkpoint; returns the weights file in segment-anything's format.
 
     Args:
@@ -109,9 +114,10 @@ def train(settings: PhotoSamSettings, root: Path, trunk: Path | None, folder: Pa
         trunk: file with the trunk's ImageNet weights; ``None`` starts it at random, for tests.
         folder: of checkpoint, log and weights.
         runtime: device and precision.
+        stamps: folder of cut-out things that are pasted, too.
     """
     torch.manual_seed(settings.loop.seed)
-    task = PhotoSamTask(settings, root)
+    task = PhotoSamTask(settings, root, stamps)
     if trunk is not None:
         task.adopt_trunk(trunk)
     return run_training(task, settings.loop, folder, runtime)
@@ -120,9 +126,9 @@ def train(settings: PhotoSamSettings, root: Path, trunk: Path | None, folder: Pa
 class PhotoSamTask(TrainingTask):
     """Segment Anything's losses on points in photographs."""
 
-    def __init__(self, settings: PhotoSamSettings, root: Path):
+    def __init__(self, settings: PhotoSamSettings, root: Path, stamps: Path | None = None):
         super().__init__()
-        self.settings, self.root = settings, root
+        self.settings, self.root, self.stamps = settings, root, stamps
         self.rounds = multiplies_bfloat16("cpu")
         self.sam = start_sam(settings.size)
         self.sam.image_encoder.to(memory_format=torch.channels_last)
@@ -270,36 +276,15 @@ class PhotoSamTask(TrainingTask):
             prompts=settings.prompts,
             seed=seed,
             split=split,
+            stamps=self.stamps,
         )
 
 
 def start_sam(size: SamConfig) -> Sam:
-    """A network with random weights whose tokens attend to their own place first."""
+    """A network with random weights whose tokens read what is at their point."""
     sam = new_sam(size)
-    sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.mul_(_POSITION_GAIN)
-    attend_locally(sam.mask_decoder.transformer)
-    _share_place(sam)
+    start_at_points(sam)
     return sam.train()
-
-
-@torch.no_grad()
-def _share_place(sam: Sam) -> None:
-    """Let the first self-attention give every token the point's place, so that all of them read it there."""
-    decoder, prompts = sam.mask_decoder, sam.prompt_encoder
-    embeddings = [
-        decoder.iou_token,
-        decoder.mask_tokens,
-        prompts.not_a_point_embed,
-        *prompts.point_embeddings,
-    ]
-    for embedding in embeddings:
-        embedding.weight.mul_(0.25)
-    attention = decoder.transformer.layers[0].self_attn
-    for projection in (attention.q_proj, attention.k_proj):
-        projection.weight.mul_(0.1)
-    for projection in (attention.v_proj, attention.out_proj):
-        projection.weight.copy_(torch.eye(len(projection.weight)))
-        projection.bias.zero_()
 
 
 def half_precision(sam: Sam, sharpening: float = 1.0) -> dict[str, Tensor]:

@@ -154,6 +154,23 @@ def read_bsds500(root: Path, split: Split) -> list[Photograph]:
     return [Photograph("bsds500", path) for path in _jpegs(root / "bsds500" / split)]
 
 
+def read_named_segments(root: Path, split: Split) -> list[tuple[Photograph, list[Region]]]:
+    """Photographs of BSDS500 with those segments of one person that ``bsds500_names.json`` names.
+
+    The names were given by hand for this project: mostly stuff, such as sky, water or grass.
+    """
+    path = Path(__file__).with_name("bsds500_names.json")
+    found: list[tuple[Photograph, list[Region]]] = []
+    for key, names in json.loads(path.read_text())[split].items():
+        stem, person = key.split(".")
+        photograph = Photograph("bsds500", root / "bsds500" / split / f"{stem}.jpg")
+        if photograph.path.exists():
+            labels = read_labels(photograph.path.with_name(f"{stem}.{person}.png"))
+            regions = [Region(labels == int(label), name) for label, name in names.items()]
+            found.append((photograph, [region for region in regions if region.mask.any()]))
+    return found
+
+
 def read_camvid(root: Path, split: Split) -> list[Photograph]:
     """CamVid's street scenes."""
     return [Photograph("camvid", path, label_names=CAMVID_NAMES) for path in _jpegs(root / "camvid" / split)]

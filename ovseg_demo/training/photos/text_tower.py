@@ -56,11 +56,11 @@ class TextSettings:
         everything: whether to use WordNet's rare nouns, too.
     """
 
-    vocabulary_size: int = 16_384
+    vocabulary_size: int = 7168
     context_length: int = 24
-    width: int = 256
-    layers: int = 3
-    heads: int = 4
+    width: int = 192
+    layers: int = 2
+    heads: int = 3
     embed_dim: int = 512
     loop: LoopSettings = field(
         default_factory=lambda: LoopSettings(
@@ -108,7 +108,13 @@ class TeacherNouns:
 
 
 def train(
-    settings: TextSettings, teacher: Path, wordnet: Path, extra: Sequence[str], folder: Path, runtime: Runtime
+    settings: TextSettings,
+    teacher: Path,
+    wordnet: Path,
+    extra: Sequence[str],
+    folder: Path,
+    runtime: Runtime,
+    start: Path | None = None,
 ) -> Path:
     """Distil, going on from the folder's checkpoint; returns the file with CLIP's text tensors.
 
@@ -119,6 +125,7 @@ def train(
         extra: more class names, such as ImageNet's.
         folder: of checkpoint, log, weights and the teacher's answers.
         runtime: device and precision.
+        start: text tensors to start from, of the same sizes and at least as many tokens.
     """
     torch.manual_seed(settings.loop.seed)
     path = folder / "nouns.pt"
@@ -126,6 +133,8 @@ def train(
     nouns = sorted({*wordnet_nouns(wordnet, settings.everything), *common})
     asked = None if path.exists() else SentenceEncoder(teacher)
     task = TextTask(settings, TeacherNouns.prepare(path, asked, nouns, settings), common)
+    if start is not None:
+        start_from(task.clip, torch.load(start, weights_only=True))
     return run_training(task, settings.loop, folder, runtime)
 
 
@@ -253,7 +262,8 @@ def start_as_bag_of_words(clip: CLIP, nouns: TeacherNouns, tokenizer: Tokenizer)
     known = nouns.embeddings[:, : nouns.token_embeddings.shape[1]]
     centred = known - known.mean(dim=0)
     _, _, components = torch.pca_lowrank(centred, q=min(width, *centred.shape), center=False)  # (D, width)
-    table = nouns.token_embeddings @ components
+    # The teacher may have been asked about a larger vocabulary, whose first merges are the same.
+    table = nouns.token_embeddings[: tokenizer.start] @ components
     wide = components.shape[0]
     own = clip.token_embedding.weight
     own.zero_()
@@ -272,6 +282,14 @@ def start_as_bag_of_words(clip: CLIP, nouns: TeacherNouns, tokenizer: Tokenizer)
             block.attn.out_proj.weight.copy_(torch.eye(width))
     clip.text_projection.zero_()
     clip.text_projection[: components.shape[1], :wide] = components.T
+
+
+def start_from(clip: CLIP, tensors: dict[str, Tensor]) -> None:
+    """Copy the text tensors of a tower of the same sizes, of whose tokens only the first are kept."""
+    table = tensors["token_embedding.weight"]
+    kept = clip.token_embedding.num_embeddings - 2  # the start and the end token are the last two
+    shorter = torch.cat([table[:kept], table[-2:]])
+    clip.load_state_dict(tensors | {"token_embedding.weight": shorter}, strict=False)
 
 
 def _token_texts(tokenizer: Tokenizer) -> list[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ovseg_demo.evaluation.photos import NamedRegions, best_ious, held_out
+from ovseg_demo.evaluation.photos import NamedRegions, best_ious, held_out, measure_pixels
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.loop import run_training
+from ovseg_demo.training.photos import sources
 from ovseg_demo.training.photos.naming import (
     Labelled,
     NamingSettings,
@@ -28,7 +32,9 @@ from ovseg_demo.training.photos.text_tower import (
     TeacherNouns,
     TextSettings,
     TextTask,
+    embed_names,
     encode_text,
+    start_from,
     text_clip,
 )
 from ovseg_demo.training.schedule import LoopSettings
@@ -64,6 +70,18 @@ def test_the_text_tower_learns_the_teachers_embeddings(nouns: TeacherNouns, tmp_
     tensors = torch.load(path, weights_only=True)
     assert not any(name.startswith("visual.") for name in tensors)
     assert tensors["text_projection"].dtype == torch.float16
+
+
+def test_a_tower_of_fewer_tokens_starts_from_a_larger_one(nouns: TeacherNouns) -> None:
+    torch.manual_seed(0)
+    larger = TextTask(TEXT, nouns)
+    smaller = TextTask(replace(TEXT, vocabulary_size=1500), nouns)
+    start_from(
+        smaller.clip, {n: t for n, t in larger.clip.state_dict().items() if not n.startswith("visual.")}
+    )
+    names = ["red cat", "a"]  # words whose tokens both have
+    expected, found = (embed_names(t.clip, t.tokenizer, names, ("{}",)) for t in (larger, smaller))
+    torch.testing.assert_close(found, expected)
 
 
 def test_encoded_text_is_open_clips(nouns: TeacherNouns) -> None:
@@ -155,3 +173,30 @@ def test_accuracy_among_some_names() -> None:
     others = np.array([False, True, True])
     assert regions.accuracy(others, others) == 1.0
     assert held_out(["a", "b", "c"]).tolist() == [False, True, False]
+
+
+def test_pixels_of_things_that_a_segmentation_names_right(photographs: Path) -> None:
+    names = ["cat", "sofa"]
+
+    def label(image: np.ndarray, given: Sequence[str]) -> np.ndarray:
+        assert list(given) == [*names, "others"]
+        return np.zeros(image.shape[:2], int)  # a cat everywhere
+
+    figures = measure_pixels(label, sources.read_coco(photographs, "val"), names)
+    assert figures["pixels"] > 0
+    assert figures["right"] == pytest.approx(0.5)  # every second photograph shows a cat
+
+
+def test_named_segments_lie_in_their_photographs(tmp_path: Path) -> None:
+    folder = tmp_path / "bsds500" / "train"
+    folder.mkdir(parents=True)
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10:30, 20:50] = 1
+    cv2.imwrite(str(folder / "113016.0.png"), labels)
+    cv2.imwrite(str(folder / "113016.jpg"), np.full((40, 60, 3), 128, np.uint8))
+    ((photograph, regions),) = sources.read_named_segments(tmp_path, "train")
+    assert photograph.image().shape == (40, 60, 3)
+    assert [(region.name, np.count_nonzero(region.mask)) for region in regions] == [
+        ("grass", 1800),
+        ("horse", 600),
+    ]

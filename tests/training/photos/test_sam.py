@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import timm
@@ -23,8 +24,9 @@ from ovseg_demo.training.schedule import LoopSettings
 
 SIZE = SamConfig(
     encoder=TimmCnnConfig("tf_efficientnet_lite0", 128),
-    prompt_dim=32,
+    prompt_dim=128,
     decoder_depth=1,
+    decoder_downsampling=1,
     decoder_mlp_dim=32,
     iou_head_dim=32,
 )
@@ -92,12 +94,43 @@ def test_every_point_lies_on_the_mask_that_it_asks_for(photographs: Path) -> Non
 def test_shared_attention_is_segment_anythings_transformer() -> None:
     torch.manual_seed(0)
     transformer = start_sam(SIZE).mask_decoder.transformer
-    images, positions, tokens = torch.randn(2, 12, 32), torch.randn(2, 12, 32), torch.randn(2, 3, 7, 32)
+    images, positions, tokens = torch.randn(2, 12, 128), torch.randn(2, 12, 128), torch.randn(2, 3, 7, 128)
     found = two_way(transformer, tokens, images, positions)
     grids = (x.mT.unflatten(2, (3, 4)).repeat_interleave(3, dim=0) for x in (images, positions))
     expected = transformer(*grids, tokens.flatten(0, 1))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_tokens_of_a_new_network_read_what_is_at_their_point() -> None:
+    torch.manual_seed(0)
+    size = replace(SIZE, encoder=TimmCnnConfig("tf_efficientnet_lite0", 512))
+    sam = start_sam(size)
+    points = torch.tensor([[[104.0, 88.0]], [[408.0, 296.0]]])  # in the cells (5, 6) and (18, 25)
+    prompts, _ = sam.prompt_encoder((points, torch.ones(2, 1)), boxes=None, masks=None)
+    own = torch.cat([sam.mask_decoder.iou_token.weight, sam.mask_decoder.mask_tokens.weight])
+    tokens = torch.cat([own.expand(2, -1, -1), prompts], dim=1)[None]
+    positions = sam.prompt_encoder.get_dense_pe().flatten(2).mT
+    image = (torch.randn(1, 32 * 32, 128) * sam.image_encoder.neck.out_norm.weight).requires_grad_()
+    probe = torch.randn(128)
+    found, _ = two_way(sam.mask_decoder.transformer, tokens, image, positions)
+    for token, (row, column) in zip(found[:, 1], ((5, 6), (18, 25)), strict=True):
+        (gradient,) = torch.autograd.grad(token @ probe, image, retain_graph=True)
+        influence = gradient[0].norm(dim=1).view(32, 32)
+        near = influence[row - 2 : row + 3, column - 2 : column + 3]
+        assert influence.max() == near.max()
+        assert near.mean() > 10 * influence.median()
+
+
+def test_stamps_are_pasted_if_there_are_any(photographs: Path, tmp_path: Path) -> None:
+    stamp = np.zeros((60, 80, 4), np.uint8)
+    stamp[5:55, 5:75] = (20, 200, 40, 255)
+    cv2.imwrite(str(tmp_path / "frog.png"), stamp)
+    (tmp_path / "frog.txt").write_text("A frog.")
+    samples = MaskSamples(photographs, side=96, grid=8, prompts=4, stamps=tmp_path)
+    without = MaskSamples(photographs, side=96, grid=8, prompts=4)
+    pairs = [(samples[index], without[index]) for index in range(40)]
+    assert any(not torch.equal(one["image"], other["image"]) for one, other in pairs)
 
 
 def test_folded_batch_norms_change_nothing(trunk: Path) -> None:
