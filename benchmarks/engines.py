@@ -7,6 +7,7 @@ process of its own.
     python benchmarks/engines.py                 # everything; several minutes
     python benchmarks/engines.py --quick         # 64 points, 8 masks
     python benchmarks/engines.py --stage2        # stage 2 alone: pooled against crops of the same tower
+    python benchmarks/engines.py --pipelines     # whole analyses alone
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ class Pipeline:
 def main() -> None:
     parser = harness.make_parser(__doc__)
     parser.add_argument("--stage2", action="store_true", help="stage 2 alone")
+    parser.add_argument("--pipelines", action="store_true", help="whole analyses alone")
     parser.add_argument("--points", type=int, default=32, help="points along a side of the grid")
     parser.add_argument("--masks", type=int, default=100)
     parser.add_argument("--crops", type=int, default=20, help="of the masks, that are timed as crops")
@@ -121,7 +123,8 @@ def main() -> None:
         harness.print_peak_memory()
         return
     harness.start(f"First analysis, {SIZE[1]}×{SIZE[0]}, {options.points**2:,} points", options)
-    compare_stage2(options)
+    if not options.pipelines:
+        compare_stage2(options)
     if not options.stage2:
         compare_pipelines(options)
 
@@ -144,35 +147,46 @@ def compare_stage2(options: argparse.Namespace) -> None:
         operations = harness.count_operations(partial(classifier.embed_regions, few)) * len(masks) // len(few)
         crops.setdefault(tower, timing)
         share = operations / harness.matrix_rate(runtime.dtype, options.device) / timing.wall
-        rows.append([name, *_figures(timing, crops[tower], operations), f"{share:.0%}"])
+        rows.append(
+            [
+                name,
+                f"{timing.wall:.2f} ({timing.processor:.2f})",
+                crops[tower].over(timing),
+                f"{operations / 1e12:.2f}",
+                f"{share:.0%}",
+            ]
+        )
     bar = f"{options.masks} crops ÷ it; bar 15"
     harness.print_table(["stage 2", "s (processor s)", bar, "TFLOP", "of the matrix rate"], rows)
 
 
 def compare_pipelines(options: argparse.Namespace) -> None:
-    """Print time and memory of whole analyses, in turns."""
+    """Print time and memory of whole analyses, stage by stage in turns."""
     pipelines = {name: Pipeline(name, options) for name in PIPELINES}
-    timings = harness.alternate(pipelines, options.repeats)
+    stages = {
+        (name, stage): getattr(pipeline, stage)
+        for name, pipeline in pipelines.items()
+        for stage in ("stage1", "stage2")
+    }
+    timings = harness.alternate(stages, options.repeats)
     memory = {name: _peak(name, options) for name in PIPELINES}
     today = next(iter(PIPELINES))
-    rows = []
-    for name, pipeline in pipelines.items():
-        one, two = (harness.time_once(stage) for stage in (pipeline.stage1, pipeline.stage2))
-        operations = harness.count_operations(pipeline)
-        rows.append(
-            [
-                name,
-                *_figures(timings[name], timings[today], operations),
-                f"{one.wall:.1f} + {two.wall:.1f}",
-                f"{memory[name] / 2**30:.2f} GiB, {memory[name] / memory[today]:.2f}",
-            ]
-        )
+    totals = {name: _sum(timings[name, "stage1"], timings[name, "stage2"]) for name in PIPELINES}
+    rows = [
+        [
+            name,
+            f"{total.wall:.1f} ({total.processor:.1f})",
+            totals[today].over(total),
+            " + ".join(f"{timings[name, stage].wall:.1f}" for stage in ("stage1", "stage2")),
+            f"{memory[name] / 2**30:.2f} GiB, {memory[name] / memory[today]:.2f}",
+        ]
+        for name, total in totals.items()
+    ]
     harness.print_table(
         [
             "analysis",
             "s (processor s)",
             "today's ÷ it; fast-photo's bar 6",
-            "TFLOP",
             "stage 1 + stage 2, s",
             "peak memory, ratio; bar 0.7",
         ],
@@ -180,12 +194,8 @@ def compare_pipelines(options: argparse.Namespace) -> None:
     )
 
 
-def _figures(timing: harness.Timing, yardstick: harness.Timing, operations: int) -> list[str]:
-    return [
-        f"{timing.wall:.2f} ({timing.processor:.2f})",
-        yardstick.over(timing),
-        f"{operations / 1e12:.2f}",
-    ]
+def _sum(one: harness.Timing, two: harness.Timing) -> harness.Timing:
+    return harness.Timing(one.wall + two.wall, one.processor + two.processor)
 
 
 def _peak(name: str, options: argparse.Namespace) -> int:
