@@ -344,7 +344,7 @@ PHOTO_MINI_CLIP = WeightsFile(
     "open_clip_model.safetensors",
     CheckpointKind.CLIP,
     (BundledSource("photo-mini/open_clip_model.safetensors"),),  # open_clip_config.json lies beside it
-    18_585_978,
+    18_192_730,
     APACHE,
     quick_gelu=False,
 )
@@ -437,8 +437,9 @@ _MODELS = (
     ),
     ModelSpec(
         "fast-photo",
-        "Fast photo: MobileSAM + CLIP ConvNeXt-B",
-        "For photographs on a CPU, also commercially: the image is read once, not once for each mask.",
+        "Fast photo",
+        "MobileSAM and CLIP ConvNeXt-B, for photographs on a CPU, also commercially: the image is read once, not "
+        "once for each mask.",
         MappingProxyType({"clip": CLIP_CONVNEXT_B, "sam": MOBILE_SAM}),
         regions="fc-clip",
     ),
