@@ -438,8 +438,8 @@ _MODELS = (
     ModelSpec(
         "fast-photo",
         "Fast photo",
-        "MobileSAM and CLIP ConvNeXt-B, for photographs on a CPU, also commercially: the image is read once, not "
-        "once for each mask.",
+        "MobileSAM and CLIP ConvNeXt-B, for photographs on a CPU, also commercially: the image is read once, "
+        "not once for each mask.",
         MappingProxyType({"clip": CLIP_CONVNEXT_B, "sam": MOBILE_SAM}),
         regions="fc-clip",
     ),
