@@ -198,3 +198,15 @@ def test_fewer_points_propose_fewer_masks(folder):
     assert seen[-1][1:] == (16, 16), "half as many a side as the small network's image embedding has cells"
     with pytest.raises(ModelError, match="points_per_side is 0; it must be at least 1"):
         load(**files, points_per_side=0, sam_options=options).propose(image())
+
+
+def test_the_default_model_answers_and_says_that_it_has_no_maskformer():
+    image = np.full((48, 64, 3), (70, 130, 200), np.uint8)
+    segmenter = load_segmenter(device="cpu")
+    assert segmenter.generators == ("sam",) and segmenter.classifiers == (
+        "mask-adapted",
+        "mask-adapted-no-prompts",
+    )
+    assert segmenter.segment(image, "sky, dog").label_map.shape == (48, 64)
+    with pytest.raises(ModelError, match="This model has no MaskFormer; give a full OVSeg checkpoint with"):
+        segmenter.analyze(image, generator="maskformer")
