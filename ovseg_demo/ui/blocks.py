@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.ui.admission import AdmissionQueue, Places
-from ovseg_demo.ui.failures import log_failure, sentence_of
+from ovseg_demo.ui.failures import encodable, log_failure, sentence_of
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.visitor_files import VisitorFiles
 
@@ -94,6 +94,7 @@ class PageBlocks(gr.Blocks):
             OvsegError: the inputs are not what the components take.
             gradio.Error: a value is not among a component's choices.
         """
+        inputs = [_encodable(value) for value in inputs]
         check = self._checks.get(block_fn.api_name)
         if check is not None:
             inputs = check(inputs)
@@ -105,3 +106,14 @@ class PageBlocks(gr.Blocks):
             if isinstance(error.__cause__, OvsegError):  # of a component of ours, which Gradio wrapped
                 raise error.__cause__ from None
             raise OvsegError(_UNREADABLE) from error
+
+
+def _encodable(value: Any) -> Any:
+    """Return a JSON value whose texts UTF-8 can encode."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [_encodable(one) for one in value]
+    if isinstance(value, dict):
+        return {encodable(name): _encodable(one) for name, one in value.items()}
+    return value

@@ -21,9 +21,9 @@ _log = logging.getLogger(__name__)
 def sentence_of(error: Exception) -> str:
     """Return one sentence that names the remedy."""
     if isinstance(error, OvsegError):
-        return str(error)
+        return encodable(str(error))
     if isinstance(error, AppError):
-        return str(error.message)
+        return encodable(str(error.message))
     if isinstance(error, InvalidPathError):
         return NOT_UPLOADED
     if is_disk_error(error):
@@ -42,8 +42,13 @@ def log_failure(where: str, error: Exception) -> None:
         _log.warning("refused %s: %s", where, _line(sentence))
 
 
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 can encode: JSON may hold halves of surrogate pairs, which become "?"."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _line(text: object) -> str:
-    return " ".join(str(text).split())[:500]
+    return encodable(" ".join(str(text).split())[:500])
 
 
 def _is_out_of_memory(error: Exception) -> bool:

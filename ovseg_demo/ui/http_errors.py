@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ovseg_demo.runtime.disk import is_disk_error
-from ovseg_demo.ui.failures import NO_DISK
+from ovseg_demo.ui.failures import NO_DISK, encodable
 
 _NO_CALL = (
     'The body is no call; send JSON such as {"data": [{"path": …, "meta": {"_type": "gradio.FileData"}}, '
@@ -34,7 +34,7 @@ def refuse(request: Request, status: int, sentence: str, **headers: str) -> JSON
     """
     if status != TOO_MANY:
         _log.warning("refused %s %s: %s", request.method, request.url.path[:100], sentence)
-    return JSONResponse({"detail": sentence}, status, headers=headers)
+    return JSONResponse({"detail": encodable(sentence)}, status, headers=headers)
 
 
 async def _on_unreadable_body(request: Request, error: Exception) -> Response:
