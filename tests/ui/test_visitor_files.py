@@ -106,7 +106,7 @@ def test_nothing_is_left_after_sigterm_and_after_sigkill_and_a_new_start(tmp_pat
         assert visitor.join("analyze", [None, stored, None, None, 0.8, *[None] * 5]).status_code == 200
         with (
             begun_upload(url),
-            httpx.stream("GET", f"{url}/gradio_api/upload_progress", params={"upload_id": "x"}),
+            httpx.stream("GET", f"{url}/gradio_api/upload_progress", params={"upload_id": "x"}, timeout=60),
         ):
             wait_until(lambda: len(unfinished_in(base)) == 1)
             process.send_signal(signal.SIGTERM)  # in the midst of an analysis and an upload
