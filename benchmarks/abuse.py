@@ -1,8 +1,9 @@
 """What strangers can cost: each kind of abuse against a page while one honest visitor edits.
 
 The page runs in a process of its own on this machine, and nothing else is addressed. Each kind of abuse
-goes on for the same bounded time, in two threads. The honest visitor's edits are compared with those on an
-idle page.
+goes on for the same bounded time, from two processes with loopback addresses of their own. They have the
+lowest priority, as strangers' computers are not the server's. The honest visitor's edits are compared with
+those on an idle page.
 
     python benchmarks/abuse.py --seconds 60
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
 import os
 import socket
 import sys
@@ -20,7 +22,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,7 +46,8 @@ LOGIN = ("ann", "correct horse")
 
 EDIT_PERIOD = 0.25  # seconds between two edits of the honest visitor
 MOST_REQUESTS = 20_000  # of one kind of abuse
-THREADS = 2
+STRANGERS = 2
+LOWEST_PRIORITY = 19
 
 Answers = Counter
 """How many requests had each status; −1 where there was no answer."""
@@ -52,14 +55,17 @@ Answers = Counter
 
 @dataclass
 class Stranger:
-    """Who abuses the page."""
+    """Who abuses the page, from a loopback address of its own (Linux has millions of them)."""
 
     url: str
     end: float
+    number: int
     answers: Answers = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=f"{self.url.rstrip('/')}/", timeout=60)
+        self.address = f"127.0.0.{2 + self.number}"
+        transport = httpx.HTTPTransport(local_address=self.address)
+        self.http = httpx.Client(base_url=f"{self.url.rstrip('/')}/", timeout=60, transport=transport)
         name, password = LOGIN
         while self.http.post("login", data={"username": name, "password": password}).status_code != 200:
             time.sleep(1)  # wrong logins came from this address before
@@ -68,7 +74,7 @@ class Stranger:
 
     def goes_on(self) -> bool:
         """Return whether neither the time nor the number of requests is reached."""
-        return time.monotonic() < self.end and self.answers.total() < MOST_REQUESTS // THREADS
+        return time.monotonic() < self.end and self.answers.total() < MOST_REQUESTS // STRANGERS
 
     def post(self, route: str, **options: Any) -> httpx.Response | None:
         """Send a request and count its answer."""
@@ -135,7 +141,8 @@ def upload_slowly(stranger: Stranger) -> None:
     ).encode("latin-1")
     while stranger.goes_on():
         if len(connections) < 100:
-            connection = socket.create_connection((address.hostname, address.port), timeout=5)
+            where = address.hostname, address.port
+            connection = socket.create_connection(where, timeout=5, source_address=(stranger.address, 0))
             with suppress(OSError):
                 connection.sendall(head)
             connections.append(connection)
@@ -221,20 +228,28 @@ class Outcome:
     disk: int
 
 
+def abuse(name: str, url: str, end: float, number: int) -> Answers:
+    """Abuse the page until the time is over; return the statuses of the answers."""
+    stranger = Stranger(url, end, number)
+    KINDS[name](stranger)
+    return stranger.answers
+
+
 def measure(
-    name: str, url: str, pid: int, folder: Path, honest: Callable[[float], Visit], seconds: float
+    name: str,
+    url: str,
+    pid: int,
+    folder: Path,
+    honest: Callable[[float], Visit],
+    seconds: float,
+    pool: Executor,
 ) -> Outcome:
     """Return what a kind of abuse costs; an empty name is an idle page."""
     end = time.monotonic() + seconds
-    answers: Answers = Counter()
-    with watch_memory(pid) as memory, watch_disk(folder) as disk, ThreadPoolExecutor(THREADS + 1) as pool:
-        strangers = [Stranger(url, end) for _ in range(THREADS if name else 0)]
-        calls = [pool.submit(KINDS[name], stranger) for stranger in strangers]
+    with watch_memory(pid) as memory, watch_disk(folder) as disk:
+        calls = [pool.submit(abuse, name, url, end, number) for number in range(STRANGERS if name else 0)]
         visit = honest(end)
-        for call in calls:
-            call.result()
-        for stranger in strangers:
-            answers += stranger.answers
+        answers = sum((call.result() for call in calls), Counter())
     return Outcome(name, visit, answers, memory, max(disk))
 
 
@@ -272,12 +287,16 @@ def main() -> None:
     print(f"{describe_machine()}\n")
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "OVSEG_AUTH": ":".join(LOGIN)}
-        with serve(options.model) as (url, process, _):
+        pool = ProcessPoolExecutor(
+            STRANGERS, multiprocessing.get_context("spawn"), os.nice, (LOWEST_PRIORITY,)
+        )
+        with serve(options.model) as (url, process, _), pool:
+            wait([pool.submit(time.sleep, 1) for _ in range(STRANGERS)])  # they start
             client = PageClient(url, LOGIN)
             client.analyze(example.path, Request(prompt=example.prompt))
             honest = partial(edit_honestly, client, PageClient(url, LOGIN), names)
             outcomes = [
-                measure(name, url, process.pid, Path(folder), honest, seconds)
+                measure(name, url, process.pid, Path(folder), honest, seconds, pool)
                 for name in ["", *(options.kind or KINDS)]
             ]
     report(outcomes, seconds)

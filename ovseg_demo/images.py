@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 from ovseg_demo.errors import ImageError
 from ovseg_demo.image_files.arrays import array_to_rgb
 from ovseg_demo.image_files.formats import FORMATS, SUFFIXES, damaged, open_image
-from ovseg_demo.image_files.memory import MAX_DECODE_BYTES, check_memory
+from ovseg_demo.image_files.memory import MAX_DECODE_BYTES, MemoryBudget, check_memory
 from ovseg_demo.image_files.orientation import exchanges_sides, read_orientation, turn_upright
 from ovseg_demo.image_files.pixels import decode_pixels, has_deep_colors
 from ovseg_demo.image_files.scaling import resize_longer_side
@@ -66,6 +67,7 @@ class _Limits:
     max_side: int | None
     max_bytes: int
     stretch: bool
+    budget: MemoryBudget | None
 
 
 def load_image(
@@ -75,6 +77,7 @@ def load_image(
     max_side: int | None = None,
     max_bytes: int = MAX_DECODE_BYTES,
     stretch: bool = False,
+    budget: MemoryBudget | None = None,
 ) -> np.ndarray:
     """An image in any common form as upright RGB.
 
@@ -91,6 +94,8 @@ def load_image(
         max_side: a longer side is scaled down to it, and the image is never in memory as RGB at a larger
             size than twice that. ``None`` keeps the size.
         max_bytes: limit of the memory that decoding takes.
+        budget: what all threads that share it may take together for decoding: each waits until its part is
+            free.
         stretch: scale grey and colours of more than 8 bits from their own minimum and maximum to 0–255. It is
             meant for data of few bits in a deeper format, such as 12 bits stored in 16.
 
@@ -101,7 +106,7 @@ def load_image(
         ImageError: the image is missing, damaged, empty, too small, too narrow, too large or in an unknown
             format, or its pixels are of a kind that is not read here.
     """
-    limits = _Limits(max_pixels, max_side, max_bytes, stretch)
+    limits = _Limits(max_pixels, max_side, max_bytes, stretch, budget)
     if isinstance(source, np.ndarray):
         _check_size("The array", source.shape[1::-1] if source.ndim >= 2 else (0, 0), max_pixels)
         return _scale_down(array_to_rgb("The array", source, stretch), max_side)
@@ -163,7 +168,7 @@ def _open_and_decode(name: str, file: Path | io.BytesIO, limits: _Limits) -> np.
     with _open(name, file, limits.max_pixels) as image:
         if limits.stretch and has_deep_colors(image):
             _check_size(name, image.size, limits.max_pixels)
-            return _scale_down(_stretch_colors(name, image, file, limits.max_bytes), limits.max_side)
+            return _scale_down(_stretch_colors(name, image, file, limits), limits.max_side)
         return _decode(name, image, limits)
 
 
@@ -171,7 +176,12 @@ def _decode(name: str, image: Image.Image, limits: _Limits) -> np.ndarray:
     _check_size(name, image.size, limits.max_pixels)
     try:
         return decode_pixels(
-            name, image, max_side=limits.max_side, max_bytes=limits.max_bytes, stretch=limits.stretch
+            name,
+            image,
+            max_side=limits.max_side,
+            max_bytes=limits.max_bytes,
+            stretch=limits.stretch,
+            budget=limits.budget,
         )
     except (ImageError, MemoryError):
         raise
@@ -179,19 +189,21 @@ def _decode(name: str, image: Image.Image, limits: _Limits) -> np.ndarray:
         raise damaged(name) from error
 
 
-def _stretch_colors(name: str, image: Image.Image, file: Path | io.BytesIO, max_bytes: int) -> np.ndarray:
+def _stretch_colors(name: str, image: Image.Image, file: Path | io.BytesIO, limits: _Limits) -> np.ndarray:
     """Return colours of 16 bits, stretched. Pillow keeps 8 of their bits, so OpenCV reads them."""
     width, height = image.size
-    check_memory(name, image, 6 * width * height, max_bytes)  # four channels of 16 bits, twice, and RGB
-    content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
-    try:
-        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise damaged(name) from error
-    if array is None or array.ndim != 3:
-        raise damaged(name)
-    order = (2, 1, 0) if array.shape[2] == 3 else (2, 1, 0, 3)
-    return turn_upright(array_to_rgb(name, array[:, :, order], stretch=True), read_orientation(image))
+    # Four channels of 16 bits, twice, and RGB.
+    needed = check_memory(name, image, 6 * width * height, limits.max_bytes)
+    with limits.budget.take(needed) if limits.budget is not None else nullcontext():
+        content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
+        try:
+            array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        except cv2.error as error:
+            raise damaged(name) from error
+        if array is None or array.ndim != 3:
+            raise damaged(name)
+        order = (2, 1, 0) if array.shape[2] == 3 else (2, 1, 0, 3)
+        return turn_upright(array_to_rgb(name, array[:, :, order], stretch=True), read_orientation(image))
 
 
 def _scale_down(pixels: np.ndarray, max_side: int | None) -> np.ndarray:

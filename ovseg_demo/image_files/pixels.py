@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -10,7 +12,7 @@ from PIL import Image
 from ovseg_demo.errors import ImageError
 from ovseg_demo.image_files.arrays import check_finite, check_not_dark, check_unit_range, stretched
 from ovseg_demo.image_files.colour_profiles import to_rgb
-from ovseg_demo.image_files.memory import check_memory
+from ovseg_demo.image_files.memory import MemoryBudget, check_memory
 from ovseg_demo.image_files.orientation import read_orientation, turn_upright
 from ovseg_demo.image_files.scaling import resize_longer_side
 from ovseg_demo.image_files.tiff import BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT
@@ -19,7 +21,13 @@ _STRIP = 2**20  # pixels
 
 
 def decode_pixels(
-    name: str, image: Image.Image, *, max_side: int | None, max_bytes: int, stretch: bool
+    name: str,
+    image: Image.Image,
+    *,
+    max_side: int | None,
+    max_bytes: int,
+    stretch: bool,
+    budget: MemoryBudget | None = None,
 ) -> np.ndarray:
     """Return an image as upright uint8 RGB (H, W, 3).
 
@@ -30,6 +38,7 @@ def decode_pixels(
         max_side: a longer side is scaled down to it.
         max_bytes: limit of the memory for decoding.
         stretch: whether deep grey is scaled from its own minimum and maximum.
+        budget: what the threads that decode may take together; ``None`` sets no limit.
 
     Raises:
         ImageError: decoding takes too much memory, or the image has pixels that are not read here.
@@ -40,15 +49,17 @@ def decode_pixels(
         image.draft(None, tuple(max(1, side * max_side // longer) for side in image.size))
     factor = max(1, max(image.size) // max_side) if is_too_long else 1
     width, height = (-(-side // factor) for side in image.size)
-    check_memory(name, image, width * height, max_bytes)
-    was_cut = has_deep_colors(image)
-    image.load()
-    pixels = _read_grey(name, image, factor, stretch) if image.mode[0] in "IF" else _read(name, image, factor)
-    if was_cut:
-        check_not_dark(name, int(pixels.max()) * 256, 65535)
-    if is_too_long:
-        pixels = resize_longer_side(pixels, max_side)
-    return turn_upright(_with_profile(image, pixels), read_orientation(image))
+    needed = check_memory(name, image, width * height, max_bytes)
+    with budget.take(needed) if budget is not None else nullcontext():
+        was_cut = has_deep_colors(image)
+        image.load()
+        read = partial(_read_grey, stretch=stretch) if image.mode[0] in "IF" else _read
+        pixels = read(name, image, factor)
+        if was_cut:
+            check_not_dark(name, int(pixels.max()) * 256, 65535)
+        if is_too_long:
+            pixels = resize_longer_side(pixels, max_side)
+        return turn_upright(_with_profile(image, pixels), read_orientation(image))
 
 
 def has_deep_colors(image: Image.Image) -> bool:

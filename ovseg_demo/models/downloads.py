@@ -27,6 +27,7 @@ from ovseg_demo.models.catalogue import ModelSpec
 from ovseg_demo.models.kinds import CheckpointKind
 from ovseg_demo.models.weights_files import Source, WeightsFile
 from ovseg_demo.progress import ProgressCallback, no_progress
+from ovseg_demo.runtime.disk import is_full_disk
 
 _SPARE_BYTES = 64 << 20
 _HASHING_PIECE = 8 << 20
@@ -272,7 +273,7 @@ def _require_space(file: WeightsFile, workspace: Path) -> None:
 
 
 def _disk_trouble(file: WeightsFile, path: Path, error: OSError) -> str:
-    if transfers.is_full_disk(error):
+    if is_full_disk(error):
         return (
             f'The disk of "{path.parent}" is full; free some space, or set OVSEG_WEIGHTS_DIR to a folder on '
             f'another disk, and repeat: the download of "{file.name}" goes on from there.'

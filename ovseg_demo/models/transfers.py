@@ -6,7 +6,6 @@ errors. It verifies nothing: :mod:`ovseg_demo.models.downloads` does.
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.models.weights_files import GoogleDriveSource, HuggingFaceSource, Source, UrlSource
+from ovseg_demo.runtime.disk import is_full_disk
 
 if TYPE_CHECKING:
     import requests
@@ -65,7 +65,7 @@ def fetch(source: Source, workspace: Path, report: ReportBytes, *, resume: bool)
     except Exception as error:  # the libraries' own classes, those of their HTTP clients, and OSError
         if stopped:
             raise stopped[0] from None
-        if isinstance(error, TypeError) or (isinstance(error, OSError) and is_full_disk(error)):
+        if isinstance(error, TypeError) or is_full_disk(error):
             raise
         raise TransferError(_reason(error)) from error
     if stopped:
@@ -82,11 +82,6 @@ def discard_unfinished(workspace: Path) -> None:
     """Delete a workspace's content."""
     shutil.rmtree(workspace, ignore_errors=True)
     workspace.mkdir(exist_ok=True)
-
-
-def is_full_disk(error: OSError) -> bool:
-    """Return whether an error says that the disk, or the user's quota of it, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _fetch_with_library(source: Source, workspace: Path, report: ReportBytes, *, resume: bool) -> str:

@@ -1,4 +1,4 @@
-"""Limits the number of compute threads to the CPU quota, and lets waiting threads sleep.
+"""Limits the number of compute threads to the CPU quota, lets waiting threads sleep, and long work yield.
 
 torch starts one thread for each core that it sees. In a container it sees all cores of the machine, although
 a quota may allow only two of them (as on Hugging Face Spaces). The kernel then stops the threads in turns,
@@ -8,14 +8,23 @@ others have finished. That takes time from other processes on the same cores, su
 
 from __future__ import annotations
 
+import contextvars
 import math
 import os
-from collections.abc import MutableMapping
+import queue
+import sys
+import threading
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
+from typing import TypeVar
+
+R = TypeVar("R")
 
 _VARIABLE = "OMP_NUM_THREADS"
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _CGROUP = Path("/sys/fs/cgroup")
+
+_LONG_WORK = 5  # the niceness of its threads: a third of the usual share of a core that others want
 
 
 def respect_quota(environment: MutableMapping[str, str] = os.environ, cgroup: Path = _CGROUP) -> None:
@@ -39,6 +48,35 @@ def sleep_while_waiting(environment: MutableMapping[str, str] = os.environ) -> N
     """
     if not any(variable in environment for variable in _WAITING):
         environment[_WAITING[0]] = "PASSIVE"
+
+
+def yield_to_others() -> None:
+    """Give the calling thread, and threads that it starts, less of a core that other threads want.
+
+    It cannot be undone, so only a thread that ends with its work calls it. Only Linux has priorities of
+    threads; elsewhere nothing changes.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _LONG_WORK)
+
+
+def run_below(work: Callable[[], R]) -> R:
+    """Return the result of work, or raise its error, from a thread that yields to others."""
+    results: queue.SimpleQueue[tuple[R | None, BaseException | None]] = queue.SimpleQueue()
+
+    def do() -> None:
+        yield_to_others()
+        try:
+            results.put((work(), None))
+        except BaseException as error:
+            results.put((None, error))
+
+    threading.Thread(target=contextvars.copy_context().run, args=(do,), daemon=True).start()
+    result, error = results.get()
+    if error is not None:
+        raise error
+    return result
 
 
 def _read_quota(cgroup: Path) -> float | None:

@@ -37,6 +37,9 @@ KEEP_RESULTS = 120.0
 """Seconds after which a result that nobody fetched is dropped."""
 
 _SWEEP_EVERY = 1.0  # seconds
+_POLL = 0.003  # seconds between two looks for an event that can begin; Gradio's own is a thousandth
+_PAUSES = 3  # after an unheard event, as a multiple of its time: they take a quarter of the time at most
+_MAX_STARTS = 10_000
 _UNKNOWN_WAIT = 10.0  # seconds, before an event of the kind was timed
 _LONGEST_WAIT = 600.0
 _MAX_STREAMS = 100_000  # the sweep keeps them far below; Gradio's limit would cut off visitors who wait
@@ -78,9 +81,10 @@ def places_of(analyses: int, programs: int) -> dict[str, Places]:
 class AdmissionQueue(Queue):
     """A queue with separate places for programs, analyses and edits.
 
-    An event is *heard* while somebody reads its session's messages. Heard events come first; the
-    others run one at a time. Where places are short, the oldest event that waits unheard gives way. Results
-    that nobody fetches are dropped.
+    An event is *heard* while somebody reads its session's messages. Heard events come first, those of the
+    client that has waited longest before the others. Unheard ones run one at a time, and after each comes a
+    pause. Where places are short, the oldest event that waits unheard gives way. Results that nobody fetches
+    are dropped.
 
     Args:
         places: of each kind; an event of another kind counts as instant.
@@ -93,6 +97,10 @@ class AdmissionQueue(Queue):
         self._new_sessions = NEW_SESSIONS.counter()
         self._unheard_since: dict[str, float] = {}
         self._next_sweep = 0.0
+        self._starts: LRUCache[str, float] = LRUCache(_MAX_STARTS)  # by client, and by session
+        self._unheard: set[str] = set()  # that run
+        self._next_unheard = 0.0
+        self.sleep_when_free = _POLL
         self.pending_messages_per_session: LRUCache[str, asyncio.Queue] = LRUCache(_MAX_STREAMS)
 
     async def push(
@@ -114,28 +122,58 @@ class AdmissionQueue(Queue):
         held = []
         for event_queue in self.event_queue_per_concurrency_id.values():
             waiting = event_queue.queue
-            heard = next((event for event in waiting if self._is_heard(event)), None)
-            if heard is not None:
-                waiting.remove(heard)
-                waiting.insert(0, heard)
-            elif event_queue.current_concurrency:
+            if not waiting or event_queue.current_concurrency == event_queue.concurrency_limit:
+                continue
+            heard = [event for event in waiting if self._is_heard(event)]
+            if heard:
+                first = min(heard, key=self._last_start)
+                waiting.remove(first)
+                waiting.insert(0, first)
+            elif self._unheard or event_queue.current_concurrency or time.monotonic() < self._next_unheard:
                 held.append((event_queue, waiting))
                 event_queue.queue = []
         try:
-            return super().get_events()
+            chosen = super().get_events()
         finally:
             for event_queue, waiting in held:
                 event_queue.queue = waiting
+        for event in chosen[0] if chosen is not None else ():
+            self._note_start(event)
+        return chosen
+
+    def _last_start(self, event: Event) -> tuple[float, float]:
+        """Return when an event of the same client, and of the same session, began the last time."""
+        client, session = client_of(event.request), event.session_hash
+        return self._starts.get(client, 0.0), self._starts.get(session, 0.0)
+
+    def _note_start(self, event: Event) -> None:
+        for key in (client_of(event.request), event.session_hash):
+            self._starts[key] = time.monotonic()
+        if not self._is_heard(event):
+            self._unheard.add(event._id)
 
     async def process_events(self, events: list[Event], *rest: Any) -> None:
         """Process events, and forget the state of those that belong to no session."""
+        start = time.monotonic()
         try:
             await super().process_events(events, *rest)
         finally:
             for event in events:
+                if event._id in self._unheard:
+                    self._unheard.discard(event._id)
+                    now = time.monotonic()
+                    self._next_unheard = now + min(PATIENCE, _PAUSES * (now - start))
                 if event.session_hash == event._id:
                     self.blocks.state_holder.session_data.pop(event._id, None)
                     self.blocks.state_holder.time_last_used.pop(event._id, None)
+
+    def broadcast_estimations(self, concurrency_id: str, after: int | None = None) -> None:
+        """Send a new event its estimate, which stays unread if nobody listens.
+
+        Gradio sends all that wait another one after each event; in a flood of calls that takes long.
+        """
+        if after is not None:
+            super().broadcast_estimations(concurrency_id, after)
 
     def compute_analytics_summary(self, records: Any) -> dict[str, Any]:
         """Return no statistics: nobody may read them, and Gradio would compute them after every event."""

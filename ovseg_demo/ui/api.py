@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -11,7 +12,10 @@ import gradio as gr
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export.coco import coco_record
 from ovseg_demo.export.label_map import encode_label_map
+from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.images import read_source
+from ovseg_demo.runtime.threads import run_below
+from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.admission import PROGRAM
 from ovseg_demo.ui.components import ImageInput
 from ovseg_demo.ui.messages import Message
@@ -19,6 +23,7 @@ from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import read_image
+from ovseg_demo.vocabulary import Vocabulary
 
 API_NAME = "segment"
 
@@ -37,14 +42,20 @@ class Api:
         registry: the models; the default one is used.
         settings: limits, the same as on the page.
         publish: keeps bytes under a file name, and gives Gradio's record of that file.
+        budget: what the images of all callers and visitors may take together while they are decoded.
     """
 
     def __init__(
-        self, registry: ModelRegistry, settings: PageSettings, publish: Callable[[bytes, str], Message]
+        self,
+        registry: ModelRegistry,
+        settings: PageSettings,
+        publish: Callable[[bytes, str], Message],
+        budget: MemoryBudget,
     ):
         self._registry = registry
         self._settings = settings
         self._publish = publish
+        self._budget = budget
 
     def segment(
         self, image: str | None, prompt: str, generator: str = "", granularity: float = 0.8
@@ -65,14 +76,17 @@ class Api:
         request = Request(prompt=prompt, generator=generator or "", granularity=granularity)
         request.check()
         vocabulary = request.vocabulary(self._settings.max_names, names)
-        pixels, _ = read_image(image, self._settings)
-        segmentation = self._registry.segmenter("").segment(
-            pixels, vocabulary, generator=request.generator or None, rule=request.rule
-        )
+        segmentation = run_below(partial(self._segment, image, vocabulary, request))
         label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
         settings = {"model": self._registry.default.name}
         record = coco_record(segmentation, settings=settings, source=read_source(image))
         return self._publish(label_map, "label_map.png")["path"], record
+
+    def _segment(self, image: str, vocabulary: Vocabulary, request: Request) -> Segmentation:
+        pixels, _ = read_image(image, self._settings, self._budget)
+        return self._registry.segmenter("").segment(
+            pixels, vocabulary, generator=request.generator or None, rule=request.rule
+        )
 
 
 def complete_inputs(values: list[Any]) -> list[Any]:
@@ -133,13 +147,16 @@ def _read_list(prompt: str) -> list[str] | None:
 
 
 def add_api(
-    registry: ModelRegistry, settings: PageSettings, publish: Callable[[bytes, str], Message]
+    registry: ModelRegistry,
+    settings: PageSettings,
+    publish: Callable[[bytes, str], Message],
+    budget: MemoryBudget,
 ) -> None:
     """Add the endpoint to the page that is being made; its components are not to be seen.
 
     Its calls have a queue of their own, apart from the page's analyses.
     """
-    api = Api(registry, settings, publish)
+    api = Api(registry, settings, publish, budget)
     generators = registry.default.generators
     with gr.Column(visible=False):
         inputs = [
@@ -162,5 +179,5 @@ def add_api(
             api_description=DESCRIPTION,
             api_visibility="public",
             concurrency_id=PROGRAM,
-            concurrency_limit=settings.concurrent_analyses,
+            concurrency_limit=settings.concurrent_programs,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ovseg_demo.errors import Cancelled
+from ovseg_demo.runtime.threads import yield_to_others
 from ovseg_demo.ui.session import Run
 
 T = TypeVar("T")
@@ -70,6 +71,7 @@ class BackgroundTask(Generic[T]):
             yield news
 
     def _do(self) -> None:
+        yield_to_others()
         try:
             self._work(self)
         except Cancelled:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -14,15 +13,12 @@ from gradio_client.exceptions import AppError
 
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.ui.admission import AdmissionQueue, Places
-from ovseg_demo.ui.components import NOT_UPLOADED
+from ovseg_demo.ui.failures import encodable, log_failure, sentence_of
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.visitor_files import VisitorFiles
 
 _UNREADABLE = "These values are of another kind than this event takes; reload the page, or see its API."
-FAILED = "The server failed at this; its operator finds the reason in its log."
 _TITLE = "That did not work"
-
-_log = logging.getLogger(__name__)
 
 
 class PageBlocks(gr.Blocks):
@@ -82,10 +78,11 @@ class PageBlocks(gr.Blocks):
         try:
             return await super().process_api(fn, *arguments, **options)
         except Exception as error:
-            message, title = _message_of(error, fn)
+            log_failure(fn.api_name, error)
+            message = sentence_of(error)
             is_program = fn.api_visibility == "public"
             raise gr.Error(
-                message if is_program else escape(message), title=title, print_exception=False
+                message if is_program else escape(message), title=_TITLE, print_exception=False
             ) from None
 
     async def preprocess_data(
@@ -97,6 +94,7 @@ class PageBlocks(gr.Blocks):
             OvsegError: the inputs are not what the components take.
             gradio.Error: a value is not among a component's choices.
         """
+        inputs = [_encodable(value) for value in inputs]
         check = self._checks.get(block_fn.api_name)
         if check is not None:
             inputs = check(inputs)
@@ -110,15 +108,12 @@ class PageBlocks(gr.Blocks):
             raise OvsegError(_UNREADABLE) from error
 
 
-def _message_of(error: Exception, fn: BlockFunction) -> tuple[str, str]:
-    """Return the message and title of an error, and log it."""
-    if isinstance(error, OvsegError | AppError | InvalidPathError):
-        message = NOT_UPLOADED if isinstance(error, InvalidPathError) else _text_of(error)
-        _log.warning("refused %s: %s", fn.api_name, " ".join(message.split())[:500])
-        return message, _TITLE
-    _log.error("failed at %s", fn.api_name, exc_info=error)
-    return FAILED, _TITLE
-
-
-def _text_of(error: OvsegError | AppError) -> str:
-    return str(error.message if isinstance(error, AppError) else error)
+def _encodable(value: Any) -> Any:
+    """Return a JSON value whose texts UTF-8 can encode."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [_encodable(one) for one in value]
+    if isinstance(value, dict):
+        return {encodable(name): _encodable(one) for name, one in value.items()}
+    return value

@@ -15,6 +15,7 @@ import numpy as np
 
 from ovseg_demo.analysis import Analysis
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
+from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.models.downloads import download_model
 from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.runtime.caching import hold
@@ -50,6 +51,7 @@ class PageController:
         registry: the models.
         settings: limits and permissions.
         publish: stores bytes under a file name, and returns Gradio's record of that file.
+        budget: what all visitors' images may take together while they are decoded.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class PageController:
         registry: ModelRegistry,
         settings: PageSettings,
         publish: Callable[[bytes, str], Message],
+        budget: MemoryBudget | None = None,
     ):
         self._registry = registry
         self._settings = settings
         self._texts = settings.texts
         self._publish = publish
+        self._budget = budget
         self._turns = threading.Semaphore(settings.concurrent_analyses)
         self._memory = SessionMemory(settings.analysis_memory, registry.analysis_cache)
 
@@ -203,9 +207,7 @@ class PageController:
         self, task: BackgroundTask[Updates], session: Session, run: Run, path: str, request: Request
     ) -> None:
         with hold(self._turns, task.report):
-            image, pixels = self._take(
-                task, session, run, path
-            )  # decoding takes memory, so it has a turn too
+            image, pixels = self._take(task, session, run, path)  # decoding, too, takes memory
             task.report(status_text.LOADING, 0, 1)
             segmenter = self._registry.segmenter(self._present(request.model).name)
             analysis = segmenter.analyze(
@@ -233,7 +235,7 @@ class PageController:
         image, analysis = session.image, session.analysis
         if image is not None and image.path == path and analysis is not None:
             return image, analysis.image
-        opened, pixels = open_upload(path, session.next_number(), self._settings)
+        opened, pixels = open_upload(path, session.next_number(), self._settings, self._budget)
         session.take(opened, run)
         url = self._publish(display_jpeg(pixels), "image.jpg")
         task.show({"image": messages.image_message(opened, url)})

@@ -15,11 +15,11 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
-from ovseg_demo.ui.blocks import FAILED
 from ovseg_demo.ui.clients import is_local
 from ovseg_demo.ui.controller import PageController, Updates
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
+from ovseg_demo.ui.failures import sentence_of
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
 from ovseg_demo.ui.messages import status_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
@@ -293,8 +293,7 @@ class EventHandlers:
 
 def _problem(session: Session, error: Exception) -> Updates:
     """Return the message that keeps an error readable where the result would be."""
-    text = str(error) if isinstance(error, OvsegError) else FAILED
-    return {"status": status_message(session.next_number(), text) | {"isProblem": True}}
+    return {"status": status_message(session.next_number(), sentence_of(error)) | {"isProblem": True}}
 
 
 def _address(request: Request) -> str | None:

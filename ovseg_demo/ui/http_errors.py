@@ -9,7 +9,10 @@ from types import MappingProxyType
 from fastapi.exceptions import RequestValidationError
 from gradio.route_utils import FnIndexInferError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from ovseg_demo.runtime.disk import is_disk_error
+from ovseg_demo.ui.failures import NO_DISK, encodable
 
 _NO_CALL = (
     'The body is no call; send JSON such as {"data": [{"path": …, "meta": {"_type": "gradio.FileData"}}, '
@@ -18,6 +21,7 @@ _NO_CALL = (
 _NO_ENDPOINT = "There is no such endpoint; this page has /segment."
 
 TOO_MANY = 429
+INSUFFICIENT_STORAGE = 507
 _CLIENT_CLOSED_REQUEST = 499  # nobody reads this answer
 
 _log = logging.getLogger(__name__)
@@ -30,7 +34,7 @@ def refuse(request: Request, status: int, sentence: str, **headers: str) -> JSON
     """
     if status != TOO_MANY:
         _log.warning("refused %s %s: %s", request.method, request.url.path[:100], sentence)
-    return JSONResponse({"detail": sentence}, status, headers=headers)
+    return JSONResponse({"detail": encodable(sentence)}, status, headers=headers)
 
 
 async def _on_unreadable_body(request: Request, error: Exception) -> Response:
@@ -47,7 +51,15 @@ async def _on_wrong_arguments(request: Request, error: Exception) -> Response:
         raise error
     if isinstance(error, KeyError):
         return refuse(request, 404, _NO_ENDPOINT)
-    return refuse(request, 400, f"{' '.join(str(error).split())[:300]} See docs/api.md.")
+    return refuse(request, 400, f"{' '.join(str(error).split())[:300]} See docs/reference/http-api.md.")
+
+
+async def _on_disk_error(request: Request, error: Exception) -> Response:
+    """Answer what is raised where an upload cannot be stored."""
+    if not is_disk_error(error):
+        raise error
+    _log.error("failed at %s: %s", request.url.path[:100], error)
+    return PlainTextResponse(NO_DISK, INSUFFICIENT_STORAGE)
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
@@ -62,6 +74,7 @@ EXCEPTION_HANDLERS: Mapping[type[Exception], Callable] = MappingProxyType(
         KeyError: _on_wrong_arguments,
         TypeError: _on_wrong_arguments,
         ValueError: _on_wrong_arguments,
+        OSError: _on_disk_error,
         ClientDisconnect: _on_disconnect,
     }
 )

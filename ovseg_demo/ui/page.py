@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
 
+from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.ui.admission import places_of
 from ovseg_demo.ui.api import API_NAME, add_api, complete_inputs
 from ovseg_demo.ui.blocks import PageBlocks
@@ -19,7 +19,7 @@ from ovseg_demo.ui.handlers import EventHandlers
 from ovseg_demo.ui.layout import build_layout
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.settings import PageSettings
-from ovseg_demo.ui.visitor_files import VisitorFiles
+from ovseg_demo.ui.visitor_files import VisitorFiles, store
 
 TITLE = "OVSeg Demo"
 
@@ -53,10 +53,11 @@ def create_demo(
         delete_cache=(_CLEAN_EVERY, _KEEP_FILES),
     ) as demo:
         parts = build_layout(registry, settings, examples)
-        publish = _publisher(parts.viewer.GRADIO_CACHE, files)
-        controller = PageController(registry, settings, publish)
+        publish = _publisher(Path(parts.viewer.GRADIO_CACHE), files)
+        budget = MemoryBudget(settings.decode_memory)
+        controller = PageController(registry, settings, publish, budget)
         connect(demo, parts, EventHandlers(parts, controller, registry, settings, examples), settings)
-        add_api(registry, settings, publish)
+        add_api(registry, settings, publish, budget)
     _close_to_programs(demo)
     return demo
 
@@ -68,13 +69,13 @@ def _close_to_programs(demo: gr.Blocks) -> None:
             event.api_visibility = "private"
 
 
-def _publisher(folder: str, files: VisitorFiles | None):
-    """What stores bytes where Gradio serves files from, and deletes them later."""
+def _publisher(folder: Path, files: VisitorFiles | None) -> Callable[[bytes, str], dict[str, Any]]:
+    """Return what stores bytes where Gradio serves files from, and deletes them later."""
 
     def publish(content: bytes, name: str) -> dict[str, Any]:
         if files is not None:
             files.make_room(len(content))
-        path = save_bytes_to_cache(content, name, folder)
-        return {"path": str(Path(path)), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+        path = store(content, name, folder)
+        return {"path": str(path), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     return publish

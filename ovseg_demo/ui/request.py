@@ -63,7 +63,7 @@ class Request:
             try:
                 candidate = cls(**{**asdict(request), field.name: type(field.default)(value)})
                 candidate.check()
-            except (TypeError, ValueError, ModelError, VocabularyError):
+            except (TypeError, ValueError, OverflowError, ModelError, VocabularyError):
                 continue
             if value is not None:
                 request = candidate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ovseg_demo.images import MAX_PIXELS
+from ovseg_demo.images import MAX_DECODE_BYTES, MAX_PIXELS
 from ovseg_demo.ui.language.texts import Texts, load_texts
 
 
@@ -19,7 +19,9 @@ class PageSettings:
         allow_downloads: let visitors download missing models to this machine.
         downloads_are_local: allow them only to visitors at this machine, who connect to it without a proxy.
         fetch_addresses: let programs send an image's public address, which is fetched whatever its size.
+        decode_memory: bytes that the decoding of images may take, those of all visitors together.
         concurrent_analyses: analyses that run at the same time, all visitors together; others wait.
+        concurrent_programs: calls of the endpoint that run at the same time.
         started_analyses: analyses that run or tell their visitor that they wait for their turn; further ones
             wait in the queue.
         queued_analyses: analyses of all visitors that may run or wait; a further one is refused with the time
@@ -36,7 +38,9 @@ class PageSettings:
     allow_downloads: bool = False
     downloads_are_local: bool = True
     fetch_addresses: bool = False
+    decode_memory: int = MAX_DECODE_BYTES
     concurrent_analyses: int = 2
+    concurrent_programs: int = 1
     started_analyses: int = 24
     queued_analyses: int = 64
     queued_programs: int = 16

@@ -84,6 +84,7 @@ class UploadGuard:
         self._files = files
         self._rates = limits.rate.counter()
         self._under_way: Counter[str] = Counter()
+        self._has_failed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an upload that is not to begin; pass everything else on."""
@@ -98,12 +99,26 @@ class UploadGuard:
             return
         if self._files is not None:
             await asyncio.to_thread(self._files.make_room, self._limits.request_bytes)
+        statuses: list[int] = []
+
+        async def watch(message: Message) -> None:
+            statuses.append(message.get("status", 0))
+            await send(message)
+
         with self._counted(client):
             body = _CheckedBody(request, receive, self._limits)
             try:
-                await self._app(scope, body.receive, send)
+                await self._app(scope, body.receive, watch)
             finally:
                 self._rates.pay(client, body.size - declared_size(request))
+                self._has_failed |= not statuses or max(statuses) >= 500
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        """Delete what a failed upload has left. It stands among those under way, so all must have ended."""
+        if self._has_failed and not self._under_way and self._files is not None:
+            self._has_failed = False
+            self._files.delete_unfinished()
 
     def _refusal(self, request: Request, client: str) -> ASGIApp | None:
         """Return the answer to an upload that is not to begin."""
@@ -228,7 +243,7 @@ class _CheckedBody:
 
     def _check_head(self) -> None:
         if self._head is not None and not is_image(bytes(self._head)):
-            raise _stop("The file is no image; send a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.")
+            raise _stop("The file is no image; send a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC.")
         self._head = None
 
 

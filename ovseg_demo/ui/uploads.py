@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ovseg_demo.errors import ImageError
+from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.images import SourceImage, load_image, read_source, read_upright_size, resize_longer_side
 from ovseg_demo.ui.settings import PageSettings
 
@@ -38,19 +39,34 @@ class UploadedImage:
     source: SourceImage | None = None
 
 
-def open_upload(path: str, number: int, settings: PageSettings) -> tuple[UploadedImage, np.ndarray]:
+def open_upload(
+    path: str, number: int, settings: PageSettings, budget: MemoryBudget | None = None
+) -> tuple[UploadedImage, np.ndarray]:
     """Return what is known of a file's image, and its pixels: uint8 RGB (height, width, 3).
+
+    Args:
+        path: of the file.
+        number: of the image within its session.
+        settings: limits.
+        budget: what all visitors' images may take together while they are decoded.
 
     Raises:
         OvsegError: the image cannot be used, or the file was deleted.
     """
-    pixels, original_size = read_image(path, settings)
+    pixels, original_size = read_image(path, settings, budget)
     height, width = pixels.shape[:2]
     return UploadedImage(number, path, width, height, original_size, read_source(path)), pixels
 
 
-def read_image(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int, int] | None]:
+def read_image(
+    path: str, settings: PageSettings, budget: MemoryBudget | None = None
+) -> tuple[np.ndarray, tuple[int, int] | None]:
     """Return the pixels of a visitor's file, scaled down to the limit while they are decoded.
+
+    Args:
+        path: of the file.
+        settings: limits.
+        budget: what all visitors' images may take together while they are decoded.
 
     Returns:
         uint8 RGB (height, width, 3), and the (width, height) before scaling, if it was scaled.
@@ -60,7 +76,13 @@ def read_image(path: str, settings: PageSettings) -> tuple[np.ndarray, tuple[int
     """
     if not Path(path).is_file():
         raise ImageError("The image is no longer on the server; choose it again.")
-    pixels = load_image(path, max_pixels=settings.max_pixels, max_side=settings.max_side)
+    pixels = load_image(
+        path,
+        max_pixels=settings.max_pixels,
+        max_side=settings.max_side,
+        max_bytes=settings.decode_memory,
+        budget=budget,
+    )
     original_size = read_upright_size(path)
     return pixels, original_size if max(original_size) > settings.max_side else None
 

@@ -13,6 +13,9 @@ from pathlib import Path
 import filelock
 from gradio.utils import get_upload_folder
 
+from ovseg_demo.errors import ServerError
+from ovseg_demo.runtime.disk import write_file
+
 QUOTA = 2 * 2**30
 """Bytes that all visitors' files of one page may take."""
 
@@ -45,6 +48,16 @@ class VisitorFiles:
             if self._most > self._quota:
                 self._most = size + self._shrink((1 - _MARGIN) * self._quota - size)
 
+    def delete_unfinished(self) -> None:
+        """Delete what failed uploads have left; no upload may be under way.
+
+        Gradio writes an upload beside the folders of whole files, and moves it there.
+        """
+        for path in self.folder.iterdir():
+            with suppress(OSError):
+                if path.is_file():
+                    path.unlink()
+
     def _shrink(self, target: float) -> int:
         """Delete the oldest files until the others take so many bytes; return how many they take."""
         files = sorted(_files_in(self.folder))
@@ -58,21 +71,46 @@ class VisitorFiles:
         return used
 
 
+def store(content: bytes, name: str, folder: Path) -> Path:
+    """Write a file that Gradio serves, and return its path, which nobody else can guess.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
+    place = folder.resolve() / secrets.token_hex(20)
+    place.mkdir(parents=True)
+    try:
+        write_file(place / name, content, is_lasting=False)
+    except OSError:
+        place.rmdir()
+        raise
+    return place / name
+
+
 @contextmanager
 def visitor_files(quota: int = QUOTA) -> Iterator[VisitorFiles]:
     """Give the page that is made meanwhile a folder of its own, and delete it at the end.
 
     At the start, folders are deleted whose page has ended without doing so. A lock tells them from those of
     pages that run: the operating system releases it however a process ends.
+
+    Raises:
+        ServerError: the folder cannot be made.
     """
     before = os.environ.get(_VARIABLE)
     base = Path(get_upload_folder()) / _NAME
-    base.mkdir(parents=True, exist_ok=True)
-    _sweep(base)
-    folder = base / f"{os.getpid()}-{secrets.token_hex(4)}"
-    lock = filelock.FileLock(_lock_of(folder))
-    lock.acquire()  # before the folder is there for others to delete
-    folder.mkdir(mode=0o700)
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        _sweep(base)
+        folder = base / f"{os.getpid()}-{secrets.token_hex(4)}"
+        lock = filelock.FileLock(_lock_of(folder))
+        lock.acquire()  # before the folder is there for others to delete
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise ServerError(
+            f'Visitors\' files cannot be stored in "{base}" ({error.strerror}); set {_VARIABLE} to a folder '
+            "that can be written to."
+        ) from error
     os.environ[_VARIABLE] = str(folder)
     try:
         yield VisitorFiles(folder, quota)

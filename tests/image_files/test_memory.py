@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import zlib
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from PIL import Image
 
 from ovseg_demo.errors import ImageError
+from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.images import MAX_DECODE_BYTES, load_image, read_upright_size
 from tests.image_files.test_metadata import chunk
 from tests.paths import ROOT
 from tests.test_images import encode
+from tests.ui.waiting import wait_until
 
 SIDE = 7000  # 49 million pixels, just below the limit
 
@@ -106,3 +109,44 @@ def test_a_reduced_image_is_the_whole_image_made_smaller(tmp_path, image_format,
 def test_images_and_arrays_are_scaled_down_too(make):
     image = Image.new("RGB", (90, 60), (9, 8, 7))
     assert (load_image(make(image), max_side=30) == np.full((20, 30, 3), (9, 8, 7))).all()
+
+
+def test_threads_that_share_a_budget_wait_until_their_part_is_free():
+    budget, may_end = MemoryBudget(100), threading.Event()
+    order: list[str] = []
+
+    def decode(name, nbytes):
+        with budget.take(nbytes):
+            order.append(f"{name} begins")
+            assert may_end.wait(60)
+            order.append(f"{name} ends")
+
+    large = threading.Thread(target=decode, args=("large", 90))
+    large.start()
+    wait_until(lambda: order)
+    huge = threading.Thread(target=decode, args=("huge", 1000))  # more than there is: it gets all
+    huge.start()
+    with budget.take(10):
+        order.append("small")
+    may_end.set()
+    for thread in (large, huge):
+        thread.join(60)
+    assert order == ["large begins", "small", "large ends", "huge begins", "huge ends"]
+
+
+def test_an_image_takes_its_part_of_the_budget_and_gives_it_back(tmp_path):
+    class Noting(MemoryBudget):
+        def take(self, nbytes):
+            taken.append(nbytes)
+            return super().take(nbytes)
+
+    taken: list[int] = []
+    budget = Noting(10_000)
+    path = tmp_path / "image.png"
+    path.write_bytes(encode(Image.new("RGB", (100, 50)), "PNG"))
+    load_image(path, budget=budget)
+    assert taken == [100 * 50 * (4 + 3)]
+    with pytest.raises(ImageError):
+        load_image(path.read_bytes()[:-40], budget=budget)
+    with budget.take(10_000):
+        pass

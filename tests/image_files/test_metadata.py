@@ -13,8 +13,7 @@ from PIL import Image, ImageCms
 
 from ovseg_demo.errors import ImageError
 from ovseg_demo.images import SUFFIXES, load_image, read_source
-from tests.paths import ROOT
-from tests.test_images import assert_two_halves, encode, two_halves
+from tests.test_images import HEIC, assert_two_halves, encode, two_halves
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -104,9 +103,6 @@ def test_a_profile_of_srgb_changes_nothing_and_one_of_other_colours_is_ignored()
     assert_two_halves(load_image(encode(two_halves(), "PNG", icc_profile=SRGB)))
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     assert_two_halves(load_image(encode(two_halves(), "PNG", icc_profile=lab)))
-
-
-HEIC = ROOT / "tests" / "data" / "halves.heic"
 
 
 def test_heic_is_read():

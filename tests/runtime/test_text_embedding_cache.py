@@ -2,8 +2,6 @@
 
 import logging
 import os
-import resource
-import signal
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache, cache_fo
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.vocabularies.class_lists import load_vocabulary, shipped_lists
 from ovseg_demo.vocabulary import Vocabulary
+from tests.closed_folders import file_limit
 from tests.test_segmenter import QuadrantGenerator, random_image
 from tests.tiny.clip import tiny_clip_tensors
 
@@ -75,15 +74,8 @@ def test_a_folder_of_another_user_can_still_be_read(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_a_warning(tmp_path, caplog):
     """Files may have 10 bytes: the same error as on a full disk, from the library that writes them."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
-    try:
-        with caplog.at_level(logging.WARNING):
-            TextEmbeddingCache(lists, tmp_path).write("key", embeddings(ANIMALS))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    with file_limit(10), caplog.at_level(logging.WARNING):
+        TextEmbeddingCache(lists, tmp_path).write("key", embeddings(ANIMALS))
     assert "cannot be kept" in caplog.text
     assert count(tmp_path) == 0
 

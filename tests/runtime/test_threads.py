@@ -1,10 +1,12 @@
+import contextvars
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from ovseg_demo.runtime.threads import respect_quota, sleep_while_waiting
+from ovseg_demo.runtime.threads import respect_quota, run_below, sleep_while_waiting
 from tests.paths import ROOT
 
 
@@ -76,3 +78,22 @@ app.main()
 def test_the_command_line_leaves_torch_unimported_until_the_quota_is_known():
     program = "import sys, ovseg_demo.runtime.threads, ovseg_demo.cli.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def niceness():
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_long_work_yields_to_others_and_leaves_its_caller_alone():
+    before = niceness()
+    assert run_below(niceness) == min(19, before + 5)
+    assert niceness() == before
+
+
+def test_work_below_returns_its_result_and_raises_its_error():
+    variable = contextvars.ContextVar("variable", default=0)
+    variable.set(3)
+    assert run_below(lambda: (variable.get(), threading.current_thread().daemon)) == (3, True)
+    with pytest.raises(ZeroDivisionError):
+        run_below(lambda: 1 // 0)

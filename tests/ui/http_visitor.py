@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from dataclasses import asdict
 from pathlib import Path
@@ -68,3 +69,16 @@ class HttpVisitor:
         """Send an event of the page and return its last message."""
         self.join(name, data, event_data).raise_for_status()
         return [one for one in self.messages() if one["msg"] == "process_completed"][-1]
+
+
+def begun_upload(url: str) -> socket.socket:
+    """Begin an upload of a PNG file that does not go on; return its connection."""
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(
+        b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        b"\x89PNG\r\n\x1a\n1234"
+    )
+    return connection

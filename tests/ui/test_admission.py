@@ -2,8 +2,9 @@
 
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+import httpx
 import pytest
 from gradio_client import handle_file
 
@@ -150,3 +151,24 @@ def test_an_analysis_that_nobody_listens_to_ends(tmp_path, monkeypatch):
             return not queue.event_ids_to_events
 
         wait_until(has_ended, seconds=8)  # the analysis would take ten seconds
+
+
+def test_the_client_that_waited_longest_comes_first_and_who_is_not_heard_last(image):
+    with serve_page() as server, ExitStack() as streams:
+        queue = server.demo._queue
+        queue.active_jobs = []  # nothing is started meanwhile
+        clients = {
+            name: HttpVisitor(server.url, transport=httpx.HTTPTransport(local_address=f"127.0.0.{number}"))
+            for number, name in enumerate(("unheard", "many", "one"), start=2)
+        }
+        for name in ("unheard", "many", "many", "many", "one"):
+            clients[name].join("edit", [None, *values_of(prompt="red")]).raise_for_status()
+        for name in ("many", "one"):
+            session = {"session_hash": clients[name].session}
+            streams.enter_context(clients[name].http.stream("GET", "gradio_api/queue/data", params=session))
+        names = {clients[name].session: name for name in clients}
+        (waiting,) = [waiting.queue for waiting in queue.event_queue_per_concurrency_id.values()]
+        wait_until(lambda: sum(queue._is_heard(event) for event in waiting) == 4)
+        order = [names[events[0].session_hash] for events, *_ in (queue.get_events() for _ in range(5))]
+        assert order == ["many", "one", "many", "many", "unheard"]
+        assert queue.get_events() is None

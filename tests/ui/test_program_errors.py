@@ -3,13 +3,12 @@
 import asyncio
 import json
 import logging
-import socket
 
 import pytest
 
 from ovseg_demo.ui.server import ServerSettings
 from tests.ui.colour_world import landscape, save_image
-from tests.ui.http_visitor import HttpVisitor, values_of
+from tests.ui.http_visitor import HttpVisitor, begun_upload, values_of
 from tests.ui.serving import serve_page
 from tests.ui.waiting import wait_until
 
@@ -125,17 +124,24 @@ def test_a_fault_of_the_program_leaves_its_traceback_and_a_sentence(tmp_path, ca
     assert record.exc_info[0] is ZeroDivisionError
 
 
+def test_memory_that_is_short_is_a_sentence_and_one_line_in_the_log(tmp_path, caplog):
+    def fail(*arguments, **options):
+        raise MemoryError
+
+    with serve_page() as server:
+        server.segmenter.segment = fail
+        program = HttpVisitor(server.url)
+        kind, answer = program.call(program.uploaded(save_image(tmp_path / "image.png", landscape())), "red")
+    assert kind == "error"
+    assert answer["error"].startswith("The server has too little memory for this now; try again later")
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.exc_info is None
+
+
 def test_an_upload_that_breaks_off_is_one_line_in_the_log(tmp_path, monkeypatch, caplog):
     with serve_page() as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        head = (
-            f"POST /gradio_api/upload HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100000\r\n"
-            "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
-            '--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-        )
         for _ in range(3):
-            with socket.create_connection((host, int(port))) as connection:
-                connection.sendall(head.encode() + b"\x89PNG\r\n\x1a\n" + bytes(1000))
+            begun_upload(server.url).close()
         wait_until(lambda: len(caplog.records) >= 3)
     assert [record.getMessage() for record in caplog.records] == [
         "refused an upload: The upload broke off."

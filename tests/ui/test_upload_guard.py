@@ -1,7 +1,6 @@
 """What may be uploaded, tried on a real server."""
 
 import io
-import socket
 import time
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from ovseg_demo.ui.server import ServerSettings
 from ovseg_demo.ui.upload_guard import UploadLimits
 from ovseg_demo.ui.visitor_files import visitor_files
 from tests.ui.colour_world import landscape
+from tests.ui.http_visitor import begun_upload
 from tests.ui.serving import serve_page
 from tests.ui.waiting import wait_until
 
@@ -53,7 +53,7 @@ def test_what_is_no_image_is_not_stored(folder, content):
     with serve_page() as server:
         answer = post(server, encoded(), content)
         assert answer.status_code == 400
-        assert answer.text == "The file is no image; send a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF."
+        assert answer.text == "The file is no image; send a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC."
         assert stored(folder) == []
 
 
@@ -96,20 +96,9 @@ def test_an_address_uploads_at_a_bounded_rate(folder):
         assert int(answer.headers["Retry-After"]) > 0
 
 
-def open_slowly(server):
-    host, port = server.url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)))
-    connection.sendall(
-        b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
-        b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
-        b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n\x89PNG\r\n\x1a\n1234'
-    )
-    return connection
-
-
 def test_slow_uploads_are_few_and_end(folder):
     with limited(at_once=2, seconds=1.0) as server:
-        slow = [open_slowly(server) for _ in range(2)]
+        slow = [begun_upload(server.url) for _ in range(2)]
         wait_until(lambda: len(stored(folder)) == 2)
         assert post(server, encoded()).status_code == 429
         assert [connection.recv(100)[9:12] for connection in slow] == [b"400", b"400"]
@@ -119,7 +108,7 @@ def test_slow_uploads_are_few_and_end(folder):
 
 def test_an_upload_that_breaks_off_leaves_nothing(folder):
     with serve_page() as server:
-        connection = open_slowly(server)
+        connection = begun_upload(server.url)
         wait_until(lambda: len(stored(folder)) == 1)
         connection.close()
         wait_until(lambda: stored(folder) == [])

@@ -13,7 +13,8 @@ import pytest
 from ovseg_demo.ui.visitor_files import visitor_files
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 from tests.ui.colour_world import landscape, save_image
-from tests.ui.http_visitor import HttpVisitor
+from tests.ui.http_visitor import HttpVisitor, begun_upload
+from tests.ui.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +61,11 @@ def test_the_oldest_files_give_way(base):
         assert left == [f"{number:02}.png" for number in range(20 - len(left), 20)]
 
 
+def unfinished_in(base):
+    """The files that uploads are written to before they are whole."""
+    return [path for path in base.glob("*/*") if path.is_file()]
+
+
 def start(folder, base):
     command = [sys.executable, "app.py", "--ovseg", folder / "ovseg.pth", "--sam", folder / "sam.pth"]
     environment = {
@@ -83,20 +89,27 @@ def test_nothing_is_left_after_sigterm_and_after_sigkill_and_a_new_start(tmp_pat
         visitor = HttpVisitor(url)
         visitor.uploaded(image)
         assert images_in(base) == ["upload.png"]
-        process.send_signal(signal.SIGKILL)
-        process.wait(60)
+        with begun_upload(url):
+            wait_until(lambda: len(unfinished_in(base)) == 1)
+            process.send_signal(signal.SIGKILL)
+            process.wait(60)
         assert images_in(base) == ["upload.png"], "a killed process deletes nothing"
+        assert len(unfinished_in(base)) == 1
     finally:
         process.kill()
 
     process, url = start(tmp_path, base)
     try:
-        assert images_in(base) == [], "but the next start does"
+        assert images_in(base) == unfinished_in(base) == [], "but the next start does"
         visitor = HttpVisitor(url)
         stored = visitor.uploaded(image)
         assert visitor.join("analyze", [None, stored, None, None, 0.8, *[None] * 5]).status_code == 200
-        with httpx.stream("GET", f"{url}/gradio_api/upload_progress", params={"upload_id": "x"}):
-            process.send_signal(signal.SIGTERM)  # in the midst of an analysis
+        with (
+            begun_upload(url),
+            httpx.stream("GET", f"{url}/gradio_api/upload_progress", params={"upload_id": "x"}, timeout=60),
+        ):
+            wait_until(lambda: len(unfinished_in(base)) == 1)
+            process.send_signal(signal.SIGTERM)  # in the midst of an analysis and an upload
             assert process.wait(60) == 0
         assert list(base.iterdir()) == []
     finally:

@@ -1,0 +1,43 @@
+"""Errors of the disk, and files that are whole when they have their name."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Return whether an error says that the disk, or the user's quota of it, is full."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Return whether an error says that a folder takes no more: it is full, read-only or another user's."""
+    return is_full_disk(error) or (isinstance(error, OSError) and error.errno in _CLOSED)
+
+
+def write_file(path: Path, content: bytes, *, is_lasting: bool = True) -> None:
+    """Write a file.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        is_lasting: whether the content is on the disk when this returns: some systems report a full disk
+            late.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            if is_lasting:
+                file.flush()
+                os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
