@@ -344,7 +344,7 @@ PHOTO_MINI_CLIP = WeightsFile(
     "open_clip_model.safetensors",
     CheckpointKind.CLIP,
     (BundledSource("photo-mini/open_clip_model.safetensors"),),  # open_clip_config.json lies beside it
-    18192730,
+    18_192_730,
     APACHE,
     quick_gelu=False,
 )
