@@ -375,7 +375,7 @@ class TestRefusals:
             ({"rule": "soft"}, "'soft' is not a rule; give a GranularityRule or an EnsembleRule"),
             ({"rule": GranularityRule(), "granularity": 0.5}, "Both a rule and a granularity were given"),
             ({"granularity": 1.5}, r"granularity 1\.5 is outside the range from 0"),
-            ({"templates": "imagenet"}, 'no prompt templates "imagenet"; choose one of vild'),
+            ({"templates": "vlid"}, 'no prompt templates "vlid"; choose one of vild'),
         ],
     )
     def test_unknown_settings_are_refused_before_any_work(self, segmenter, generator, settings, message):

@@ -14,7 +14,7 @@ from ovseg_demo.vocabulary import Vocabulary
 
 @pytest.fixture(scope="module")
 def bundled_encoder():
-    return load_segmenter(device="cpu").text_encoder()
+    return load_segmenter("sticker-world", device="cpu").text_encoder()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_where_all_tokens_are_trained_alike_only_parts_of_characters_are_unknown
 
 
 def test_unknown_names_take_nothing_from_the_others():
-    analysis = load_segmenter(device="cpu").analyze(
+    analysis = load_segmenter("sticker-world", device="cpu").analyze(
         bundled("examples") / "meadow.jpg", generator="maskformer"
     )
     found = analysis.segment("😀, 狗, frog, mug, sky, " + "x" * 101, distractors="others")
