@@ -107,6 +107,7 @@ class ModelSpec:
         seconds: of a first analysis of a photograph of 1024×768 pixels on two CPU cores; 0 if not measured.
         knows_photographs: whether it was trained on photographs.
         larger: the name of the model to turn to where this one is not enough.
+        world: the class list of everything that it knows; empty if it is not limited to a list.
     """
 
     name: str
@@ -120,6 +121,7 @@ class ModelSpec:
     seconds: float = 0
     knows_photographs: bool = True
     larger: str = ""
+    world: str = ""
 
     @property
     def required(self) -> dict[str, WeightsFile]:
@@ -434,6 +436,7 @@ _MODELS = (
         STICKER_WORLD_SAM_SETTINGS,
         knows_photographs=False,
         larger="photo-mini",
+        world="sticker-world",
     ),
     ModelSpec(
         "fast-photo",

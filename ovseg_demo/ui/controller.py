@@ -23,6 +23,7 @@ from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
+from ovseg_demo.ui.familiarity import is_foreign
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.model_notice import notice_message
@@ -32,6 +33,7 @@ from ovseg_demo.ui.session import DOWNLOAD, DisplayedMap, Run, Session
 from ovseg_demo.ui.session_memory import SessionMemory
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
 Updates = dict[str, Message]
 
@@ -317,11 +319,11 @@ class PageController:
                 displayed.number, segmentation.vocabulary, messages.found_names(segmentation)
             ),
             "status": status_message(displayed.number, line),
-            "notice": self._notice(session, displayed),
+            "notice": self._notice(session, displayed, analysis),
         }
         return updates | self._other_map(session, displayed.image, question, progress)
 
-    def _notice(self, session: Session, displayed: DisplayedMap) -> Message:
+    def _notice(self, session: Session, displayed: DisplayedMap, analysis: Analysis | None) -> Message:
         entry = self._registry.find(displayed.request.model)
         larger = self._registry.larger(entry)
         return notice_message(
@@ -331,12 +333,13 @@ class PageController:
             self._texts,
             may_download=session.may_download,
             is_downloading=larger is not None and session.is_running(DOWNLOAD, larger.name),
+            is_foreign=analysis is not None and _is_foreign(entry, analysis),
         )
 
     def _renewed_notice(self, session: Session) -> Iterator[Updates]:
         """Yield the notice beside the displayed map, if there is one, as a download changes it."""
         if session.displayed is not None:
-            yield {"notice": self._notice(session, session.displayed)}
+            yield {"notice": self._notice(session, session.displayed, session.analysis)}
 
     def _other_map(
         self, session: Session, image: UploadedImage, question: Question, progress: ProgressCallback
@@ -416,6 +419,13 @@ def _answer(
         question.vocabulary, rule=request.rule, templates=request.prompt_templates, progress=progress
     )
     return DisplayedMap(number, image, request, segmentation)
+
+
+def _is_foreign(entry: ModelEntry, analysis: Analysis) -> bool:
+    """Return whether an image is of a kind that a model of a closed world does not know."""
+    if entry.spec is None or not entry.spec.world:
+        return False
+    return is_foreign(analysis, load_vocabulary(entry.spec.world))
 
 
 def _other_classifier(classifier: str) -> str:

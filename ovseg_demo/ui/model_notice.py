@@ -19,6 +19,7 @@ def notice_message(
     *,
     may_download: bool = False,
     is_downloading: bool = False,
+    is_foreign: bool = False,
 ) -> Message:
     """Return the notice for a map.
 
@@ -29,12 +30,15 @@ def notice_message(
         texts: of the page.
         may_download: whether this visitor may download models to the machine.
         is_downloading: whether the larger model is being downloaded for this visitor.
+        is_foreign: whether the image is of a kind that the model does not know.
     """
     notice: Message = {
         "number": number,
         "title": texts.format("notice.answered_by", model=entry.title),
         "text": _character(entry, texts),
     }
+    if is_foreign:
+        notice["warning"] = texts.format("notice.foreign", model=entry.title)
     if larger is None:
         return notice
     names = {"model": larger.title, "size": format_size(larger.spec.size), "licence": larger.licence}

@@ -1,4 +1,4 @@
-"""Read the class names of public data sets, in the order of their training ids."""
+"""Read the class names of public data sets and of Sticker World, in the order of their training ids."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def load_vocabulary(name: str) -> Vocabulary:
     are synonyms. Two classes may have the same name, such as "bag" and "bag, handbag, …" of ADE20K-847.
 
     Args:
-        name: "ade20k-150", "ade20k-847", "pascal-context-59", "pascal-context-459", "pascal-voc-20" or
-            "coco-stuff-171".
+        name: "ade20k-150", "ade20k-847", "pascal-context-59", "pascal-context-459", "pascal-voc-20",
+            "coco-stuff-171" or "sticker-world".
 
     Raises:
         DatasetError: there is no such data set.

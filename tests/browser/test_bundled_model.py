@@ -47,6 +47,7 @@ def test_sticker_world_has_its_own_examples_and_the_notice_turns_to_photo_mini(p
     assert "water" in legend(page)
 
     assert "stickers, not photographs" in page.locator(".notice").text_content()
+    assert page.locator(".notice .warning").count() == 0
     page.locator(".notice button", has_text="Answer with Photo mini").click()
     page.locator(".notice", has_text="Answered by Photo mini").wait_for()
     page.locator(".gallery .card", has_text="Cat").wait_for()

@@ -28,6 +28,7 @@ MADE_BY_PYTHON = (
     "notice.answered_by",
     "notice.small",
     "notice.drawn",
+    "notice.foreign",
     "notice.use",
     "notice.download",
     "notice.operator",

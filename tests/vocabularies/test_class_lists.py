@@ -1,6 +1,7 @@
 import pytest
 
 from ovseg_demo.errors import DatasetError
+from ovseg_demo.sticker_world import CLASS_NAMES
 from ovseg_demo.vocabularies.class_lists import load_vocabulary, split_synonyms
 from ovseg_demo.vocabulary import ClassName
 
@@ -14,6 +15,7 @@ from ovseg_demo.vocabulary import ClassName
         ("pascal-context-459", 459, "accordion", "wool"),
         ("pascal-voc-20", 20, "aeroplane", "tvmonitor"),
         ("coco-stuff-171", 171, "person", "wood"),
+        ("sticker-world", 240, CLASS_NAMES[0], CLASS_NAMES[-1]),
     ],
 )
 def test_each_data_set_has_its_classes(name, count, first, last):
@@ -21,6 +23,10 @@ def test_each_data_set_has_its_classes(name, count, first, last):
     assert len(names) == count
     assert (names[0], names[-1]) == (first, last)
     assert all(name == name.strip() for name in names)
+
+
+def test_sticker_worlds_list_is_that_of_its_scenes():
+    assert load_vocabulary("sticker-world").class_names == CLASS_NAMES
 
 
 def test_all_classes_of_a_data_set_differ_even_where_they_share_a_name():

@@ -3,6 +3,7 @@
 /** Fill the notice; `act(kind, model)` is called when its button is pressed. */
 function fillNotice(panel, notice, act) {
   const parts = [make("h3", "", [make("span", "", "{{notice.title}}")]), make("p", "", [make("b", "", notice.title), notice.text ? `. ${notice.text}` : ""])];
+  if (notice.warning) parts.push(make("p", "warning", notice.warning));
   if (notice.button) {
     const { kind, model, label } = notice.button;
     const button = make("button", "larger", label, { type: "button" });
