@@ -13,6 +13,9 @@ from ovseg_demo.runtime.caching import ByteCache, LazyModel
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 
+FEW_NAMES = 8
+"""So many names take little time: they do not wait while another thread encodes more."""
+
 
 @dataclass(frozen=True, eq=False)
 class TextEmbeddings:
@@ -90,10 +93,16 @@ class TextEncoder:
             return embeddings
 
         embeddings, fallback = self._recall(key, names), ""
-        was_cached = all(embedding is not None for embedding in embeddings.values())
-        if not was_cached:
-            embeddings, fallback = compute(self._model, complete, progress, part="names")
-        return TextEmbeddings(np.stack([embeddings[name] for name in names]), was_cached, fallback)
+        missing = sum(embedding is None for embedding in embeddings.values())
+        if missing:
+            part = "few names" if missing <= FEW_NAMES else "names"
+            embeddings, fallback = compute(self._model, complete, progress, part)
+        return TextEmbeddings(np.stack([embeddings[name] for name in names]), not missing, fallback)
+
+    def count_missing(self, names: Sequence[str], templates: str | None = None) -> int:
+        """Return how many names are not in memory, so that :meth:`encode` takes time for them."""
+        key = self._model.key, self._model.get().fingerprint, templates or self.templates
+        return sum(embedding is None for embedding in self._recall(key, names).values())
 
     def obstacles(self, names: Sequence[str], templates: str | None = None) -> dict[str, str]:
         """Return the names that the model cannot use, each with the reason.

@@ -67,7 +67,7 @@ class Viewer(Panel):
     html = "viewer/viewer.html"
     scripts = ("texts.js", "viewer/labels.js", "viewer/panels.js", "viewer/notice.js", "viewer/viewer.js")
     channels = CHANNELS
-    triggers = ("pick", "compare", "cancel", "save", "edit", "obtain", "switch")
+    triggers = ("pick", "compare", "cancel", "save", "edit", "encode", "obtain", "switch")
 
 
 class Chips(Panel):

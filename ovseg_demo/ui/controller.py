@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from ovseg_demo.analysis import Analysis
+from ovseg_demo.classification.text_encoder import FEW_NAMES
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.models.downloads import download_model
@@ -29,7 +30,7 @@ from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.model_notice import notice_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Question, Request
-from ovseg_demo.ui.session import DOWNLOAD, DisplayedMap, Run, Session
+from ovseg_demo.ui.session import DOWNLOAD, NAMES, DisplayedMap, Run, Session
 from ovseg_demo.ui.session_memory import SessionMemory
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
@@ -37,7 +38,19 @@ from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
 Updates = dict[str, Message]
 
-CHANNELS = ("image", "masks", "preview", "map", "other", "why", "notice", "progress", "status", "file")
+CHANNELS = (
+    "image",
+    "masks",
+    "preview",
+    "map",
+    "other",
+    "why",
+    "notice",
+    "progress",
+    "status",
+    "names",
+    "file",
+)
 """The channels of the viewer; "chips" belongs to another component."""
 
 PREVIEW_PERIOD = 2.0
@@ -112,6 +125,16 @@ class PageController:
             )
             yield from self._catch_up(session, run)
 
+    def encode(self, session: Session) -> Iterator[Updates]:
+        """Map the newest class names, whose encoding takes long, as :meth:`edit` has said."""
+        question = session.wanted
+        analysis = self._analysis_of(session, question)
+        if analysis is None or question.vocabulary is None or session.is_running("analyze"):
+            return
+        run = session.begin(NAMES, question.request)
+        if run is not None:
+            yield from self._work(session, run, lambda task: self._encode(task, session, analysis, question))
+
     def download(self, session: Session, model: str) -> Iterator[Updates]:
         """Download a model; images can be analyzed meanwhile.
 
@@ -136,7 +159,10 @@ class PageController:
     # ---- what takes milliseconds
 
     def edit(self, session: Session, request: Request) -> Updates:
-        """Return the map of other class names or settings, if the image is analyzed."""
+        """Return the map of other class names or settings, if the image is analyzed.
+
+        Where many names are new, the message "names" asks the page to call :meth:`encode`.
+        """
         try:
             updates = self._read(session, request)
         except VocabularyError as error:
@@ -145,18 +171,19 @@ class PageController:
             return updates
         if session.is_expired:
             return updates | self._expired(session)
-        question, image = session.wanted, session.image
-        analysis = image and session.analysis_for((image.number, request.analysis_key))
+        session.supersede(NAMES)
+        question = session.wanted
+        analysis = self._analysis_of(session, question)
         if analysis is None:
             return updates
+        number = session.next_number()
         if question.vocabulary is None:
             session.hide()
-            number = session.next_number()
             return updates | {channel: empty_message(number) for channel in ("map", "other", "why", "status")}
-        try:
-            return updates | self._maps(session, analysis, question)
-        except VocabularyError as error:  # the model knows none of the names
-            return {"chips": messages.problem_message(session.next_number(), str(error))}
+        new_names = self._count_new_names(session, analysis, question)
+        if new_names > FEW_NAMES:
+            return updates | {"names": {"number": number, "count": new_names}}
+        return updates | self._maps_or_problem(session, analysis, question)
 
     def explain(self, session: Session, x: int, y: int) -> Updates:
         """Return why a pixel of the displayed map is labelled as it is."""
@@ -204,6 +231,23 @@ class PageController:
         if question.vocabulary is None:
             return {"chips": messages.problem_message(number, "")}
         return {"chips": messages.chips_message(number, question.vocabulary)}
+
+    def _analysis_of(self, session: Session, question: Question) -> Analysis | None:
+        """Return the analysis of the image on the page, if it is the one that a question needs."""
+        image = session.image
+        return image and session.analysis_for((image.number, question.request.analysis_key))
+
+    def _count_new_names(self, session: Session, analysis: Analysis, question: Question) -> int:
+        """Return how many names the displayed maps need that must be encoded first."""
+        analyses = [analysis, session.comparison if session.compares else None]
+        names, templates = question.vocabulary.all_names, question.request.prompt_templates
+        return sum(one.text_encoder.count_missing(names, templates) for one in analyses if one is not None)
+
+    def _encode(
+        self, task: BackgroundTask[Updates], session: Session, analysis: Analysis, question: Question
+    ) -> None:
+        with hold(self._turns, task.report):
+            task.show(self._maps_or_problem(session, analysis, question, task.report))
 
     def _analyze(
         self, task: BackgroundTask[Updates], session: Session, run: Run, path: str, request: Request
@@ -341,6 +385,19 @@ class PageController:
         if session.displayed is not None:
             yield {"notice": self._notice(session, session.displayed, session.analysis)}
 
+    def _maps_or_problem(
+        self,
+        session: Session,
+        analysis: Analysis,
+        question: Question,
+        progress: ProgressCallback = no_progress,
+    ) -> Updates:
+        """Return the maps of a question, or why the model cannot use any of its names."""
+        try:
+            return self._maps(session, analysis, question, progress)
+        except VocabularyError as error:
+            return {"chips": messages.problem_message(session.next_number(), str(error))}
+
     def _other_map(
         self, session: Session, image: UploadedImage, question: Question, progress: ProgressCallback
     ) -> Updates:
@@ -437,7 +494,7 @@ def _ending(session: Session, run: Run, is_idle: bool, note: str) -> Updates:
     """Return what clears a run's traces from the page, and a note in their place, where there is one."""
     number = session.next_number()
     ending = {}
-    if run.lane != DOWNLOAD and session.is_newest(run):
+    if run.lane not in (DOWNLOAD, NAMES) and session.is_newest(run):
         ending["preview"] = empty_message(number)
     if is_idle:
         ending["progress"] = empty_message(number)

@@ -109,6 +109,11 @@ class EventHandlers:
             updates = _problem(session, error)
         return self._outputs(updates, request)
 
+    def encode(self, session: Session) -> Iterator[Outputs]:
+        """Map class names whose encoding takes long."""
+        request = session.wanted.request
+        yield from self._accumulate(session, self._controller.encode(session), request)
+
     def explain(self, event: gr.EventData, session: Session) -> Outputs:
         """Explain a pixel."""
         x, y = _data(event).get("x"), _data(event).get("y")

@@ -12,8 +12,10 @@ from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.uploads import UploadedImage
 
-DOWNLOAD = "download"
-"""The kind of a run that downloads a model."""
+DOWNLOAD, NAMES = "download", "names"
+"""The kinds of runs that go on while images are analyzed: they download a model, or encode class names."""
+
+_ANALYSIS = "analysis"
 
 
 @dataclass(eq=False)
@@ -39,8 +41,8 @@ class Run:
 
     @property
     def lane(self) -> str:
-        """Downloads have a lane of their own: they go on while images are analyzed."""
-        return DOWNLOAD if self.kind == DOWNLOAD else "analysis"
+        """A run ends the one before it in its lane."""
+        return self.kind if self.kind in (DOWNLOAD, NAMES) else _ANALYSIS
 
     def check(self) -> None:
         """Raise :class:`Cancelled` if the run is not wanted any more."""
@@ -156,7 +158,7 @@ class Session:
 
     def is_newest(self, run: Run) -> bool:
         """Return whether no later run was started in its lane."""
-        return self._runs[run.lane] is run
+        return self._runs.get(run.lane) is run
 
     def cancel(self, number: int | None = None) -> None:
         """End the running work; with a number, only that run, because the click may arrive late."""
@@ -165,16 +167,23 @@ class Session:
                 if number in (None, run.number):
                     run.is_wanted = False
 
+    def supersede(self, lane: str) -> None:
+        """End a lane's running work, whose result would be out of date."""
+        with self._lock:
+            run = self._runs.pop(lane, None)
+            if run is not None:
+                run.is_wanted = False
+
     def is_running(self, *key: object) -> bool:
         """Return whether a run is under way whose key begins so: its kind, or also what it works on."""
         with self._lock:
             return any(run.is_wanted and run.key[: len(key)] == key for run in self._runs.values())
 
     def is_behind(self, run: Run) -> bool:
-        """Return whether the page displays another run's progress: an analysis comes before a download."""
+        """Return whether the page displays another run's progress: an analysis comes before other work."""
         with self._lock:
-            return run.lane == DOWNLOAD and any(
-                other.is_wanted and other.lane != DOWNLOAD for other in self._runs.values()
+            return run.lane != _ANALYSIS and any(
+                other.is_wanted and other.lane == _ANALYSIS for other in self._runs.values()
             )
 
     # ---- what is on the page

@@ -173,6 +173,17 @@ def test_the_map_follows_the_typing_without_a_progress_bar(open_page):
     assert not page.evaluate("window.progressShown")
 
 
+def test_many_new_names_at_once_are_mapped_too(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    before = page.locator(".viewer").get_attribute("data-map")
+    names = ["red", "green", *(f"new thing {number}" for number in range(12))]
+    page.locator(PROMPT).fill(", ".join(names))
+    wait_for_map(page, before)
+    wait_for_legend(page, names)
+    page.locator(".work").wait_for(state="hidden")
+
+
 def test_the_slider_changes_the_masks_in_use(open_page):
     page = open_page()
     choose(page, "Landscape")

@@ -131,6 +131,59 @@ def test_an_edit_before_the_first_analysis_only_echoes_the_class_names(controlle
     assert set(updates) == {"chips"}
 
 
+MANY = replace(REQUEST, prompt=f"{REQUEST.prompt}, {', '.join(f'thing {number}' for number in range(12))}")
+
+
+def test_many_new_names_are_encoded_as_long_work(controller, image):
+    session, newest = analyze(controller, image)
+    updates = controller.edit(session, MANY)
+    assert set(updates) == {"chips", "names"} and updates["names"]["count"] == 12
+    assert session.displayed.request == REQUEST
+    updates = list(controller.encode(session))
+    assert session.displayed.request == MANY
+    encoded = collect(updates)
+    assert found(encoded["map"]) == found(newest["map"])
+    assert encoded["map"]["number"] > newest["map"]["number"]
+    assert clears(updates[-1], "progress"), "and not the preview of an analysis"
+    assert "map" in controller.edit(session, MANY), "they are known now"
+
+
+def test_names_that_are_encoded_give_way_to_newer_ones(controller, image, monkeypatch):
+    session, _ = analyze(controller, image)
+    begun, may_go_on = threading.Event(), threading.Event()
+    real = colour_world.Classifier.embed_names
+
+    def slow(self, names, templates, *, progress):
+        if len(names) > 8:
+            begun.set()
+            assert may_go_on.wait(60)
+        return real(self, names, templates, progress=progress)
+
+    monkeypatch.setattr(colour_world.Classifier, "embed_names", slow)
+    assert "names" in controller.edit(session, MANY)
+    updates = []
+    encoding = threading.Thread(target=lambda: updates.extend(controller.encode(session)))
+    encoding.start()
+    assert begun.wait(60)
+    newest = controller.edit(session, Request(prompt="red, one new name"))
+    assert "map" in newest, "a few names do not wait for the many"
+    encoding.join(60)
+    may_go_on.set()
+    assert set(collect(updates)) == {"progress"}, "no map, and no note that something was cancelled"
+    assert session.displayed.request.prompt == "red, one new name"
+
+
+def test_the_model_knows_none_of_many_names(controller, image):
+    session, _ = analyze(controller, image)
+    strange = Request(prompt=", ".join(f"狗{number}" for number in range(12)))
+    assert "names" in controller.edit(session, strange)
+    assert "unknown to this model" in collect(controller.encode(session))["chips"]["problem"]
+
+
+def test_without_an_image_nothing_is_encoded(controller):
+    assert list(controller.encode(Session())) == []
+
+
 def test_invalid_class_names_give_an_error_beside_the_box_and_keep_the_map(controller, image):
     session, _ = analyze(controller, image)
     for prompt, reason in (("x" * 101, "longer than 100 characters"), ("狗", "unknown to this model")):

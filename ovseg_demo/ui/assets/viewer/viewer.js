@@ -89,6 +89,9 @@ const receivers = {
     find(".empty-problem").textContent = isProblem ? message.text : ""; // the foot is hidden while there is no image
     find(".empty-problem").hidden = !isProblem;
   },
+  names(message) {
+    if (isFilled(message)) trigger("encode"); // many names are new: the server encodes them, with progress
+  },
   file(message) {
     find(".actions").classList.remove("waiting");
     make("a", "", "", { href: message.file.url, download: message.name }).click();
