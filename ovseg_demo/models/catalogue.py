@@ -84,9 +84,9 @@ class SamSettings:
     """
 
     long_side: int | None = 1280
-    thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    thresholds: Mapping[str, float | str] = field(default_factory=lambda: MappingProxyType({}))
 
-    def generator_options(self) -> dict[str, float | None]:
+    def generator_options(self) -> dict[str, float | str | None]:
         """Return the keyword arguments for ``SamProposalGenerator``."""
         return {"long_side": self.long_side, **self.thresholds}
 
@@ -415,6 +415,9 @@ PHOTO_MINI_SAM_SETTINGS = SamSettings(
     ),
 )
 
+FAST_SAM_SETTINGS = SamSettings(thresholds=MappingProxyType({"points_per_side": "auto"}))
+"""A grid of 256 points on a CPU and of 1,024 on a GPU."""
+
 _MODELS = (
     ModelSpec(
         "photo-mini",
@@ -443,6 +446,7 @@ _MODELS = (
         "Fast photo: MobileSAM + CLIP ConvNeXt-B",
         "For photographs on a CPU, also commercially: the image is read once, not once for each mask.",
         MappingProxyType({"clip": CLIP_CONVNEXT_B, "sam": MOBILE_SAM}),
+        sam=FAST_SAM_SETTINGS,
         regions="fc-clip",
     ),
     ModelSpec(
@@ -450,6 +454,7 @@ _MODELS = (
         "MaskCLIP++, ConvNeXt-B",
         "As fast-photo, with an image tower that was fine-tuned on masks of COCO-Stuff.",
         MappingProxyType({"clip": CLIP_CONVNEXT_B, "maskclippp": MASKCLIPPP_CONVNEXT_B, "sam": MOBILE_SAM}),
+        sam=FAST_SAM_SETTINGS,
         regions="soft-pooling",
     ),
     ModelSpec(
@@ -457,6 +462,7 @@ _MODELS = (
         "TextRegion, CLIP ViT-L/14@336",
         "OpenAI's largest CLIP, which reads the image in tiles: no training, the most names of all.",
         MappingProxyType({"clip": CLIP_VIT_L14_336, "sam": MOBILE_SAM}),
+        sam=FAST_SAM_SETTINGS,
         templates="imagenet",
         regions="text-region",
     ),
