@@ -1,9 +1,9 @@
 """Time, arithmetic and memory of a first analysis at published sizes, with random weights, 1024×768 pixels.
 
-Stage 1 proposes masks as each model of the catalogue does on a CPU: SAM ViT-B at 1,024 points, MobileSAM at 256.
-Random weights make noisy masks, which cost more than a trained network's. Stage 2 embeds the same 100 given masks for all. All
-pipelines run in turns in the precision that ``--precision auto`` takes; each one's memory is the peak of a
-process of its own.
+Stage 1 proposes masks as each model of the catalogue does on a CPU: SAM ViT-B at 1,024 points, MobileSAM at
+256. Random weights make noisy masks, which cost more than a trained network's. Stage 2 embeds the same 100
+given masks for all. All run in turns in the precision that ``--precision auto`` takes; each pipeline's memory
+is the peak of a process of its own.
 
     python benchmarks/engines.py                 # everything; several minutes
     python benchmarks/engines.py --quick         # 64 points, 8 masks
