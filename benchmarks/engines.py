@@ -5,10 +5,11 @@ Stage 1 proposes masks as each model of the catalogue does on a CPU: SAM ViT-B a
 given masks for all. All run in turns in the precision that ``--precision auto`` takes; each pipeline's memory
 is the peak of a process of its own.
 
-    python benchmarks/engines.py                 # everything; several minutes
-    python benchmarks/engines.py --quick         # 64 points, 8 masks
-    python benchmarks/engines.py --stage2        # stage 2 alone: pooled against crops of the same tower
-    python benchmarks/engines.py --pipelines     # whole analyses alone
+    python benchmarks/engines.py                     # everything; several minutes
+    python benchmarks/engines.py --quick             # 64 points, 8 masks
+    python benchmarks/engines.py --table stage2      # pooled against crops of the same tower
+    python benchmarks/engines.py --table pipelines   # whole analyses
+    python benchmarks/engines.py --table bundled     # the bundled models, 960×720, with their weights
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import torch
 from open_clip.model import CLIP
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -33,10 +37,12 @@ from ovseg_demo.classification.building import build_classifier
 from ovseg_demo.classification.clip.network import MASK_EMBEDDING
 from ovseg_demo.classification.clip.source import ClipSource
 from ovseg_demo.classification.types import RegionClassifier
+from ovseg_demo.models.loading import load_segmenter
 from ovseg_demo.proposals.sam.generator import SamConfig
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.allocator import keep_freed_memory
 from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.ui.examples import EXAMPLES
 
 SIZE = (768, 1024)
 MOBILE_SAM = SamConfig(encoder=ENCODERS["MobileSAM"])
@@ -76,6 +82,10 @@ PIPELINES: Mapping[str, tuple[SamConfig, Callable[[Runtime], RegionClassifier]]]
 }
 
 
+BUNDLED = ("sticker-world", "photo-mini")
+BUNDLED_ON = {"a photograph": "pagoda.jpg", "a scene of Sticker World": "desert.jpg"}
+
+
 class Pipeline:
     """Both stages of one row, with their networks in memory.
 
@@ -109,8 +119,7 @@ class Pipeline:
 
 def main() -> None:
     parser = harness.make_parser(__doc__)
-    parser.add_argument("--stage2", action="store_true", help="stage 2 alone")
-    parser.add_argument("--pipelines", action="store_true", help="whole analyses alone")
+    parser.add_argument("--table", choices=TABLES, help="one table; by default all")
     parser.add_argument("--points", type=int, default=32, help="points along a side of the grid")
     parser.add_argument("--masks", type=int, default=100)
     parser.add_argument("--crops", type=int, default=20, help="of the masks, that are timed as crops")
@@ -124,11 +133,10 @@ def main() -> None:
         Pipeline(options.only, options)()
         harness.print_peak_memory()
         return
-    harness.start(f"First analysis, {SIZE[1]}×{SIZE[0]}, {options.points**2:,} points", options)
-    if not options.pipelines:
-        compare_stage2(options)
-    if not options.stage2:
-        compare_pipelines(options)
+    harness.start("First analyses", options)
+    for name, compare in TABLES.items():
+        if options.table in (None, name):
+            compare(options)
 
 
 def compare_stage2(options: argparse.Namespace) -> None:
@@ -194,6 +202,32 @@ def compare_pipelines(options: argparse.Namespace) -> None:
         ],
         rows,
     )
+
+
+def compare_bundled(options: argparse.Namespace) -> None:
+    """Print the time of a first analysis by each bundled model, on a photograph and on a scene, in turns."""
+    models = {name: load_segmenter(name, device=options.device) for name in BUNDLED}
+    shift = count()  # no image twice: it would be in the cache
+
+    def analyze(name: str, image: np.ndarray) -> None:
+        models[name].analyze(np.roll(image, next(shift), axis=1))
+
+    examples = {kind: Image.open(EXAMPLES / file).convert("RGB") for kind, file in BUNDLED_ON.items()}
+    images = {kind: np.asarray(image.resize((960, 720))) for kind, image in examples.items()}
+    runs = {(name, kind): partial(analyze, name, image) for kind, image in images.items() for name in models}
+    timings = harness.alternate(runs, options.repeats)
+    rows = [
+        [name, kind, f"{timing.wall:.2f} ({timing.processor:.2f})", timing.over(timings[BUNDLED[0], kind])]
+        for (name, kind), timing in timings.items()
+    ]
+    harness.print_table(["model", "image", "s (processor s)", f"it ÷ {BUNDLED[0]}; bar 1.5"], rows)
+
+
+TABLES: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "stage2": compare_stage2,
+    "pipelines": compare_pipelines,
+    "bundled": compare_bundled,
+}
 
 
 def _sum(one: harness.Timing, two: harness.Timing) -> harness.Timing:

@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from open_clip.model import CustomTextCLIP
-from open_clip.transformer import VisionTransformer
+from open_clip.model import CLIP, CustomTextCLIP
 from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
@@ -27,10 +26,10 @@ from ovseg_demo.classification.pooled.conv_tower import ConvTower, convnext_towe
 from ovseg_demo.classification.pooled.mask_pooling import MaskPooling
 from ovseg_demo.classification.pooled.name_consistency import NameConsistency
 from ovseg_demo.classification.pooled.text_region import TextRegion, TextRegionSettings
-from ovseg_demo.classification.pooled.vit_towers import ClipViT, TimmViT, has_attention_pool
+from ovseg_demo.classification.pooled.vit_towers import ClipViT, TimmViT, has_attention_pool, is_clip_vit
 from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
 from ovseg_demo.classification.types import LOGIT_SCALE, REGIONS, RegionClassifier
-from ovseg_demo.errors import ModelError
+from ovseg_demo.errors import CheckpointError, ModelError
 from ovseg_demo.runtime.devices import Runtime
 
 _POOLING = {
@@ -39,6 +38,8 @@ _POOLING = {
     "soft-pooling": mask_pooling.SOFT,
 }
 _CONVNEXT_STEM = "visual.trunk.stem.0.weight"
+_CROP_SIDE = 256
+"""Pixels along a side of a crop for a ConvNeXt without a configuration; it takes any size."""
 
 
 class Tuned(NamedTuple):
@@ -62,13 +63,15 @@ def build_classifier(
         source: the content of its files.
         runtime: device and precision.
         regions: one of :data:`.types.REGIONS`.
-        tuned: MaskCLIP++'s parts; masks are then read as it was trained.
+        tuned: MaskCLIP++'s parts, which read masks by "soft-pooling" alone.
 
     Raises:
         CheckpointError: the files do not make up a CLIP that can be built here.
         ModelError: this CLIP's image tower cannot read regions in that way.
     """
     if tuned is not None:
+        if regions not in ("auto", "soft-pooling"):
+            raise ModelError(f'MaskCLIP++ reads regions by "soft-pooling", not by "{regions}"; leave it out.')
         source = _replace_parts(source, tuned)
         regions = "soft-pooling"
     is_openai = not source.model and _CONVNEXT_STEM not in source.tensors
@@ -99,28 +102,37 @@ def _build_parts(source: ClipSource, runtime: Runtime) -> _Parts:
     if source.model:
         model = build_open_clip(source.model, source.tensors, runtime)
         width, quick_gelu = source.model["embed_dim"], bool(source.model.get("quick_gelu"))
-        text = model.text if isinstance(model, CustomTextCLIP) and _is_causal(model.text, source) else model
-        return _Parts(model.visual, text, model.visual.image_size[0], width, quick_gelu)
+        return _Parts(model.visual, _text_of(model, source), model.visual.image_size[0], width, quick_gelu)
     if _CONVNEXT_STEM in source.tensors:
         visual = _below(source.tensors, "visual.")
         tower = place_weights(lambda: convnext_tower(visual), visual, "a CLIP with a ConvNeXt", runtime)
         text = build_text_tower(source.tensors, dtype=runtime.dtype, device=runtime.device)
-        return _Parts(tower, text, 256, text.text_projection.shape[1], quick_gelu=False)
+        return _Parts(tower, text, _CROP_SIDE, text.text_projection.shape[1], quick_gelu=False)
     own = {name: tensor for name, tensor in source.tensors.items() if name != MASK_EMBEDDING}
     clip = build_clip(own, quick_gelu=source.quick_gelu, dtype=runtime.dtype, device=runtime.device)
     clip.requires_grad_(False)
     return _Parts(clip.visual, clip, clip.visual.image_size[0], clip.visual.output_dim, source.quick_gelu)
 
 
-def _is_causal(text: nn.Module, source: ClipSource) -> bool:
-    """Return whether a text tower reads a text up to its end token, with CLIP's byte-pair encoding."""
-    return (
-        getattr(text, "pool_type", "") == "argmax"
-        and getattr(text, "attn_mask", None) is not None
-        and getattr(text, "cls_emb", None) is None
-        and isinstance(text.text_projection, Tensor)
-        and not source.model.get("text_cfg", {}).get("hf_tokenizer_name")
-    )
+def _text_of(model: CLIP | CustomTextCLIP, source: ClipSource) -> TextTower | CustomTextCLIP:
+    """Return the causal text tower of a CLIP; or the whole CLIP, if its text tower reads the padding, too.
+
+    Raises:
+        CheckpointError: the text tower reads texts in another way.
+    """
+    tower = model.text if isinstance(model, CustomTextCLIP) else model
+    has_own_tokenizer = bool(source.model["text_cfg"].get("hf_tokenizer_name"))
+    if has_own_tokenizer and tower is not model:
+        return model
+    pool = source.model["text_cfg"].get("pool_type", "argmax")
+    is_causal = tower.attn_mask is not None and pool == "argmax"
+    is_plain = getattr(tower, "cls_emb", None) is None and isinstance(tower.text_projection, Tensor)
+    if has_own_tokenizer or not (is_causal and is_plain):
+        raise CheckpointError(
+            "The text tower of this CLIP reads texts neither as CLIP's nor as SigLIP's does; take another "
+            "CLIP."
+        )
+    return tower
 
 
 def _make_names(parts: _Parts, source: ClipSource, runtime: Runtime, unit_mean: bool) -> NameEncoder:
@@ -146,7 +158,7 @@ def _make_reader(
     if regions == "crops":
         return Crops(visual, parts.size, parts.width, mean, std, runtime)
     if regions == "text-region":
-        if isinstance(visual, VisionTransformer):
+        if is_clip_vit(visual):
             return TextRegion(ClipViT(visual), TextRegionSettings(), mean, std, runtime)
         if has_attention_pool(visual):
             return TextRegion(TimmViT(visual, runtime), TextRegionSettings(), mean, std, runtime)
@@ -155,7 +167,7 @@ def _make_reader(
         return MaskPooling(tower, _POOLING[regions], mean, std, runtime, consistency)
     elif regions not in REGIONS:
         raise ModelError(f'There is no way to read regions "{regions}"; choose one of {", ".join(REGIONS)}.')
-    kind = "a ViT" if regions == "text-region" else "a convolutional image tower"
+    kind = "a ViT like CLIP's or SigLIP's" if regions == "text-region" else "a convolutional image tower"
     raise ModelError(
         f'"{regions}" needs a CLIP with {kind}, which this one has not; choose "crops" or "auto" instead.'
     )
@@ -164,7 +176,7 @@ def _make_reader(
 def _default_regions(visual: nn.Module) -> str:
     if is_convolutional(visual) or isinstance(visual, ConvTower):
         return "fc-clip" if isinstance(visual.trunk, ConvNeXt) else "mask-pooling"
-    if isinstance(visual, VisionTransformer) or has_attention_pool(visual):
+    if is_clip_vit(visual) or has_attention_pool(visual):
         return "text-region"
     return "crops"
 

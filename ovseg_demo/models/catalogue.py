@@ -104,7 +104,6 @@ class ModelSpec:
         sam: settings of the "sam" part.
         templates: prompt templates, a key of ``TEMPLATES`` or "learned".
         regions: how the CLIP reads masked regions, one of ``REGIONS``.
-        seconds: of a first analysis of a photograph of 1024×768 pixels on two CPU cores; 0 if not measured.
         knows_photographs: whether it was trained on photographs.
         larger: the name of the model to turn to where this one is not enough.
         world: the class list of everything that it knows; empty if it is not limited to a list.
@@ -118,7 +117,6 @@ class ModelSpec:
     sam: SamSettings = field(default_factory=SamSettings)
     templates: str = "vild"
     regions: str = "auto"
-    seconds: float = 0
     knows_photographs: bool = True
     larger: str = ""
     world: str = ""
@@ -443,8 +441,8 @@ _MODELS = (
     ),
     ModelSpec(
         "fast-photo",
-        "Fast photo: MobileSAM + CLIP ConvNeXt-B",
-        "For photographs on a CPU, also commercially: the image is read once, not once for each mask.",
+        "Fast photo",
+        "For photographs on a CPU, also commercially: MobileSAM, and a CLIP that reads the image only once.",
         MappingProxyType({"clip": CLIP_CONVNEXT_B, "sam": MOBILE_SAM}),
         sam=FAST_SAM_SETTINGS,
         regions="fc-clip",
@@ -460,7 +458,7 @@ _MODELS = (
     ModelSpec(
         "textregion-vitl14-336",
         "TextRegion, CLIP ViT-L/14@336",
-        "OpenAI's largest CLIP, which reads the image in tiles: no training, the most names of all.",
+        "OpenAI's largest CLIP as it was trained; it reads the image in tiles, once for all masks.",
         MappingProxyType({"clip": CLIP_VIT_L14_336, "sam": MOBILE_SAM}),
         sam=FAST_SAM_SETTINGS,
         templates="imagenet",

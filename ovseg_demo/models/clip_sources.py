@@ -87,9 +87,16 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(f'"{path}" cannot be read ({error}); download it again.') from error
     if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
         raise CheckpointError(f'"{path}" has no "model_cfg"; download it again.')
-    if not isinstance(config.get("preprocess_cfg") or {}, dict):
+    pixels = config.get("preprocess_cfg") or {}
+    if not isinstance(pixels, dict):
         raise CheckpointError(f'"preprocess_cfg" in "{path}" is not a table; download it again.')
+    if any(not _is_color(pixels[name]) for name in ("mean", "std") if pixels.get(name) is not None):
+        raise CheckpointError(f'"mean" and "std" in "{path}" must be three numbers each; download it again.')
     return config
+
+
+def _is_color(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(x, int | float) for x in value)
 
 
 def _refuse_without_config(path: Path, tensors: Mapping[str, Any]) -> None:

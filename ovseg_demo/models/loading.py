@@ -147,6 +147,7 @@ def load_segmenter(
     if clip_file is None:
         raise ModelError(recipe.lacking["clip"])
     reading = _ClipReading(quick_gelu, regions or recipe.regions)
+    other_reading = _ClipReading(quick_gelu, regions or "auto")
     generators: dict[str, LazyModel[ProposalGenerator]] = {}
     if "sam" in files:
         options = recipe.sam.generator_options()
@@ -164,7 +165,7 @@ def load_segmenter(
     return Segmenter(
         generators,
         _share_clip(clip_file, runtime, reading, files.get("maskclippp")),
-        _share_clip(files["unadapted"], runtime, reading) if "unadapted" in files else None,
+        _share_clip(files["unadapted"], runtime, other_reading) if "unadapted" in files else None,
         unavailable={name: recipe.lacking[role] for name, role in _ROLES.items()},
         templates=recipe.templates,
         clip_weight=recipe.maskformer.ensemble_weight_for(benchmark),

@@ -361,6 +361,21 @@ def test_download_fetches_the_parts_of_a_model(capsys, monkeypatch, tmp_path, op
         assert f"{tmp_path / role}.pth (" in printed.out
 
 
+def test_download_fetches_a_model_of_open_clip(capsys, monkeypatch, tmp_path):
+    asked = []
+
+    def download(file, *, progress):
+        asked.append(file.name)
+        return tmp_path / file.name
+
+    monkeypatch.setattr("ovseg_demo.cli.download.download", download)
+    assert run("download", "open_clip:ViT-B-32/laion2b_s34b_b79k") == 0
+    assert asked == ["ViT-B-32-laion2b_s34b_b79k.safetensors"]
+    assert f"{tmp_path / asked[0]} (licence: see its publisher)" in capsys.readouterr().out
+    assert run("download", "open_clip:ViT-B-32") == 2
+    assert 'has no tag; write "open_clip:NAME/TAG"' in capsys.readouterr().err
+
+
 def test_an_unknown_model_to_download_is_an_error(capsys):
     assert run("download", "no-such") == 2
     assert capsys.readouterr().err.startswith('error: There is no model "no-such"; choose one of ')

@@ -4,12 +4,14 @@ import json
 import shutil
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
 from safetensors.torch import load_file, save_file
 
 from ovseg_demo import load_segmenter
+from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.errors import CheckpointError, ModelError, VocabularyError
 from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.models.weights_files import HuggingFaceSource, find_open_clip
@@ -157,6 +159,8 @@ def test_a_folder_without_its_tokenizer_says_what_is_missing(tmp_path, sam):
         ({"vision_cfg": {"colour": 1}}, "cannot be built"),
         ({"embed_dim": 48}, "has the shape .* where the others ask for"),
         ({"vision_cfg": None}, "are needed"),
+        ({"text_cfg": {**TEXT, "hf_tokenizer_name": "x/y"}}, "reads texts neither as CLIP's nor as SigLIP's"),
+        ({"text_cfg": {**TEXT, "pool_type": "last"}}, "reads texts neither as CLIP's nor as SigLIP's"),
     ],
 )
 def test_configurations_that_cannot_be_built(tmp_path, sam, change, message):
@@ -172,6 +176,7 @@ def test_configurations_that_cannot_be_built(tmp_path, sam, change, message):
         ("{", "cannot be read"),
         ("[]", 'has no "model_cfg"'),
         ('{"model_cfg": {}, "preprocess_cfg": 3}', "table"),
+        ('{"model_cfg": {}, "preprocess_cfg": {"mean": "grey"}}', "three numbers each"),
     ],
 )
 def test_damaged_configurations(tmp_path, sam, text, message):
@@ -206,6 +211,35 @@ def test_regions_that_an_image_tower_cannot_read(tmp_path, sam):
         load(sam, vit, regions="squares").analyze(image())
 
 
+def test_text_region_refuses_a_vit_that_does_not_read_its_class_token(tmp_path, sam):
+    vision = {**VIT["vision_cfg"], "pool_type": "avg"}
+    folder = write_clip(tmp_path / "clip", {**VIT, "vision_cfg": vision})
+    with pytest.raises(ModelError, match="like CLIP's or SigLIP's"):
+        load(sam, folder, regions="text-region").analyze(image())
+    crops, auto = (load(sam, folder, regions=regions) for regions in ("crops", None))
+    assert auto.fingerprint() == crops.fingerprint()
+
+
+def test_layer_scale_is_applied_in_both_towers(tmp_path, sam):
+    scaled = {tower: {**VIT[tower], "ls_init_value": 0.1} for tower in ("vision_cfg", "text_cfg")}
+    folder = write_clip(tmp_path / "clip", {**VIT, **scaled})
+    model = open_clip.create_model(f"local-dir:{folder}").eval()
+    classifier = load(sam, folder)._classifiers["mask-adapted"].get()
+    names = classifier.names.embed(["dog"], "photo")
+    ids = torch.zeros(1, 77, dtype=torch.int64)
+    tokens = Tokenizer(TEXT["vocab_size"], 77).encode("a photo of dog")
+    ids[0, : len(tokens) + 2] = torch.tensor([2512, *tokens, 2513])
+    with torch.no_grad():
+        np.testing.assert_allclose(names, model.encode_text(ids, normalize=True).numpy(), atol=1e-5)
+
+
+def test_an_unadapted_clip_of_another_kind_is_read_in_its_own_way(tmp_path, sam):
+    cnn = write_clip(tmp_path / "cnn", CNN)
+    torch.save(tiny_clip_tensors(mask_prompt_depth=0), tmp_path / "clip.pth")
+    segmenter = load(sam, cnn, unadapted=tmp_path / "clip.pth")
+    assert segmenter.analyze(image(), classifier="un-adapted").logit_scale == 100
+
+
 def test_a_small_mask_takes_its_nearest_cell_and_the_result_says_so(tmp_path, sam):
     segmenter = load(sam, write_clip(tmp_path / "clip", CNN), regions="fc-clip")
     masks = np.zeros((2, 96, 128), bool)
@@ -231,6 +265,13 @@ def test_maskclippp_replaces_the_image_tower_and_adapts_names_to_the_image(sam):
     np.testing.assert_array_equal(again.segment("dog, grass", granularity=0).label_map, few.label_map)
 
 
+def test_maskclippp_reads_regions_in_one_way_only(sam):
+    files = load_kit(SMALL / "maskclippp")
+    clip = files.weights_path("open_clip_model.safetensors")
+    with pytest.raises(ModelError, match=r'MaskCLIP\+\+ reads regions by "soft-pooling", not by "crops"'):
+        load(sam, clip, maskclippp=files.checkpoint_path, regions="crops").analyze(image())
+
+
 def test_models_of_the_registry_have_a_file_a_configuration_and_a_tokenizer(tmp_path):
     convnext = find_open_clip("open_clip:convnext_base_w/laion2b_s13b_b82k")
     assert convnext.architecture == "convnext_base_w/laion2b_s13b_b82k" and convnext.tokenizer is None
@@ -247,8 +288,6 @@ def test_models_of_the_registry_have_a_file_a_configuration_and_a_tokenizer(tmp_
 def test_a_downloaded_model_of_the_registry_is_built_from_its_registered_configuration(
     tmp_path, sam, monkeypatch
 ):
-    import open_clip
-
     file = find_open_clip("open_clip:RN50/yfcc15m")
     monkeypatch.setattr(open_clip, "get_model_config", lambda name: json.loads(json.dumps(CNN)))
     shutil.copy(write_clip(tmp_path / "clip", CNN) / "open_clip_model.safetensors", file.path(tmp_path))

@@ -146,6 +146,27 @@ def test_a_model_is_all_its_required_parts(server, tmp_path):
         download_model(spec, tmp_path, roles=("unadapted",))
 
 
+TOKENIZER = b'{"model": {"type": "BPE"}}'
+
+
+def with_tokenizer(server, content: bytes) -> WeightsFile:
+    source = entry(server, "/tokenizer.json", content)
+    tokenizer = WeightsFile("sam_tiny-tokenizer.json", CheckpointKind.TOKENIZER, (source,), 0, "MIT")
+    return weights_file(entry(server), tokenizer=tokenizer)
+
+
+def test_a_tokenizer_comes_with_its_weights(server, tmp_path):
+    file = with_tokenizer(server, TOKENIZER)
+    assert download(file, tmp_path) == tmp_path / NAME
+    assert (tmp_path / "sam_tiny-tokenizer.json").read_bytes() == TOKENIZER and file.present(tmp_path)
+
+
+@pytest.mark.parametrize("content", [HTML, b"[]", b"{}"])
+def test_what_is_no_tokenizer_is_not_kept(server, tmp_path, content):
+    assert_fails(with_tokenizer(server, content), tmp_path, "is not a tokenizer")
+    assert not (tmp_path / "sam_tiny-tokenizer.json").exists()
+
+
 # ---- going on where it stopped
 
 

@@ -9,9 +9,9 @@ import torch
 from ovseg_demo.classification.clip.classifier import MaskAdaptedClip
 from ovseg_demo.classification.clip.network import MASK_EMBEDDING
 from ovseg_demo.classification.regions import iterate_regions
+from ovseg_demo.image_files.scaling import resize_shortest_edge
 from ovseg_demo.images import resize_longer_side
 from ovseg_demo.models.checkpoints import read_checkpoint
-from ovseg_demo.proposals.maskformer.generator import resize_shortest_edge
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 from tests.parity.kits import Kit, assert_close, kits, load_kit

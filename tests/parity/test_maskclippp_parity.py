@@ -49,8 +49,7 @@ def test_input_and_dense_features(folder):
     np.testing.assert_array_equal(pixels.shape[1:], kit.outputs["resized_input_shape"])
     kit.assert_close("untuned_dense_features", regions.dense_features(pixels)[None].numpy())
     weights = regions._weigh(torch.from_numpy(given_proposals(kit).masks).float()[:, None], pixels.shape[1:])
-    if regions.settings[0].weights == "soft":
-        kit.assert_close("masks_on_grid", weights[:, 0].numpy())
+    kit.assert_close("masks_on_grid", weights[:, 0].numpy())
 
 
 @pytest.mark.parametrize("prefix", SETTINGS)

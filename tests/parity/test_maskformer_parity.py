@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from ovseg_demo.image_files.scaling import resize_shortest_edge
 from ovseg_demo.models.checkpoints import read_checkpoint
 from ovseg_demo.proposals.maskformer.generator import (
     MaskFormerProposalGenerator,
     build_maskformer,
     normalise_pixels,
-    resize_shortest_edge,
 )
 from tests.parity.kits import Kit, assert_close, kits, load_kit
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from functools import partial
 
 import numpy as np
 import torch
 from open_clip.model import CLIP
 from torch import Tensor
-from torch.nn import functional as F
 
+from ovseg_demo.classification.clip.crops import distinct_crops, embed_crops
 from ovseg_demo.classification.clip.name_encoder import CausalNames, causal_names, tokens_per_batch
 from ovseg_demo.classification.clip.network import (
     MASK_EMBEDDING,
@@ -19,15 +20,9 @@ from ovseg_demo.classification.clip.network import (
     fingerprint,
 )
 from ovseg_demo.classification.clip.towers import encode_regions
-from ovseg_demo.classification.duplicates import find_originals
 from ovseg_demo.classification.regions import iterate_regions
 from ovseg_demo.classification.types import LOGIT_SCALE, RegionEmbeddings
-from ovseg_demo.progress import (
-    EMBEDDING_REGIONS,
-    ProgressCallback,
-    RegionsCallback,
-    no_progress,
-)
+from ovseg_demo.progress import ProgressCallback, RegionsCallback, no_progress
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
 
@@ -150,21 +145,10 @@ class MaskAdaptedClip:
         """
         mask_embedding = self._mask_embedding if mask_prompts else None
         batch = max(1, self._tokens_per_batch // len(self._model.visual.positional_embedding))
-        distinct, place = np.unique(find_originals(proposals), return_inverse=True)
-        embeddings = np.zeros((len(distinct), self._model.visual.output_dim), dtype=np.float32)
-        order = np.argsort(-proposals.areas[distinct], kind="stable")
-        done = 0
-        progress(EMBEDDING_REGIONS, done, len(distinct))
-        for regions, masks in iterate_regions(
-            proposals, self.input_size, batch, self._device, distinct[order]
-        ):
-            features = encode_regions(self._model, mask_embedding, regions, masks)
-            embeddings[order[done : done + len(features)]] = F.normalize(features, dim=-1).cpu().numpy()
-            done += len(features)
-            if on_regions is not None:
-                on_regions(embeddings[place])
-            progress(EMBEDDING_REGIONS, done, len(distinct))
-        return RegionEmbeddings(embeddings[place])
+        distinct, place = distinct_crops(proposals)
+        regions = iterate_regions(proposals, self.input_size, batch, self._device, distinct)
+        encode = partial(encode_regions, self._model, mask_embedding)
+        return embed_crops(regions, encode, place, self.width, progress, on_regions)
 
     def embed_names(
         self, names: Sequence[str], templates: str, *, progress: ProgressCallback = no_progress

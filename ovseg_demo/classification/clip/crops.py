@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from copy import copy
 from typing import Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg_demo.classification.duplicates import find_originals
@@ -66,19 +66,58 @@ class Crops:
         self, proposals: Proposals, progress: ProgressCallback, on_regions: RegionsCallback | None
     ) -> RegionEmbeddings:
         """See :meth:`.RegionReader.embed`; the largest regions come first."""
-        distinct, place = np.unique(find_originals(proposals), return_inverse=True)
-        vectors = np.zeros((len(distinct), self._width), np.float32)
-        order = np.argsort(-proposals.areas[distinct], kind="stable")
-        done = 0
-        progress(EMBEDDING_REGIONS, done, len(distinct))
-        for regions, _ in iterate_regions(
-            proposals, self._size, self._batch, self._runtime.device, distinct[order], *self._pixels
-        ):
+
+        def encode(regions: Tensor, masks: Tensor) -> Tensor:
             with self._runtime.autocast():
-                features = self._visual(regions).float()
-            vectors[order[done : done + len(features)]] = F.normalize(features, dim=-1).cpu().numpy()
-            done += len(features)
-            if on_regions is not None:
-                on_regions(vectors[place])
-            progress(EMBEDDING_REGIONS, done, len(distinct))
-        return RegionEmbeddings(vectors[place])
+                return self._visual(regions).float()
+
+        distinct, place = distinct_crops(proposals)
+        regions = iterate_regions(
+            proposals, self._size, self._batch, self._runtime.device, distinct, *self._pixels
+        )
+        return embed_crops(regions, encode, place, self._width, progress, on_regions)
+
+
+def distinct_crops(proposals: Proposals) -> tuple[np.ndarray, np.ndarray]:
+    """Return which proposals make crops that differ, the largest first, and the place of each one's crop.
+
+    Returns:
+        int64 (M,), indices of proposals; and int64 (N,), for each proposal an index of the first array.
+    """
+    distinct, place = np.unique(find_originals(proposals), return_inverse=True)
+    order = np.argsort(-proposals.areas[distinct], kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return distinct[order], rank[place]
+
+
+def embed_crops(
+    batches: Iterable[tuple[Tensor, Tensor]],
+    encode: Callable[[Tensor, Tensor], Tensor],
+    place: np.ndarray,
+    width: int,
+    progress: ProgressCallback,
+    on_regions: RegionsCallback | None,
+) -> RegionEmbeddings:
+    """Return the unit-length embeddings of crops.
+
+    Args:
+        batches: regions and masks of M crops, from :func:`.regions.iterate_regions`.
+        encode: gives the features, float32 (B, D), of a batch.
+        place: int64 (N,), the crop of each proposal, from :func:`distinct_crops`.
+        width: D.
+        progress: called after each batch; it may stop the work by raising an exception.
+        on_regions: called after each batch with float32 (N, D), 0 for regions that are not embedded yet.
+    """
+    count = int(place.max()) + 1 if len(place) else 0
+    vectors = np.zeros((count, width), np.float32)
+    done = 0
+    progress(EMBEDDING_REGIONS, done, count)
+    for regions, masks in batches:
+        features = F.normalize(encode(regions, masks), dim=-1).cpu().numpy()
+        vectors[done : done + len(features)] = features
+        done += len(features)
+        if on_regions is not None:
+            on_regions(vectors[place])
+        progress(EMBEDDING_REGIONS, done, count)
+    return RegionEmbeddings(vectors[place])

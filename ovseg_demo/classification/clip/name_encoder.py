@@ -184,8 +184,7 @@ class CausalNames:
             progress(ENCODING_NAMES, done // per_name, len(names))
 
         features = self._encode_texts([ids for of_name in texts for ids in of_name], prompts, report)
-        means = features.unflatten(0, (len(names), per_name)).mean(dim=1)
-        return (F.normalize(means, dim=-1) if self._unit_mean else means).cpu().numpy()
+        return mean_over_templates(features, len(names), unit=self._unit_mean)
 
     def _tokenize(self, name: str, templates: str) -> list[list[int]]:
         """Return the token ids of each template, filled in with the name."""
@@ -246,6 +245,18 @@ def causal_names(
         tokens_per_batch(runtime.device),
         unit_mean=unit_mean,
     )
+
+
+def mean_over_templates(features: Tensor, names: int, *, unit: bool = True) -> np.ndarray:
+    """Return the mean of each name's unit-length features, itself of unit length unless ``unit`` is false.
+
+    Args:
+        features: float32 (names · templates, D), all templates of the first name first.
+        names: how many names there are.
+        unit: whether the mean is scaled to unit length.
+    """
+    means = features.unflatten(0, (names, -1)).mean(dim=1)
+    return (F.normalize(means, dim=-1) if unit else means).cpu().numpy()
 
 
 def tokens_per_batch(device: torch.device) -> int:

@@ -15,7 +15,11 @@ from open_clip.tokenizer import get_clean_fn
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg_demo.classification.clip.name_encoder import no_learned_prompts, tokens_per_batch
+from ovseg_demo.classification.clip.name_encoder import (
+    mean_over_templates,
+    no_learned_prompts,
+    tokens_per_batch,
+)
 from ovseg_demo.classification.clip.network import fingerprint
 from ovseg_demo.errors import CheckpointError, ModelError, VocabularyError
 from ovseg_demo.progress import ENCODING_NAMES, ProgressCallback, no_progress
@@ -164,9 +168,7 @@ class PaddedNames:
             progress(ENCODING_NAMES, start // len(texts), len(names))
             features.append(self.encode(ids[start : start + batch]))
         progress(ENCODING_NAMES, len(names), len(names))
-        units = F.normalize(torch.cat(features), dim=-1)
-        means = units.unflatten(0, (len(names), len(texts))).mean(dim=1)
-        return F.normalize(means, dim=-1).cpu().numpy()
+        return mean_over_templates(F.normalize(torch.cat(features), dim=-1), len(names))
 
     def encode(self, ids: Tensor) -> Tensor:
         """Return the text features, float32 (B, D), not normalised, of token ids (B, L)."""

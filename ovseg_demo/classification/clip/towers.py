@@ -10,6 +10,7 @@ because ``nn.MultiheadAttention`` copies frozen bfloat16 weights for every token
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -44,15 +45,13 @@ def encode_regions(
         float32 (B, E), not normalised.
     """
     visual = model.visual
-    patches = visual.conv1(regions.to(visual.conv1.weight.dtype))  # (B, C, G, G)
-    tokens = patches.float().flatten(2).transpose(1, 2)  # (B, G², C)
+    tokens = embed_patches(visual, regions)  # (B, G², C)
     prompts = [] if mask_embedding is None else list(mask_embedding)
     if prompts:
         foreground = patches_with_foreground(masks, visual.patch_size)  # (B, G²)
         tokens = torch.where(foreground[..., None], tokens, prompts[0])
         computed = F.pad(foreground, (1, 0), value=True).nonzero(as_tuple=True)  # and all class tokens
-    tokens = torch.cat([visual.class_embedding.expand(len(tokens), 1, -1), tokens], dim=1)
-    tokens = visual.ln_pre(tokens + visual.positional_embedding)  # (B, 1 + G², C)
+    tokens = add_positions(visual, tokens)  # (B, 1 + G², C)
 
     *blocks, last = visual.transformer.resblocks
     for depth, block in enumerate(blocks, start=1):
@@ -69,14 +68,18 @@ def encode_regions(
 
 
 def embed_patches(visual: VisionTransformer, pixels: Tensor) -> Tensor:
-    """Return the input of the first block, float32 (B, 1 + g², C), of normalised pixels (B, 3, S, S).
+    """Return the patches of normalised pixels (B, 3, S, S) as tokens: float32 (B, g², C), row by row."""
+    return visual.conv1(pixels.to(visual.conv1.weight.dtype)).float().flatten(2).mT
 
-    For a side that the tower was not trained for, the positions of the patches are resized as TextRegion does
+
+def add_positions(visual: VisionTransformer, patches: Tensor) -> Tensor:
+    """Return the input of the first block, float32 (B, 1 + g², C), of patches (B, g², C).
+
+    For a grid that the tower was not trained for, the positions of the patches are resized as TextRegion does
     it (arXiv 2505.23769): bicubically, by (g + 0.1) / G of the tower's own grid.
     """
-    patches = visual.conv1(pixels.to(visual.conv1.weight.dtype)).float().flatten(2).mT
-    side, own = pixels.shape[-1] // visual.patch_size[0], visual.grid_size[0]
-    positions = visual.positional_embedding
+    positions, own = visual.positional_embedding, visual.grid_size[0]
+    side = math.isqrt(patches.shape[1])
     if side != own:
         grid = positions[1:].T.unflatten(1, (own, own))[None]
         scale = (side + 0.1) / own
@@ -165,5 +168,5 @@ def attend(block: ResidualAttentionBlock, tokens: Tensor, context: Tensor | None
 
 def update(block: ResidualAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
     """Return the output of the block's remaining layers, which process each token (…, C) by itself."""
-    tokens = tokens + block.attn.out_proj(attended)
-    return tokens + block.mlp(block.ln_2(tokens).to(attended.dtype))
+    tokens = tokens + block.ls_1(block.attn.out_proj(attended))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens).to(attended.dtype)))

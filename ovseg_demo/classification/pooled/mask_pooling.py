@@ -21,9 +21,10 @@ from ovseg_demo.classification.pooled.conv_tower import ConvTower
 from ovseg_demo.classification.pooled.grid import masks_on_grid, resize, take_nearest_cell
 from ovseg_demo.classification.pooled.name_consistency import NameConsistency
 from ovseg_demo.classification.types import RegionEmbeddings
+from ovseg_demo.image_files.scaling import resize_shortest_edge
 from ovseg_demo.progress import EMBEDDING_REGIONS, ProgressCallback, RegionsCallback
 from ovseg_demo.proposals.types import Proposals
-from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.devices import Runtime, upload
 
 STRIDE = 32
 """Pixels along a side of a cell of the last feature map."""
@@ -128,20 +129,17 @@ class MaskPooling:
     def resize(self, image: np.ndarray) -> Tensor:
         """Return a uint8 image (H, W, 3) as the tower reads it, before padding: float32 (3, h, w)."""
         own = self._settings
-        height, width = image.shape[:2]
         if own.shorter_side is None:
-            scale = own.longest_side / max(height, width)
-            size = [max(1, round(length * scale / STRIDE)) * STRIDE for length in (height, width)]
+            resized = _resize_to_cells(image, own.longest_side)
         else:
-            scale = min(own.shorter_side / min(height, width), own.longest_side / max(height, width))
-            size = [int(length * scale + 0.5) for length in (height, width)]
-        resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(resized)).to(self._runtime.device).permute(2, 0, 1).float()
+            resized = resize_shortest_edge(image, own.shorter_side, own.longest_side)
+        pixels = upload(resized, self._runtime.device).permute(2, 0, 1).float()
         pixels = (pixels - self._mean[:, None, None]) / self._std[:, None, None]
         if own.second_shorter_side is None:
             return pixels
-        shorter = min(size)
-        return resize(pixels[None], tuple(length * own.second_shorter_side // shorter for length in size))[0]
+        size = pixels.shape[1:]
+        target = tuple(length * own.second_shorter_side // min(size) for length in size)
+        return resize(pixels[None], target)[0]
 
     def dense_features(self, pixels: Tensor) -> Tensor:
         """Return the last feature map, float32 (C, h, w), of pixels (3, H, W), padded to whole cells."""
@@ -155,6 +153,13 @@ class MaskPooling:
             return F.adaptive_avg_pool2d(masks, cells)
         soft = resize(pad(resize(masks, size)), cells)
         return (soft > 0.5).float() if self._settings.weights == "binary" else soft
+
+
+def _resize_to_cells(image: np.ndarray, longer_side: int) -> np.ndarray:
+    """Return an image whose longer side is near a length, and whose sides are whole cells."""
+    scale = longer_side / max(image.shape[:2])
+    height, width = (max(1, round(length * scale / STRIDE)) * STRIDE for length in image.shape[:2])
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def pad(pixels: Tensor) -> Tensor:

@@ -36,12 +36,10 @@ class ViT(Protocol):
     """What :class:`TextRegion` needs of an image tower.
 
     Attributes:
-        patch: pixels along a side of a patch.
         tile: pixels along a side of the square input.
         share_of_whole: the weight of the whole image's map; a tile's map has the weight 1.
     """
 
-    patch: int
     tile: int
     share_of_whole: float
 
@@ -61,12 +59,10 @@ class TextRegionSettings:
     Attributes:
         longest_side: limit of the longer side in pixels.
         shorter_side: pixels to which the shorter side is resized where the limit allows; also up.
-        drops_global_patches: whether patches that resemble no mask in particular are left out.
     """
 
     longest_side: int = 2016
     shorter_side: int = 672
-    drops_global_patches: bool = True
 
 
 class Tiles(NamedTuple):
@@ -129,9 +125,8 @@ class TextRegion:
         scales = tuple(cells / length for cells, length in zip(grid, proposals.working_size, strict=True))
         coarse = take_nearest_cell(weights, proposals, scales)
         weights, flat = weights.flatten(1), features.flatten(1)
-        if self._settings.drops_global_patches:
-            filtered = weights * (difference_scores(flat, weights) >= _GLOBAL_PATCH)
-            weights = torch.where(filtered.any(dim=1, keepdim=True), filtered, weights)
+        filtered = weights * (difference_scores(flat, weights) >= _GLOBAL_PATCH)
+        weights = torch.where(filtered.any(dim=1, keepdim=True), filtered, weights)
         vectors = F.normalize(self._tower.pool(weights, flat), dim=-1)
         return RegionEmbeddings(vectors.cpu().numpy(), coarse=coarse)
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 import torch
 from open_clip.timm_model import TimmModel
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg_demo.classification.clip.towers import attend, embed_patches, update
+from ovseg_demo.classification.clip.towers import add_positions, attend, embed_patches, update
 from ovseg_demo.runtime.devices import Runtime
 
 ClipVariant = Literal["raw_values", "unit_values", "demo"]
@@ -36,20 +36,20 @@ class ClipViT:
     share_of_whole = 1.0
 
     def __init__(self, visual: VisionTransformer, tile: int = CLIP_TILE, variant: ClipVariant = "raw_values"):
-        self.patch = visual.patch_size[0]
-        self.tile = tile // self.patch * self.patch
+        self._patch = visual.patch_size[0]
+        self.tile = tile // self._patch * self._patch
         self._visual = visual
         self._variant = variant
 
     def maps(self, pixels: Tensor) -> Tensor:
         """Return the last block's values, float32 (B, C, g, g), of normalised pixels (B, 3, S, S)."""
-        tokens = embed_patches(self._visual, pixels)
+        tokens = add_positions(self._visual, embed_patches(self._visual, pixels))
         *blocks, last = self._visual.transformer.resblocks
         for block in blocks:
             tokens = update(block, tokens, attend(block, tokens))
         weight, bias = (part.chunk(3)[2] for part in (last.attn.in_proj_weight, last.attn.in_proj_bias))
         values = F.linear(last.ln_1(tokens[:, 1:]).to(weight.dtype), weight, bias).float()
-        side = pixels.shape[-1] // self.patch
+        side = pixels.shape[-1] // self._patch
         return values.mT.unflatten(2, (side, side))
 
     def pool(self, weights: Tensor, features: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class TimmViT:
     share_of_whole = 0.5
 
     def __init__(self, visual: TimmModel, runtime: Runtime):
-        self.patch = visual.trunk.patch_embed.patch_size[0]
+        self._patch = visual.trunk.patch_embed.patch_size[0]
         self.tile = visual.image_size[0]
         self._visual = visual
         self._runtime = runtime
@@ -84,7 +84,7 @@ class TimmViT:
         """Return the normalised tokens of the patches, float32 (B, C, g, g), of pixels (B, 3, S, S)."""
         with self._runtime.autocast():
             tokens = self._visual.trunk.forward_features(pixels)
-        side = pixels.shape[-1] // self.patch
+        side = pixels.shape[-1] // self._patch
         return tokens[:, -side * side :].float().mT.unflatten(2, (side, side))
 
     def pool(self, weights: Tensor, features: Tensor) -> Tensor:
@@ -97,6 +97,17 @@ class TimmViT:
         means = inside @ features.T / inside.sum(dim=1, keepdim=True)
         weight, bias = (part.chunk(2)[1] for part in (trunk.attn_pool.kv.weight, trunk.attn_pool.kv.bias))
         return self._visual.head(trunk.head(trunk.attn_pool.proj(F.linear(means, weight, bias))))
+
+
+def is_clip_vit(visual: torch.nn.Module) -> bool:
+    """Return whether an image tower is a ViT as CLIP has it: the class token is read, by plain attention."""
+    return (
+        isinstance(visual, VisionTransformer)
+        and visual.attn_pool is None
+        and visual.pool_type == "tok"
+        and not visual.final_ln_after_pool
+        and all(isinstance(block, ResidualAttentionBlock) for block in visual.transformer.resblocks)
+    )
 
 
 def has_attention_pool(visual: torch.nn.Module) -> bool:

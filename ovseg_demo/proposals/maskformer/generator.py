@@ -8,10 +8,10 @@ from copy import copy
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from ovseg_demo.errors import ModelError
+from ovseg_demo.image_files.scaling import resize_shortest_edge
 from ovseg_demo.progress import PROPOSING, ProgressCallback, no_progress
 from ovseg_demo.proposals.maskformer.config import (
     MASK_THRESHOLD,
@@ -24,7 +24,7 @@ from ovseg_demo.proposals.normalization import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.proposals.types import MaskQueries, Proposals, tight_boxes
 from ovseg_demo.runtime.devices import Runtime
 
-__all__ = ["MaskFormerProposalGenerator", "build_maskformer", "normalise_pixels", "resize_shortest_edge"]
+__all__ = ["MaskFormerProposalGenerator", "build_maskformer", "normalise_pixels"]
 
 QUERIES_PER_CHUNK = 8
 """Soft masks that are resized at a time; at the working resolution of 640×853 pixels, 8 take 17 MB."""
@@ -139,22 +139,6 @@ class MaskFormerProposalGenerator:
         nonempty = areas.nonzero()[:, 0]
         scores = (soft * masks).sum(dim=(1, 2))[nonempty] / areas[nonempty]
         return masks[nonempty].cpu().numpy(), scores.cpu().numpy(), nonempty.cpu().numpy()
-
-
-def resize_shortest_edge(image: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
-    """Return uint8 RGB (H, W, 3) resized with Pillow's bilinear filter; the aspect ratio is kept.
-
-    The shorter side becomes ``min_size``, or less if the longer side would otherwise exceed ``max_size``.
-    Sides are rounded half up and are at least one pixel long.
-    """
-    height, width = image.shape[:2]
-    scale = min_size / min(height, width)
-    new_height, new_width = height * scale, width * scale
-    if max(new_height, new_width) > max_size:
-        scale = max_size / max(new_height, new_width)
-        new_height, new_width = new_height * scale, new_width * scale
-    size = max(1, int(new_width + 0.5)), max(1, int(new_height + 0.5))
-    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def normalise_pixels(image: np.ndarray) -> Tensor:

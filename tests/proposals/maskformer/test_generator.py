@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovseg_demo.errors import Cancelled, ModelError
+from ovseg_demo.image_files.scaling import resize_shortest_edge
 from ovseg_demo.progress import PROPOSING
 from ovseg_demo.proposals.maskformer.generator import (
     MaskFormerProposalGenerator,
     normalise_pixels,
-    resize_shortest_edge,
 )
 from ovseg_demo.runtime.devices import Runtime
 from tests.tiny.maskformer import BACKBONES, tiny_maskformer
