@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ovseg_demo.classification.types import RegionClassifier
 from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.training.photos.sources import (
     CAMVID_NAMES,
@@ -26,7 +27,9 @@ from ovseg_demo.training.photos.sources import (
     read_coco_names,
     read_named_segments,
 )
-from ovseg_demo.vocabulary import OTHERS
+from ovseg_demo.vocabulary import OTHERS, ClassName, Vocabulary
+
+_TEMPLATES = "vild"
 
 SMALLEST_OBJECT = 48 * 48
 """Pixels of a COCO object under which its proposals do not count."""
@@ -124,16 +127,16 @@ def measure_covering(generator: ProposalGenerator, photographs: Sequence[Photogr
 
 
 def name_regions(
-    clip, photographs: Sequence[tuple[Photograph, list[Region]]], names: Sequence[str]
+    clip: RegionClassifier, photographs: Sequence[tuple[Photograph, list[Region]]], names: Sequence[str]
 ) -> NamedRegions:
     """Names of perfect masks of at least 32² pixels.
 
     Args:
-        clip: :class:`ovseg_demo.training.photos.pooled_clip.PooledClip`.
+        clip: embeds the regions and the names.
         photographs: each with its named regions.
         names: to choose from.
     """
-    texts = clip.embed_names(names)
+    texts = clip.embed_names(names, _TEMPLATES)
     scores, truth = [], []
     for photograph, named in photographs:
         regions = [
@@ -142,18 +145,24 @@ def name_regions(
             if region.name in names and np.count_nonzero(region.mask) >= SMALLEST_NAMED
         ]
         if regions:
-            embeddings = clip.embed_regions(photograph.image(), [region.mask for region in regions])
-            scores.append(embeddings @ texts.T)
+            masks = np.stack([region.mask for region in regions])
+            proposals = perfect_proposals(photograph.image(), masks)
+            scores.append(clip.embed_regions(proposals).vectors @ texts.T)
             truth += [names.index(region.name) for region in regions]
     nothing = np.zeros((0, len(names)), np.float32)
     return NamedRegions(np.concatenate([nothing, *scores]), np.array(truth, np.int64))
+
+
+def perfect_proposals(image: np.ndarray, masks: np.ndarray) -> Proposals:
+    """Bool masks (N, H, W) of an image as if a generator had proposed them."""
+    return Proposals.from_masks(masks, np.ones(len(masks)), image, image.shape[:2], "labels")
 
 
 def _with_regions(photographs: Sequence[Photograph]) -> list[tuple[Photograph, list[Region]]]:
     return [(photograph, photograph.regions()) for photograph in photographs]
 
 
-def measure_names(clip, root: Path, camvid_step: int = 1) -> dict[str, float]:
+def measure_names(clip: RegionClassifier, root: Path, camvid_step: int = 1) -> dict[str, float]:
     """Names on perfect masks: COCO's 80, the same without "person", either half of them, CamVid's 11.
 
     Stuff is measured on the segments of BSDS500 that :func:`.sources.read_named_segments` names: those with
@@ -190,7 +199,7 @@ def measure_pixels(
     Args:
         label: gives the label map (H, W), indices of names, of an RGB image (H, W, 3) and names.
         photographs: with COCO's instances.
-        names: COCO's; "others" is offered as a last one.
+        names: COCO's.
     """
     right = total = 0
     for photograph in photographs:
@@ -201,7 +210,7 @@ def measure_pixels(
         truth = np.full(image.shape[:2], -1)
         for region in regions:  # the smaller one lies in front
             truth[region.mask] = names.index(region.name)
-        found = label(image, [*names, OTHERS])
+        found = label(image, names)
         right += int(np.count_nonzero((found == truth) & (truth >= 0)))
         total += int(np.count_nonzero(truth >= 0))
     return {"pixels": total, "right": right / max(1, total)}
@@ -231,8 +240,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="ovseg_demo.evaluation.photos", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of labelled photographs")
     parser.add_argument("--sam", type=Path, help="weights of a Segment Anything")
-    parser.add_argument("--clip", type=Path, help="folder of a CLIP in open_clip's layout")
-    parser.add_argument("--model", help="a model of the catalogue, measured end to end with both generators")
+    parser.add_argument("--clip", type=Path, help="a CLIP: weights, or a folder in open_clip's layout")
+    parser.add_argument(
+        "--model", help="a model of the catalogue, measured end to end with each of its generators"
+    )
     parser.add_argument("--points", type=int, default=16, help="points along a side of the grid")
     parser.add_argument("--iou", type=float, default=0.3, help="threshold of the predicted IoU")
     parser.add_argument("--stability", type=float, default=0.0, help="threshold of the stability score")
@@ -245,13 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.sam:
         figures |= _measure_sam(options)
     if options.clip:
-        from ovseg_demo.training.photos.pooled_clip import PooledClip
-
-        clip = PooledClip.load(options.clip)
-        figures["names"] = measure_names(clip, options.root, options.every)
-        if options.seconds:
-            whole = [np.ones(TIMED_SIZE, bool)] * 50
-            figures["names"]["seconds"] = measure_seconds(lambda image: clip.embed_regions(image, whole))
+        figures["names"] = _measure_clip(options)
     if options.model:
         figures |= _measure_model(options)
     for what, values in figures.items():
@@ -281,6 +286,21 @@ def _measure_sam(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     return figures
 
 
+def _measure_clip(options: argparse.Namespace) -> dict[str, float]:
+    from ovseg_demo.classification.building import build_classifier
+    from ovseg_demo.models.clip_sources import read_clip_source
+    from ovseg_demo.runtime.devices import Runtime
+
+    clip = build_classifier(read_clip_source(options.clip), Runtime.resolve())
+    figures = measure_names(clip, options.root, options.every)
+    if options.seconds:
+        whole = np.ones((50, *TIMED_SIZE), bool)
+        figures["seconds"] = measure_seconds(
+            lambda image: clip.embed_regions(perfect_proposals(image, whole))
+        )
+    return figures
+
+
 def _measure_model(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     from ovseg_demo.models.loading import load_segmenter
 
@@ -290,7 +310,8 @@ def _measure_model(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     for generator in segmenter.generators:
 
         def label(image: np.ndarray, names: Sequence[str], generator: str = generator) -> np.ndarray:
-            return segmenter.segment(image, names, generator=generator).label_map
+            vocabulary = Vocabulary(tuple(map(ClassName, names)), distractors=(OTHERS,))
+            return segmenter.segment(image, vocabulary, generator=generator).label_map
 
         figures[f"end to end, {generator}"] = measure_pixels(label, photographs, names)
     return figures

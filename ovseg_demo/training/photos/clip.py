@@ -17,15 +17,16 @@ from torch import Tensor
 
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.evaluation.photos import STUFF_NAMES, held_out
+from ovseg_demo.models.clip_sources import CONFIG_FILE
 from ovseg_demo.training.photos.naming import Labelled, NamingSettings, adapt, start_head
 from ovseg_demo.training.photos.nouns import Hypernyms, shipped_names
-from ovseg_demo.training.photos.pooled_clip import CONFIG_FILE, WEIGHTS_FILE
 from ovseg_demo.training.photos.region_features import RegionFeatures
 from ovseg_demo.training.photos.sources import CAMVID_NAMES, read_ccp, read_coco_names, read_imagenet_sample
 from ovseg_demo.training.photos.text_tower import TextSettings, embed_names, text_clip
 from ovseg_demo.training.photos.trunks import load_classifier
 
 TRUNK = "tf_efficientnet_lite2"
+WEIGHTS_FILE = "open_clip_model.safetensors"
 
 LOGIT_SCALE = 40.0
 """By which cosines are multiplied before the softmax over names; not tuned."""

@@ -14,8 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ovseg_demo.classification.pooled.mask_pooling import AREA, STRIDE, pool
 from ovseg_demo.proposals.sam.encoders.timm_cnn import fold_batch_norms
 from ovseg_demo.training.photos.cutouts import paste_stamps
 from ovseg_demo.training.photos.sources import (
@@ -30,8 +31,7 @@ from ovseg_demo.training.photos.sources import (
 from ovseg_demo.training.photos.stamps import read_stamps
 from ovseg_demo.training.photos.trunks import TRUNK_MEAN, TRUNK_STD, load_classifier
 
-STRIDE = 32
-LONG_SIDE = 896
+LONG_SIDE = AREA.longest_side
 """Longer side in pixels to which a photograph is resized before it is read."""
 
 SMALLEST = 24 * 24
@@ -96,12 +96,6 @@ class FeatureReader:
             ]
         )
         return pool(features, torch.from_numpy(weights)).numpy()
-
-
-def pool(features: Tensor, weights: Tensor) -> Tensor:
-    """Means (N, C) of features (C, h, w) with weights (N, h, w) that are nowhere all zero."""
-    weights = weights.flatten(1)
-    return (weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)) @ features.flatten(1).T
 
 
 def collect(

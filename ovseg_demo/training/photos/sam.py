@@ -6,7 +6,7 @@ stay as they are. Prompt encoder and mask decoder are segment-anything's at a sm
 :mod:`ovseg_demo.training.sam_losses`, masks are compared on some cells only, and the network sees squares cut
 out of photographs at many scales instead of its full input.
 
-Run it with ``python -m ovseg_demo.training.photos sam``; see ``docs/training-photos.md``.
+Run it with ``python -m ovseg_demo.training.photos sam``; see ``docs/how-to/train-on-photographs.md``.
 """
 
 from __future__ import annotations

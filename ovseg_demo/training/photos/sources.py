@@ -1,6 +1,6 @@
 """Readers of labelled photographs: COCO, BSDS500, CamVid, Clothing Co-Parsing, ImageNet's sample.
 
-Layout below the root, as documented in ``docs/training-photos.md``::
+Layout below the root, as documented in ``docs/how-to/train-on-photographs.md``::
 
     coco/{coco128,tiny}/*.jpg   coco/instances_{coco128,tiny}.json   coco/captions_tiny.json
     bsds500/{train,val}/ID.jpg, ID.0.png …    camvid/{train,val}/ID.jpg, ID.png
