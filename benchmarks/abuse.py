@@ -39,7 +39,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.harness import describe_machine, print_table
 from benchmarks.load import Memory, serve, watch_memory
 from benchmarks.page_client import PageClient
-from ovseg_demo.ui.examples import STICKERS, load_examples
+from ovseg_demo.classification.text_encoder import FEW_NAMES
+from ovseg_demo.ui.examples import STICKERS, Example, load_examples
 from ovseg_demo.ui.request import Request
 
 LOGIN = ("ann", "correct horse")
@@ -86,6 +87,14 @@ class Stranger:
         self.answers[answer.status_code] += 1
         return answer
 
+    def visit(self) -> PageClient:
+        """Return a client of this address whose image is analyzed."""
+        transport = httpx.HTTPTransport(local_address=self.address)
+        client = PageClient(self.url, LOGIN, transport)
+        example = _example()
+        client.analyze(example.path, Request(prompt=example.prompt))
+        return client
+
     def upload(self, content: bytes) -> dict[str, Any] | None:
         """Upload a file; return what stands for it in calls, if it was taken."""
         answer = self.post("gradio_api/upload", files={"files": (f"{uuid.uuid4().hex}.png", content)})
@@ -119,14 +128,27 @@ def flood_calls(stranger: Stranger) -> None:
         stranger.post("gradio_api/call/segment", json={"data": [file, "red", None, 0.8]})
 
 
+def new_names() -> str:
+    """Return as many names as an edit encodes at once, which nobody has used before."""
+    return ", ".join(f"thing {uuid.uuid4().hex[:6]}" for _ in range(FEW_NAMES - 1))
+
+
 def flood_edits(stranger: Stranger) -> None:
-    """Edits of the page, by its events' numbers, whose results nobody fetches."""
-    event, session = stranger.events["edit"], uuid.uuid4().hex
-    values = [None, ", ".join(f"thing {i}" for i in range(300)), None, 0.8]
-    values += [None] * (len(event["inputs"]) - len(values))
+    """Edits of an analyzed image, each with new names, whose results nobody fetches."""
+    client, event = stranger.visit(), stranger.events["edit"]
     while stranger.goes_on():
-        join = {"data": values, "fn_index": event["id"], "session_hash": session}
+        values = [None, new_names(), None, 0.8]
+        values += [None] * (len(event["inputs"]) - len(values))
+        join = {"data": values, "fn_index": event["id"], "session_hash": client.visitor}
         stranger.post("gradio_api/queue/join", json=join)
+
+
+def edit_without_pause(stranger: Stranger) -> None:
+    """Edits of an analyzed image, each with new names, one after the other."""
+    client = stranger.visit()
+    while stranger.goes_on():
+        client.edit(Request(prompt=new_names()))
+        stranger.answers[200] += 1
 
 
 def upload_slowly(stranger: Stranger) -> None:
@@ -180,6 +202,7 @@ def guess_passwords(stranger: Stranger) -> None:
 KINDS: dict[str, Callable[[Stranger], None]] = {
     "unfetched calls": flood_calls,
     "unfetched edits": flood_edits,
+    "edits without a pause": edit_without_pause,
     "slow uploads": upload_slowly,
     "uploads of 30 files": upload_many,
     "uploads of 15 MB": upload_much,
@@ -245,9 +268,12 @@ def measure(
     pool: Executor,
 ) -> Outcome:
     """Return what a kind of abuse costs; an empty name is an idle page."""
+    print(name or "idle", flush=True, file=sys.stderr)
     end = time.monotonic() + seconds
     with watch_memory(pid) as memory, watch_disk(folder) as disk:
-        calls = [pool.submit(abuse, name, url, end, number) for number in range(STRANGERS if name else 0)]
+        first = STRANGERS * [*KINDS].index(name) if name else 0  # an address of its own for each kind
+        numbers = range(first, first + STRANGERS) if name else ()
+        calls = [pool.submit(abuse, name, url, end, number) for number in numbers]
         visit = honest(end)
         answers = sum((call.result() for call in calls), Counter())
     return Outcome(name, visit, answers, memory, max(disk))
@@ -282,7 +308,7 @@ def main() -> None:
     parser.add_argument("--model", default="sticker-world")
     options = parser.parse_args()
     seconds = min(300.0, options.seconds)
-    example = next(example for example in load_examples() if example.kind == STICKERS)
+    example = _example()
     names = [name.strip() for name in example.prompt.split(",")]
     print(f"{describe_machine()}\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -331,6 +357,10 @@ def report(outcomes: list[Outcome], seconds: float) -> None:
     for outcome in outcomes:
         for error in dict.fromkeys(outcome.visit.refused):
             print(f"\n{outcome.name or 'idle'}: {error}")
+
+
+def _example() -> Example:
+    return next(example for example in load_examples() if example.kind == STICKERS)
 
 
 def _median(times: list[float]) -> float:

@@ -34,16 +34,19 @@ class PageClient:
     Args:
         url: the page's address.
         login: the user name and password, where the page asks for them.
+        transport: how it connects.
     """
 
-    def __init__(self, url: str, login: tuple[str, str] | None = None):
-        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/", timeout=_PATIENCE)
+    def __init__(
+        self, url: str, login: tuple[str, str] | None = None, transport: httpx.HTTPTransport | None = None
+    ):
+        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/", timeout=_PATIENCE, transport=transport)
         if login is not None:
             name, password = login
             self._http.post("login", data={"username": name, "password": password}).raise_for_status()
         events = self._http.get("config").raise_for_status().json()["dependencies"]
         self._events = {event["api_name"]: event["id"] for event in events}
-        self._visitor = uuid.uuid4().hex
+        self.visitor = uuid.uuid4().hex
 
     def analyze(self, image: Path, request: Request) -> Answer:
         """Upload an image, request its analysis with class names, and return the answer."""
@@ -63,13 +66,13 @@ class PageClient:
         Raises:
             httpx.HTTPStatusError: the page does not take it.
         """
-        join = {"data": values, "fn_index": self._events[event], "session_hash": self._visitor}
+        join = {"data": values, "fn_index": self._events[event], "session_hash": self.visitor}
         self._http.post("gradio_api/queue/join", json=join).raise_for_status()
         for _ in self._updates():
             pass
 
     def _ask(self, event: str, values: list[Any]) -> Answer:
-        join = {"data": values, "fn_index": self._events[event], "session_hash": self._visitor}
+        join = {"data": values, "fn_index": self._events[event], "session_hash": self.visitor}
         self._http.post("gradio_api/queue/join", json=join).raise_for_status()
         newest = None
         for updates in self._updates():
@@ -81,7 +84,7 @@ class PageClient:
     def _updates(self) -> Iterator[dict[str, Any]]:
         """Yield the viewer's properties after each update, until the event ends."""
         data: list[Any] = []
-        query = {"session_hash": self._visitor}
+        query = {"session_hash": self.visitor}
         with self._http.stream("GET", "gradio_api/queue/data", params=query) as stream:
             for line in filter(None, stream.iter_lines()):
                 message = json.loads(line.removeprefix("data:"))
