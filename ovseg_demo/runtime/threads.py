@@ -24,7 +24,7 @@ _VARIABLE = "OMP_NUM_THREADS"
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _CGROUP = Path("/sys/fs/cgroup")
 
-_LONG_WORK = 5  # the niceness of its threads: a third of the usual share of a core that others want
+_LONG_WORK = 10  # the niceness of its threads: a tenth of the usual share of a core that others want
 
 
 def respect_quota(environment: MutableMapping[str, str] = os.environ, cgroup: Path = _CGROUP) -> None:

@@ -85,6 +85,10 @@ class Rates:
         while len(self._left) > _MOST_CLIENTS:
             self._left.popitem(last=False)
 
+    def debt(self, client: str) -> float:
+        """Return the seconds until what a client took beyond its limit is there."""
+        return max(0.0, -self._left_of(client) / self._limit.per_second)
+
     def _left_of(self, client: str) -> float:
         now = time.monotonic()
         left, at = self._left.get(client, (self._limit.burst, now))

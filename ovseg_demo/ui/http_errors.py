@@ -20,7 +20,7 @@ _NO_CALL = (
 )
 _NO_ENDPOINT = "There is no such endpoint; this page has /segment."
 
-TOO_MANY = 429
+TOO_MANY, FULL = 429, 503
 INSUFFICIENT_STORAGE = 507
 _CLIENT_CLOSED_REQUEST = 499  # nobody reads this answer
 
@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 def refuse(request: Request, status: int, sentence: str, **headers: str) -> JSONResponse:
     """Return an answer that tells why a request is refused, and log it.
 
-    What comes too often (429) is not logged: a flood of it would fill the log.
+    What comes too often (429, 503) is not logged: a flood of it would fill the log.
     """
-    if status != TOO_MANY:
+    if status not in (TOO_MANY, FULL):
         _log.warning("refused %s %s: %s", request.method, request.url.path[:100], sentence)
     return JSONResponse({"detail": encodable(sentence)}, status, headers=headers)
 

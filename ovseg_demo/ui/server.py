@@ -17,6 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ovseg_demo.errors import MissingDependencyError, ServerError
 from ovseg_demo.ui.assets import ASSETS, read_assets
 from ovseg_demo.ui.body_limit import CALLS, CALLS_WITH_IMAGES, BodyLimit
+from ovseg_demo.ui.call_rate import CallLimits, CallRate
 from ovseg_demo.ui.clients import is_loopback
 from ovseg_demo.ui.http_errors import EXCEPTION_HANDLERS
 from ovseg_demo.ui.login_guard import LoginGuard
@@ -40,6 +41,7 @@ class ServerSettings:
         root_path: the path under which a proxy serves the page.
         max_upload: the largest file that may be uploaded.
         uploads: what one address may upload.
+        calls: how often one address may call.
         trusted_proxies: addresses or networks, separated by commas, of proxies that name the client in
             ``X-Forwarded-For``. One on this machine is always trusted.
         sessions: visitors that the server remembers.
@@ -53,6 +55,7 @@ class ServerSettings:
     root_path: str | None = None
     max_upload: str = "20mb"
     uploads: UploadLimits = field(default_factory=UploadLimits)
+    calls: CallLimits = field(default_factory=CallLimits)
     trusted_proxies: str | None = None
     sessions: int = 1000
     mcp: bool = False
@@ -133,6 +136,7 @@ def _middleware(settings: ServerSettings, files: VisitorFiles | None) -> list[Mi
     return [
         *([Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)] if proxies else []),
         Middleware(LoginGuard),
+        Middleware(CallRate, limits=settings.calls),
         Middleware(BodyLimit, most=CALLS_WITH_IMAGES if settings.mcp else CALLS),
         Middleware(UploadGuard, limits=settings.uploads, files=files),
     ]
