@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.models.downloads import download_model
 from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.runtime.caching import hold
+from ovseg_demo.runtime.threads import run_below
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text
@@ -211,7 +213,9 @@ class PageController:
             )
         request = displayed.request
         model = self._registry.find(request.model).name
-        content, name = exports.export(kind, displayed.segmentation, displayed.image, request, model, view)
+        content, name = run_below(  # a large overlay takes seconds
+            partial(exports.export, kind, displayed.segmentation, displayed.image, request, model, view)
+        )
         return {"file": {"number": session.next_number(), "name": name, "file": self._publish(content, name)}}
 
     def clear(self, session: Session) -> Updates:
