@@ -28,7 +28,7 @@ def build_open_clip(
 ) -> CLIP | CustomTextCLIP:
     """Return the network with its weights, on the runtime's device, ready for inference.
 
-    The weights of open_clip's own transformers have the runtime's dtype; all others are float32.
+    The matrices of the towers have the runtime's dtype; norms, positions and projections are float32.
 
     Args:
         config: ``model_cfg``.
@@ -50,7 +50,7 @@ def place_weights(build: Callable[[], M], tensors: Mapping[str, Tensor], what: s
         build: makes the network with random weights.
         tensors: of the network, by its own names.
         what: the network with its article, as the message names it.
-        runtime: the device, and the dtype of the weights of open_clip's own transformers.
+        runtime: the device, and the dtype of the matrices of the towers.
 
     Raises:
         CheckpointError: a tensor is missing or unexpected, or its shape does not fit.
@@ -97,8 +97,20 @@ def _constructor(config: Mapping[str, Any]) -> Callable[[], CLIP | CustomTextCLI
 
 
 def _place(name: str, tensor: Tensor, runtime: Runtime) -> Tensor:
-    is_large = (".resblocks." in name and ".ln_" not in name) or name == "visual.conv1.weight"
+    is_large = _is_of_transformer(name) or _is_of_trunk(name, tensor)
     return tensor.to(runtime.device, runtime.dtype if is_large else torch.float32)
+
+
+def _is_of_transformer(name: str) -> bool:
+    """Return whether a tensor is one that open_clip's own transformers multiply by, or its bias."""
+    return (".resblocks." in name and ".ln_" not in name) or name == "visual.conv1.weight"
+
+
+def _is_of_trunk(name: str, tensor: Tensor) -> bool:
+    """Return whether a tensor is a matrix of timm's trunk before its pooling; autocast would convert it."""
+    _, trunk, part = f".{name}".rpartition(".trunk.")
+    is_matrix = part.endswith(".weight") and tensor.dim() > 1
+    return bool(trunk) and is_matrix and not part.startswith(("head.", "attn_pool."))
 
 
 def _fill_buffers(model: nn.Module, device: torch.device) -> None:
