@@ -12,16 +12,20 @@ from ovseg_demo import errors
 
 if TYPE_CHECKING:
     from ovseg_demo.analysis import Analysis
+    from ovseg_demo.classification.corrections import Correction
     from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
     from ovseg_demo.models.loading import load_segmenter
+    from ovseg_demo.proposals.types import MaskPrompt
     from ovseg_demo.segmentation import Segmentation
     from ovseg_demo.segmenter import Segmenter
     from ovseg_demo.vocabulary import Vocabulary
 
 __all__ = [
     "Analysis",
+    "Correction",
     "EnsembleRule",
     "GranularityRule",
+    "MaskPrompt",
     "Segmentation",
     "Segmenter",
     "Vocabulary",
@@ -31,8 +35,10 @@ __all__ = [
 
 _MODULES = {
     "Analysis": "ovseg_demo.analysis",
+    "Correction": "ovseg_demo.classification.corrections",
     "EnsembleRule": "ovseg_demo.classification.rules",
     "GranularityRule": "ovseg_demo.classification.rules",
+    "MaskPrompt": "ovseg_demo.proposals.types",
     "Segmentation": "ovseg_demo.segmentation",
     "Segmenter": "ovseg_demo.segmenter",
     "Vocabulary": "ovseg_demo.vocabulary",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ovseg_demo.classification.corrections import Correction, apply_corrections
 from ovseg_demo.classification.labeling import class_probabilities
 from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, NamedMasks, Rule
@@ -82,6 +83,7 @@ class Analysis:
         granularity: float | None = None,
         distractors: str | Sequence[str] = "",
         templates: str | None = None,
+        corrections: Sequence[Correction] = (),
         progress: ProgressCallback = no_progress,
     ) -> Segmentation:
         """Return the label map of class names.
@@ -96,11 +98,14 @@ class Analysis:
             distractors: names that compete with the classes and are not drawn.
             templates: the prompt templates, a key of :data:`ovseg_demo.vocabulary.TEMPLATES` or "learned";
                 ``None`` means the model's default.
+            corrections: areas of this image that a person named, drawn over the map in this order. A name
+                that is not among the class names becomes a further class.
             progress: called while new names are encoded; it may stop the work by raising an exception.
 
         Raises:
             VocabularyError: the names are not valid.
             ModelError: a setting is not valid for this analysis.
+            ImageError: a correction was made for an image of another size.
         """
         vocabulary = read_vocabulary(names, distractors)
         rule = self._complete(choose_rule(rule, granularity))
@@ -115,6 +120,7 @@ class Analysis:
         labeling = rule.label(
             NamedMasks(self.proposals, self.partition, probabilities, text.vectors, vocabulary)
         )
+        labeling, vocabulary = apply_corrections(labeling, vocabulary, corrections)
         areas, scores = labeling.label_map.summarise(len(vocabulary.classes))
         return Segmentation(
             image=self.image,
@@ -134,6 +140,7 @@ class Analysis:
                 Timing(DRAWING, time.perf_counter() - encoded, was_cached=False),
             ),
             notes=(*self.notes, *low_memory_note(ENCODING_NAMES, text.fallback)),
+            corrections=tuple(corrections),
         )
 
     def explain(self, x: int, y: int, names: ClassNames, **settings: object) -> PixelExplanation:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ovseg_demo.classification.corrections import Correction
 from ovseg_demo.classification.rules import Rule
 from ovseg_demo.classification.score_maps import UNLABELLED, ScoreMap
 from ovseg_demo.proposals.types import Proposals
@@ -48,7 +49,8 @@ class PixelExplanation:
     Attributes:
         x, y: column and row of the pixel.
         label: the index of its class, or -1.
-        name: the class or distractor with the highest score; ``None`` if no mask covers the pixel.
+        name: the class that a person gave the pixel, or the class or distractor with the highest score;
+            ``None`` if no mask covers the pixel, or a person left it unlabelled.
         classes: all classes and distractors with their shares, the highest share first; empty if no mask
             covers the pixel.
         masks: int64 (n,), the masks over the pixel, in the order of their contributions, the largest first.
@@ -56,6 +58,8 @@ class PixelExplanation:
         contributions: float32 (n,), the part of each mask in the highest score, which is their sum.
         mask: bool (H, W), the mask that contributes most, at the image's size; ``None`` if no mask covers the
             pixel.
+        is_corrected: whether a person named the pixel or left it unlabelled. Shares and masks are then what
+            the model would have answered.
     """
 
     x: int
@@ -66,6 +70,7 @@ class PixelExplanation:
     masks: np.ndarray
     contributions: np.ndarray
     mask: np.ndarray | None
+    is_corrected: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,7 @@ class Segmentation:
         templates: the name of the prompt templates.
         timings: the timings of the stages.
         notes: a phrase for each stage in which something was reduced because memory was short.
+        corrections: the areas that a person named, which lie over the map in this order.
     """
 
     image: np.ndarray
@@ -104,6 +110,7 @@ class Segmentation:
     templates: str
     timings: tuple[Timing, ...] = ()
     notes: tuple[str, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -146,12 +153,13 @@ class Segmentation:
             raise ValueError(f"there is no pixel ({x}, {y}) in an image of {width} × {height} pixels")
         weights = self.score_map.mask_weights(x, y)
         scores = weights @ self.score_map.probabilities
-        if not scores.max() > 0:
-            return PixelExplanation(
-                x, y, UNLABELLED, None, (), np.zeros(0, np.int64), np.zeros(0, np.float32), None
-            )
         label = int(self.label_map[y, x])
-        winner = label if label != UNLABELLED else int(scores.argmax())
+        is_corrected = any(correction.covers(x, y) for correction in self.corrections)
+        given = None if label == UNLABELLED else self.class_names[label]
+        if not scores.max() > 0:
+            none = np.zeros(0, np.int64), np.zeros(0, np.float32), None
+            return PixelExplanation(x, y, label, given, (), *none, is_corrected)
+        winner = int(scores.argmax()) if is_corrected or given is None else label
         contributions = weights * self.score_map.probabilities[:, winner]
         covering = np.flatnonzero(weights)
         by_contribution = covering[np.argsort(-contributions[covering], kind="stable")]
@@ -159,12 +167,21 @@ class Segmentation:
             x=x,
             y=y,
             label=label,
-            name=self._column_names[winner],
+            name=given if is_corrected else self._column_names[winner],
             classes=tuple(self._class_share(column, scores) for column in np.argsort(-scores, kind="stable")),
             masks=self.score_map.masks.indices[by_contribution],
             contributions=contributions[by_contribution],
             mask=self.score_map.mask(by_contribution[0]),
+            is_corrected=is_corrected,
         )
+
+    @property
+    def corrected(self) -> np.ndarray:
+        """Which pixels a person named or left unlabelled: a new bool array (H, W)."""
+        corrected = np.zeros(self.label_map.shape, dtype=bool)
+        for correction in self.corrections:
+            correction.inside(corrected)[correction.mask_in_box] = True
+        return corrected
 
     @property
     def _column_names(self) -> tuple[str, ...]:

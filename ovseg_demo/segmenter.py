@@ -18,7 +18,7 @@ from ovseg_demo.classification.types import RegionClassifier, RegionEmbeddings
 from ovseg_demo.errors import ImageError, ModelError
 from ovseg_demo.images import ImageSource, load_image
 from ovseg_demo.progress import EMBEDDING_REGIONS, PROPOSING, ProgressCallback, no_progress
-from ovseg_demo.proposals.types import ProposalGenerator, Proposals
+from ovseg_demo.proposals.types import MaskPrompt, ProposalGenerator, Proposals
 from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
@@ -234,6 +234,29 @@ class Segmenter:
         analysis = self.analyze(image, generator=generator, classifier=classifier, progress=progress)
         segmentation = analysis.segment(vocabulary, rule=rule, templates=templates, progress=progress)
         return replace(segmentation, timings=(*analysis.timings, *segmentation.timings))
+
+    def mask_at(self, analysis: Analysis, prompt: MaskPrompt) -> np.ndarray:
+        """Return the mask that Segment Anything finds for points or a box: bool (H, W), in milliseconds.
+
+        ``Correction.of(mask, name)`` names it.
+
+        Args:
+            analysis: of an image, by this segmenter and the generator "sam".
+            prompt: points and box, in pixels of the image.
+
+        Raises:
+            ModelError: the model has no Segment Anything, or another generator proposed the masks.
+        """
+        model = self._generator("sam")
+        embedding = analysis.proposals.embedding
+        if embedding is None:
+            raise ModelError(
+                "A mask at a point needs the image embedding of Segment Anything; analyze the image with "
+                'the generator "sam".'
+            )
+        size = analysis.image.shape[:2]
+        mask, _ = compute(model, lambda sam: sam.mask_at(embedding, size, prompt), part="prompts")
+        return mask
 
     def text_encoder(self, classifier: str = CLASSIFIERS[0]) -> TextEncoder:
         """Return the text encoder of a classifier.

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ovseg_demo.errors import ModelError
 from ovseg_demo.progress import ProgressCallback, no_progress
 
 
@@ -30,6 +31,28 @@ class MaskQueries:
     padded_size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class MaskPrompt:
+    """Where a person points to get one mask.
+
+    Attributes:
+        inside: (x, y) of pixels that belong to the mask, in the image's pixels.
+        outside: (x, y) of pixels that do not.
+        box: (x0, y0, x1, y1), with exclusive end, around the mask; or ``None``.
+
+    Raises:
+        ModelError: there is neither a pixel inside nor a box.
+    """
+
+    inside: tuple[tuple[float, float], ...] = ()
+    outside: tuple[tuple[float, float], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inside and self.box is None:
+            raise ModelError("A mask needs a point inside it or a box around it; give one.")
+
+
 @dataclass(frozen=True, eq=False)
 class Proposals:
     """N class-agnostic binary masks of one image, bit-packed, at the generator's working resolution.
@@ -43,6 +66,8 @@ class Proposals:
         generator: name of the generator: "sam", "maskformer" or "detectron2".
         queries: MaskFormer's soft masks and class embeddings; ``None`` for other generators.
         fallback: what was reduced because memory was short, such as "masks of 640 pixels"; otherwise empty.
+        embedding: float32 (1, C, g, g), Segment Anything's image embedding, from which it makes further masks
+            (:meth:`ovseg_demo.Segmenter.mask_at`); ``None`` for other generators.
     """
 
     packed_masks: np.ndarray
@@ -53,6 +78,7 @@ class Proposals:
     generator: str
     queries: MaskQueries | None = None
     fallback: str = ""
+    embedding: np.ndarray | None = None
 
     @classmethod
     def from_masks(
@@ -114,6 +140,8 @@ class Proposals:
         arrays = [self.packed_masks, self.boxes, self.scores, self.working_image]
         if self.queries is not None:
             arrays += [self.queries.mask_logits, self.queries.class_embeddings]
+        if self.embedding is not None:
+            arrays.append(self.embedding)
         return sum(array.nbytes for array in arrays)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy, deepcopy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from ovseg_demo.proposals.sam.masks import (
     MaskGeometry,
     size_in_square,
 )
+from ovseg_demo.proposals.types import MaskPrompt
 from ovseg_demo.runtime.devices import Runtime, upload
 
 PIXELS_PER_BATCH = {"cpu": 2**14, "cuda": 2**18, "mps": 2**16}
@@ -63,8 +65,34 @@ class FastMaskGenerator:
     def __call__(self, image: np.ndarray, progress: ProgressCallback) -> FoundMasks:
         """Find the masks of an RGB uint8 image (H, W, 3)."""
         geometry = MaskGeometry.of_image(image.shape[:2], self._frame.prompt_size, self._frame.grid_size)
+        total = self._points_per_side**2
+        progress(PROPOSING, 0, total)
+        embedding = self._encode(image, after_block=lambda: progress(PROPOSING, 0, total))
         # What decoding needs is freed before the masks are put in order, which is the peak of memory.
-        return self._collect(image, geometry, progress).without_duplicates()
+        found = self._collect(embedding, geometry, progress).without_duplicates()
+        return replace(found, embedding=embedding.float().cpu().numpy())
+
+    def mask_at(self, embedding: np.ndarray, image_size: tuple[int, int], prompt: MaskPrompt) -> np.ndarray:
+        """Return the mask for points or a box: bool (H, W), at the size of the image.
+
+        Of the masks that the network proposes, the one that fits the points best counts; among equals, that
+        of the highest predicted IoU.
+
+        Args:
+            embedding: of the image, from :meth:`__call__`.
+            image_size: (H, W).
+            prompt: points and box, in pixels of the image.
+        """
+        geometry = MaskGeometry.of_image(image_size, self._frame.prompt_size, self._frame.grid_size)
+        image_side = self._decoder.prepare(torch.from_numpy(embedding).to(self._device, self.dtype))
+        decoded = self._decoder.decode(self._embed(prompt, geometry), image_side)
+        every = torch.arange(decoded.quality.shape[1], device=self._device)
+        logits = self._decoder.masks(decoded, 0, every, geometry.cells).cpu().numpy()
+        masks = np.stack([geometry.upsample(one) > self._sam.mask_threshold for one in logits])
+        fit = decoded.quality[0].cpu().numpy() + 10 * _agreement(
+            masks, prompt
+        )  # a quality is about 1 at most
+        return masks[fit.argmax()]
 
     def in_batches_of(self, points: int) -> FastMaskGenerator:
         """The same network with another ``points_per_batch``."""
@@ -73,12 +101,10 @@ class FastMaskGenerator:
         return other
 
     def _collect(
-        self, image: np.ndarray, geometry: MaskGeometry, progress: ProgressCallback
+        self, embedding: Tensor, geometry: MaskGeometry, progress: ProgressCallback
     ) -> MaskCollector:
         prompts = self._embed_points(geometry)
         done, total = 0, len(prompts)
-        progress(PROPOSING, done, total)
-        embedding = self._encode(image, after_block=lambda: progress(PROPOSING, 0, total))
         image_side = self._decoder.prepare(embedding)
         collector = MaskCollector(geometry, self._filters, self._sam.mask_threshold)
         for batch in prompts.split(self.points_per_batch):
@@ -103,9 +129,34 @@ class FastMaskGenerator:
         embeddings, _ = self._embed_prompts((points[:, None], labels), boxes=None, masks=None)
         return embeddings.to(self._device)
 
+    def _embed(self, prompt: MaskPrompt, geometry: MaskGeometry) -> Tensor:
+        """Sparse prompt embeddings (1, S, C) of one prompt."""
+        points = np.array([*prompt.inside, *prompt.outside], dtype=np.float64).reshape(-1, 2)
+        labels = [1] * len(prompt.inside) + [0] * len(prompt.outside)
+        given = None
+        if labels:
+            given = torch.from_numpy(geometry.to_prompt(points))[None], torch.tensor([labels])
+        box = None
+        if prompt.box is not None:
+            corners = geometry.to_prompt(np.array(prompt.box, dtype=np.float64).reshape(2, 2))
+            box = torch.from_numpy(corners).reshape(1, 4)
+        embeddings, _ = self._embed_prompts(given, boxes=box, masks=None)
+        return embeddings.to(self._device)
+
     def _encode(self, image: np.ndarray, after_block: Callable[[], None]) -> Tensor:
         height, width = size_in_square(image.shape[:2], self._frame.image_size)
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         resized = upload(np.array(resized), self._device)
         pixels = self._sam.preprocess(resized.permute(2, 0, 1))[None]
         return self._sam.image_encoder.encode(pixels.to(self.dtype), after_block)
+
+
+def _agreement(masks: np.ndarray, prompt: MaskPrompt) -> np.ndarray:
+    """Return for masks (M, H, W) the share of a prompt's points on whose right side they are: (M,)."""
+    points = np.array([*prompt.inside, *prompt.outside], dtype=np.int64).reshape(-1, 2)
+    if not len(points):
+        return np.ones(len(masks))
+    height, width = masks.shape[1:]
+    columns, rows = np.clip(points, 0, [width - 1, height - 1]).T
+    is_inside = np.arange(len(points)) < len(prompt.inside)
+    return (masks[:, rows, columns] == is_inside).mean(axis=1)

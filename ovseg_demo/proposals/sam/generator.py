@@ -23,7 +23,7 @@ from ovseg_demo.proposals.sam.fast import FastMaskGenerator
 from ovseg_demo.proposals.sam.grid import resolve_points_per_side
 from ovseg_demo.proposals.sam.masks import MaskFilters
 from ovseg_demo.proposals.sam.stock import StockMaskGenerator
-from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.proposals.types import MaskPrompt, Proposals
 from ovseg_demo.runtime.devices import Runtime
 
 __all__ = ["IMPLEMENTATIONS", "SamConfig", "SamProposalGenerator", "VitConfig", "build_sam", "new_sam"]
@@ -146,7 +146,22 @@ class SamProposalGenerator:
             working_image=working_image,
             image_size=image.shape[:2],
             generator=self.name,
+            embedding=found.embedding,
         )
+
+    @torch.inference_mode()
+    def mask_at(self, embedding: np.ndarray, image_size: tuple[int, int], prompt: MaskPrompt) -> np.ndarray:
+        """Return the mask for points or a box (Segment Anything, section 3): bool (H, W).
+
+        Args:
+            embedding: ``embedding`` of the image's proposals.
+            image_size: (H, W), also of the mask.
+            prompt: points and box, in pixels of the image.
+
+        Raises:
+            ModelError: the stock implementation cannot do this.
+        """
+        return self._masks.mask_at(embedding, image_size, prompt)
 
     def fallbacks(self) -> Iterator[tuple[str, SamProposalGenerator]]:
         """Variants that need less and less memory: fewer points at a time, then smaller masks."""

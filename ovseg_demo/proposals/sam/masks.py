@@ -45,6 +45,11 @@ class MaskGeometry:
         rows, columns = (min(self.grid_size, -(-side // patch) + 1) for side in self.resized_size)
         return rows, columns
 
+    def to_prompt(self, points: np.ndarray) -> np.ndarray:
+        """Return pixels (…, 2) of the image, as (x, y), in the coordinates of the network's input."""
+        scale = np.divide(self.resized_size, self.image_size)
+        return points * scale[::-1]
+
     def upsample(self, logits: np.ndarray) -> np.ndarray:
         """Resize float32 logits (4 · rows, 4 · columns) over :attr:`cells` to the image: (height, width).
 
@@ -84,11 +89,12 @@ class MaskFilters:
 
 @dataclass(frozen=True)
 class FoundMasks:
-    """The arrays of :class:`~ovseg_demo.proposals.Proposals` under the same names."""
+    """The arrays of :class:`~ovseg_demo.proposals.types.Proposals` under the same names."""
 
     packed_masks: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
+    embedding: np.ndarray | None = None
 
     @classmethod
     def none(cls, image_size: tuple[int, int]) -> FoundMasks:

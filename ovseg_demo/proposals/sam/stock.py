@@ -14,7 +14,7 @@ from ovseg_demo.errors import DeviceError, ImageError, ModelError
 from ovseg_demo.progress import PROPOSING, ProgressCallback
 from ovseg_demo.proposals.sam.building import move_sam
 from ovseg_demo.proposals.sam.masks import FoundMasks, MaskFilters
-from ovseg_demo.proposals.types import tight_boxes
+from ovseg_demo.proposals.types import MaskPrompt, tight_boxes
 from ovseg_demo.runtime.devices import Runtime
 
 POINTS_PER_BATCH = 64
@@ -78,6 +78,16 @@ class StockMaskGenerator:
             packed_masks=np.packbits(masks, axis=-1),
             boxes=tight_boxes(masks),
             scores=np.array([record["predicted_iou"] for record in records], dtype=np.float32),
+        )
+
+    def mask_at(self, embedding: np.ndarray, image_size: tuple[int, int], prompt: MaskPrompt) -> np.ndarray:
+        """Refuse: this implementation keeps no image embedding.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(
+            'The stock SAM implementation makes no mask at a point; choose implementation="fast".'
         )
 
     def in_batches_of(self, points: int) -> StockMaskGenerator:
