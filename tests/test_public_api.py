@@ -11,6 +11,8 @@ NAMES = {
     "load_segmenter",
     "Segmenter",
     "Analysis",
+    "Correction",
+    "MaskPrompt",
     "Segmentation",
     "Vocabulary",
     "GranularityRule",

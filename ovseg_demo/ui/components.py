@@ -65,9 +65,16 @@ class Viewer(Panel):
     """The image, its map, the legend, and their controls."""
 
     html = "viewer/viewer.html"
-    scripts = ("texts.js", "viewer/labels.js", "viewer/panels.js", "viewer/notice.js", "viewer/viewer.js")
+    scripts = (
+        "texts.js",
+        "viewer/labels.js",
+        "viewer/panels.js",
+        "viewer/notice.js",
+        "viewer/corrections.js",
+        "viewer/viewer.js",
+    )
     channels = CHANNELS
-    triggers = ("pick", "compare", "cancel", "save", "edit", "encode", "obtain", "switch")
+    triggers = ("pick", "correct", "compare", "cancel", "save", "edit", "encode", "obtain", "switch")
 
 
 class Chips(Panel):

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ovseg_demo.analysis import Analysis
+from ovseg_demo.classification.corrections import Correction, connected_area
 from ovseg_demo.classification.text_encoder import FEW_NAMES
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.image_files.memory import MemoryBudget
@@ -26,6 +28,7 @@ from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
+from ovseg_demo.ui.corrections import REDO, UNDO, Change
 from ovseg_demo.ui.familiarity import is_foreign
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.messages import Message, empty_message, status_message
@@ -198,6 +201,30 @@ class PageController:
         explanation = segmentation.explain(x, y)
         return {"why": messages.why_message(displayed.image, number, segmentation, explanation)}
 
+    def correct(self, session: Session, data: Mapping[str, Any]) -> Updates:
+        """Return the map with what a visitor corrects in it.
+
+        Args:
+            session: the visitor's.
+            data: what the browser sent (:meth:`.corrections.Change.read`).
+
+        Raises:
+            OvsegError: there is no map, the change cannot be read, or no mask is found.
+        """
+        displayed, question = session.displayed, session.wanted
+        if session.is_expired:
+            return self._expired(session)
+        analysis = self._analysis_of(session, question)
+        if displayed is None or analysis is None or question.vocabulary is None:
+            raise OvsegError("There is no map to correct yet; name some classes and wait for the map.")
+        change = Change.read(data, displayed.image)
+        if change.kind in (UNDO, REDO):
+            session.corrections.move(change.kind)
+        else:
+            correction = Correction.of(self._area(displayed, analysis, change), change.name)
+            session.corrections.add(correction, replaces=change.replaces)
+        return self._maps_or_problem(session, analysis, question)
+
     def export(self, session: Session, kind: str, view: exports.View) -> Updates:
         """Return a file of the displayed map.
 
@@ -246,6 +273,15 @@ class PageController:
         analyses = [analysis, session.comparison if session.compares else None]
         names, templates = question.vocabulary.all_names, question.request.prompt_templates
         return sum(one.text_encoder.count_missing(names, templates) for one in analyses if one is not None)
+
+    def _area(self, displayed: DisplayedMap, analysis: Analysis, change: Change) -> np.ndarray:
+        """Return the area that a change names: bool (H, W)."""
+        if change.prompt is None:
+            return connected_area(displayed.segmentation.label_map, change.x, change.y)
+        mask = self._registry.segmenter(displayed.request.model).mask_at(analysis, change.prompt)
+        if not mask.any():
+            raise OvsegError("Segment Anything finds nothing there; choose another point, or draw a box.")
+        return mask
 
     def _encode(
         self, task: BackgroundTask[Updates], session: Session, analysis: Analysis, question: Question
@@ -362,7 +398,11 @@ class PageController:
         segmentation = displayed.segmentation
         line = status_text.status_line(segmentation, self._texts, analysis if is_new else None)
         updates = {
-            "map": messages.map_message(displayed) | {"noComparison": self._no_comparison(question.request)},
+            "map": messages.map_message(displayed)
+            | {
+                "noComparison": self._no_comparison(question.request),
+                "corrections": messages.corrections_message(segmentation, session.corrections),
+            },
             "chips": messages.chips_message(
                 displayed.number, segmentation.vocabulary, messages.found_names(segmentation)
             ),
@@ -477,7 +517,11 @@ def _answer(
     request = replace(question.request, classifier=analysis.classifier)
     number = session.next_number()
     segmentation: Segmentation = analysis.segment(
-        question.vocabulary, rule=request.rule, templates=request.prompt_templates, progress=progress
+        question.vocabulary,
+        rule=request.rule,
+        templates=request.prompt_templates,
+        corrections=session.corrections.current,
+        progress=progress,
     )
     return DisplayedMap(number, image, request, segmentation)
 

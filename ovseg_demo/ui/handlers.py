@@ -120,6 +120,14 @@ class EventHandlers:
         is_pixel = isinstance(x, int) and isinstance(y, int)
         return self._outputs(self._controller.explain(session, x, y) if is_pixel else {})
 
+    def correct(self, event: gr.EventData, session: Session) -> Outputs:
+        """Map what the visitor corrects."""
+        try:
+            updates = self._controller.correct(session, _data(event))
+        except OvsegError as error:
+            updates = _problem(session, error)
+        return self._outputs(updates)
+
     def save(self, event: gr.EventData, session: Session) -> Outputs:
         """Make a file to download."""
         data = _data(event)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import PixelExplanation, Segmentation
+from ovseg_demo.ui.corrections import Corrections
 from ovseg_demo.ui.session import DisplayedMap
 from ovseg_demo.ui.uploads import DISPLAY_SIDE, UploadedImage
 from ovseg_demo.visualization.overlay import label_points
@@ -63,6 +64,21 @@ def map_message(displayed: DisplayedMap) -> Message:
     }
 
 
+def corrections_message(segmentation: Segmentation, corrections: Corrections) -> Message:
+    """Return which areas a visitor corrected, and what can be done about it.
+
+    "canPoint" is whether Segment Anything can make a mask at a point of this image.
+    """
+    areas = segmentation.corrected.astype(np.int32) - 1 if segmentation.corrections else None
+    return {
+        "count": len(segmentation.corrections),
+        "canUndo": corrections.can_undo,
+        "canRedo": corrections.can_redo,
+        "canPoint": segmentation.proposals.embedding is not None,
+        "areas": None if areas is None else pack_labels(areas),
+    }
+
+
 def masks_message(image: UploadedImage, number: int, proposals: Proposals) -> Message:
     """Return all proposals, small ones above large ones, each in its own colour."""
     return {
@@ -88,6 +104,7 @@ def why_message(
         "y": explanation.y,
         "name": explanation.name,
         "isLabelled": explanation.label >= 0,
+        "isCorrected": explanation.is_corrected,
         "classes": [
             {
                 "name": share.name,

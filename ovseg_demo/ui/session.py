@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ovseg_demo.analysis import Analysis
 from ovseg_demo.errors import Cancelled
 from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.ui.corrections import Corrections
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.uploads import UploadedImage
 
@@ -87,6 +88,7 @@ class Session:
         self._analysis_key: tuple | None = None
         self._comparison: Analysis | None = None
         self._displayed: DisplayedMap | None = None
+        self._corrections = Corrections()
         self._is_expired = False
         self._runs: dict[str, Run] = {}  # the newest of each lane
         self._number = time.time_ns() // 1_000_000  # above the numbers of a server that ran before
@@ -119,6 +121,11 @@ class Session:
     def comparison(self) -> Analysis | None:
         """The same image and masks, analyzed by the other classifier, if that was asked for."""
         return self._comparison
+
+    @property
+    def corrections(self) -> Corrections:
+        """What the visitor corrected in the map of the image on the page."""
+        return self._corrections
 
     @property
     def is_expired(self) -> bool:
@@ -255,6 +262,7 @@ class Session:
         with self._lock:
             analyses = [analysis for analysis in (self._analysis, self._comparison) if analysis is not None]
             parts = [part for analysis in analyses for part in analysis.parts]
+            parts += self._corrections.parts
             if self._displayed is not None:
                 parts.append(self._displayed.segmentation.label_map)
             return {id(part): part.nbytes for part in parts}
@@ -267,4 +275,5 @@ class Session:
 
     def _forget_image(self) -> None:
         self._image = self._analysis = self._analysis_key = self._comparison = self._displayed = None
+        self._corrections = Corrections()
         self.compares = self._is_expired = False

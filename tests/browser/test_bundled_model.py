@@ -12,7 +12,7 @@ from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
 from ovseg_demo.ui import PageSettings, create_demo
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.server import launch
-from tests.browser.test_page import choose, legend, type_names
+from tests.browser.test_page import choose, legend, type_names, wait_for_map
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,31 @@ def test_a_photograph_gets_its_map_and_the_notice_names_the_model(page):
     assert "758 MB, MIT, Apache-2.0" in notice.text_content()
     assert notice.locator("code").text_content() == "python -m ovseg_demo download fast-photo"
     assert notice.locator("button").count() == 0, "strangers may not download"
+
+
+def test_segment_anything_makes_a_mask_at_points_and_in_a_box(page):
+    choose(page, "Cat")
+    frame, why = page.locator(".frame"), page.locator(".why")
+    box = frame.bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    why.locator("input").fill("tom")
+    why.locator("button", has_text="New mask here").click()
+    page.locator(".legend .entry:not(.missing)", has_text="tom").wait_for()
+    why.locator("button", has_text="not").click()
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 0.1 * box["height"])
+    wait_for_map(page, before)
+    assert page.locator(".points .outside").count() == 1
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.7 * box["height"], steps=3)
+    page.mouse.up()
+    wait_for_map(page, before)
+    why.locator("button", has_text="Done").click()
+    why.wait_for(state="hidden")
+    assert "1 correction" in page.locator(".corrections").text_content()
+    assert "tom" in legend(page)
 
 
 def test_sticker_world_has_its_own_examples_and_the_notice_turns_to_photo_mini(page):

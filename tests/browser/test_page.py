@@ -264,6 +264,44 @@ def test_a_click_on_the_image_explains_the_pixel(open_page):
     why.wait_for(state="hidden")
 
 
+def test_an_area_is_renamed_undone_and_redone(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    click_image(page, 0.3, 0.5)
+    why = page.locator(".why")
+    why.locator("b", has_text="red").wait_for()
+    before = page.locator(".viewer").get_attribute("data-map")
+    why.locator("input").fill("unicorn")
+    why.locator("input").press("Enter")
+    wait_for_map(page, before)
+    page.locator(".legend .entry", has_text="unicorn").wait_for()
+    why.locator("span", has_text="You named this area unicorn").wait_for()
+    assert page.locator("canvas.fixes").is_visible(), "the area is edged"
+    assert "1 correction" in page.locator(".corrections").text_content()
+
+    type_names(page, "red, green, unicorn")
+    assert "unicorn" in legend(page), "other names leave it"
+    page.locator(".frame").click(position={"x": 5, "y": 5})
+    page.keyboard.press("Control+z")
+    page.locator(".corrections", has_text="0 corrections").wait_for()
+    assert not page.locator("canvas.fixes").is_visible()
+    page.locator(".corrections button", has_text="Redo").click()
+    page.locator(".corrections", has_text="1 correction").wait_for()
+
+
+def test_keys_alone_correct_a_pixel(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    page.locator(".frame").focus()
+    for key in ("ArrowLeft", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    why = page.locator(".why")
+    why.locator("button", has_text="Unlabel").wait_for()
+    why.locator("button", has_text="Unlabel").press("Enter")
+    why.locator("span", has_text="You left this area without a label").wait_for()
+    page.locator(".legend .rest", has_text="unlabelled").wait_for()
+
+
 def test_keys_alone_explain_a_pixel(open_page):
     page = open_page()
     choose(page, "Landscape")

@@ -62,17 +62,19 @@ function fillMasks(panel, masks, map) {
   panel.replaceChildren(title, ...lines);
 }
 
-/** Tell why a pixel is labelled as it is: bars of the top classes, and the masks that decided. */
-function fillWhy(panel, why, close) {
+/** Tell why a pixel is labelled as it is: bars of the top classes, each of which can name its area instead, and the
+ *  masks that decided. */
+function fillWhy(panel, why, close, rename) {
   const closer = make("button", "close", "×", { type: "button", "aria-label": "{{why.close}}" });
   closer.addEventListener("click", close);
   const title = make("h3", "", [make("span", "", "{{why.title}}"), closer]);
   if (!why.classes.length) {
-    panel.replaceChildren(title, make("p", "", "{{why.no_mask}}"));
+    panel.replaceChildren(title, make("p", "", why.isCorrected ? verdict(why) : "{{why.no_mask}}"));
     return;
   }
   const bars = why.classes.map((entry) => {
-    const bar = make("div", "bar", [make("span", "name", entry.name), make("i"), make("span", "score", entry.share.toFixed(2))], { title: entry.name });
+    const bar = make("button", "bar", [make("span", "name", entry.name), make("i"), make("span", "score", entry.share.toFixed(2))], { type: "button", title: fill("{{correct.rename_help}}", { name: entry.name }) });
+    bar.addEventListener("click", () => rename(entry.name));
     bar.style.setProperty("--color", entry.color || "var(--faint)");
     bar.style.setProperty("--length", entry.share);
     if (entry.isDistractor) bar.classList.add("hidden-name");
@@ -83,7 +85,9 @@ function fillWhy(panel, why, close) {
 }
 
 function verdict(why) {
+  if (why.isCorrected && !why.name) return make("span", "", "{{correct.left_out}}");
   const name = make("b", "", why.name);
+  if (why.isCorrected) return make("span", "", fillParts("{{correct.named}}", { name }));
   return make("span", "", fillParts(why.isLabelled ? "{{why.wins}}" : "{{why.hidden_wins}}", { name }));
 }
 

@@ -6,7 +6,7 @@ const viewer = element.querySelector(".viewer");
 const find = (selector) => viewer.querySelector(selector);
 const findAll = (selector) => [...viewer.querySelectorAll(selector)];
 const frame = find(".frame");
-const layers = { map: find("canvas.map"), other: find("canvas.other"), marks: find("canvas.marks") };
+const layers = { map: find("canvas.map"), other: find("canvas.other"), fixes: find("canvas.fixes"), marks: find("canvas.marks") };
 
 const options = { opacity: 0.6, labels: true, outlines: true, ...restoreOptions() };
 const state = {
@@ -16,6 +16,9 @@ const state = {
   other: null,
   masks: null,
   why: null,
+  fixes: null, // the labels of the areas that the visitor corrected
+  pointing: null, // the new mask that the visitor is pointing out
+  cursor: null, // the place that arrow keys move, as fractions
   notice: null, // the displayed one as text
   mode: "map",
   compare: "image",
@@ -101,10 +104,14 @@ const receivers = {
 /** Unpack and keep labels, unless something newer came in that time or they belong to another image. */
 async function receiveLabels(channel, message, packed = message.labels) {
   const labels = packed ? await readLabels(packed) : null;
+  const fixes = message.corrections?.areas ? await readLabels(message.corrections.areas) : null;
   if (message.number !== newest[channel]) return;
   if (isFilled(message) && message.image !== state.image?.number) return;
   state[channel] = isFilled(message) ? { ...message, labels } : null;
-  if (channel === "map") receiveMap();
+  if (channel === "map") {
+    state.fixes = fixes;
+    receiveMap();
+  }
   if (channel === "preview") receivePreview();
   update();
 }
@@ -113,7 +120,7 @@ function receiveMap() {
   const map = state.map;
   unfocus(map);
   if (!map) {
-    state.why = null;
+    state.why = state.pointing = null;
     return;
   }
   fillLegend(find(".legend"), map, actOnClass);
@@ -139,7 +146,7 @@ const displayedMap = () => state.map ?? state.preview;
 
 function forgetMaps() {
   find(".notice").hidden = true;
-  Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, hovered: null, pinned: null });
+  Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null });
 }
 
 // ---- painting
@@ -214,18 +221,44 @@ function paintMasks(canvas) {
 function paintMarks() {
   const { why, image } = state;
   const isShown = Boolean(why && image && why.image === image.number && state.mode === "map");
-  layers.marks.hidden = !(isShown && why.labels);
+  layers.fixes.hidden = !(state.fixes && state.map && state.mode === "map");
+  if (!layers.fixes.hidden) {
+    const line = new Uint32Array([0, pixelColor("#ffffff", 1)]);
+    paintLabels(layers.fixes, state.fixes, { fill: new Uint32Array(2), line, group: new Uint16Array([0, 1]), width: 1.5 * lineWidth(state.fixes) });
+  }
+  layers.marks.hidden = !(isShown && why.labels) || Boolean(state.pointing);
   if (!layers.marks.hidden) {
     const width = 1.5 * lineWidth(why.labels);
     const line = new Uint32Array([0, pixelColor("#101014", 0.95)]);
     paintLabels(layers.marks, why.labels, { fill: new Uint32Array(2), line, group: new Uint16Array([0, 1]), width });
   }
   const pin = find(".pin");
-  pin.hidden = !isShown;
-  if (isShown) {
-    pin.style.left = `${(100 * (why.x + 0.5)) / image.width}%`;
-    pin.style.top = `${(100 * (why.y + 0.5)) / image.height}%`;
+  const place = state.cursor ?? (isShown && !state.pointing ? [(why.x + 0.5) / image.width, (why.y + 0.5) / image.height] : null);
+  pin.hidden = !place || state.mode !== "map";
+  if (place) {
+    pin.style.left = `${100 * place[0]}%`;
+    pin.style.top = `${100 * place[1]}%`;
   }
+  paintPoints();
+}
+
+/** The points and the box of the new mask. */
+function paintPoints() {
+  const layer = find(".points"), { pointing, image } = state;
+  layer.replaceChildren();
+  if (!pointing || !image || state.mode !== "map") return;
+  for (const side of ["inside", "outside"]) {
+    for (const [x, y] of pointing[side]) {
+      const dot = make("i", side, side === "inside" ? "+" : "−");
+      dot.style.left = `${(100 * (x + 0.5)) / image.width}%`;
+      dot.style.top = `${(100 * (y + 0.5)) / image.height}%`;
+      layer.append(dot);
+    }
+  }
+  if (!pointing.box) return;
+  const [x0, y0, x1, y1] = pointing.box, box = make("b");
+  box.style.cssText = `left: ${(100 * Math.min(x0, x1)) / image.width}%; top: ${(100 * Math.min(y0, y1)) / image.height}%; width: ${(100 * Math.abs(x1 - x0)) / image.width}%; height: ${(100 * Math.abs(y1 - y0)) / image.height}%`;
+  layer.append(box);
 }
 
 /** Canvas pixels of a line that is about 1.5 pixels wide on the page. */
@@ -292,12 +325,50 @@ function showPanels(showsMasks) {
   find(".masks-card").hidden = !showsMasks;
   if (showsMasks) fillMasks(find(".masks-card"), state.masks, state.map);
   const why = find(".why");
-  why.hidden = !(state.why && state.mode === "map");
-  if (!why.hidden) fillWhy(why, state.why, closeWhy);
+  why.hidden = !((state.why || state.pointing) && state.mode === "map");
+  if (!why.hidden) fillAnswer(why);
+  fillCorrections(find(".corrections"), state.map?.corrections, correct);
   find(".actions").hidden = !state.map;
 }
 
+/** Fill the panel beside the map with the new mask, or with why a pixel is labelled; what is typed there stays. */
+function fillAnswer(panel) {
+  const about = state.pointing ?? state.why;
+  if (panel.about === about) return;
+  panel.about = about;
+  if (state.pointing) return fillPointing(panel, state.pointing, { send: correct, done: endPointing });
+  const { why } = state;
+  fillWhy(panel, why, closeWhy, (name) => correct({ kind: "name", x: why.x, y: why.y, name }));
+  panel.append(...namingForm(why, state.map?.corrections.canPoint, { send: correct, point: (name) => beginPointing(why.x, why.y, name) }));
+}
+
 // ---- what the visitor does
+
+function correct(change) {
+  trigger("correct", change);
+}
+
+function beginPointing(x, y, name) {
+  state.pointing = newPointing(x, y, name || state.map.classes[0]?.name || "");
+  sendPointing(state.pointing, correct);
+  update();
+}
+
+function endPointing() {
+  state.pointing = null;
+  find(".why").about = null;
+  closeWhy();
+}
+
+/** Add a point to the new mask, or ask about the pixel. */
+function act(x, y, isOther = false) {
+  const { pointing } = state;
+  if (!pointing) return pick(x, y);
+  const side = isOther ? (pointing.side === "inside" ? "outside" : "inside") : pointing.side;
+  pointing[side].push([x, y]);
+  sendPointing(pointing, correct);
+  update();
+}
 
 function actOnClass(index, action) {
   if (action === "click" || action === "press") state.pinned = state.pinned === index ? null : index;
@@ -331,8 +402,49 @@ function placeOf(event) {
 
 frame.addEventListener("click", (event) => {
   const place = placeOf(event);
-  if (!place || !state.map || state.mode !== "map") return;
-  pick(Math.floor(place[0] * state.image.width), Math.floor(place[1] * state.image.height));
+  if (!place || !state.map || state.mode !== "map" || drag?.isBox) return;
+  state.cursor = null;
+  act(...pixelOf(place), event.shiftKey || event.altKey);
+});
+
+const pixelOf = ([x, y]) => [Math.floor(x * state.image.width), Math.floor(y * state.image.height)];
+
+// A box around the new mask is drawn by dragging.
+let drag = null;
+frame.addEventListener("pointerdown", (event) => {
+  const place = placeOf(event);
+  drag = state.pointing && place && state.mode === "map" ? { from: pixelOf(place), x: event.clientX, y: event.clientY, isBox: false } : null;
+  if (drag) frame.setPointerCapture(event.pointerId);
+});
+frame.addEventListener("pointermove", (event) => {
+  const place = placeOf(event);
+  if (!drag || event.buttons !== 1 || !place || !state.pointing) return;
+  drag.isBox ||= Math.hypot(event.clientX - drag.x, event.clientY - drag.y) > 6;
+  if (!drag.isBox) return;
+  state.pointing.box = [...drag.from, ...pixelOf(place)];
+  update();
+});
+frame.addEventListener("pointerup", () => {
+  if (drag?.isBox && state.pointing) {
+    Object.assign(state.pointing, { inside: [], outside: [] });
+    sendPointing(state.pointing, correct);
+    update();
+  }
+});
+
+// With keys: arrows move a cursor over the image, Enter does what a click does.
+frame.addEventListener("keydown", (event) => {
+  if (event.target !== frame || !state.map || state.mode !== "map") return;
+  const step = event.shiftKey ? 0.1 : 0.02;
+  const move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
+  if (move) {
+    const [x, y] = state.cursor ?? [0.5, 0.5];
+    state.cursor = [Math.min(0.999, Math.max(0, x + move[0])), Math.min(0.999, Math.max(0, y + move[1]))];
+  } else if (event.key === "Enter" && state.cursor) {
+    act(...pixelOf(state.cursor), event.shiftKey);
+  } else return;
+  event.preventDefault();
+  update();
 });
 
 frame.addEventListener("pointermove", (event) => {
@@ -454,9 +566,14 @@ find(".copy-link").addEventListener("click", async (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
+  const change = historyKey(event);
+  if (change && state.map?.corrections[change === "undo" ? "canUndo" : "canRedo"]) {
+    event.preventDefault();
+    correct({ kind: change });
+  }
   if (event.key !== "Escape") return;
-  state.pinned = null;
-  closeWhy();
+  state.pinned = state.cursor = null;
+  endPointing();
 });
 
 // ---- live edits: whatever carries the class "live" updates the map as it changes
