@@ -173,6 +173,7 @@ function paint() {
   viewer.dataset.map = state.map ? state.map.number : "";
   viewer.dataset.preview = showsPreview() ? state.preview.number : "";
   viewer.dataset.compare = state.compare;
+  viewer.dataset.pointing = Boolean(state.pointing);
   if (showsMasks) paintMasks(layers.map);
   else if (map) paintMap(layers.map, map);
   if (comparesClips) paintMap(layers.other, other);
