@@ -15,7 +15,7 @@ from ovseg_demo.errors import ImageError
 from ovseg_demo.image_files.arrays import array_to_rgb
 from ovseg_demo.image_files.formats import FORMATS, SUFFIXES, damaged, open_image
 from ovseg_demo.image_files.memory import MAX_DECODE_BYTES, MemoryBudget, check_memory
-from ovseg_demo.image_files.orientation import exchanges_sides, read_orientation, turn_upright
+from ovseg_demo.image_files.orientation import UPRIGHT, exchanges_sides, read_orientation, turn_upright
 from ovseg_demo.image_files.pixels import decode_pixels, has_deep_colors
 from ovseg_demo.image_files.scaling import resize_longer_side
 
@@ -49,14 +49,20 @@ class SourceImage:
         file_name: without its folder.
         width: in pixels, as the file stores them.
         height: in pixels, as the file stores them.
-        is_turned: whether the EXIF orientation was applied, which may exchange width and height; ``None``
-            where that is unknown.
+        is_turned: whether the EXIF orientation was applied; ``None`` where that is unknown.
+        exchanges_sides: whether the EXIF orientation exchanges width and height.
     """
 
     file_name: str
     width: int
     height: int
     is_turned: bool | None = None
+    exchanges_sides: bool = False
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) of the upright image: the size of exported files."""
+        return (self.height, self.width) if self.exchanges_sides else (self.width, self.height)
 
 
 @dataclass(frozen=True)
@@ -131,8 +137,9 @@ def read_source(path: str | Path) -> SourceImage:
     file = _existing_file(Path(path))
     with _open(f'"{file.name}"', file, MAX_PIXELS) as image:
         # HEIC is turned by its decoder, which does not say so.
-        is_turned = None if image.format == "HEIF" else read_orientation(image) != 1
-        return SourceImage(file.name, *image.size, is_turned)
+        orientation = read_orientation(image)
+        is_turned = None if image.format == "HEIF" else orientation != UPRIGHT
+        return SourceImage(file.name, *image.size, is_turned, exchanges_sides(orientation))
 
 
 def read_upright_size(path: str | Path) -> tuple[int, int]:
@@ -141,10 +148,7 @@ def read_upright_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageError: the file is no image that can be read.
     """
-    file = _existing_file(Path(path))
-    with _open(f'"{file.name}"', file, MAX_PIXELS) as image:
-        width, height = image.size
-        return (height, width) if exchanges_sides(read_orientation(image)) else (width, height)
+    return read_source(path).upright_size
 
 
 def _existing_file(path: Path) -> Path:

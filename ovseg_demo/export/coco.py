@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ovseg_demo.export.files import to_json
 from ovseg_demo.export.label_map import FIRST_ID
 from ovseg_demo.export.options import ExportOptions
+from ovseg_demo.export.polygons import Ring, trace_polygons
 from ovseg_demo.export.run_lengths import class_rles
+from ovseg_demo.export.sized import SizedSegmentation
 from ovseg_demo.images import SourceImage
 from ovseg_demo.visualization.palette import class_colors, hex_color
 
 if TYPE_CHECKING:
     from ovseg_demo.segmentation import Segmentation
 
+Shapes = Literal["rle", "polygons"]
+"""How a mask is written: as run lengths, or as polygons."""
 
-def write(segmentation: Segmentation, options: ExportOptions) -> bytes:
-    """The record of a segmentation as JSON in UTF-8, with ``options.settings`` in it."""
-    record = coco_record(segmentation, settings=options.settings, source=options.source)
-    return (json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode("utf-8")
+
+def write(sized: SizedSegmentation) -> bytes:
+    """The record of a segmentation as JSON, with masks as run lengths."""
+    return to_json(_record(sized, "rle"))
+
+
+def write_polygons(sized: SizedSegmentation) -> bytes:
+    """The record of a segmentation as JSON, with masks as polygons, on one line: there may be many points."""
+    return to_json(_record(sized, "polygons"), indent=None)
 
 
 def coco_record(
@@ -31,45 +40,79 @@ def coco_record(
     *,
     settings: Mapping[str, Any] | None = None,
     source: SourceImage | None = None,
+    shapes: Shapes = "rle",
 ) -> dict[str, Any]:
-    """All that a segmentation says, as a COCO data set of one image.
+    """All that a segmentation says, as a COCO data set of one image, at the upright size of the file.
 
     Args:
         segmentation: what to record.
         settings: how it was made; anything that JSON can hold. What the segmentation itself knows is added,
             and counts where both name the same setting.
-        source: the file that was segmented.
+        source: the file that was segmented; without one, the size is that of the segmentation.
+        shapes: how masks are written. COCO's polygons have no holes, so a hole is joined to the outer ring by
+            a cut of no width; pycocotools makes the exact mask of such polygons.
 
     Returns:
         A dictionary that JSON can hold: "images" with the one image; "categories" with every class, also
         those without a pixel; "annotations" with a mask for each class that has a pixel; "info" with the
         settings.
     """
-    height, width = segmentation.label_map.shape
-    rles = class_rles(segmentation.label_map, len(segmentation.class_names))
-    categories = _categories(segmentation)
+    options = ExportOptions(settings or {}, source=source)
+    return _record(SizedSegmentation.of(segmentation, options), shapes)
+
+
+def flat_points(ring: Ring) -> list[float]:
+    """The points of a ring as COCO lists them: x, y, x, y, …; whole numbers as integers."""
+    points = ring.points.ravel()
+    whole = points.astype(np.int64)
+    if np.array_equal(whole, points):
+        return whole.tolist()
+    return [int(value) if value.is_integer() else value for value in points.tolist()]
+
+
+def _record(sized: SizedSegmentation, shapes: Shapes) -> dict[str, Any]:
+    categories = _categories(sized)
+    rles = class_rles(sized.label_map, len(sized.class_names))
+    masks: list[Any] = [dict(rle) for rle in rles]
+    if shapes == "polygons":
+        masks = [[] for _ in rles]
+        for polygon in trace_polygons(sized.label_map):
+            masks[polygon.label].append(flat_points(polygon.cut_open()))
     return {
         "info": {
             "description": "Open-vocabulary semantic segmentation",
-            "settings": {**(settings or {}), **_known_settings(segmentation)},
+            "settings": {**sized.options.settings, **_known_settings(sized.segmentation)},
         },
-        "images": [_image(height, width, source)],
+        "images": [_image(sized)],
         "categories": categories,
         "annotations": [
-            _annotation(category, rle)
-            for category, rle in zip(categories, rles, strict=True)
+            _annotation(category, mask, coco_mask.toBbox(rle).tolist())
+            for category, mask, rle in zip(categories, masks, rles, strict=True)
             if category["found"]
         ],
     }
 
 
-def _image(height: int, width: int, source: SourceImage | None) -> dict[str, Any]:
-    name = "label_map.png" if source is None else source.file_name
-    image = {"id": 1, "height": height, "width": width, "file_name": name}
-    return image if source is None else {**image, "source": asdict(source)}
+def _image(sized: SizedSegmentation) -> dict[str, Any]:
+    (height, width), source = sized.size, sized.options.source
+    if source is None:
+        return {"id": 1, "height": height, "width": width, "file_name": "label_map.png"}
+    return {
+        "id": 1,
+        "height": height,
+        "width": width,
+        "file_name": source.file_name,
+        "source": {
+            "file_name": source.file_name,
+            "width": source.width,
+            "height": source.height,
+            "is_turned": source.is_turned,
+        },
+    }
 
 
 def _known_settings(segmentation: Segmentation) -> dict[str, Any]:
+    height, width = segmentation.label_map.shape
     return {
         "generator": segmentation.proposals.generator,
         "classifier": segmentation.classifier,
@@ -78,17 +121,19 @@ def _known_settings(segmentation: Segmentation) -> dict[str, Any]:
         "distractors": list(segmentation.vocabulary.distractors),
         "masks": len(segmentation.proposals),
         "kept_masks": int(np.count_nonzero(segmentation.kept)),
+        "segmented_size": [width, height],
         "ignored_names": dict(segmentation.vocabulary.ignored),
         "notes": list(segmentation.notes),
     }
 
 
-def _categories(segmentation: Segmentation) -> list[dict[str, Any]]:
-    colors = class_colors(segmentation.class_names)
+def _categories(sized: SizedSegmentation) -> list[dict[str, Any]]:
+    segmentation = sized.segmentation
+    colors = class_colors(sized.class_names)
     best_scores = segmentation.best_scores
     categories = []
     for index, entry in enumerate(segmentation.vocabulary.classes):
-        area = int(segmentation.areas[index])
+        area = int(sized.areas[index])
         category = {
             "id": index + FIRST_ID,
             "name": entry.name,
@@ -96,7 +141,7 @@ def _categories(segmentation: Segmentation) -> list[dict[str, Any]]:
             "color": hex_color(colors[index]),
             "found": area > 0,
             "area": area,
-            "share": area / segmentation.label_map.size,
+            "share": area / sized.label_map.size,
             "score": float(segmentation.scores[index]) if area else None,
             "best_score": float(best_scores[index]),
         }
@@ -104,14 +149,14 @@ def _categories(segmentation: Segmentation) -> list[dict[str, Any]]:
     return categories
 
 
-def _annotation(category: Mapping[str, Any], rle: Mapping[str, Any]) -> dict[str, Any]:
+def _annotation(category: Mapping[str, Any], mask: Any, box: list[float]) -> dict[str, Any]:
     return {
         "id": category["id"],
         "image_id": 1,
         "category_id": category["id"],
-        "segmentation": dict(rle),
+        "segmentation": mask,
         "area": category["area"],
-        "bbox": coco_mask.toBbox(rle).tolist(),
+        "bbox": box,
         "iscrowd": 0,
         "score": category["score"],
     }

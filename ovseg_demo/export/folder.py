@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ovseg_demo.export.file_set import replace_files
-from ovseg_demo.export.formats import FORMATS
+from ovseg_demo.export.formats import encode
 from ovseg_demo.export.options import ExportOptions, View
 from ovseg_demo.images import SourceImage
 
@@ -27,6 +27,7 @@ def save_segmentation(
     *,
     settings: Mapping[str, Any] | None = None,
     source: SourceImage | None = None,
+    path: Path | None = None,
 ) -> None:
     """Write a segmentation into a folder. The folder is made where it is missing; older files are replaced.
 
@@ -40,14 +41,13 @@ def save_segmentation(
         segmentation: what to write.
         folder: where to write it.
         settings: written into the JSON file beside those that the segmentation itself knows.
-        source: the file that was segmented, for the JSON file.
+        source: the file that was segmented; the files have its upright size, and the JSON file names it.
+        path: where that file is; the overlay takes its pixels if it is larger than the segmented image.
 
     Raises:
         OSError: the folder cannot be written to.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    options = ExportOptions(settings or {}, View(labels=False), source)
-    replace_files(
-        {folder / name: FORMATS[format_].write(segmentation, options) for name, format_ in FILES.items()}
-    )
+    options = ExportOptions(settings or {}, View(labels=False), source, path)
+    replace_files({folder / name: encode(segmentation, format_, options) for name, format_ in FILES.items()})

@@ -6,17 +6,13 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ovseg_demo.export.options import ExportOptions
+from ovseg_demo.export.sized import SizedSegmentation
 from ovseg_demo.visualization.palette import BLACK, class_colors
-
-if TYPE_CHECKING:
-    from ovseg_demo.segmentation import Segmentation
 
 FIRST_ID = 1
 """The number of the first class in every file; 0 is "unlabelled"."""
@@ -25,9 +21,9 @@ MAX_PALETTE_CLASSES = 255
 """An 8-bit image has room for so many classes besides "unlabelled"."""
 
 
-def write(segmentation: Segmentation, options: ExportOptions) -> bytes:
-    """PNG bytes of a segmentation's label map; see :func:`encode_label_map`. No option concerns it."""
-    return encode_label_map(segmentation.label_map, segmentation.class_names)
+def write(sized: SizedSegmentation) -> bytes:
+    """PNG bytes of a segmentation's label map; see :func:`encode_label_map`."""
+    return encode_label_map(sized.label_map, sized.class_names)
 
 
 def encode_label_map(label_map: np.ndarray, class_names: Sequence[str]) -> bytes:

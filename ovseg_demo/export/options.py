@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ovseg_demo.images import SourceImage
@@ -32,9 +33,27 @@ class ExportOptions:
     Attributes:
         settings: how the segmentation was made, for formats that record it; anything that JSON can hold.
         view: how the map is drawn, for formats that show it to people.
-        source: the file that was segmented, if there is one.
+        source: the file that was segmented, if there is one. Exported files have its upright size. Its
+            ``file_name`` is the name of the image in the exported files; in a data set, the image's path
+            relative to the folder of images, with forward slashes.
+        path: where that file is. Formats that need the file's own pixels or its georeference read it.
+        stem: the name of the exported files, a relative path without a suffix, such as ``sub/photo``; by
+            default the source's file name without its suffix. YOLO and Pascal VOC find the files of an image
+            by this name, so no two images of a data set may share it.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     view: View = View()
     source: SourceImage | None = None
+    path: Path | None = None
+    stem: str | None = None
+
+    @property
+    def image_name(self) -> str:
+        """The name of the image in the exported files."""
+        return "image" if self.source is None else self.source.file_name
+
+    @property
+    def file_stem(self) -> str:
+        """The name of the exported files: :attr:`stem` or its default."""
+        return self.stem or PurePosixPath(self.image_name).with_suffix("").as_posix()

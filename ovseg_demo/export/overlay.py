@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-from ovseg_demo.export.options import ExportOptions
+from ovseg_demo.export.sized import SizedSegmentation
 from ovseg_demo.visualization.legend import DPI
-
-if TYPE_CHECKING:
-    from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.visualization.rendering import render_overlay
 
 
-def write(segmentation: Segmentation, options: ExportOptions) -> bytes:
+def write(sized: SizedSegmentation) -> bytes:
     """PNG bytes of the overlay, drawn as ``options.view`` says, with the resolution for print."""
+    legend = sized.segmentation.legend()
+    overlay = render_overlay(sized.image(), sized.label_map, legend, **asdict(sized.options.view))
     buffer = io.BytesIO()
-    segmentation.overlay(**asdict(options.view)).save(buffer, "PNG", dpi=(DPI, DPI))
+    overlay.save(buffer, "PNG", dpi=(DPI, DPI))
     return buffer.getvalue()

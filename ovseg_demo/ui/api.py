@@ -11,7 +11,8 @@ import gradio as gr
 
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export.coco import coco_record
-from ovseg_demo.export.label_map import encode_label_map
+from ovseg_demo.export.formats import encode
+from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.images import read_source
 from ovseg_demo.runtime.threads import run_below
@@ -77,9 +78,10 @@ class Api:
         request.check()
         vocabulary = request.vocabulary(self._settings.max_names, names)
         segmentation = run_below(partial(self._segment, image, vocabulary, request))
-        label_map = encode_label_map(segmentation.label_map, segmentation.class_names)
+        source = read_source(image)
+        label_map = encode(segmentation, "label-map", ExportOptions(source=source))
         settings = {"model": self._registry.default.name}
-        record = coco_record(segmentation, settings=settings, source=read_source(image))
+        record = coco_record(segmentation, settings=settings, source=source)
         return self._publish(label_map, "label_map.png")["path"], record
 
     def _segment(self, image: str, vocabulary: Vocabulary, request: Request) -> Segmentation:

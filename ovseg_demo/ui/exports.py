@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ovseg_demo.export.formats import find_format
+from ovseg_demo.export.formats import encode, find_format
 from ovseg_demo.export.names import slug
 from ovseg_demo.export.options import ExportOptions, View
 from ovseg_demo.segmentation import Segmentation
@@ -46,7 +46,6 @@ def export(
     Raises:
         OvsegError: there is no such format.
     """
-    export_format = find_format(kind)
-    options = ExportOptions({**asdict(request), "model": model}, view, image.source)
-    content = export_format.write(segmentation, options)
-    return content, f"{slug(Path(image.path).stem)}-{export_format.suffix}"
+    suffix = find_format(kind).suffix
+    options = ExportOptions({**asdict(request), "model": model}, view, image.source, Path(image.path))
+    return encode(segmentation, kind, options), f"{slug(Path(image.path).stem)}-{suffix}"

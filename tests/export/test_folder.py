@@ -37,6 +37,7 @@ def test_a_saved_segmentation_comes_back_exactly(tmp_path):
         "distractors": ["sky"],
         "masks": 3,
         "kept_masks": 2,
+        "segmented_size": [60, 40],
         "ignored_names": {},
         "notes": [],
         "classifier": "mask-adapted",
