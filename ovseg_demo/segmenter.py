@@ -23,6 +23,7 @@ from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmentation import Segmentation, Timing, coarse_note, low_memory_note
+from ovseg_demo.vocabularies.class_lists import suggestion_candidates
 from ovseg_demo.vocabulary import check_templates
 
 T = TypeVar("T")
@@ -66,6 +67,8 @@ class Segmenter:
         clip_weight: CLIP's exponent λ in [0, 1], for an :class:`EnsembleRule` without one.
         caches: caches to share with other segmenters; by default new ones.
         text_embedding_cache: the cache of text embeddings on disk; ``None`` means no such cache.
+        candidates: the names that :meth:`Analysis.suggest` ranks; ``None`` means those of
+            :func:`ovseg_demo.vocabularies.class_lists.suggestion_candidates`.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Segmenter:
         clip_weight: float = 0.7,
         caches: Caches | None = None,
         text_embedding_cache: TextEmbeddingCache | None = None,
+        candidates: Sequence[str] | None = None,
     ):
         classifiers = zip(CLASSIFIERS, (clip, clip, unadapted_clip), strict=True)
         self._generators = dict(generators)
@@ -88,6 +92,7 @@ class Segmenter:
         self._clip_weight = clip_weight
         self._caches = caches or Caches()
         self._text_embedding_cache = text_embedding_cache or TextEmbeddingCache(lists=tuple)
+        self._candidates = suggestion_candidates() if candidates is None else tuple(candidates)
 
     @property
     def generators(self) -> tuple[str, ...]:
@@ -301,6 +306,7 @@ class Segmenter:
             text_encoder=self.text_encoder(classifier),
             logit_scale=clip.logit_scale,
             clip_weight=self._clip_weight,
+            candidates=self._candidates,
             timings=stage.timings,
             notes=low_memory_note(PROPOSING, proposals.fallback),
         )

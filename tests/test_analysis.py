@@ -1,17 +1,20 @@
 """An analysis is a value: it answers questions without a cache and without its segmenter."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 import pytest
 
+from ovseg_demo import load_segmenter
 from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
 from ovseg_demo.errors import Cancelled, ModelError, VocabularyError
 from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from ovseg_demo.runtime.caching import ByteCache, LazyModel
 from ovseg_demo.segmenter import Caches, Segmenter
+from ovseg_demo.sticker_world import render_scene
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 from ovseg_demo.vocabulary import Vocabulary
 from tests.test_segmenter import (
     SIZE,
@@ -24,6 +27,7 @@ from tests.test_segmenter import (
     stages,
 )
 from tests.tiny.maskformer import tiny_maskformer
+from tests.ui.colour_world import colour_segmenter, landscape
 
 
 @pytest.fixture(scope="module")
@@ -285,3 +289,65 @@ class TestPartialAnalyses:
         segmenter = make_segmenter(QuadrantGenerator(count=0), clip)
         segmenter.analyze(random_image(), on_partial=seen.append)
         assert seen[0].segment("a, b").label_map.shape == SIZE
+
+
+# ---- suggestions
+
+
+@pytest.fixture
+def colours():
+    """An analysis of a landscape by a model that knows colours."""
+    candidates = ("red", "sky blue", "green", "yellow", "purple", "cat", "Wörter")
+    return colour_segmenter(candidates=candidates).analyze(landscape())
+
+
+def test_suggested_names_are_those_of_the_regions_the_largest_first(colours):
+    suggestions = colours.suggest(4)
+    assert [suggestion.name for suggestion in suggestions] == ["green", "sky blue", "red", "yellow"]
+    scores = [suggestion.score for suggestion in suggestions]
+    assert scores == sorted(scores, reverse=True)
+    assert 0 < scores[-1] < scores[0] <= 1
+    assert [suggestion.name for suggestion in colours.suggest(1)] == ["green"]
+
+
+def test_names_that_the_model_does_not_know_are_not_suggested(colours):
+    names = [suggestion.name for suggestion in colours.suggest()]
+    assert len(names) == 6, "all candidates but the unknown one"
+    assert "Wörter" not in names
+
+
+def test_other_candidates_can_be_given(colours):
+    found = colours.suggest(candidates=("navy", "red", "lime", "red"))
+    assert sorted(suggestion.name for suggestion in found) == ["lime", "navy", "red"]
+
+
+def test_candidates_are_encoded_once(colours):
+    log = Log()
+    first = colours.suggest(progress=log)
+    assert set(log.stages) == {ENCODING_NAMES}
+    log.stages.clear()
+    assert colours.suggest(progress=log) == first
+    assert log.stages == []
+
+
+def test_encoding_candidates_can_be_stopped(colours):
+    with pytest.raises(Cancelled):
+        colours.suggest(progress=Log(stop_at=ENCODING_NAMES))
+
+
+def test_regions_that_are_not_embedded_yet_suggest_nothing(colours):
+    assert replace(colours, regions=np.zeros_like(colours.regions)).suggest() == ()
+
+
+@pytest.mark.parametrize("count", [0, -1, 101])
+def test_only_a_sensible_number_of_names_is_suggested(colours, count):
+    with pytest.raises(ModelError, match=f"{count} names cannot be suggested; ask for 1 to 100"):
+        colours.suggest(count)
+
+
+def test_a_model_of_a_closed_world_suggests_its_own_names():
+    segmenter = load_segmenter("sticker-world", device="cpu")
+    scene = render_scene(5_000_000, "validation", (160, 120))
+    suggested = [one.name for one in segmenter.analyze(scene.image, generator="maskformer").suggest()]
+    assert set(suggested) <= set(load_vocabulary("sticker-world").class_names)
+    assert len(suggested) == 10

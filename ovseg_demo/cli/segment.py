@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from ovseg_demo.analysis import Analysis
+from ovseg_demo.classification.rules import GranularityRule
+from ovseg_demo.classification.suggestions import Suggestion
 from ovseg_demo.cli.inputs import expand_inputs, result_folder
 from ovseg_demo.cli.model_arguments import (
     WEIGHTS,
@@ -21,14 +26,19 @@ from ovseg_demo.cli.model_arguments import (
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import DeviceError, ImageError, OvsegError
 from ovseg_demo.export.folder import save_segmentation
-from ovseg_demo.images import load_image, read_source
+from ovseg_demo.images import ImageSource, load_image, read_source
 from ovseg_demo.models.loading import DEFAULT_MODEL
+from ovseg_demo.progress import ProgressCallback
 from ovseg_demo.runtime.out_of_memory import is_out_of_memory
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary, describe_ignored
 
-_SETTINGS = ("templates", "generator", "classifier", "granularity")
+AUTO = "auto"
+"""In place of class names: each image gets the names that are suggested for it."""
+
+_ANALYSIS_SETTINGS = ("generator", "classifier")
+_MAP_SETTINGS = ("templates", "granularity")
 
 
 class _OutputError(OvsegError):
@@ -49,16 +59,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--classes",
-        required=True,
         metavar="NAMES",
-        help='class names in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms',
+        help='class names in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms; '
+        '"auto" takes the names that are suggested for each image',
     )
     parser.add_argument(
         "--output",
-        required=True,
         type=Path,
         metavar="DIR",
         help="where to write a folder for each image, with overlay.png, label_map.png and segmentation.json",
+    )
+    parser.add_argument(
+        "--suggest",
+        action="store_true",
+        help="print class names that suit each image, and write nothing",
     )
     add_model_arguments(parser)
     group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
@@ -88,17 +102,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Segment all images and return the exit code; errors of single images are printed at the end."""
     given = vars(arguments)
-    vocabulary = Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
-    print(vocabulary.describe())
+    _check_arguments(given)
+    vocabulary = _read_classes(given)
+    if vocabulary is not None:
+        print(vocabulary.describe())
     paths, problems = expand_inputs(given["images"])
     total = len(paths) + len(problems)
     if paths:
-        _make_folder(given["output"])
+        if not given["suggest"]:
+            _make_folder(given["output"])
         segmenter = load_chosen(given, **chosen(given, ("points_per_side",)))
-        problems += _segment_all(segmenter, vocabulary, paths, given)
+        if given["suggest"]:
+            work = partial(_suggest_and_describe, segmenter, given)
+        else:
+            work = partial(_segment_and_save, segmenter, vocabulary, given)
+        problems += _work_through(paths, work)
     if problems:
         print(f"{len(problems)} of {total} could not be segmented:", *problems, sep="\n  ", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _check_arguments(given: Mapping[str, Any]) -> None:
+    """Raise :class:`OvsegError` unless the arguments fit together; wrong ones fail before the long work."""
+    if given["suggest"]:
+        if given["classes"] is not None or given["output"] is not None:
+            raise OvsegError(
+                "--suggest prints names and writes nothing; leave out --classes and --output, or give "
+                "--classes auto to segment with the suggested names."
+            )
+        return
+    missing = [f"--{name}" for name in ("classes", "output") if given[name] is None]
+    if missing:
+        raise OvsegError(
+            f"{' and '.join(missing)} must be given, unless --suggest prints names alone; see "
+            '"ovseg segment --help".'
+        )
+    if "granularity" in given:
+        GranularityRule(given["granularity"])
+
+
+def _read_classes(given: Mapping[str, Any]) -> Vocabulary | None:
+    """Return the classes that the user names; ``None`` where they are suggested for each image."""
+    if given["suggest"] or given["classes"].strip().casefold() == AUTO:
+        return None
+    return Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
 
 
 def summarise(segmentation: Segmentation) -> str:
@@ -114,24 +161,35 @@ def summarise(segmentation: Segmentation) -> str:
     return "; ".join(parts)
 
 
-def _segment_all(
-    segmenter: Segmenter, vocabulary: Vocabulary, paths: Sequence[Path], given: Mapping[str, Any]
-) -> list[str]:
-    """Segment each image, save the results, and return a sentence for each image that fails."""
+def _work_through(paths: Sequence[Path], work: Callable[[Path], str]) -> list[str]:
+    """Call ``work`` for each image, print the line it returns, and return a sentence for each failure."""
     problems = []
     with tqdm(paths, desc="Images") as images:
         for path in images:
-            folder = given["output"] / result_folder(path)
             try:
-                segmentation = _segment(segmenter, path, vocabulary, given)
-                _save(segmentation, path, folder, given)
-                line = f"{path.name} → {folder}: {summarise(segmentation)}"
+                line = work(path)
             except Exception as error:
                 problems.append(_describe_failure(path, error))
-                segmentation = None  # frees its memory before the next image
             else:
                 images.write(line, file=sys.stdout)
     return problems
+
+
+def _segment_and_save(
+    segmenter: Segmenter, vocabulary: Vocabulary | None, given: Mapping[str, Any], path: Path
+) -> str:
+    """Segment an image, save the result, and return a line that describes it."""
+    folder = given["output"] / result_folder(path)
+    segmentation = _segment(segmenter, path, vocabulary, given)
+    _save(segmentation, path, folder, given, is_suggested=vocabulary is None)
+    return f"{path.name} → {folder}: {summarise(segmentation)}"
+
+
+def _suggest_and_describe(segmenter: Segmenter, given: Mapping[str, Any], path: Path) -> str:
+    """Return a line with the names that are suggested for an image, in the notation of ``--classes``."""
+    with StageBar(position=1) as bar:
+        analysis = segmenter.analyze(_read(path, given), progress=bar, **chosen(given, _ANALYSIS_SETTINGS))
+        return f"{path.name}: {', '.join(one.name for one in _suggest(analysis, path, bar))}"
 
 
 def _describe_failure(path: Path, error: Exception) -> str:
@@ -158,14 +216,40 @@ def _make_folder(folder: Path) -> None:
 
 
 def _segment(
-    segmenter: Segmenter, path: Path, vocabulary: Vocabulary, given: Mapping[str, Any]
+    segmenter: Segmenter, path: Path, vocabulary: Vocabulary | None, given: Mapping[str, Any]
 ) -> Segmentation:
-    image = load_image(path, stretch=True) if given["stretch"] else path
+    """Return the label map of an image; without a vocabulary, of the names that are suggested for it."""
     with StageBar(position=1) as bar:
-        return segmenter.segment(image, vocabulary, progress=bar, **chosen(given, _SETTINGS))
+        analysis = segmenter.analyze(_read(path, given), progress=bar, **chosen(given, _ANALYSIS_SETTINGS))
+        if vocabulary is None:
+            names = [one.name for one in _suggest(analysis, path, bar)]
+            vocabulary = Vocabulary.parse(names, distractors=given.get("distractors", ""))
+        segmentation = analysis.segment(vocabulary, progress=bar, **chosen(given, _MAP_SETTINGS))
+    return replace(segmentation, timings=(*analysis.timings, *segmentation.timings))
 
 
-def _save(segmentation: Segmentation, path: Path, folder: Path, given: Mapping[str, Any]) -> None:
+def _read(path: Path, given: Mapping[str, Any]) -> ImageSource:
+    return load_image(path, stretch=True) if given["stretch"] else path
+
+
+def _suggest(analysis: Analysis, path: Path, progress: ProgressCallback) -> tuple[Suggestion, ...]:
+    """Return the names that are suggested for an image.
+
+    Raises:
+        ImageError: there are none.
+    """
+    suggestions = analysis.suggest(progress=progress)
+    if not suggestions:
+        raise ImageError(
+            f'No class name can be suggested for "{path.name}", because no mask was found in it; name '
+            "classes with --classes."
+        )
+    return suggestions
+
+
+def _save(
+    segmentation: Segmentation, path: Path, folder: Path, given: Mapping[str, Any], *, is_suggested: bool
+) -> None:
     weights = {name: _as_text(value) for name, value in chosen(given, WEIGHTS).items()}
     settings = {
         "model": given.get("model", None if weights else DEFAULT_MODEL),
@@ -174,6 +258,7 @@ def _save(segmentation: Segmentation, path: Path, folder: Path, given: Mapping[s
         "precision": "auto",
         "points_per_side": None,
         "stretch": given["stretch"],
+        "suggested_classes": is_suggested,
         **chosen(given, ("device", "precision", "points_per_side")),
     }
     source = read_source(path)

@@ -31,7 +31,7 @@ from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmenter import Caches, Segmenter
-from ovseg_demo.vocabularies.class_lists import shipped_lists
+from ovseg_demo.vocabularies.class_lists import shipped_lists, suggestion_candidates
 from ovseg_demo.vocabulary import LEARNED
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def load_segmenter(
         clip_weight=recipe.maskformer.ensemble_weight_for(benchmark),
         caches=caches,
         text_embedding_cache=TextEmbeddingCache(shipped_lists),
+        candidates=suggestion_candidates(recipe.world),
     )
 
 
@@ -203,7 +204,8 @@ class _File:
 class _Recipe:
     """The files of a segmenter by role, and their settings.
 
-    ``lacking`` has a sentence for each role without a file.
+    ``lacking`` has a sentence for each role without a file, ``world`` the class list of everything that the
+    model knows.
     """
 
     files: Mapping[str, _File]
@@ -212,6 +214,7 @@ class _Recipe:
     sam: SamSettings = field(default_factory=SamSettings)
     templates: str = DEFAULT_TEMPLATES
     regions: str = "auto"
+    world: str = ""
 
 
 class _ClipReading(NamedTuple):
@@ -244,7 +247,8 @@ def _read_recipe(name: str | None, given: Mapping[str, Weights], folder: Path | 
     if not given.keys() & {"ovseg", "clip"}:
         templates = spec.templates
     regions = spec.regions if "clip" not in given else "auto"
-    return _Recipe(files, lacking, maskformer, spec.sam, templates, regions)
+    world = spec.world if not given.keys() & {"ovseg", "clip"} else ""
+    return _Recipe(files, lacking, maskformer, spec.sam, templates, regions, world)
 
 
 def _not_downloaded(spec: ModelSpec, role: str, folder: Path | None) -> str:

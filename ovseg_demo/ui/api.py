@@ -1,14 +1,22 @@
-"""The endpoint for programs: plain inputs, plain outputs. docs/reference/http-api.md tells how to call it."""
+"""The endpoints for programs. docs/reference/http-api.md tells how to call them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
 
+from ovseg_demo.classification.suggestions import (
+    DEFAULT_SUGGESTIONS,
+    MAX_SUGGESTIONS,
+    Suggestion,
+    check_count,
+)
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export.coco import coco_record
 from ovseg_demo.export.formats import encode
@@ -26,7 +34,8 @@ from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import read_image
 from ovseg_demo.vocabulary import Vocabulary
 
-API_NAME = "segment"
+SEGMENT, SUGGEST = "segment", "suggest"
+"""The names of the endpoints."""
 
 DESCRIPTION = (
     "Find things in an image by their names. The label map is a PNG of the image's size in which 0 is "
@@ -35,9 +44,14 @@ DESCRIPTION = (
     "that was found."
 )
 
+SUGGEST_DESCRIPTION = (
+    "Suggest class names for an image: names of things that are probably in it, the best first, each with a "
+    "score from 0 to 1."
+)
+
 
 class Api:
-    """What the endpoint does. It remembers nothing of its callers.
+    """What the endpoints do. They remember nothing of their callers.
 
     Args:
         registry: the models; the default one is used.
@@ -84,6 +98,29 @@ class Api:
         record = coco_record(segmentation, settings=settings, source=source)
         return self._publish(label_map, "label_map.png")["path"], record
 
+    def suggest(
+        self, image: str | None, generator: str = "", count: int = DEFAULT_SUGGESTIONS
+    ) -> list[dict[str, Any]]:
+        """Suggest class names for an image.
+
+        Args:
+            image: a file: JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC.
+            generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.
+            count: how many names at most, from 1 to 100.
+        """
+        if not image:
+            raise ImageError("There is no image; send one as the first argument.")
+        request = Request(generator=generator or "")
+        request.check()
+        check_count(count)
+        suggestions = run_below(partial(self._suggest, image, request, int(count)))
+        return [{"name": one.name, "score": one.score} for one in suggestions]
+
+    def _suggest(self, image: str, request: Request, count: int) -> tuple[Suggestion, ...]:
+        pixels, _ = read_image(image, self._settings, self._budget)
+        analysis = self._registry.segmenter("").analyze(pixels, generator=request.generator or None)
+        return analysis.suggest(count)
+
     def _segment(self, image: str, vocabulary: Vocabulary, request: Request) -> Segmentation:
         pixels, _ = read_image(image, self._settings, self._budget)
         return self._registry.segmenter("").segment(
@@ -92,7 +129,7 @@ class Api:
 
 
 def complete_inputs(values: list[Any]) -> list[Any]:
-    """Check the endpoint's inputs as a program sent them, and return all of them.
+    """Check the inputs of "segment" as a program sent them, and return all of them.
 
     Raises:
         OvsegError: a value is missing or of another type.
@@ -103,24 +140,63 @@ def complete_inputs(values: list[Any]) -> list[Any]:
             "generator and a granularity after them."
         )
     image, prompt, generator, granularity = [*values[:4], None, None][:4]
-    if image is not None and not _is_file(image):
-        raise ImageError(
-            f"{_quote(image)} is no uploaded file; upload the image, and send "
-            '{"path": …, "meta": {"_type": "gradio.FileData"}} with the path that the upload returns.'
-        )
+    _check_image(image)
     if isinstance(prompt, list) and all(isinstance(name, str) for name in prompt):
         prompt = json.dumps(prompt)
     if prompt is not None and not isinstance(prompt, str):
         raise VocabularyError(
             f'{_quote(prompt)} is no text; send class names, such as "frog, cup", or a list of them.'
         )
-    if generator is not None and not isinstance(generator, str):
-        raise ModelError(f'{_quote(generator)} is no text; send the name of a generator, such as "sam".')
+    _check_generator(generator)
     if granularity is None:
         granularity = Request().granularity
-    if isinstance(granularity, bool) or not isinstance(granularity, int | float):
+    if not _is_number(granularity):
         raise ModelError(f"{_quote(granularity)} is no number; send a granularity from 0 to 1.")
     return [image, prompt, generator or None, granularity]
+
+
+def complete_suggestion_inputs(values: list[Any]) -> list[Any]:
+    """Check the inputs of "suggest" as a program sent them, and return all of them.
+
+    Raises:
+        OvsegError: a value is missing or of another type.
+    """
+    if not values:
+        raise OvsegError(
+            "No value was sent; the endpoint needs an image, and takes a generator and a count after it."
+        )
+    image, generator, count = [*values[:3], None, None][:3]
+    _check_image(image)
+    _check_generator(generator)
+    if count is None:
+        count = DEFAULT_SUGGESTIONS
+    if not _is_number(count) or count != int(count):
+        raise ModelError(f"{_quote(count)} is no whole number; send a count from 1 to {MAX_SUGGESTIONS}.")
+    return [image, generator or None, count]
+
+
+CHECKS: Mapping[str, Callable[[list[Any]], list[Any]]] = MappingProxyType(
+    {SEGMENT: complete_inputs, SUGGEST: complete_suggestion_inputs}
+)
+"""For each endpoint what checks and completes its inputs."""
+
+
+def _check_image(value: object) -> None:
+    if value is not None and not _is_file(value):
+        raise ImageError(
+            f"{_quote(value)} is no uploaded file; upload the image, and send "
+            '{"path": …, "meta": {"_type": "gradio.FileData"}} with the path that the upload returns.'
+        )
+
+
+def _check_generator(value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise ModelError(f'{_quote(value)} is no text; send the name of a generator, such as "sam".')
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is a finite number; JSON of Python may hold infinity."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_file(value: object) -> bool:
@@ -154,32 +230,42 @@ def add_api(
     publish: Callable[[bytes, str], Message],
     budget: MemoryBudget,
 ) -> None:
-    """Add the endpoint to the page that is being made; its components are not to be seen.
+    """Add the endpoints to the page that is being made; their components are not to be seen.
 
-    Its calls have a queue of their own, apart from the page's analyses.
+    Their calls have a queue of their own, apart from the page's analyses.
     """
     api = Api(registry, settings, publish, budget)
     generators = registry.default.generators
+    public = {
+        "api_visibility": "public",
+        "concurrency_id": PROGRAM,
+        "concurrency_limit": settings.concurrent_programs,
+    }
     with gr.Column(visible=False):
-        inputs = [
-            ImageInput(
-                label="Image",
-                type="filepath",
-                image_mode=None,
-                fetches_addresses=settings.fetch_addresses,
-            ),
-            gr.Textbox(label="Class names"),
-            gr.Radio(generators, value=generators[0], label="Proposal generator"),
-            gr.Slider(0, 1, value=Request().granularity, label="Granularity"),
-        ]
+        image = ImageInput(
+            label="Image",
+            type="filepath",
+            image_mode=None,
+            fetches_addresses=settings.fetch_addresses,
+        )
+        prompt = gr.Textbox(label="Class names")
+        generator = gr.Radio(generators, value=generators[0], label="Proposal generator")
+        granularity = gr.Slider(0, 1, value=Request().granularity, label="Granularity")
+        count = gr.Number(DEFAULT_SUGGESTIONS, precision=0, label="Count")
         outputs = [gr.File(label="Label map"), gr.JSON(label="Record")]
         gr.Button("Segment").click(
             api.segment,
-            inputs,
+            [image, prompt, generator, granularity],
             outputs,
-            api_name=API_NAME,
+            api_name=SEGMENT,
             api_description=DESCRIPTION,
-            api_visibility="public",
-            concurrency_id=PROGRAM,
-            concurrency_limit=settings.concurrent_programs,
+            **public,
+        )
+        gr.Button("Suggest").click(
+            api.suggest,
+            [image, generator, count],
+            gr.JSON(label="Suggestions"),
+            api_name=SUGGEST,
+            api_description=SUGGEST_DESCRIPTION,
+            **public,
         )

@@ -18,7 +18,7 @@ _NO_CALL = (
     'The body is no call; send JSON such as {"data": [{"path": …, "meta": {"_type": "gradio.FileData"}}, '
     '"frog, cup"]}.'
 )
-_NO_ENDPOINT = "There is no such endpoint; this page has /segment."
+_NO_ENDPOINT = "There is no such endpoint; this page has /segment and /suggest."
 
 TOO_MANY, FULL = 429, 503
 INSUFFICIENT_STORAGE = 507

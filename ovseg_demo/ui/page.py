@@ -10,7 +10,7 @@ import gradio as gr
 
 from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.ui.admission import places_of
-from ovseg_demo.ui.api import API_NAME, add_api, complete_inputs
+from ovseg_demo.ui.api import CHECKS, add_api
 from ovseg_demo.ui.blocks import PageBlocks
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.events import connect
@@ -46,7 +46,7 @@ def create_demo(
         places=places_of(settings.queued_analyses, settings.queued_programs),
         files=files,
         texts=settings.texts,
-        checks={API_NAME: complete_inputs},
+        checks=CHECKS,
         title=TITLE,
         analytics_enabled=False,
         fill_width=True,
@@ -63,9 +63,9 @@ def create_demo(
 
 
 def _close_to_programs(demo: gr.Blocks) -> None:
-    """Make all events private but the endpoint's, also those that Gradio adds."""
+    """Make all events private but the endpoints', also those that Gradio adds."""
     for event in demo.fns.values():
-        if event.api_name != API_NAME:
+        if event.api_name not in CHECKS:
             event.api_visibility = "private"
 
 

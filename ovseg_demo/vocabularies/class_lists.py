@@ -1,4 +1,7 @@
-"""Read the class names of public data sets and of Sticker World, in the order of their training ids."""
+"""Read the class names of public data sets and of Sticker World, and the list of everyday nouns.
+
+The classes of a data set are in the order of its training ids.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,19 @@ from ovseg_demo.errors import DatasetError
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 
 _FILE = Path(__file__).with_name("class_lists.json")
+_NOUNS = Path(__file__).with_name("everyday_nouns.txt")
 _SUFFIX = re.compile("-(other|stuff)$")  # of COCO-Stuff's names for the rest of a group; not part of a prompt
+
+_SUGGESTED_LISTS = ("coco-stuff-171", "ade20k-150", "pascal-context-59")
+"""The lists whose class names are suggested. The longer ones contain many rare and abstract names."""
+
+_NOT_SUGGESTED = frozenset(
+    {
+        "base", "booth", "case", "crt screen", "diningtable", "furniture", "hovel", "land", "plaything",
+        "pottedplant", "seat", "solid", "step", "structural", "textile", "trade name", "tvmonitor",
+    }
+)  # fmt: skip
+"""Class names that say little or are not spelled as people write them."""
 
 
 def load_vocabulary(name: str) -> Vocabulary:
@@ -38,11 +53,44 @@ def coco_stuff_distractors() -> tuple[str, ...]:
 
 
 @cache
+def everyday_nouns() -> tuple[str, ...]:
+    """Return about 1,300 common concrete nouns, ordered by subject."""
+    lines = _NOUNS.read_text(encoding="utf-8").splitlines()
+    text = " ".join("," if line.startswith("#") else line for line in lines)
+    return tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+
+
+@cache
+def suggestion_candidates(world: str = "") -> tuple[str, ...]:
+    """Return the names that are suggested for an image, each once.
+
+    Args:
+        world: the class list of everything that the model knows. Empty means a model that is not limited to a
+            list: the names are then the everyday nouns and the classes of COCO-Stuff, ADE20K-150 and PASCAL
+            Context-59.
+
+    Raises:
+        DatasetError: there is no such class list.
+    """
+    if world:
+        return tuple(dict.fromkeys(load_vocabulary(world).class_names))
+    classes = (
+        _SUFFIX.sub("", name) for list_ in _SUGGESTED_LISTS for name in load_vocabulary(list_).class_names
+    )
+    spoken = (name for name in classes if "-" not in name and name not in _NOT_SUGGESTED)
+    return tuple(dict.fromkeys((*everyday_nouns(), *spoken)))
+
+
+@cache
 def shipped_lists() -> tuple[frozenset[str], ...]:
-    """Return the names of each class list and of the COCO-Stuff distractors, as one set for each list."""
+    """Return the names that text embeddings are kept of on disk, as one set for each list.
+
+    The lists are the class lists, the COCO-Stuff distractors, and the names that are suggested.
+    """
     return (
         *(frozenset(load_vocabulary(name).all_names) for name in _load()),
         frozenset(coco_stuff_distractors()),
+        frozenset(suggestion_candidates()),
     )
 
 

@@ -15,6 +15,7 @@ from ovseg_demo.export.folder import save_segmentation
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from ovseg_demo.vocabularies.class_lists import suggestion_candidates
 from tests.export.test_folder import file_limit
 from tests.paths import ROOT
 from tests.test_images import png_header
@@ -379,6 +380,59 @@ def test_download_fetches_a_model_of_open_clip(capsys, monkeypatch, tmp_path):
 def test_an_unknown_model_to_download_is_an_error(capsys):
     assert run("download", "no-such") == 2
     assert capsys.readouterr().err.startswith('error: There is no model "no-such"; choose one of ')
+
+
+# ---- suggested classes
+
+
+def test_suggestions_are_printed_and_nothing_is_written(ovseg, images, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = files_in(tmp_path)
+    assert run("segment", images, "--ovseg", ovseg, "--suggest") == 0
+    assert files_in(tmp_path) == before
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["first.png", "second.jpg"]
+    for line in lines:
+        names = line.split(": ")[1].split(", ")
+        assert len(names) == len(set(names)) == 10
+        assert set(names) <= set(suggestion_candidates())
+
+
+def test_automatic_classes_are_those_that_are_suggested(ovseg, images, tmp_path, capsys):
+    image = images / "first.png"
+    assert run("segment", image, "--ovseg", ovseg, "--suggest") == 0
+    suggested = capsys.readouterr().out.strip().removeprefix("first.png: ").split(", ")
+    assert segment(ovseg, tmp_path, image, classes="auto") == 0
+    record = read_record(tmp_path, image)
+    assert [category["name"] for category in record["categories"]] == suggested
+    assert record["info"]["settings"]["suggested_classes"] is True
+    assert segment(ovseg, tmp_path, image) == 0
+    assert read_record(tmp_path, image)["info"]["settings"]["suggested_classes"] is False
+
+
+def test_an_image_without_masks_is_named_at_the_end(ovseg, sam, images, tmp_path, capsys):
+    """No mask of random weights has a predicted IoU of more than 0.88, the default threshold."""
+    model = ("--ovseg", ovseg, "--sam", sam, "--generator", "sam")
+    assert run("segment", images / "first.png", *model, "--suggest") == 1
+    assert 'No class name can be suggested for "first.png"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ((), "--classes and --output must be given"),
+        (("--classes", "cat"), "--output must be given"),
+        (("--output", "out"), "--classes must be given"),
+        (("--suggest", "--classes", "cat"), "leave out --classes and --output"),
+        (("--suggest", "--output", "out"), "leave out --classes and --output"),
+    ],
+)
+def test_arguments_that_do_not_fit_together_are_refused(images, capsys, options, sentence):
+    assert run("segment", images, *options) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert sentence in message
+    assert message.count("\n") == 1
 
 
 # ---- the parser

@@ -30,6 +30,12 @@ SLOW_COLOUR = (250, 0, 250)
 """An image whose first pixel has this colour takes :data:`SLOW_STEPS` steps of :data:`SLOW_STEP` seconds."""
 SLOW_STEPS, SLOW_STEP = 200, 0.05
 
+COLOUR_NAMES = (
+    "red", "green", "blue", "yellow", "sky blue", "purple", "orange", "black", "white", "gray", "cyan",
+    "magenta", "cat", "dog",
+)  # fmt: skip
+"""What the model suggests: colours, and two names that it cannot see."""
+
 MOST_COLOURS, MOST_REGIONS = 8, 8
 """Rarer colours, and a colour's smaller regions, make no masks: a camera's image has thousands."""
 
@@ -59,6 +65,7 @@ def save_image(path: Path, pixels: np.ndarray) -> Path:
 
 def colour_segmenter(**options: object) -> Segmenter:
     """A segmenter of this world, with both generators (MaskFormer's merges what touches) and classifiers."""
+    options.setdefault("candidates", COLOUR_NAMES)
     return Segmenter(
         {
             "sam": LazyModel(lambda: _Generator("sam")),

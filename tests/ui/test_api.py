@@ -24,10 +24,16 @@ def call(client, image, *arguments, **named):
     return client.predict(handle_file(str(image)), *arguments, api_name="/segment", **named)
 
 
-def test_it_is_the_only_public_endpoint(client):
+def suggest(client, image, *arguments, **named):
+    return client.predict(handle_file(str(image)), *arguments, api_name="/suggest", **named)
+
+
+def test_no_other_endpoint_is_public(client):
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert list(endpoints["named_endpoints"]) == ["/segment"]
+    assert list(endpoints["named_endpoints"]) == ["/segment", "/suggest"]
     assert not endpoints["unnamed_endpoints"]
+    suggestion = endpoints["named_endpoints"]["/suggest"]["parameters"]
+    assert [parameter["parameter_name"] for parameter in suggestion] == ["image", "generator", "count"]
     parameters = endpoints["named_endpoints"]["/segment"]["parameters"]
     assert [parameter["parameter_name"] for parameter in parameters] == [
         "image",
@@ -131,3 +137,43 @@ def test_large_images_are_scaled_down(tmp_path):
         path, record = call(small.client(), image, "red, green")
     assert (record["images"][0]["width"], record["images"][0]["height"]) == (100, 50)
     assert Image.open(path).size == (100, 50)
+
+
+# ---- suggested names
+
+
+def test_suggested_names_are_those_of_the_segmenter(server, client, image):
+    expected = server.segmenter.analyze(image).suggest()
+    found = suggest(client, image)
+    assert [entry["name"] for entry in found] == [one.name for one in expected]
+    assert [entry["score"] for entry in found] == pytest.approx([one.score for one in expected])
+    assert {"green", "red", "yellow", "sky blue"} <= {entry["name"] for entry in found}
+    few = suggest(client, image, "maskformer", 3)
+    merged = server.segmenter.analyze(image, generator="maskformer").suggest(3)
+    assert [entry["name"] for entry in few] == [one.name for one in merged]
+
+
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ({"count": 0}, "0 names cannot be suggested; ask for 1 to 100"),
+        ({"count": 101}, "101 names cannot be suggested"),
+        ({"count": 2.5}, "2.5 is no whole number"),
+        ({"count": "many"}, '"many" is no whole number'),
+        ({"generator": "detectron2"}, "detectron2"),
+    ],
+)
+def test_suggestions_that_cannot_be_made_are_refused_in_one_sentence(client, image, named, sentence):
+    with pytest.raises((AppError, ValueError), match=sentence):
+        suggest(client, image, **named)
+
+
+def test_suggestions_need_an_image(client):
+    with pytest.raises(AppError, match="There is no image"):
+        client.predict(None, api_name="/suggest")
+
+
+def test_images_for_suggestions_have_the_same_limits(tmp_path):
+    image = save_image(tmp_path / "large.png", landscape(300, 150))
+    with serve_page(max_pixels=40_000) as small, pytest.raises(AppError, match=r"0\.04 million pixels"):
+        suggest(small.client(), image)

@@ -9,7 +9,7 @@ import pytest
 
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, PROPOSING, WAITING
-from ovseg_demo.ui.api import API_NAME
+from ovseg_demo.ui.api import SEGMENT
 from ovseg_demo.ui.assets import ASSETS, fill_html, fill_script, read_assets
 from ovseg_demo.ui.background_task import Progress
 from ovseg_demo.ui.language.texts import FOLDER, known_languages, load_texts
@@ -67,7 +67,7 @@ def test_every_text_of_the_page_comes_from_the_language_file(quoted):
     with serve_page(texts=quoted) as server:
         page = httpx.get(server.url).text
         config = httpx.get(f"{server.url}/config").json()
-    endpoint = next(event for event in config["dependencies"] if event["api_name"] == API_NAME)
+    endpoint = next(event for event in config["dependencies"] if event["api_name"] == SEGMENT)
     of_programs = {*endpoint["inputs"], *endpoint["outputs"]}
     components = [entry for entry in config["components"] if entry["id"] not in of_programs]
     content = unescape(without_comments("\n".join(strings(components))))

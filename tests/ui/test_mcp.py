@@ -32,13 +32,15 @@ def server():
         yield server
 
 
-def test_the_endpoint_is_the_only_tool(server):
+def test_the_endpoints_are_the_only_tools(server):
     async def conversation(session):
         return (await session.list_tools()).tools
 
-    (tool,) = asyncio.run(talk(server.url, conversation))
-    assert tool.name.endswith("segment")
-    assert set(tool.inputSchema["properties"]) == {"image", "prompt", "generator", "granularity"}
+    segment, suggest = asyncio.run(talk(server.url, conversation))
+    assert segment.name.endswith("segment")
+    assert set(segment.inputSchema["properties"]) == {"image", "prompt", "generator", "granularity"}
+    assert suggest.name.endswith("suggest")
+    assert set(suggest.inputSchema["properties"]) == {"image", "generator", "count"}
 
 
 def test_a_language_model_segments_an_image(server, tmp_path):
@@ -46,7 +48,7 @@ def test_a_language_model_segments_an_image(server, tmp_path):
     address = f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
 
     async def conversation(session):
-        (tool,) = (await session.list_tools()).tools
+        tool, _ = (await session.list_tools()).tools
         arguments = {"image": address, "prompt": "red, green", "generator": "sam", "granularity": 0.5}
         return await session.call_tool(tool.name, arguments)
 

@@ -108,7 +108,7 @@ def test_a_body_that_is_no_call_is_reported(program, route, body):
 def test_an_unknown_endpoint_is_reported(program, route):
     answer = program.http.post(f"gradio_api/{route}", json={"data": []})
     assert answer.status_code == 404
-    assert answer.json()["detail"] == "There is no such endpoint; this page has /segment."
+    assert answer.json()["detail"] == "There is no such endpoint; this page has /segment and /suggest."
 
 
 def test_a_fault_of_the_program_leaves_its_traceback_and_a_sentence(tmp_path, caplog):
@@ -159,7 +159,7 @@ def test_language_models_get_the_sentence_too():
             mcp.ClientSession(read, write) as session,
         ):
             await session.initialize()
-            (tool,) = (await session.list_tools()).tools
+            tool, _ = (await session.list_tools()).tools
             return await session.call_tool(tool.name, {"image": None, "prompt": '"red"'})
 
     with serve_page(ServerSettings(mcp=True)) as server:

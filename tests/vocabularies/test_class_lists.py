@@ -1,8 +1,15 @@
+import re
+
 import pytest
 
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.sticker_world import CLASS_NAMES
-from ovseg_demo.vocabularies.class_lists import load_vocabulary, split_synonyms
+from ovseg_demo.vocabularies.class_lists import (
+    everyday_nouns,
+    load_vocabulary,
+    split_synonyms,
+    suggestion_candidates,
+)
 from ovseg_demo.vocabulary import ClassName
 
 
@@ -43,3 +50,22 @@ def test_synonyms_are_split_and_trimmed():
 def test_an_unknown_data_set_is_named_with_the_choices():
     with pytest.raises(DatasetError, match='no vocabulary "cityscapes"; choose one of ade20k-150'):
         load_vocabulary("cityscapes")
+
+
+def test_everyday_nouns_are_single_names_each_once():
+    nouns = everyday_nouns()
+    assert 600 <= len(nouns) <= 1500
+    assert len({noun.casefold() for noun in nouns}) == len(nouns)
+    assert all(re.fullmatch(r"[a-z]+([ -][a-z]+){0,2}", noun) for noun in nouns)
+
+
+def test_suggested_names_include_the_nouns_and_what_the_data_sets_add():
+    names = suggestion_candidates()
+    assert len(set(names)) == len(names)
+    assert set(everyday_nouns()) < set(names)
+    assert {"tv", "donut", "animal"} <= set(names)
+    assert not {"wall-brick", "solid", "pottedplant", "trade name"} & set(names)
+
+
+def test_a_closed_world_has_its_own_names_alone():
+    assert suggestion_candidates("sticker-world") == load_vocabulary("sticker-world").class_names
