@@ -134,7 +134,7 @@ def match(outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets:
     named = targets.classes.clamp(min=0)[:, None].expand(-1, logits.shape[2], -1)
     queries = torch.full((*logits.shape[:2], targets.classes.shape[1]), UNMATCHED)
     for layer, (embeddings, layer_logits) in enumerate(zip(outputs.mask_embeddings, logits, strict=True)):
-        costs = _mask_costs(embeddings @ mask_features, targets)
+        costs = mask_costs(embeddings @ mask_features, targets)
         costs -= layer_logits.softmax(dim=-1).gather(2, named)
         for image, (cost, count) in enumerate(zip(costs.cpu().numpy(), targets.counts, strict=True)):
             query, mask = linear_sum_assignment(cost[:, :count])
@@ -142,7 +142,7 @@ def match(outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets:
     return queries.to(logits.device)
 
 
-def _mask_costs(mask_logits: Tensor, targets: MaskTargets) -> Tensor:
+def mask_costs(mask_logits: Tensor, targets: MaskTargets, dice_weight: float = DICE_WEIGHT) -> Tensor:
     """Focal and dice loss (B, Q, T) of logits (B, Q, P) with each of the T masks."""
     masks, valid = targets.masks, targets.valid
     masks_last = masks.transpose(1, 2)
@@ -156,7 +156,7 @@ def _mask_costs(mask_logits: Tensor, targets: MaskTargets) -> Tensor:
     sizes = probability.sum(dim=2)[:, :, None] + masks.sum(dim=2)[:, None]
     dice = 1 - (2 * probability @ masks_last + 1) / (sizes + 1)
     pixels = valid.sum(dim=2)[:, :, None].clamp(min=1)
-    return FOCAL_WEIGHT * focal / pixels + DICE_WEIGHT * dice
+    return FOCAL_WEIGHT * focal / pixels + dice_weight * dice
 
 
 def classification_loss(logits: Tensor, queries: Tensor, targets: MaskTargets) -> Tensor:
@@ -184,7 +184,7 @@ def mask_losses(
 
     Args:
         embeddings: (L, B, T, M), in the order of the targets' masks.
-        present: bool (L, B, T), whether a mask counts.
+        present: (L, B, T), whether a mask counts, or how much.
         mask_features: (B, M, P), on the targets' pixels.
         targets: T masks for each image.
     """

@@ -30,11 +30,15 @@ MASK_THRESHOLD = 0.35
 The published evaluations used 0.4 (Swin-B) and 0.5 (R-101c).
 """
 
+_TRUNK_PREFIX = "backbone.trunk."
+
 # Parts of the architecture that leave no trace in tensor shapes.
 GROUP_NORM_GROUPS = 32
 ATTENTION_HEADS = 8
 POSITION_TEMPERATURE = 10_000
 RES5_DILATIONS = (1, 2, 4)  # of the three blocks; further blocks keep the last one
+PLACE_FREQUENCIES = (1, 2, 4, 8)  # half periods of the places over the padded input
+PLACE_CHANNELS = 1 + 4 * len(PLACE_FREQUENCIES)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,19 @@ class ResNetConfig:
 
 
 @dataclass(frozen=True)
+class TimmCnnConfig:
+    """A convolutional classifier of timm as the backbone.
+
+    Attributes:
+        trunk: one of :data:`ovseg_demo.proposals.trunks.TRUNKS`.
+        channels: width of the features at strides 4, 8, 16 and 32.
+    """
+
+    trunk: str
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class MaskFormerConfig:
     """Sizes of a whole MaskFormer network.
 
@@ -96,9 +113,12 @@ class MaskFormerConfig:
         class_embed_widths: likewise for the class MLP, whose last layer has ``embedding_width``.
         embedding_width: width of the class embeddings: that of CLIP's shared space.
         projects_features: whether a 1×1 convolution takes res5 to ``hidden_width``; else res5 has that width.
+        knows_places: whether mask features and image tokens contain their places, and each query has a mask
+            of its own to start from. An addition of this project, for small networks: published ones have to
+            tell two things of one kind apart by what lies around them.
     """
 
-    backbone: SwinConfig | ResNetConfig
+    backbone: SwinConfig | ResNetConfig | TimmCnnConfig
     embedding_width: int
     pixel_decoder_width: int = 256
     mask_width: int = 256
@@ -109,6 +129,7 @@ class MaskFormerConfig:
     mask_embed_widths: tuple[int, ...] = (256, 256)
     class_embed_widths: tuple[int, ...] = (256,)
     projects_features: bool = True
+    knows_places: bool = False
 
 
 def read_config(tensors: Mapping[str, Tensor]) -> MaskFormerConfig:
@@ -144,17 +165,21 @@ def read_config(tensors: Mapping[str, Tensor]) -> MaskFormerConfig:
         mask_embed_widths=mask_embed[:-1],
         class_embed_widths=class_embed[:-1],
         projects_features=f"{predictor}.input_proj.weight" in shapes,
+        knows_places=f"{predictor}.place_embed.weight" in shapes,
     )
 
 
-def _read_backbone(shapes: Shapes) -> SwinConfig | ResNetConfig:
+def _read_backbone(shapes: Shapes) -> SwinConfig | ResNetConfig | TimmCnnConfig:
     if "backbone.patch_embed.proj.weight" in shapes:
         return _read_swin(shapes)
     if "backbone.stem.conv1.weight" in shapes:
         return _read_resnet(shapes)
+    if f"{_TRUNK_PREFIX}conv_stem.bias" in shapes:
+        return _read_trunk(shapes)
     raise CheckpointError(
-        'The MaskFormer\'s backbone is unknown: a Swin ("backbone.patch_embed.proj.weight") or an R-101c '
-        '("backbone.stem.conv1.weight") was expected; use a full OVSeg or SimSeg checkpoint.'
+        'The MaskFormer\'s backbone is unknown: a Swin ("backbone.patch_embed.proj.weight"), an R-101c '
+        '("backbone.stem.conv1.weight") or an EfficientNet-Lite ("backbone.trunk.conv_stem.bias") was '
+        "expected; use a full OVSeg or SimSeg checkpoint."
     )
 
 
@@ -181,6 +206,27 @@ def _read_resnet(shapes: Shapes) -> ResNetConfig:
         widths=tuple(shapes[f"{stage}.0.conv2.weight"][0] for stage in stages),
         channels=tuple(shapes[f"{stage}.0.conv3.weight"][0] for stage in stages),
     )
+
+
+def _read_trunk(shapes: Shapes) -> TimmCnnConfig:
+    from ovseg_demo.proposals.trunks import TRUNKS, find_trunk  # timm: the catalogue does not need it
+
+    given = {
+        name.removeprefix(_TRUNK_PREFIX): shapes[name] for name in shapes if name.startswith(_TRUNK_PREFIX)
+    }
+    trunk = find_trunk(given)
+    if trunk is None:
+        raise CheckpointError(
+            f"The MaskFormer has a convolutional backbone of unknown sizes; known are {', '.join(TRUNKS)}."
+        )
+    return timm_cnn(trunk)
+
+
+def timm_cnn(trunk: str) -> TimmCnnConfig:
+    """Return the backbone of a name of :data:`ovseg_demo.proposals.trunks.TRUNKS`."""
+    from ovseg_demo.proposals.trunks import trunk_channels
+
+    return TimmCnnConfig(trunk, trunk_channels(trunk))
 
 
 def _linear_widths(shapes: Shapes, prefix: str) -> tuple[int, ...]:

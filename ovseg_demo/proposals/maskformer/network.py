@@ -18,13 +18,18 @@ from torch import Tensor, nn
 from ovseg_demo.proposals.maskformer.config import (
     ATTENTION_HEADS,
     GROUP_NORM_GROUPS,
+    PLACE_CHANNELS,
+    PLACE_FREQUENCIES,
     POSITION_TEMPERATURE,
     MaskFormerConfig,
+    ResNetConfig,
     SwinConfig,
+    TimmCnnConfig,
     read_config,
 )
 from ovseg_demo.proposals.maskformer.resnet import ConvNorm, ResNet
 from ovseg_demo.proposals.maskformer.swin import Swin
+from ovseg_demo.proposals.trunks import make_trunk
 from ovseg_demo.runtime.tensors import check_names_and_shapes
 
 NON_OBJECT = "non_object_embedding"
@@ -45,10 +50,25 @@ class QueryPredictions:
     class_embeddings: Tensor
 
 
-class PixelDecoder(nn.Module):
-    """A feature pyramid that sums res5 … res2 from coarse to fine."""
+class TimmCnn(nn.Module):
+    """A convolutional classifier of timm without its head."""
 
-    def __init__(self, channels: tuple[int, ...], width: int, mask_width: int):
+    def __init__(self, config: TimmCnnConfig):
+        super().__init__()
+        self.trunk = make_trunk(config.trunk)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Return res2 … res5 of normalised pixels (B, 3, H, W): (B, C, h, w) at strides 4, 8, 16 and 32."""
+        return tuple(self.trunk(pixels.contiguous(memory_format=torch.channels_last)))
+
+
+class PixelDecoder(nn.Module):
+    """A feature pyramid that sums res5 … res2 from coarse to fine.
+
+    With ``knows_places``, mask features contain a projection of their places (:func:`places`).
+    """
+
+    def __init__(self, channels: tuple[int, ...], width: int, mask_width: int, *, knows_places: bool = False):
         super().__init__()
         for level, in_channels in enumerate(channels[:-1], start=1):
             self.add_module(f"adapter_{level}", _pyramid_conv(in_channels, width, 1))
@@ -57,6 +77,7 @@ class PixelDecoder(nn.Module):
         self.mask_features = nn.Conv2d(width, mask_width, 3, padding=1)
         nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
         nn.init.zeros_(self.mask_features.bias)
+        self.place_proj = nn.Conv2d(PLACE_CHANNELS, mask_width, 1, bias=False) if knows_places else None
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         """Return the mask features (B, mask_width, h4, w4) of res2 … res5."""
@@ -66,7 +87,10 @@ class PixelDecoder(nn.Module):
             lateral = self.get_submodule(f"adapter_{level}")(features[level - 1])
             pyramid = lateral + F.interpolate(pyramid, size=lateral.shape[-2:], mode="nearest")
             pyramid = F.relu(self.get_submodule(f"layer_{level}")(pyramid))
-        return self.mask_features(pyramid)
+        mask_features = self.mask_features(pyramid)
+        if self.place_proj is None:
+            return mask_features
+        return mask_features + self.place_proj(places(*mask_features.shape[-2:]).to(mask_features))
 
 
 class DecoderLayer(nn.Module):
@@ -147,6 +171,8 @@ class Predictor(nn.Module):
         self.input_proj = nn.Conv2d(in_channels, width, 1) if config.projects_features else nn.Identity()
         self.mask_embed = MultilayerPerceptron((width, *config.mask_embed_widths, config.mask_width))
         self.class_embed = MultilayerPerceptron((width, *config.class_embed_widths, config.embedding_width))
+        self.place_proj = nn.Conv2d(PLACE_CHANNELS, width, 1, bias=False) if config.knows_places else None
+        self.place_embed = nn.Embedding(config.queries, config.mask_width) if config.knows_places else None
 
     def forward(self, res5: Tensor, mask_features: Tensor, *, all_layers: bool) -> list[QueryPredictions]:
         """Return the predictions from res5 and mask features, as :meth:`MaskFormerNetwork.forward` does."""
@@ -162,11 +188,18 @@ class Predictor(nn.Module):
         """Return the content of queries (B, Q, C) after each layer, given image features (B, C5, h5, w5)."""
         memory = self.input_proj(res5)
         positions = sine_positions(*memory.shape[1:]).to(memory)
+        if self.place_proj is not None:
+            memory = memory + self.place_proj(places(*memory.shape[-2:]).to(memory))
         tokens = memory.flatten(2).transpose(1, 2)  # (B, h5·w5, C)
         return self.transformer["decoder"](query_embed, tokens, positions)
 
+    def embed_masks(self, queries: Tensor) -> Tensor:
+        """Return the mask embeddings (…, Q, M) of the queries' content (…, Q, C)."""
+        embeddings = self.mask_embed(queries)
+        return embeddings if self.place_embed is None else embeddings + self.place_embed.weight
+
     def _predict(self, queries: Tensor, mask_features: Tensor) -> QueryPredictions:
-        mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_embed(queries), mask_features)
+        mask_logits = torch.einsum("bqc,bchw->bqhw", self.embed_masks(queries), mask_features)
         return QueryPredictions(mask_logits, self.class_embed(queries))
 
 
@@ -176,12 +209,20 @@ class SemSegHead(nn.Module):
     def __init__(self, config: MaskFormerConfig):
         super().__init__()
         channels = config.backbone.channels
-        self.pixel_decoder = PixelDecoder(channels, config.pixel_decoder_width, config.mask_width)
+        self.pixel_decoder = PixelDecoder(
+            channels, config.pixel_decoder_width, config.mask_width, knows_places=config.knows_places
+        )
         self.predictor = Predictor(config, channels[-1])
 
     def forward(self, features: tuple[Tensor, ...], *, all_layers: bool = False) -> list[QueryPredictions]:
         """Return the predictions from res2 … res5, as :meth:`MaskFormerNetwork.forward` does."""
         return self.predictor(features[-1], self.pixel_decoder(features), all_layers=all_layers)
+
+
+def _make_backbone(config: SwinConfig | ResNetConfig | TimmCnnConfig) -> nn.Module:
+    if isinstance(config, SwinConfig):
+        return Swin(config)
+    return TimmCnn(config) if isinstance(config, TimmCnnConfig) else ResNet(config)
 
 
 class MaskFormerNetwork(nn.Module):
@@ -196,8 +237,7 @@ class MaskFormerNetwork(nn.Module):
     def __init__(self, config: MaskFormerConfig):
         super().__init__()
         self.config = config
-        is_swin = isinstance(config.backbone, SwinConfig)
-        self.backbone = Swin(config.backbone) if is_swin else ResNet(config.backbone)
+        self.backbone = _make_backbone(config.backbone)
         self.sem_seg_head = SemSegHead(config)
         self.non_object_embedding = nn.Parameter(torch.empty(1, config.embedding_width))
         nn.init.normal_(self.non_object_embedding, std=0.02)
@@ -237,6 +277,8 @@ def build_maskformer(tensors: Mapping[str, Tensor]) -> MaskFormerNetwork:
     network.load_state_dict(weights, assign=True)
     if isinstance(network.backbone, Swin):
         network.backbone.derive_buffers()
+    elif isinstance(network.backbone, TimmCnn):
+        network.backbone.to(memory_format=torch.channels_last)
     return network.eval()
 
 
@@ -268,6 +310,22 @@ def sine_positions(channels: int, height: int, width: int) -> Tensor:
     y = y[:, None].expand(height, width, half)
     x = x[None, :].expand(height, width, half)
     return torch.cat([y, x], dim=-1).flatten(0, 1)
+
+
+def places(height: int, width: int) -> Tensor:
+    """Return the place of each cell of a map: (1, ``PLACE_CHANNELS``, height, width).
+
+    The first channel is 1. Then follow cosine and sine of πfy for each frequency f, and the same of x; y and
+    x lie in (0, 1) at the cells' centres.
+    """
+    frequencies = math.pi * torch.tensor(PLACE_FREQUENCIES)
+    channels = [torch.ones(1, height, width)]
+    for axis, length in enumerate((height, width)):
+        angles = frequencies[:, None] * (torch.arange(length) + 0.5) / length
+        waves = torch.stack([angles.cos(), angles.sin()], dim=1).flatten(0, 1)  # (2 · frequencies, length)
+        waves = waves[:, :, None] if axis == 0 else waves[:, None]
+        channels.append(waves.expand(-1, height, width))
+    return torch.cat(channels)[None]
 
 
 def _alternate_sine_cosine(angles: Tensor) -> Tensor:

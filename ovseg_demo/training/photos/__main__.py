@@ -1,7 +1,8 @@
 """``python -m ovseg_demo.training.photos STAGE``: the trainings for photographs, one command each.
 
-Stages in their order: ``sam`` (independent of the others), ``features``, ``text``, ``clip``. Each goes on
-where it was interrupted when the same command is given again.
+Stages in their order: ``sam`` (independent of the others), ``features``, ``text``, ``clip``, and
+``maskformer``, which needs what ``sam`` and ``clip`` made. Each goes on where it was interrupted when the same
+command is given again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one stage."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    print({"sam": _sam, "features": _features, "text": _text, "clip": _clip}[options.stage](options))
+    run = {"sam": _sam, "features": _features, "text": _text, "clip": _clip, "maskformer": _maskformer}
+    print(run[options.stage](options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     clip.add_argument("--out", type=Path, default=Path("runs/photos-clip"))
     clip.add_argument("--hold-out", action="store_true", help="without the labels of every second COCO class")
     clip.add_argument("--unadapted", action="store_true", help="the untrained start, to compare with")
+
+    maskformer = stages.add_parser("maskformer", help="a MaskFormer behind the trunk of Segment Anything")
+    maskformer.add_argument("--root", **root)
+    maskformer.add_argument("--sam", type=Path, default=Path("runs/photos-sam/weights.pt"))
+    maskformer.add_argument("--clip", type=Path, default=Path("runs/photos-clip"), help="folder of the CLIP")
+    maskformer.add_argument("--stamps", type=Path, help="folder of tuxpaint's stamps, which are pasted, too")
+    maskformer.add_argument(
+        "--out", type=Path, default=Path("runs/photos-maskformer"), help="folder of the run"
+    )
+    _add_loop(maskformer)
     return parser
 
 
@@ -124,6 +136,20 @@ def _clip(options: argparse.Namespace) -> Path:
         settings=naming.NamingSettings(),
         hold_out=options.hold_out,
         adapted=not options.unadapted,
+    )
+
+
+def _maskformer(options: argparse.Namespace) -> Path:
+    from ovseg_demo.training.photos import maskformer
+
+    masks = options.out / "teacher"
+    maskformer.distil(options.root, options.sam, masks)
+    texts = maskformer.embed_source_names(options.root, options.clip)
+    settings = maskformer.photo_mini(len(next(iter(texts.values()))))
+    settings = replace(settings, loop=_loop(options, settings.loop))
+    runtime = Runtime.resolve("auto", options.precision)
+    return maskformer.train(
+        settings, options.root, options.sam, texts, masks, options.out, runtime, options.stamps
     )
 
 

@@ -108,8 +108,8 @@ class MaskSamples(Dataset):
         return found
 
     @cached_property
-    def _cut_outs(self) -> list[_StampDonor]:
-        return [_StampDonor(stamp) for stamp in read_stamps(self.stamps)] if self.stamps else []
+    def _cut_outs(self) -> list[StampDonor]:
+        return [StampDonor(stamp) for stamp in read_stamps(self.stamps)] if self.stamps else []
 
     def __getitem__(self, index: int) -> MaskSample:
         rng = np.random.default_rng([self.seed, index, self.split == "val"])
@@ -140,7 +140,7 @@ class MaskSamples(Dataset):
         pasted = paste_cutouts(background, donors, rng)
         return _Scene(pasted.image, pasted.masks, pasted.partition)
 
-    def _donor(self, rng: np.random.Generator) -> Photograph | _StampDonor:
+    def _donor(self, rng: np.random.Generator) -> Photograph | StampDonor:
         if self._cut_outs and rng.random() < STAMP_SHARE:
             return _any(self._cut_outs, rng)
         return _any(self._photographs["coco" if rng.random() < 0.7 else "ccp"], rng)
@@ -155,7 +155,7 @@ class MaskSamples(Dataset):
         image = cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         image = image[top : top + self.side, left : left + self.side]
         if vary:
-            image = _vary_tone(image, rng)
+            image = vary_tone(image, rng)
         rows, columns = (-(-length // MASK_PIXELS) for length in image.shape[:2])
         mask_size = tuple(-(-length // MASK_PIXELS) for length in size)
         y, x = (slice(first // MASK_PIXELS, first // MASK_PIXELS + self.side // MASK_PIXELS)
@@ -187,16 +187,18 @@ class MaskSamples(Dataset):
 
 
 @dataclass(frozen=True)
-class _StampDonor:
+class StampDonor:
     """A stamp as a donor for :func:`.cutouts.paste_cutouts`."""
 
     stamp: Stamp
     source: str = "stamp"
 
     def image(self) -> np.ndarray:
+        """RGB uint8 (H, W, 3)."""
         return np.ascontiguousarray(self.stamp.pixels()[..., :3])
 
     def regions(self) -> list[Region]:
+        """Return what can be seen of it, under its noun."""
         return [Region(self.stamp.pixels()[..., 3] > 127, self.stamp.noun)]
 
 
@@ -244,7 +246,8 @@ def _choose(masks: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np
     return chosen, points
 
 
-def _vary_tone(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_tone(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return an image, RGB uint8, with another contrast, brightness and colour; sometimes in grey."""
     contrast, brightness = rng.uniform(0.75, 1.3), rng.uniform(-25, 25)
     colour = rng.uniform(0.9, 1.1, size=3)
     varied = (image.astype(np.float32) - 115) * contrast * colour + 115 + brightness

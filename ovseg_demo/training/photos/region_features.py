@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ovseg_demo.classification.pooled.mask_pooling import AREA, STRIDE, pool
-from ovseg_demo.proposals.sam.encoders.timm_cnn import fold_batch_norms
+from ovseg_demo.proposals.trunks import fold_batch_norms
 from ovseg_demo.training.photos.cutouts import paste_stamps
 from ovseg_demo.training.photos.sources import (
     Photograph,

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from ovseg_demo.proposals.sam.building import PIXEL_MEAN, PIXEL_STD, SamConfig, build_sam, new_sam
-from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig, fold_batch_norms
+from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig
+from ovseg_demo.proposals.trunks import fold_batch_norms
 from ovseg_demo.runtime.devices import Runtime, multiplies_bfloat16
 from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.loop import run_training

@@ -13,8 +13,9 @@ import torch
 
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam.building import PIXEL_MEAN, PIXEL_STD, SamConfig
-from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig, fold_batch_norms
+from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig
 from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
+from ovseg_demo.proposals.trunks import fold_batch_norms
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.photos.mask_samples import MaskSamples
 from ovseg_demo.training.photos.sam import PhotoSamSettings, start_sam, train

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Self
 
-import timm
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling.common import LayerNorm2d
@@ -21,12 +19,10 @@ from torch import Tensor, nn
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.proposals.sam.encoders.base import EncoderConfig, ImageEncoder, InputFrame
 from ovseg_demo.proposals.sam.shapes import Shapes
+from ovseg_demo.proposals.trunks import TRUNKS, find_trunk, make_trunk
 
 STRIDE = 16
 """Input pixels along a side of a cell of the image embedding."""
-
-TRUNKS = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
-"""timm's names of the classifiers that are recognized."""
 
 _SIDE = "input_side"
 _MIXES = 2
@@ -37,7 +33,7 @@ class TimmCnnConfig(EncoderConfig):
     """Sizes of a convolutional image encoder.
 
     Attributes:
-        trunk: one of :data:`TRUNKS`.
+        trunk: one of :data:`ovseg_demo.proposals.trunks.TRUNKS`.
         input_side: side of the square input in pixels; a multiple of 32. The network works at any side: the
             checkpoint's tensor ``input_side`` tells the one it was trained for.
     """
@@ -62,11 +58,9 @@ class TimmCnnConfig(EncoderConfig):
             raise CheckpointError(
                 f"This SAM checkpoint names an input of {side} pixels a side; a multiple of 32 was expected."
             )
-        for trunk in TRUNKS:
-            with torch.device("meta"):
-                expected = {name: tuple(t.shape) for name, t in make_trunk(trunk).state_dict().items()}
-            if given == expected:
-                return cls(trunk, side)
+        trunk = find_trunk(given)
+        if trunk is not None:
+            return cls(trunk, side)
         raise CheckpointError(
             "This SAM checkpoint has a convolutional image encoder of unknown sizes; known are "
             f"{', '.join(TRUNKS)}."
@@ -140,31 +134,3 @@ class _Mix(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.gelu(self.first(x)))
-
-
-def make_trunk(name: str) -> nn.Module:
-    """Timm's network with features at strides 4 to 32, with random weights and without batch norms."""
-    trunk = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
-    fold_batch_norms(trunk)
-    return trunk
-
-
-@torch.no_grad()
-def fold_batch_norms(module: nn.Module) -> None:
-    """Make each batch norm's scale and shift those of the convolution before it; its activation stays.
-
-    Affects every convolution that a batch norm follows among the children of one module, as in timm's
-    EfficientNets, where they are applied in this order.
-    """
-    names = list(module._modules)
-    for name, following in pairwise(names):
-        convolution, norm = module._modules[name], module._modules[following]
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-            convolution.weight.mul_(scale.view(-1, 1, 1, 1))
-            shift = norm.bias - norm.running_mean * scale
-            bias = shift if convolution.bias is None else shift + convolution.bias * scale
-            convolution.bias = nn.Parameter(bias)
-            module._modules[following] = norm.act
-    for child in module.children():
-        fold_batch_norms(child)
