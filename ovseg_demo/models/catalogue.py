@@ -364,7 +364,7 @@ def _sticker_world(part: str, kind: CheckpointKind, size: int) -> WeightsFile:
 
 STICKER_WORLD_OVSEG = _sticker_world("ovseg", CheckpointKind.OVSEG, 16_365_295)
 STICKER_WORLD_SAM = _sticker_world("sam", CheckpointKind.SAM, 7_795_291)
-STICKER_WORLD_CLIP = _sticker_world("clip", CheckpointKind.CLIP, 8_868_683)
+STICKER_WORLD_CLIP = _sticker_world("clip", CheckpointKind.CLIP, 5_516_029)
 
 # ---- their settings (docs/explanation/method.md)
 

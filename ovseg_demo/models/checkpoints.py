@@ -20,6 +20,7 @@ import torch
 
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.models.kinds import CheckpointKind
+from ovseg_demo.models.shared_tensors import SharedTensors
 from ovseg_demo.models.torchscript import is_torchscript, read_torchscript
 
 IGNORED = {
@@ -165,6 +166,8 @@ class Checkpoint:
 def read_checkpoint(path: str | Path, expect: CheckpointKind | None = None) -> Checkpoint:
     """Read a weights file without running code from it.
 
+    Tensors that the file takes from another one (:mod:`.shared_tensors`) are read from there.
+
     Args:
         path: a ``torch.save`` file, a safetensors file or a TorchScript archive.
         expect: the required kind. A full OVSeg file is also accepted as a CLIP, since it contains one.
@@ -175,7 +178,7 @@ def read_checkpoint(path: str | Path, expect: CheckpointKind | None = None) -> C
     """
     path = Path(path).expanduser()
     _refuse_what_is_no_weights_file(path)
-    tensors = _canonical(_unwrap(path, _read(path)))
+    tensors = _read_tensors(path)
     kind = _recognise(path, tensors, expect)
     if kind is CheckpointKind.OVSEG:
         _refuse_unknown_tensors(path, tensors)
@@ -186,6 +189,22 @@ def read_checkpoint(path: str | Path, expect: CheckpointKind | None = None) -> C
 
 
 # ---- the file
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file, and those that it takes from files beside it."""
+    content = _read(path)
+    tensors = _canonical(_unwrap(path, content))
+    for group in SharedTensors.read(path, content):
+        other = path.with_name(group.file)
+        if not other.is_file():
+            raise CheckpointError(
+                f'"{path}" needs "{other}", which does not exist; put both files into one folder.'
+            )
+        _refuse_what_is_no_weights_file(other)
+        shared = group.take(path, _canonical(_unwrap(other, _read(other))))
+        tensors = shared | tensors
+    return tensors
 
 
 def _refuse_what_is_no_weights_file(path: Path) -> None:

@@ -1,8 +1,8 @@
 """``python -m ovseg_demo.training.photos STAGE``: the trainings for photographs, one command each.
 
 Stages in their order: ``sam`` (independent of the others), ``features``, ``text``, ``clip``, and
-``maskformer``, which needs what ``sam`` and ``clip`` made. Each goes on where it was interrupted when the same
-command is given again.
+``maskformer``, which needs what ``sam`` and ``clip`` made. Each goes on where it was interrupted when the
+same command is given again.
 """
 
 from __future__ import annotations
