@@ -1,7 +1,8 @@
 """``python -m ovseg_demo.evaluation.photos``: figures of a small model on labelled photographs.
 
 Photographs are those that training never uses (:mod:`ovseg_demo.training.photos.sources`): 40 of COCO, the
-validation splits of BSDS500 and CamVid. Proposals are measured with ``--sam``, names with ``--clip``.
+validation splits of BSDS500 and CamVid. Proposals are measured with ``--sam`` and ``--maskformer``, names
+with ``--clip``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ovseg_demo.classification.types import RegionClassifier
@@ -73,22 +75,29 @@ class NamedRegions:
 
 
 def best_ious(proposals: Proposals, masks: Sequence[np.ndarray]) -> np.ndarray:
-    """The highest IoU (N,) that any proposal has with each of N bool masks (H, W).
-
-    Raises:
-        ValueError: the proposals are not at the masks' size.
-    """
+    """The highest IoU (N,) that any proposal has with each of N bool masks (H, W) of the image's size."""
     if not len(proposals):
         return np.zeros(len(masks))
-    if masks[0].shape != proposals.working_size:
-        raise ValueError(f"masks of {masks[0].shape}, proposals of {proposals.working_size}")
-    areas = proposals.areas
+    packed = _packed_at(proposals, masks[0].shape)
+    areas = np.bitwise_count(packed).sum(axis=(1, 2), dtype=np.int64)
     best = np.empty(len(masks))
     for number, mask in enumerate(masks):
-        overlap = np.bitwise_count(proposals.packed_masks & np.packbits(mask, axis=-1)).sum(axis=(1, 2))
+        overlap = np.bitwise_count(packed & np.packbits(mask, axis=-1)).sum(axis=(1, 2))
         overlap = overlap.astype(np.int64)
         best[number] = (overlap / (areas + np.count_nonzero(mask) - overlap)).max()
     return best
+
+
+def _packed_at(proposals: Proposals, size: tuple[int, ...]) -> np.ndarray:
+    """The packed masks of proposals, resized to (height, width) if they have another size."""
+    if proposals.working_size == size:
+        return proposals.packed_masks
+    height, width = size
+    resized = [
+        cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+        for mask in proposals.masks
+    ]
+    return np.stack([np.packbits(mask, axis=-1) for mask in resized])
 
 
 def measure_coverage(generator: ProposalGenerator, photographs: Sequence[Photograph]) -> dict[str, float]:
@@ -240,6 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="ovseg_demo.evaluation.photos", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of labelled photographs")
     parser.add_argument("--sam", type=Path, help="weights of a Segment Anything")
+    parser.add_argument("--maskformer", type=Path, help="weights of a MaskFormer")
     parser.add_argument("--clip", type=Path, help="a CLIP: weights, or a folder in open_clip's layout")
     parser.add_argument(
         "--model", help="a model of the catalogue, measured end to end with each of its generators"
@@ -248,13 +258,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--iou", type=float, default=0.3, help="threshold of the predicted IoU")
     parser.add_argument("--stability", type=float, default=0.0, help="threshold of the stability score")
     parser.add_argument("--nms", type=float, default=0.85, help="threshold of the boxes' overlap")
+    parser.add_argument("--min-size", type=int, default=384, help="MaskFormer's shorter side in pixels")
+    parser.add_argument("--mask-threshold", type=float, default=0.4, help="MaskFormer's mask threshold")
     parser.add_argument("--every", type=int, default=1, help="use each n-th photograph of BSDS500 and CamVid")
     parser.add_argument("--seconds", action="store_true", help="also time them on 960×720 pixels")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args(arguments)
     figures: dict[str, dict[str, float]] = {}
     if options.sam:
-        figures |= _measure_sam(options)
+        figures |= _measure_proposals(_read_sam(options), options)
+    if options.maskformer:
+        figures |= _measure_proposals(_read_maskformer(options), options)
     if options.clip:
         figures["names"] = _measure_clip(options)
     if options.model:
@@ -266,23 +280,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps(figures, indent=1))
 
 
-def _measure_sam(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def _read_sam(options: argparse.Namespace) -> ProposalGenerator:
     from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
     from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
 
-    generator = SamProposalGenerator(
+    return SamProposalGenerator(
         build_sam(read_checkpoint(options.sam, CheckpointKind.SAM).sam()),
         points_per_side=options.points,
         pred_iou_thresh=options.iou,
         stability_score_thresh=options.stability,
         box_nms_thresh=options.nms,
     )
+
+
+def _read_maskformer(options: argparse.Namespace) -> ProposalGenerator:
+    from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
+    from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
+
+    return MaskFormerProposalGenerator(
+        build_maskformer(read_checkpoint(options.maskformer, CheckpointKind.OVSEG).maskformer()),
+        min_size=options.min_size,
+        mask_threshold=options.mask_threshold,
+    )
+
+
+def _measure_proposals(
+    generator: ProposalGenerator, options: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    name = generator.name
     figures = {
-        "COCO objects": measure_coverage(generator, read_coco(options.root, "val")),
-        "BSDS500": measure_covering(generator, read_bsds500(options.root, "val")[:: options.every]),
+        f"COCO objects, {name}": measure_coverage(generator, read_coco(options.root, "val")),
+        f"BSDS500, {name}": measure_covering(generator, read_bsds500(options.root, "val")[:: options.every]),
     }
     if options.seconds:
-        figures["Segment Anything"] = {"seconds": measure_seconds(generator)}
+        figures[f"960×720 pixels, {name}"] = {"seconds": measure_seconds(generator)}
     return figures
 
 

@@ -26,6 +26,7 @@ from ovseg_demo.classification.types import LOGIT_SCALE
 from ovseg_demo.evaluation.photos import measure_coverage
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.models.clip_sources import read_clip_source
+from ovseg_demo.models.shared_tensors import SharedTensors, with_shared
 from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, timm_cnn
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, published_tensors
@@ -188,6 +189,7 @@ class PhotoMaskFormerTask(TrainingTask):
     ):
         super().__init__()
         self.settings, self.root, self.teacher, self.stamps = settings, root, teacher, stamps
+        self.sam_file = sam.name
         self.rounds = multiplies_bfloat16("cpu")
         self.network = MaskFormerNetwork(settings.size)
         start_at_anchors(self.network)
@@ -317,10 +319,10 @@ class PhotoMaskFormerTask(TrainingTask):
             return {n: round(v, 4) for n, v in measure_coverage(generator, self._validation).items()}
 
     def save(self, path: Path) -> None:
-        """Write a full OVSeg checkpoint without CLIP and trunk, in half precision."""
-        tensors = published_tensors(self.network)
-        own = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
-        save_atomically({"model": {name: tensor.half().contiguous() for name, tensor in own.items()}}, path)
+        """Write a full OVSeg checkpoint without CLIP in half precision, whose trunk is Segment Anything's."""
+        half = {name: tensor.half().contiguous() for name, tensor in published_tensors(self.network).items()}
+        trunk = SharedTensors(self.sam_file, TRUNK_PREFIX, "backbone.trunk.")
+        save_atomically(with_shared(half, [trunk]), path)
 
 
 @torch.no_grad()
