@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from ovseg_demo.export.label_map import FIRST_ID
 from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.export.polygons import Ring, trace_polygons
 from ovseg_demo.export.run_lengths import class_rles
-from ovseg_demo.export.sized import SizedSegmentation
+from ovseg_demo.export.sized import MODEL, SizedSegmentation
 from ovseg_demo.images import SourceImage
 from ovseg_demo.visualization.palette import class_colors, hex_color
 
@@ -55,7 +55,7 @@ def coco_record(
     Returns:
         A dictionary that JSON can hold: "images" with the one image; "categories" with every class, also
         those without a pixel; "annotations" with a mask for each class that has a pixel; "info" with the
-        settings.
+        settings. The pixels that a person named have annotations of their own, whose "source" is "user".
     """
     options = ExportOptions(settings or {}, source=source)
     return _record(SizedSegmentation.of(segmentation, options), shapes)
@@ -72,12 +72,6 @@ def flat_points(ring: Ring) -> list[float]:
 
 def _record(sized: SizedSegmentation, shapes: Shapes) -> dict[str, Any]:
     categories = _categories(sized)
-    rles = class_rles(sized.label_map, len(sized.class_names))
-    masks: list[Any] = [dict(rle) for rle in rles]
-    if shapes == "polygons":
-        masks = [[] for _ in rles]
-        for polygon in trace_polygons(sized.label_map):
-            masks[polygon.label].append(flat_points(polygon.cut_open()))
     return {
         "info": {
             "description": "Open-vocabulary semantic segmentation",
@@ -86,11 +80,38 @@ def _record(sized: SizedSegmentation, shapes: Shapes) -> dict[str, Any]:
         "images": [_image(sized)],
         "categories": categories,
         "annotations": [
-            _annotation(category, mask, coco_mask.toBbox(rle).tolist())
-            for category, mask, rle in zip(categories, masks, rles, strict=True)
-            if category["found"]
+            annotation
+            for source, label_map in sized.by_source()
+            for annotation in _annotations(label_map, categories, source, shapes)
         ],
     }
+
+
+def _annotations(
+    label_map: np.ndarray, categories: Sequence[Mapping[str, Any]], source: str, shapes: Shapes
+) -> Iterator[dict[str, Any]]:
+    """Yield an annotation for each class that has a pixel of a source."""
+    rles = class_rles(label_map, len(categories))
+    masks: list[Any] = [dict(rle) for rle in rles]
+    if shapes == "polygons":
+        masks = [[] for _ in rles]
+        for polygon in trace_polygons(label_map):
+            masks[polygon.label].append(flat_points(polygon.cut_open()))
+    first = 0 if source == MODEL else len(categories)  # each annotation has a number of its own
+    for category, mask, rle in zip(categories, masks, rles, strict=True):
+        area = int(coco_mask.area(rle))
+        if area:
+            yield {
+                "id": first + category["id"],
+                "image_id": 1,
+                "category_id": category["id"],
+                "segmentation": mask,
+                "area": area,
+                "bbox": coco_mask.toBbox(rle).tolist(),
+                "iscrowd": 0,
+                "score": category["score"] if source == MODEL else None,
+                "source": source,
+            }
 
 
 def _image(sized: SizedSegmentation) -> dict[str, Any]:
@@ -147,16 +168,3 @@ def _categories(sized: SizedSegmentation) -> list[dict[str, Any]]:
         }
         categories.append(category)
     return categories
-
-
-def _annotation(category: Mapping[str, Any], mask: Any, box: list[float]) -> dict[str, Any]:
-    return {
-        "id": category["id"],
-        "image_id": 1,
-        "category_id": category["id"],
-        "segmentation": mask,
-        "area": category["area"],
-        "bbox": box,
-        "iscrowd": 0,
-        "score": category["score"],
-    }

@@ -11,11 +11,15 @@ import cv2
 import numpy as np
 
 from ovseg_demo.classification.resampling import resize_nearest
+from ovseg_demo.classification.score_maps import UNLABELLED
 from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.images import load_image
 
 if TYPE_CHECKING:
     from ovseg_demo.segmentation import Segmentation
+
+MODEL, USER = "model", "user"
+"""Who named a pixel."""
 
 _BLOCK = 2**22  # pixels that are looked at together
 
@@ -67,6 +71,15 @@ class SizedSegmentation:
             values = self.label_map[start : start + rows].ravel() + 1
             counts += np.bincount(values, minlength=len(counts))
         return counts[1:]
+
+    def by_source(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield :data:`MODEL` and the label map of what it named, then the same of :data:`USER`, if any."""
+        if not self.segmentation.corrections:
+            yield MODEL, self.label_map
+            return
+        corrected = resize_nearest(self.segmentation.corrected, self.size)
+        yield MODEL, np.where(corrected, UNLABELLED, self.label_map)
+        yield USER, np.where(corrected, self.label_map, UNLABELLED)
 
     def image(self) -> np.ndarray:
         """Return the image: uint8 RGB (H, W, 3).

@@ -5,6 +5,7 @@ import pytest
 
 from ovseg_demo.classification.corrections import Correction, connected_area
 from ovseg_demo.errors import ImageError, ModelError, VocabularyError
+from ovseg_demo.export.coco import coco_record
 from ovseg_demo.proposals.sam.generator import SamProposalGenerator
 from ovseg_demo.proposals.types import MaskPrompt
 from ovseg_demo.runtime.caching import LazyModel
@@ -115,3 +116,17 @@ def test_a_segmenter_finds_the_mask_at_a_point():
 def test_masks_of_another_generator_have_no_embedding(analysis):
     with pytest.raises(ModelError, match='generator "sam"'):
         make_segmenter(QuadrantGenerator(), make_clip()).mask_at(analysis, MaskPrompt(inside=((1, 1),)))
+
+
+@pytest.mark.parametrize("shapes", ["rle", "polygons"])
+def test_exports_say_who_named_an_area(analysis, shapes):
+    corrected = analysis.segment(NAMES, corrections=[Correction.of(CORNER, "dog")])
+    record = coco_record(corrected, shapes=shapes)
+    by_user = [one for one in record["annotations"] if one["source"] == "user"]
+    (annotation,) = by_user
+    assert annotation["category_id"] == 1 and annotation["area"] == CORNER.sum()
+    assert annotation["score"] is None
+    assert len({one["id"] for one in record["annotations"]}) == len(record["annotations"])
+    assert sum(one["area"] for one in record["annotations"]) == corrected.areas.sum()
+    plain = coco_record(analysis.segment(NAMES), shapes=shapes)
+    assert {one["source"] for one in plain["annotations"]} == {"model"}
