@@ -19,6 +19,8 @@ from ovseg_demo.export.sized import SizedSegmentation
 MAX_PARTS = 1000
 """At most so many parts of an image are written, the largest."""
 
+_COMPRESSION = 3  # of zlib: a third of the time of its usual 6, for a sixth more bytes
+
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
 
@@ -79,7 +81,7 @@ def _write(sized: SizedSegmentation, cuts: Iterator[Cut], left_out: int) -> Iter
         pixels = np.dstack([_crop(image, box), np.full(mask.shape, 255, np.uint8)])
         pixels[~mask] = 0
         content = io.BytesIO()
-        Image.fromarray(pixels).save(content, "PNG")
+        Image.fromarray(pixels).save(content, "PNG", compress_level=_COMPRESSION)
         yield ExportFile(f"{folder}/{name}", content.getvalue())
         listed.append({"file": name, "class": sized.class_names[index], "box": list(box)})
     height, width = sized.size

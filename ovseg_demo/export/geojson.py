@@ -5,6 +5,7 @@ The optional rasterio reads the georeference of the image's file.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -97,7 +98,8 @@ class _Georeference:
 
     def _in_degrees(self, ring: Ring) -> np.ndarray:
         columns, rows = _densify(ring.points).T
-        x, y = self._transform * (columns, rows)
+        a, b, c, d, e, f, *_ = self._transform
+        x, y = a * columns + b * rows + c, d * columns + e * rows + f
         longitude, latitude = self._rasterio.warp.transform(self._crs, _DEGREES, x, y)
         return np.round(np.column_stack([longitude, latitude]), _DECIMALS)
 
@@ -105,8 +107,10 @@ class _Georeference:
 def _read_georeference(rasterio: ModuleType, path: Path) -> tuple[Any, Any]:
     """Return the coordinate reference system and the transform of a file; (None, …) where it has none."""
     try:
-        with rasterio.open(path) as file:
-            return file.crs, file.transform
+        with warnings.catch_warnings():  # that there is no georeference: the caller says so
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as file:
+                return file.crs, file.transform
     except rasterio.errors.RasterioIOError:  # a format that GDAL does not read has no georeference
         return None, None
 

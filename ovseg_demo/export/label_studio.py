@@ -14,8 +14,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from ovseg_demo.export.files import ExportFile, to_json
-from ovseg_demo.export.polygons import simplify, trace_polygons
+from ovseg_demo.export.polygons import trace_polygons
 from ovseg_demo.export.run_lengths import class_brushes
+from ovseg_demo.export.simplification import simplify
 from ovseg_demo.export.sized import SizedSegmentation
 from ovseg_demo.visualization.palette import class_colors, hex_color
 
@@ -43,8 +44,8 @@ def write_polygons(sized: SizedSegmentation) -> Iterator[ExportFile]:
     percent = 100 / np.array(sized.size[::-1])
     regions = []
     for number, polygon in enumerate(trace_polygons(sized.label_map), start=1):
-        points = simplify(polygon.cut_open(), POLYGON_TOLERANCE * sized.scale) * percent
-        value = {"points": points.tolist(), "closed": True}
+        ring = simplify(polygon, POLYGON_TOLERANCE * sized.scale).cut_open()
+        value = {"points": (ring.points * percent).tolist(), "closed": True}
         regions.append(_region(sized, _POLYGON, polygon.label, str(number), value))
     yield _task(sized, regions)
 

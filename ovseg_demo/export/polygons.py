@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 _BLOCK = 2**21  # corners of pixels that are compared together
@@ -81,7 +80,7 @@ class Polygon:
 
 
 def trace_polygons(label_map: np.ndarray) -> list[Polygon]:
-    """The connected parts of all classes, ordered by class.
+    """The connected parts of all classes, ordered by class and then from top to bottom.
 
     Memory grows with the pixels' corners at which the classes' borders turn, not with the number of classes.
 
@@ -91,20 +90,6 @@ def trace_polygons(label_map: np.ndarray) -> list[Polygon]:
     corners = _find_corners(label_map)
     rings = _close_rings(corners)
     return _assemble(label_map, corners, rings)
-
-
-def simplify(ring: Ring, tolerance: float) -> np.ndarray:
-    """The points of a ring without those that lie within ``tolerance`` pixels of the line without them.
-
-    This is Douglas and Peucker's algorithm. A ring that would have fewer than three points is kept.
-
-    Returns:
-        float64 (n, 2).
-    """
-    if tolerance <= 0:
-        return ring.points
-    simple = cv2.approxPolyDP(ring.points.astype(np.float32)[:, None], tolerance, closed=True)[:, 0]
-    return simple.astype(np.float64) if len(simple) >= 3 else ring.points
 
 
 # ---- corners
@@ -303,7 +288,13 @@ def _assemble(label_map: np.ndarray, corners: _Corners, rings: list[np.ndarray])
         exterior, *inner = (Ring(points[rings[number]], inward[rings[number]]) for number in numbers)
         label = int(corners.label[rings[outer][0]])
         polygons.append(Polygon(label, exterior, tuple(inner), tuple(cuts[outer])))
-    return sorted(polygons, key=lambda polygon: polygon.label)
+    return sorted(polygons, key=_place)
+
+
+def _place(polygon: Polygon) -> tuple[float, ...]:
+    """Return the class, and the row and column of the first corner from the top."""
+    points = polygon.exterior.points
+    return polygon.label, *points[np.lexsort(points.T)[0], ::-1].tolist()
 
 
 # ---- cuts

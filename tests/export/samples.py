@@ -1,5 +1,7 @@
 """Label maps and segmentations for the tests of exports."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -49,3 +51,54 @@ def two_masks(names: str = "left / port, right, nowhere") -> Segmentation:
         classifier="mask-adapted",
         templates="photo",
     )
+
+
+def with_label_map(label_map: np.ndarray, names: str = "red, green / lime, blue") -> Segmentation:
+    """A segmentation with this label map and a random image of its size."""
+    segmentation = two_masks(names)
+    image = np.random.default_rng(0).integers(0, 256, (*label_map.shape, 3), np.uint8)
+    classes = len(segmentation.class_names)
+    return replace(
+        segmentation,
+        image=image,
+        label_map=label_map,
+        areas=np.bincount(label_map.ravel() + 1, minlength=classes + 1)[1:],
+        scores=np.full(classes, 0.5, np.float32),
+        probabilities=np.full((len(segmentation.proposals), classes), 1 / classes, np.float32),
+    )
+
+
+def _shape_examples() -> dict[str, np.ndarray]:
+    empty = np.full((24, 30), -1, np.int32)
+
+    def painted(*parts: tuple[int, slice, slice]) -> np.ndarray:
+        label_map = empty.copy()
+        for label, rows, columns in parts:
+            label_map[rows, columns] = label
+        return label_map
+
+    ring = [(0, slice(2, 22), slice(3, 27)), (-1, slice(5, 19), slice(6, 24))]
+    island = [
+        (1, slice(8, 16), slice(9, 21)),
+        (2, slice(10, 12), slice(11, 13)),
+        (0, slice(13, 15), slice(15, 19)),
+    ]
+    return {
+        "a ring": painted(*ring),
+        "islands in a ring": painted(*ring, *island),
+        "two parts": painted((1, slice(0, 5), slice(0, 7)), (1, slice(20, 24), slice(9, 30))),
+        "one pixel": painted((2, slice(11, 12), slice(29, 30))),
+        "all of the image": np.zeros_like(empty),
+        "nothing": empty,
+        "parts that touch at a corner": painted((0, slice(0, 5), slice(0, 5)), (0, slice(5, 9), slice(5, 8))),
+        "holes that touch at a corner": painted(
+            (0, slice(0, 20), slice(0, 20)), (1, slice(5, 7), slice(5, 7)), (1, slice(7, 9), slice(7, 9))
+        ),
+        "many holes in a row": np.where(np.indices((24, 30)).min(0) % 2 == 1, 1, 0).astype(np.int32),
+        "a chessboard": (np.indices((24, 30)).sum(0) % 2).astype(np.int32),
+        "noise": np.random.default_rng(1).integers(-1, 3, (24, 30)).astype(np.int32),
+    }
+
+
+SHAPES = _shape_examples()
+"""Label maps of three classes that each make a format prove something."""

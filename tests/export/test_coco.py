@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 
 from ovseg_demo.export.coco import coco_record
 from ovseg_demo.visualization.palette import class_colors, hex_color
-from tests.export.samples import two_masks
+from tests.export.samples import SHAPES, two_masks, with_label_map
 
 
 def test_the_record_is_a_coco_data_set(tmp_path, capsys):
@@ -49,3 +49,20 @@ def test_the_record_has_area_share_and_scores_of_every_class():
 def test_what_the_segmentation_knows_overrides_given_settings():
     settings = coco_record(two_masks(), settings={"model": "photo-mini", "generator": ""})["info"]["settings"]
     assert (settings["model"], settings["generator"]) == ("photo-mini", "sam")
+
+
+@pytest.mark.parametrize("shapes", ["rle", "polygons"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_masks_of_all_shapes_come_back(name, shapes):
+    label_map = SHAPES[name]
+    dataset = COCO()
+    dataset.dataset = json.loads(json.dumps(coco_record(with_label_map(label_map), shapes=shapes)))
+    dataset.createIndex()
+    found = np.full(label_map.shape, -1, np.int32)
+    for annotation in dataset.loadAnns(dataset.getAnnIds()):
+        mask = dataset.annToMask(annotation).astype(bool)
+        assert annotation["area"] == mask.sum()
+        found[mask] = annotation["category_id"] - 1
+        if shapes == "polygons":
+            assert all(len(ring) >= 8 for ring in annotation["segmentation"])
+    np.testing.assert_array_equal(found, label_map)

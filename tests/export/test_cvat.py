@@ -1,0 +1,34 @@
+"""CVAT's archive is a COCO data set that pycocotools reads, with labels of the same names."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from ovseg_demo.export.formats import encode
+from ovseg_demo.export.options import ExportOptions
+from ovseg_demo.images import SourceImage
+from tests.export.samples import SHAPES, with_label_map
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_pycocotools_reads_the_masks(tmp_path, name):
+    label_map = SHAPES[name]
+    options = ExportOptions(source=SourceImage("sub/photo.png", *label_map.shape[::-1]))
+    archive = zipfile.ZipFile(io.BytesIO(encode(with_label_map(label_map), "cvat", options)))
+    dataset = COCO(archive.extract("annotations/instances_sub-photo.json", tmp_path))
+    (image,) = dataset.loadImgs(dataset.getImgIds())
+    assert image == {"id": 1, "width": 30, "height": 24, "file_name": "sub/photo.png"}
+    found = np.full(label_map.shape, -1, np.int32)
+    for annotation in dataset.loadAnns(dataset.getAnnIds()):
+        mask = dataset.annToMask(annotation).astype(bool)
+        assert annotation["iscrowd"] == 1, "CVAT makes a mask of a crowd and polygons of anything else"
+        assert annotation["area"] == mask.sum()
+        found[mask] = annotation["category_id"] - 1
+    np.testing.assert_array_equal(found, label_map)
+    labels = json.loads(archive.read("labels.json"))
+    assert [label["name"] for label in labels] == ["red", "green", "blue"]
+    assert [category["name"] for category in dataset.loadCats([1, 2, 3])] == ["red", "green", "blue"]
