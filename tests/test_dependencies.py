@@ -57,7 +57,7 @@ def test_pip_resolves_the_list_alone(tmp_path):
 def test_the_package_and_the_lists_of_requirements_agree():
     assert as_strings(PROGRAM) == {str(Requirement(line)) for line in PROJECT["dependencies"]}
     dev = {line for line in as_strings(EXTRAS["dev"]) if not line.startswith(PROJECT["name"])}
-    brought_along = as_strings(EXTRAS["train"]) | as_strings(EXTRAS["siglip"])
+    brought_along = {line for name in ("geotiff", "siglip", "train") for line in as_strings(EXTRAS[name])}
     assert as_strings(read_requirements("requirements-dev.txt")) == dev | brought_along
     assert as_strings(read_requirements("requirements-mcp.txt")) == as_strings(EXTRAS["mcp"])
 
