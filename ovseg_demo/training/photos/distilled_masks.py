@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -50,7 +51,7 @@ def keep_masks(
         path = mask_file(folder, photograph)
         if not path.exists():
             proposals = generator(photograph.image())
-            partial = path.with_suffix(".partial.npz")
+            partial = path.with_suffix(f".{os.getpid()}.npz")  # two processes may work on one folder
             np.savez_compressed(
                 partial, masks=proposals.packed_masks, width=np.int64(proposals.working_size[1])
             )

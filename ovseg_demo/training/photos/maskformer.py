@@ -19,6 +19,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from ovseg_demo.classification.building import build_classifier
@@ -79,7 +80,7 @@ class PhotoMaskFormerSettings:
     size: MaskFormerConfig
     loop: LoopSettings
     masks: int = 40
-    pixels: int = 2048
+    pixels: int = 1024
     learning_rate: float = 1e-3
     muon_rate: float = 1.5e-3
     weight_decay: float = 0.02
@@ -257,8 +258,10 @@ class PhotoMaskFormerTask(TrainingTask):
             mask_features = head.pixel_decoder([feature.contiguous() for feature in features])
         with torch.autocast(device_type, enabled=False):
             mask_features = mask_features.float()
+            present = batch["names"] != EMPTY
+            most = int(present.sum(dim=1).max())
             losses, figures = self._query_losses(features[-1].float(), mask_features, batch)
-            regions = _partition(batch["masks"], batch["names"] != EMPTY)
+            regions = _partition(batch["masks"][:, :most], present[:, :most])
             losses["pairs"] = settings.pair_weight * pair_loss(mask_features, regions)
         return sum(losses.values()), figures | {name: loss.detach() for name, loss in losses.items()}
 
@@ -270,8 +273,13 @@ class PhotoMaskFormerTask(TrainingTask):
         embeddings = predictor.embed_masks(content)  # (L, B, Q, M)
         some = torch.randperm(mask_features.shape[2] * mask_features.shape[3])[: settings.pixels]
         features = mask_features.flatten(2)[..., some]
-        names, weights, masks = (_labelled_twice(batch, key) for key in ("names", "weights", "masks"))
-        masks = masks.flatten(2)[..., some].float()
+        rows = _asked_rows(batch)
+        first, is_empty = rows.clamp(min=0), rows < 0
+        names = batch["names"].gather(1, first).masked_fill(is_empty, EMPTY)
+        weights = batch["weights"].gather(1, first).masked_fill(is_empty, 0.0)
+        masks = batch["masks"].flatten(2)[..., some]
+        masks = masks.gather(1, first[..., None].expand(-1, -1, masks.shape[2])) & ~is_empty[..., None]
+        masks = masks.float()
         targets = MaskTargets(names, masks, torch.ones_like(masks[:, :1]))
         queries = match_masks(embeddings, features, targets, settings.dice_weight)
         chosen = queries.clamp(min=0)[..., None].expand(-1, -1, -1, embeddings.shape[3])
@@ -355,15 +363,11 @@ def _mean_iou(logits: Tensor, targets: MaskTargets, weights: Tensor) -> Tensor:
     return (iou * counted).sum() / counted.sum().clamp(min=1)
 
 
-def _labelled_twice(batch: dict[str, Tensor], key: str) -> Tensor:
-    """Return an entry of a batch with all rows of masks, and those of labelled ones once more, at the end."""
-    again = batch[key].clone()
-    labelled = batch["weights"] == 1.0
-    if key == "names":
-        again[~labelled] = EMPTY
-    elif key == "weights":
-        again[~labelled] = 0.0
-    return torch.cat([batch[key], again], dim=1)
+def _asked_rows(batch: dict[str, Tensor]) -> Tensor:
+    """Return the rows of masks that queries are asked for, int64 (B, T): labelled ones twice; then -1."""
+    times = (batch["names"] != EMPTY).long() + (batch["weights"] == 1.0).long()
+    found = [torch.arange(len(row), device=row.device).repeat_interleave(row) for row in times]
+    return pad_sequence(found, batch_first=True, padding_value=-1)
 
 
 def _partition(masks: Tensor, present: Tensor) -> Tensor:
