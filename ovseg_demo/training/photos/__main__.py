@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     maskformer.add_argument(
         "--out", type=Path, default=Path("runs/photos-maskformer"), help="folder of the run"
     )
+    maskformer.add_argument("--side", type=int, default=384, help="of the squares that it sees, in pixels")
     _add_loop(maskformer)
     return parser
 
@@ -146,7 +147,7 @@ def _maskformer(options: argparse.Namespace) -> Path:
     maskformer.distil(options.root, options.sam, masks)
     texts = maskformer.embed_source_names(options.root, options.clip)
     settings = maskformer.photo_mini(len(next(iter(texts.values()))))
-    settings = replace(settings, loop=_loop(options, settings.loop))
+    settings = replace(settings, side=options.side, loop=_loop(options, settings.loop))
     runtime = Runtime.resolve("auto", options.precision)
     return maskformer.train(
         settings, options.root, options.sam, texts, masks, options.out, runtime, options.stamps

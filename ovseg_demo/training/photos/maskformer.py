@@ -63,6 +63,8 @@ class PhotoMaskFormerSettings:
     Attributes:
         size: architecture; its backbone is that of the Segment Anything whose trunk is used.
         loop: schedule and batch.
+        side: of square samples in pixels, a multiple of 32. Sizes are relative to the input, so that a
+            training may begin with small images.
         masks: of a sample, at most; labelled ones are offered twice.
         pixels: of an image, on which masks are compared.
         learning_rate: at the peak; of the inner layers' matrices by Muon, ``muon_rate``.
@@ -79,6 +81,7 @@ class PhotoMaskFormerSettings:
 
     size: MaskFormerConfig
     loop: LoopSettings
+    side: int = 384
     masks: int = 40
     pixels: int = 1024
     learning_rate: float = 1e-3
@@ -235,6 +238,7 @@ class PhotoMaskFormerTask(TrainingTask):
         return QuerySamples(
             self.root,
             self.teacher,
+            side=self.settings.side,
             batch_size=loop.batch_size,
             masks=self.settings.masks,
             seed=loop.seed,

@@ -34,9 +34,6 @@ from ovseg_demo.training.photos.stamps import read_stamps
 SHARES = {"coco": 0.40, "bsds500": 0.17, "imagenet": 0.18, "paste": 0.17, "ccp": 0.05, "camvid": 0.03}
 """How often each source is drawn; "paste": things cut out of some photographs and put on another."""
 
-SHAPES = ((384, 384), (352, 480), (480, 352))
-"""Heights and widths in pixels of the samples; those of a batch are equal."""
-
 STRIDE = 4
 """Pixels of the image along a side of a mask's pixel."""
 
@@ -87,6 +84,7 @@ class QuerySamples(Dataset):
     Args:
         root: folder of labelled photographs; see :mod:`.sources`.
         teacher: folder of a teacher's masks; see :mod:`.distilled_masks`.
+        side: of square samples in pixels, a multiple of 32; others are higher or wider (:func:`shapes`).
         batch_size: samples of one shape that follow each other.
         masks: T.
         seed: of the stream.
@@ -98,12 +96,14 @@ class QuerySamples(Dataset):
         root: Path,
         teacher: Path,
         *,
+        side: int,
         batch_size: int,
         masks: int,
         seed: int = 0,
         stamps: Path | None = None,
     ):
         self.root, self.teacher, self.stamps = Path(root), Path(teacher), stamps
+        self.shapes = shapes(side)
         self.batch_size, self.masks, self.seed = batch_size, masks, seed
 
     @cached_property
@@ -132,7 +132,8 @@ class QuerySamples(Dataset):
 
     def __getitem__(self, index: int) -> QuerySample:
         rng = np.random.default_rng([self.seed, index, 7])
-        shape = SHAPES[np.random.default_rng([self.seed, index // self.batch_size, 8]).integers(len(SHAPES))]
+        batch_rng = np.random.default_rng([self.seed, index // self.batch_size, 8])
+        shape = self.shapes[batch_rng.integers(len(self.shapes))]
         while True:  # a cut may hold no region that is large enough
             source = str(rng.choice(list(SHARES), p=list(SHARES.values())))
             sample = self._sample(self._scene(source, rng), source, shape, rng)
@@ -217,6 +218,12 @@ class QuerySamples(Dataset):
             weights=torch.from_numpy(weights),
             source=torch.tensor(list(SHARES).index(source)),
         )
+
+
+def shapes(side: int) -> tuple[tuple[int, int], ...]:
+    """Return the heights and widths in pixels of samples: square, wide and high, of about the same area."""
+    shorter, longer = side - 32, side + side // 4 // 32 * 32
+    return (side, side), (shorter, longer), (longer, shorter)
 
 
 def source_names(root: Path) -> list[list[str]]:

@@ -21,7 +21,7 @@ from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.photos.distilled_masks import keep_masks, photographs_to_distill, read_masks
 from ovseg_demo.training.photos.maskformer import PhotoMaskFormerSettings, distil, train
 from ovseg_demo.training.photos.place_start import QUERIES, RINGS, start_at_anchors
-from ovseg_demo.training.photos.query_samples import EMPTY, SHAPES, UNNAMED, QuerySamples, source_names
+from ovseg_demo.training.photos.query_samples import EMPTY, UNNAMED, QuerySamples, shapes, source_names
 from ovseg_demo.training.photos.sam import half_precision
 from ovseg_demo.training.photos.sources import read_coco
 from ovseg_demo.training.schedule import LoopSettings
@@ -42,6 +42,7 @@ SIZE = MaskFormerConfig(
 TOY = PhotoMaskFormerSettings(
     size=SIZE,
     loop=LoopSettings(steps=2, batch_size=2, warmup_steps=1, log_every=1),
+    side=96,
     masks=6,
     pixels=64,
     min_size=64,
@@ -126,11 +127,11 @@ def test_an_interrupted_training_goes_on(photographs, sam, teacher, tmp_path):
 
 
 def test_samples_have_labels_first_and_the_teacher_s_other_masks(photographs, teacher):
-    samples = QuerySamples(photographs, teacher, batch_size=2, masks=5)
+    samples = QuerySamples(photographs, teacher, side=96, batch_size=2, masks=5)
     found = [samples[index] for index in range(24)]
     for first, second in zip(found[::2], found[1::2], strict=True):
         assert first["image"].shape == second["image"].shape
-        assert tuple(first["image"].shape[1:]) in SHAPES
+        assert tuple(first["image"].shape[1:]) in shapes(96)
     for sample in found:
         rows = sample["names"] != EMPTY
         assert (sample["masks"].sum(dim=(1, 2)) > 0).equal(rows)
