@@ -2,7 +2,7 @@
 
 Stages in their order: ``sam`` (independent of the others), ``features``, ``text``, ``clip``, and
 ``maskformer``, which needs what ``sam`` and ``clip`` made. Each goes on where it was interrupted when the
-same command is given again.
+same command is given again. At last, ``bundle`` makes the files of the bundled model.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one stage."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    run = {"sam": _sam, "features": _features, "text": _text, "clip": _clip, "maskformer": _maskformer}
-    print(run[options.stage](options))
+    stages = {
+        "sam": _sam,
+        "features": _features,
+        "text": _text,
+        "clip": _clip,
+        "maskformer": _maskformer,
+        "bundle": _bundle,
+    }
+    print(stages[options.stage](options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     maskformer.add_argument("--side", type=int, default=384, help="of the squares that it sees, in pixels")
     _add_loop(maskformer)
+
+    bundle = stages.add_parser("bundle", help="the files of the bundled model")
+    bundle.add_argument("--sam", type=Path, default=Path("runs/photos-sam/weights.pt"))
+    bundle.add_argument("--clip", type=Path, default=Path("runs/photos-clip"), help="folder of the CLIP")
+    bundle.add_argument("--maskformer", type=Path, default=Path("runs/photos-maskformer/weights.pt"))
+    bundle.add_argument("--out", type=Path, default=Path("weights/photo-mini"))
     return parser
 
 
@@ -152,6 +165,12 @@ def _maskformer(options: argparse.Namespace) -> Path:
     return maskformer.train(
         settings, options.root, options.sam, texts, masks, options.out, runtime, options.stamps
     )
+
+
+def _bundle(options: argparse.Namespace) -> Path:
+    from ovseg_demo.training.photos.bundle import bundle
+
+    return bundle(options.sam, options.clip, options.maskformer, options.out)
 
 
 if __name__ == "__main__":

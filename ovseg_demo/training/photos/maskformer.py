@@ -27,7 +27,6 @@ from ovseg_demo.classification.types import LOGIT_SCALE
 from ovseg_demo.evaluation.photos import measure_coverage
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.models.clip_sources import read_clip_source
-from ovseg_demo.models.shared_tensors import SharedTensors, with_shared
 from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, timm_cnn
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, published_tensors
@@ -162,7 +161,7 @@ def train(
     runtime: Runtime,
     stamps: Path | None = None,
 ) -> Path:
-    """Train, going on from the folder's checkpoint; returns the weights file, which lacks the trunk.
+    """Train, going on from the folder's checkpoint; returns the weights, an OVSeg checkpoint without CLIP.
 
     Args:
         settings: sizes and hyper-parameters.
@@ -193,7 +192,6 @@ class PhotoMaskFormerTask(TrainingTask):
     ):
         super().__init__()
         self.settings, self.root, self.teacher, self.stamps = settings, root, teacher, stamps
-        self.sam_file = sam.name
         self.rounds = multiplies_bfloat16("cpu")
         self.network = MaskFormerNetwork(settings.size)
         start_at_anchors(self.network)
@@ -331,10 +329,9 @@ class PhotoMaskFormerTask(TrainingTask):
             return {n: round(v, 4) for n, v in measure_coverage(generator, self._validation).items()}
 
     def save(self, path: Path) -> None:
-        """Write a full OVSeg checkpoint without CLIP in half precision, whose trunk is Segment Anything's."""
+        """Write a full OVSeg checkpoint without CLIP in half precision."""
         half = {name: tensor.half().contiguous() for name, tensor in published_tensors(self.network).items()}
-        trunk = SharedTensors(self.sam_file, TRUNK_PREFIX, "backbone.trunk.")
-        save_atomically(with_shared(half, [trunk]), path)
+        save_atomically({"model": half}, path)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from ovseg_demo.proposals.sam.building import SamConfig, new_sam
 from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.photos.bundle import CLIP_FILES, MASKFORMER_FILE, bundle
 from ovseg_demo.training.photos.distilled_masks import keep_masks, photographs_to_distill, read_masks
 from ovseg_demo.training.photos.maskformer import PhotoMaskFormerSettings, distil, train
 from ovseg_demo.training.photos.place_start import QUERIES, RINGS, start_at_anchors
@@ -101,21 +102,38 @@ def run(photographs: Path, sam: Path, teacher: Path, folder: Path, steps: int = 
     return train(settings, photographs, sam, texts(photographs), teacher, folder, CPU)
 
 
-def test_training_writes_weights_without_a_trunk_of_their_own(photographs, sam, teacher, tmp_path):
+def test_training_writes_weights_that_propose_masks(photographs, sam, teacher, tmp_path):
     path = run(photographs, sam, teacher, tmp_path)
-    content = torch.load(path)
-    assert not any(name.startswith("backbone.") for name in content["model"])
-    with pytest.raises(CheckpointError, match=r"sam\.pth"):
-        read_checkpoint(path, CheckpointKind.OVSEG)
-    path.with_name(sam.name).write_bytes(sam.read_bytes())
     network = build_maskformer(read_checkpoint(path, CheckpointKind.OVSEG).maskformer())
-    trunk = read_checkpoint(sam, CheckpointKind.SAM).sam()["image_encoder.trunk.conv_stem.weight"]
-    assert torch.equal(network.backbone.trunk.conv_stem.weight, trunk.float())
     assert network.config == SIZE
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     proposals = MaskFormerProposalGenerator(network, min_size=64)(image)
     assert len(proposals) > QUERIES / 2
     assert proposals.queries.class_embeddings.shape == (QUERIES, SIZE.embedding_width)
+
+
+def test_the_bundle_stores_the_trunk_once(photographs, sam, teacher, tmp_path):
+    trained = run(photographs, sam, teacher, tmp_path / "run")
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for name in CLIP_FILES:
+        (clip / name).write_text(name)
+    folder = bundle(sam, clip, trained, tmp_path / "bundle")
+    path = folder / MASKFORMER_FILE
+    assert not any(name.startswith("backbone.") for name in torch.load(path)["model"])
+    found, expected = (read_checkpoint(file, CheckpointKind.OVSEG).maskformer() for file in (path, trained))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert (folder / CLIP_FILES[0]).read_text() == CLIP_FILES[0]
+
+
+def test_a_bundle_of_two_trunks_is_refused(photographs, sam, teacher, tmp_path):
+    trained = run(photographs, sam, teacher, tmp_path / "run", steps=1)
+    tensors = torch.load(sam)
+    tensors["image_encoder.trunk.conv_stem.bias"] += 1
+    torch.save(tensors, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"another trunk than .*other\.pth"):
+        bundle(tmp_path / "other.pth", tmp_path, trained, tmp_path / "bundle")
 
 
 def test_an_interrupted_training_goes_on(photographs, sam, teacher, tmp_path):
