@@ -23,6 +23,14 @@ element.querySelector(".theme").addEventListener("click", () => {
   }
 });
 
+// Gradio's messages are buttons with a button inside, which screen readers cannot tell apart; a click folds them still.
+new MutationObserver(() => {
+  for (const head of document.querySelectorAll(".toast-header[role=button]")) {
+    head.removeAttribute("role");
+    head.removeAttribute("tabindex");
+  }
+}).observe(document.body, { childList: true, subtree: true });
+
 element.querySelector("nav a").addEventListener("click", (event) => {
   event.preventDefault(); // the page has a <base>, against which "#how" would be another page
   document.getElementById("how").scrollIntoView({ behavior: "smooth" });

@@ -500,8 +500,10 @@ function hoverMask(label) {
 }
 
 function choose(attribute, value) {
-  for (const button of findAll(`[data-${attribute}][role=tab]`)) {
-    button.setAttribute("aria-selected", String(button.dataset[attribute] === value));
+  for (const button of tabsOf(attribute)) {
+    const isChosen = button.dataset[attribute] === value;
+    button.setAttribute("aria-selected", String(isChosen));
+    button.tabIndex = isChosen ? 0 : -1;
   }
   state[attribute] = value;
   tellComparison();
@@ -524,9 +526,25 @@ function tellComparison() {
   trigger("compare", { on: wants });
 }
 
+const tabsOf = (attribute) => findAll(`.viewer-bar [data-${attribute}][role=tab]`);
+
+/** The tab that a key leads to from another one, past those that cannot be chosen; none for other keys. */
+function nextTab(tabs, tab, key) {
+  const open = tabs.filter((one) => !one.disabled), at = open.indexOf(tab);
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: open.length - 1 }[key];
+  return to === undefined ? null : open[(to + open.length) % open.length];
+}
+
 for (const attribute of ["mode", "compare"]) {
-  for (const button of findAll(`.viewer-bar [data-${attribute}]`)) {
+  for (const button of tabsOf(attribute)) {
     button.addEventListener("click", () => choose(attribute, button.dataset[attribute]));
+    button.addEventListener("keydown", (event) => {
+      const next = nextTab(tabsOf(attribute), button, event.key);
+      if (!next) return;
+      event.preventDefault();
+      choose(attribute, next.dataset[attribute]);
+      next.focus();
+    });
   }
 }
 

@@ -1,0 +1,99 @@
+"""The page for all eyes and hands: axe-core's rules, sizes of targets, and keys in place of a mouse."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.browser.test_page import PROMPT, choose, click_image
+
+SCREENS = {"desktop": {"width": 1400, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
+
+SMALL_TARGETS = """() => {
+    const controls = "button, a[href], select, textarea, input, [role=slider], label.option";
+    return [...document.querySelectorAll(`.gradio-container :is(${controls})`)]
+        .filter(node => node.checkVisibility({ visibilityProperty: true }))
+        .filter(node => !node.closest("p, footer, .toast-wrap")) // links in text, and Gradio's own
+        .map(node => node.closest("label") ?? (node.matches(".divider") ? node.firstElementChild : node))
+        .map(node => [node, node.getBoundingClientRect()])
+        .filter(([, box]) => box.width > 1 && Math.min(box.width, box.height) < 24)
+        .map(([node, box]) => `${node.className || node.id || node.tagName}: ${box.width} × ${box.height}`);
+}"""
+
+
+SWITCH = """isDark => {
+    if (document.body.classList.contains("dark") !== isDark) document.querySelector(".theme").click();
+    for (const change of document.getAnimations()) if (change instanceof CSSTransition) change.finish();
+}"""
+
+
+@pytest.fixture(scope="module")
+def axe() -> Axe:
+    return Axe()
+
+
+def problems(page, axe, state: str, *parts: str) -> list[str]:
+    """What is wrong on the page or in parts of it, light and dark, on a desktop and on a phone."""
+    found = []
+    for screen, size in SCREENS.items():
+        page.set_viewport_size(size)
+        for theme in ("light", "dark"):
+            where = f"{state}, {theme}, {screen}"
+            page.evaluate(SWITCH, theme == "dark")
+            for one in axe.run(page, list(parts) or None, RULES).response["violations"]:
+                found += [
+                    f"{where}: {one['id']} ({one['impact']}) {node['target']} {node['failureSummary']}"
+                    for node in one["nodes"]
+                ]
+        found += [f"{where}: small {target}" for target in page.evaluate(SMALL_TARGETS)]
+    page.set_viewport_size(SCREENS["desktop"])
+    return found
+
+
+def test_axe_finds_nothing_in_any_state(open_page, axe):
+    page = open_page(reduced_motion="reduce")
+    page.locator("#image .source-selection").wait_for()
+    found = problems(page, axe, "empty")
+
+    choose(page, "Landscape")
+    page.mouse.move(5, 5)
+    found += problems(page, axe, "map")
+
+    click_image(page, 0.3, 0.5)
+    page.locator(".why .bar").first.wait_for()
+    page.locator("#advanced button").first.click()
+    page.locator("#distractors label", has_text="Own names").click()
+    page.locator("#own-distractors textarea").wait_for()
+    found += problems(page, axe, "why, advanced", ".viewer", "#controls")
+
+    page.locator("[role=tab][data-mode=compare]").click()
+    found += problems(page, axe, "compare", ".viewer")
+    page.locator("[role=tab][data-mode=masks]").click()
+    found += problems(page, axe, "masks", ".viewer")
+
+    page.locator(PROMPT).fill("x" * 101)
+    page.locator(".problem").wait_for()
+    page.locator("#submit").click()
+    page.locator(".status.failed").wait_for()
+    page.locator(".toast-body").first.wait_for()
+    found += problems(page, axe, "error", ".toast-wrap", "#main")
+    assert not found, "\n".join(found)
+
+
+def test_arrow_keys_go_from_tab_to_tab(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    mode = page.locator("[role=tab][data-mode]")
+    assert mode.evaluate_all("tabs => tabs.map(tab => tab.tabIndex)") == [0, -1, -1]
+    mode.first.focus()
+    ways = {"ArrowLeft": "masks", "Home": "map", "ArrowRight": "compare", "End": "masks"}
+    for key, expected in ways.items():
+        page.keyboard.press(key)
+        page.locator(f".viewer[data-mode={expected}]").wait_for()
+        assert page.evaluate("document.activeElement.dataset.mode") == expected
+    assert mode.evaluate_all("tabs => tabs.map(tab => tab.tabIndex)") == [-1, -1, 0]
