@@ -84,6 +84,14 @@ class Chips(Panel):
     scripts = ("texts.js", "chips.js")
 
 
+class Suggestions(Panel):
+    """Class names to add to the prompt."""
+
+    html = '<div class="suggestions" role="group" aria-label="{{suggestions.title}}" hidden></div>'
+    scripts = ("texts.js", "suggestions.js")
+    triggers = ("offer",)
+
+
 class Pills(Panel):
     """Texts to choose from."""
 

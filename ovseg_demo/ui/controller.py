@@ -26,7 +26,7 @@ from ovseg_demo.runtime.caching import hold
 from ovseg_demo.runtime.threads import run_below
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, PartialAnalysisCallback
-from ovseg_demo.ui import exports, messages, status_text
+from ovseg_demo.ui import exports, messages, status_text, suggestions
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
 from ovseg_demo.ui.corrections import REDO, UNDO, Change
 from ovseg_demo.ui.familiarity import is_foreign
@@ -35,7 +35,15 @@ from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.model_notice import notice_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Question, Request
-from ovseg_demo.ui.session import DOWNLOAD, NAMES, DisplayedMap, Run, Session
+from ovseg_demo.ui.session import (
+    DOWNLOAD,
+    NAMES,
+    SIDE_LANES,
+    SUGGESTIONS,
+    DisplayedMap,
+    Run,
+    Session,
+)
 from ovseg_demo.ui.session_memory import SessionMemory
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
@@ -56,7 +64,7 @@ CHANNELS = (
     "names",
     "file",
 )
-"""The channels of the viewer; "chips" belongs to another component."""
+"""The channels of the viewer; "chips" and "suggestions" belong to other components."""
 
 PREVIEW_PERIOD = 2.0
 """Seconds between two previews of a map. A shorter analysis displays none."""
@@ -92,7 +100,7 @@ class PageController:
     # ---- what takes seconds
 
     def analyze(self, session: Session, path: str | None, request: Request) -> Iterator[Updates]:
-        """Analyze an image, and map it if there are class names.
+        """Analyze an image and map its class names; without any, those that are suggested for it.
 
         The newest names count, also those that come while the analysis runs.
 
@@ -139,6 +147,15 @@ class PageController:
         run = session.begin(NAMES, question.request)
         if run is not None:
             yield from self._work(session, run, lambda task: self._encode(task, session, analysis, question))
+
+    def suggest(self, session: Session) -> Iterator[Updates]:
+        """Suggest class names for the analyzed image, where the message "suggestions" asks for it."""
+        analysis, image = session.analysis, session.image
+        if analysis is None or image is None:
+            return
+        run = session.begin(SUGGESTIONS, image.number, analysis.classifier)
+        if run is not None:
+            yield from self._work(session, run, lambda task: self._suggest(task, session, analysis))
 
     def download(self, session: Session, model: str) -> Iterator[Updates]:
         """Download a model; images can be analyzed meanwhile.
@@ -249,7 +266,8 @@ class PageController:
         """Forget the visitor's image."""
         session.clear()
         number = session.next_number()
-        updates = {channel: empty_message(number) for channel in CHANNELS if channel != "file"}
+        updates = {channel: empty_message(number) for channel in (*CHANNELS, "suggestions")}
+        del updates["file"]
         return updates | {"chips": messages.problem_message(number, "")}
 
     # ---- their parts
@@ -307,12 +325,15 @@ class PageController:
             if session.compares:
                 self._add_comparison(session, run, analysis, request, task.report)
         self._memory.touch(session)
+        updates = self._choose_suggestions(session, run, analysis, task.report)
         question = session.wanted
         if question.vocabulary is not None and question.request.analysis_key == request.analysis_key:
-            task.show(self._maps(session, analysis, question, task.report, is_new=True))
+            task.show(updates | self._maps(session, analysis, question, task.report, is_new=True))
         else:
             line = status_text.ready_line(analysis, self._texts)
-            task.show({"status": status_message(session.next_number(), line)})
+            task.show(updates | {"status": status_message(session.next_number(), line)})
+        if not updates:
+            task.show(self._offer_suggestions(session, analysis))
 
     def _take(
         self, task: BackgroundTask[Updates], session: Session, run: Run, path: str
@@ -324,8 +345,38 @@ class PageController:
         opened, pixels = open_upload(path, session.next_number(), self._settings, self._budget)
         session.take(opened, run)
         url = self._publish(display_jpeg(pixels), "image.jpg")
-        task.show({"image": messages.image_message(opened, url)})
+        no_suggestions = empty_message(session.next_number())
+        task.show({"image": messages.image_message(opened, url), "suggestions": no_suggestions})
         return opened, pixels
+
+    def _choose_suggestions(
+        self, session: Session, run: Run, analysis: Analysis, progress: ProgressCallback
+    ) -> Updates:
+        """Put suggested names in the place of an empty prompt; names typed in the meantime count instead."""
+        if not suggestions.are_chosen(session, session.wanted):
+            return {}
+        found = analysis.suggest(suggestions.OFFERED, progress=progress)
+        run.check()
+        question = session.wanted
+        if not found or not suggestions.are_chosen(session, question):
+            return {"suggestions": messages.suggestions_message(session.next_number(), found)}
+        prompt = suggestions.choose(session, question, found, self._settings.max_names).request.prompt
+        number = session.next_number()
+        return {"suggestions": messages.suggestions_message(number, found, prompt, question.request.prompt)}
+
+    def _offer_suggestions(self, session: Session, analysis: Analysis) -> Updates:
+        """Return suggestions, if that takes milliseconds; or else a message that asks for :meth:`suggest`."""
+        if not suggestions.are_ready(analysis):
+            return {"suggestions": {"number": session.next_number(), "isPending": True}}
+        found = analysis.suggest(suggestions.OFFERED)
+        return {"suggestions": messages.suggestions_message(session.next_number(), found)}
+
+    def _suggest(self, task: BackgroundTask[Updates], session: Session, analysis: Analysis) -> None:
+        with hold(self._turns, task.report):
+            found = analysis.suggest(suggestions.OFFERED, progress=task.report)
+        if session.analysis is analysis:
+            message = messages.suggestions_message(session.next_number(), found)
+            task.show({"suggestions": message})
 
     def _previews(
         self,
@@ -542,7 +593,7 @@ def _ending(session: Session, run: Run, is_idle: bool, note: str) -> Updates:
     """Return what clears a run's traces from the page, and a note in their place, where there is one."""
     number = session.next_number()
     ending = {}
-    if run.lane not in (DOWNLOAD, NAMES) and session.is_newest(run):
+    if run.lane not in SIDE_LANES and session.is_newest(run):
         ending["preview"] = empty_message(number)
     if is_idle:
         ending["progress"] = empty_message(number)

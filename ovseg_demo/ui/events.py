@@ -26,7 +26,7 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     }
     short = _PRIVATE | {"concurrency_id": EDIT, "concurrency_limit": settings.concurrent_edits}
     instant = _PRIVATE | {"concurrency_id": INSTANT, "concurrency_limit": None, "trigger_mode": "multiple"}
-    displays = [parts.viewer, parts.chips]
+    displays = [parts.viewer, parts.chips, parts.suggestions]
     inputs = [session, parts.image, *request]
 
     gr.on([parts.submit.click, parts.prompt.submit], handlers.analyze, inputs, displays, **long)
@@ -38,6 +38,7 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     )
     parts.viewer.compare(handlers.compare, [session], displays, **long)
     parts.viewer.encode(handlers.encode, [session], displays, **long)
+    parts.suggestions.offer(handlers.offer, [session], displays, **long)
     of_download = [*displays, parts.model_facts, parts.download]
     parts.download.click(handlers.download, [session, parts.model], of_download, **long)
     parts.viewer.obtain(handlers.obtain, [session, parts.model], of_download, **long)

@@ -114,6 +114,10 @@ class EventHandlers:
         request = session.wanted.request
         yield from self._accumulate(session, self._controller.encode(session), request)
 
+    def offer(self, session: Session) -> Iterator[Outputs]:
+        """Suggest class names, where encoding the candidates takes long."""
+        yield from self._accumulate(session, self._controller.suggest(session))
+
     def explain(self, event: gr.EventData, session: Session) -> Outputs:
         """Explain a pixel."""
         x, y = _data(event).get("x"), _data(event).get("y")
@@ -278,17 +282,21 @@ class EventHandlers:
             raise
 
     def _outputs(self, updates: Updates, request: Request | None = None) -> Outputs:
-        """Return updates of components: the chips' message is a value, the others go to the viewer.
+        """Return updates of components: the chips' messages are values, the others go to the viewer.
 
         Args:
             updates: messages by channel.
             request: what the visitor asked for; the address of the page is to restore it.
         """
-        channels = {name: message for name, message in updates.items() if name != "chips"}
+        channels = {
+            name: message for name, message in updates.items() if name not in ("chips", "suggestions")
+        }
         outputs: Outputs = {self._parts.viewer: gr.update(**channels)} if channels else {}
         if "chips" in updates:
             link = {} if request is None else {"link": _address(request)}
             outputs[self._parts.chips] = updates["chips"] | link
+        if "suggestions" in updates:
+            outputs[self._parts.suggestions] = updates["suggestions"]
         return outputs or {self._parts.chips: gr.skip()}
 
     def _request(self, values: Sequence[Any]) -> Request:

@@ -11,7 +11,15 @@ import gradio as gr
 from ovseg_demo.models.weights_files import format_size
 from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui.assets import read_assets
-from ovseg_demo.ui.components import Chips, Gallery, Header, ImageInput, Pills, Viewer
+from ovseg_demo.ui.components import (
+    Chips,
+    Gallery,
+    Header,
+    ImageInput,
+    Pills,
+    Suggestions,
+    Viewer,
+)
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
@@ -40,6 +48,7 @@ class Components:
     submit: gr.Button
     clear: gr.Button
     chips: Chips
+    suggestions: Suggestions
     recent: Pills
     viewer: Viewer
     gallery: Gallery
@@ -75,6 +84,7 @@ def build_layout(registry: ModelRegistry, settings: PageSettings, examples: Sequ
             with gr.Row(elem_id="ask"):
                 parts |= _ask(texts)
             parts["chips"] = Chips(texts, elem_id="chips", padding=False)
+            parts["suggestions"] = Suggestions(texts, elem_id="suggestions", padding=False)
             parts["viewer"] = Viewer(texts, elem_id="viewer", padding=False)
             parts["gallery"] = Gallery(
                 texts,

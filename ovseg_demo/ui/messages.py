@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ovseg_demo.classification.suggestions import Suggestion
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import PixelExplanation, Segmentation
 from ovseg_demo.ui.corrections import Corrections
@@ -155,6 +156,21 @@ def chips_message(number: int, vocabulary: Vocabulary, found: Mapping[str, bool]
 def problem_message(number: int, problem: str) -> Message:
     """Return why the class names cannot be used."""
     return {"number": number, "chips": [], "hidden": [], "problem": problem}
+
+
+def suggestions_message(
+    number: int, suggestions: Sequence[Suggestion], prompt: str = "", replaced: str = ""
+) -> Message:
+    """Return the names that are suggested for the image.
+
+    Args:
+        number: of the message.
+        suggestions: the names, the best first.
+        prompt: what the prompt box gets, if it is empty or still holds ``replaced``.
+        replaced: the names that were put there for another image.
+    """
+    names = [suggestion.name for suggestion in suggestions]
+    return {"number": number, "names": names, "prompt": prompt, "replaced": replaced}
 
 
 def found_names(segmentation: Segmentation) -> dict[str, bool]:

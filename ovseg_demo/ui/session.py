@@ -13,8 +13,11 @@ from ovseg_demo.ui.corrections import Corrections
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.uploads import UploadedImage
 
-DOWNLOAD, NAMES = "download", "names"
-"""The kinds of runs that go on while images are analyzed: they download a model, or encode class names."""
+DOWNLOAD, NAMES, SUGGESTIONS = "download", "names", "suggestions"
+"""The kinds of runs besides analyses: they download a model, encode class names, or suggest some."""
+
+SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS)
+"""Each of these kinds has a lane of its own: it goes on while images are analyzed."""
 
 _ANALYSIS = "analysis"
 
@@ -43,7 +46,7 @@ class Run:
     @property
     def lane(self) -> str:
         """A run ends the one before it in its lane."""
-        return self.kind if self.kind in (DOWNLOAD, NAMES) else _ANALYSIS
+        return self.kind if self.kind in SIDE_LANES else _ANALYSIS
 
     def check(self) -> None:
         """Raise :class:`Cancelled` if the run is not wanted any more."""
@@ -68,6 +71,21 @@ class DisplayedMap:
     segmentation: Segmentation
 
 
+@dataclass(frozen=True)
+class SuggestedPrompt:
+    """The class names that were put into the empty prompt box.
+
+    Attributes:
+        prompt: the names as text.
+        image: the number of the image that they were suggested for.
+        model: the model that suggested them.
+    """
+
+    prompt: str
+    image: int
+    model: str
+
+
 class Session:
     """A visitor's image, its analysis, the newest request and the running work.
 
@@ -75,12 +93,14 @@ class Session:
 
     Attributes:
         wanted: the newest class names and settings that could be read.
+        suggested: the names that were put into the empty prompt box; ``None`` if that was never empty.
         compares: whether the page also displays the other classifier's map.
         may_download: whether this visitor may download models to the machine.
     """
 
     def __init__(self) -> None:
         self.wanted = Question(Request())
+        self.suggested: SuggestedPrompt | None = None
         self.compares = False
         self.may_download = False
         self._image: UploadedImage | None = None

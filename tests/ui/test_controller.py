@@ -21,6 +21,7 @@ from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
+from ovseg_demo.ui.suggestions import CHOSEN, OFFERED
 from tests.ui import colour_world
 from tests.ui.colour_world import colour_segmenter, landscape, save_image, stripes
 from tests.ui.updates import REQUEST, analyze, clears, collect, found, labels
@@ -80,10 +81,15 @@ def test_a_single_class_competes_with_a_hidden_one(controller, image):
     assert newest["chips"]["hidden"] == ["others"]
 
 
-def test_an_analysis_without_class_names_makes_later_ones_fast(controller, image):
+def test_without_masks_nothing_is_suggested_and_other_names_can_be_typed(image, published):
+    segmenter = colour_segmenter(candidates=())
+    controller = PageController(
+        ModelRegistry.of_segmenter(segmenter), PageSettings(), lambda content, name: {"path": name}
+    )
     session, newest = analyze(controller, image, Request())
     assert "map" not in newest
-    assert newest["masks"]["count"] == 4
+    assert newest["suggestions"]["names"] == []
+    assert "now type the names" in newest["status"]["text"]
     assert found(controller.edit(session, REQUEST)["map"])
 
 
@@ -110,6 +116,93 @@ def test_large_images_are_scaled_down(controller, tmp_path):
     _, newest = analyze(controller, str(path))
     assert (newest["image"]["width"], newest["image"]["height"]) == (400, 300)
     assert labels(newest["map"]).shape == (300, 400)
+
+
+# ---- suggested names
+
+
+def test_an_empty_prompt_gets_the_best_names_and_their_map(controller, image):
+    session, newest = analyze(controller, image, Request())
+    message = newest["suggestions"]
+    assert message["names"][:4] == ["green", "sky blue", "red", "yellow"]
+    assert CHOSEN < len(message["names"]) <= OFFERED
+    assert message["prompt"].split(", ") == message["names"][:CHOSEN]
+    assert message["replaced"] == ""
+    assert found(newest["map"]) == ["green", "sky blue", "red", "yellow"]
+    assert session.displayed.request.prompt == message["prompt"], "files and links have these names"
+    assert "prompt=green%2C+sky+blue" in newest["map"]["link"]
+
+
+def test_typed_names_are_mapped_and_others_offered(controller, image):
+    analyze(controller, image, Request())  # the candidates are encoded
+    _, again = analyze(controller, image, Request(prompt="red, purple"))
+    assert found(again["map"]) == ["red"]
+    assert again["suggestions"]["names"][:4] == ["green", "sky blue", "red", "yellow"]
+    assert again["suggestions"]["prompt"] == "", "what the visitor typed stays"
+
+
+def test_candidates_that_must_be_encoded_first_do_not_hold_up_the_map(controller, image):
+    session, newest = analyze(controller, image, REQUEST)
+    assert newest["suggestions"]["isPending"]
+    updates = list(controller.suggest(session))
+    offered = collect(updates)["suggestions"]
+    assert offered["names"][:4] == ["green", "sky blue", "red", "yellow"]
+    assert clears(updates[-1], "progress")
+    _, again = analyze(controller, image, REQUEST)
+    assert again["suggestions"]["names"] == offered["names"], "they are encoded now"
+
+
+def test_another_image_replaces_suggested_names_but_not_typed_ones(controller, image, tmp_path):
+    other = str(save_image(tmp_path / "other.png", stripes((0, 0, 255), (128, 0, 128))))
+    session, first = analyze(controller, image, Request())
+    suggested = first["suggestions"]["prompt"]
+    session, second = analyze(controller, other, Request(prompt=suggested), session)
+    assert second["suggestions"]["replaced"] == suggested
+    assert found(second["map"]) == ["blue", "purple"]
+    typed = Request(prompt=f"{second['suggestions']['prompt']}, unicorn")
+    session, third = analyze(controller, image, typed, session)
+    assert third["suggestions"]["prompt"] == ""
+    assert session.displayed.request.prompt == typed.prompt
+
+
+def test_suggested_names_stay_when_only_settings_change(controller, image):
+    session, first = analyze(controller, image, Request())
+    suggested = Request(prompt=first["suggestions"]["prompt"], generator="maskformer")
+    session, second = analyze(controller, image, suggested, session)
+    assert session.displayed.request.prompt == suggested.prompt
+    assert second["suggestions"]["prompt"] == ""
+
+
+def test_names_typed_during_the_analysis_count_instead_of_suggestions(controller, slow_image, monkeypatch):
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 5)
+    session, updates = Session(), []
+    for update in controller.analyze(session, slow_image, Request()):
+        updates.append(update)
+        if "masks" in update:
+            controller.edit(session, Request(prompt="red, magenta"))
+    newest = collect(updates)
+    assert session.displayed.request.prompt == "red, magenta"
+    assert not newest["suggestions"].get("prompt")
+
+
+def test_suggestions_leave_with_their_image(controller, image, slow_image):
+    session, _ = analyze(controller, image, Request())
+    assert set(controller.clear(session)["suggestions"]) == {"number"}
+    for update in controller.analyze(session, slow_image, REQUEST):
+        if "image" in update:
+            assert set(update["suggestions"]) == {"number"}
+            session.cancel()
+
+
+def test_visitors_get_suggestions_for_their_own_images(controller, image, tmp_path):
+    other = str(save_image(tmp_path / "other.png", stripes((0, 0, 255), (128, 0, 128))))
+    first, second = Session(), Session()
+    for _ in range(2):
+        _, of_first = analyze(controller, image, Request(), first)
+        _, of_second = analyze(controller, other, Request(), second)
+        assert found(of_first["map"]) == ["green", "sky blue", "red", "yellow"]
+        assert found(of_second["map"]) == ["blue", "purple"]
+        assert of_first["suggestions"]["replaced"] == of_second["suggestions"]["replaced"] == ""
 
 
 # ---- edits

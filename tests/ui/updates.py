@@ -37,6 +37,9 @@ def found(message: dict) -> list[str]:
     return [entry["name"] for entry in message["classes"] if entry["isFound"]]
 
 
-def analyze(controller: PageController, image: str, request: Request = REQUEST) -> tuple[Session, dict]:
-    session = Session()
+def analyze(
+    controller: PageController, image: str, request: Request = REQUEST, session: Session | None = None
+) -> tuple[Session, dict]:
+    """The session after an analysis, and the newest messages; by default of a new visitor."""
+    session = session or Session()
     return session, collect(controller.analyze(session, image, request))

@@ -33,6 +33,7 @@ function receive() {
   problem.textContent = message.problem;
   const chips = message.chips.map(chip);
   if (message.hidden.length) chips.push(hidden(message.hidden));
+  document.dispatchEvent(new CustomEvent("ovseg-names")); // the prompt may hold other names now
   box.replaceChildren(...chips, ...(message.problem ? [problem] : []));
 }
 

@@ -1,0 +1,53 @@
+"""Suggested class names on the page: when they take the place of a prompt, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ovseg_demo.analysis import Analysis
+from ovseg_demo.classification.suggestions import Suggestion
+from ovseg_demo.ui.request import Question
+from ovseg_demo.ui.session import Session, SuggestedPrompt
+
+OFFERED = 12
+"""How many names are offered as chips."""
+
+CHOSEN = 6
+"""How many of them, the best ones, an empty prompt box gets."""
+
+
+def are_ready(analysis: Analysis) -> bool:
+    """Return whether names can be suggested in milliseconds: the candidates are encoded."""
+    missing = analysis.text_encoder.count_missing(analysis.candidates, analysis.suggestion_templates)
+    return missing == 0
+
+
+def are_chosen(session: Session, question: Question) -> bool:
+    """Return whether suggested names are to be mapped, because the visitor has named none for this image.
+
+    The prompt is empty, or it holds names that were suggested for another image or by another model.
+    """
+    before, image = session.suggested, session.image
+    if question.vocabulary is None or before is None or image is None:
+        return question.vocabulary is None
+    is_theirs = question.request.prompt == before.prompt
+    return is_theirs and (before.image, before.model) != (image.number, question.request.model)
+
+
+def choose(
+    session: Session, question: Question, suggestions: Sequence[Suggestion], max_names: int
+) -> Question:
+    """Return the question with the best suggestions as its class names; the session takes note of them.
+
+    Args:
+        session: of the visitor, with an image.
+        question: the newest one, whose prompt they replace.
+        suggestions: at least one.
+        max_names: how many names a visitor may give.
+    """
+    names = [suggestion.name for suggestion in suggestions[: min(CHOSEN, max_names)]]
+    request = replace(question.request, prompt=", ".join(names))
+    session.suggested = SuggestedPrompt(request.prompt, session.image.number, request.model)
+    session.wanted = Question.read(request, max_names)
+    return session.wanted
