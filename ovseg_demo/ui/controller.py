@@ -27,6 +27,7 @@ from ovseg_demo.runtime.threads import run_below
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text, suggestions
+from ovseg_demo.ui.advice import advice
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
 from ovseg_demo.ui.corrections import REDO, UNDO, Change
 from ovseg_demo.ui.familiarity import is_foreign
@@ -470,6 +471,7 @@ class PageController:
             entry,
             larger,
             self._texts,
+            advice=advice(displayed, self._texts),
             may_download=session.may_download,
             is_downloading=larger is not None and session.is_running(DOWNLOAD, larger.name),
             is_foreign=analysis is not None and _is_foreign(entry, analysis),

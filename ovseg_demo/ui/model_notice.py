@@ -1,6 +1,8 @@
-"""The notice beside a map: which model answered, and how to get the answer of one that knows more."""
+"""The notice beside a map: advice, which model answered, and how to get the answer of one that knows more."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ovseg_demo.models.weights_files import format_size
 from ovseg_demo.ui.language.texts import Texts
@@ -17,6 +19,7 @@ def notice_message(
     larger: ModelEntry | None,
     texts: Texts,
     *,
+    advice: Sequence[str] = (),
     may_download: bool = False,
     is_downloading: bool = False,
     is_foreign: bool = False,
@@ -28,6 +31,7 @@ def notice_message(
         entry: the model that answered.
         larger: the model to turn to where this one is not enough, if there is one here.
         texts: of the page.
+        advice: sentences about the class names and the image.
         may_download: whether this visitor may download models to the machine.
         is_downloading: whether the larger model is being downloaded for this visitor.
         is_foreign: whether the image is of a kind that the model does not know.
@@ -36,6 +40,7 @@ def notice_message(
         "number": number,
         "title": texts.format("notice.answered_by", model=entry.title),
         "text": _character(entry, texts),
+        "advice": list(advice),
     }
     if is_foreign:
         notice["warning"] = texts.format("notice.foreign", model=entry.title)

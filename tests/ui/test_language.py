@@ -19,6 +19,7 @@ from tests.ui.serving import serve_page
 
 ENGLISH = json.loads((FOLDER / "en.json").read_text(encoding="utf-8"))
 MADE_BY_PYTHON = (
+    "advice.",
     "progress.",
     "status.",
     "licence.weights",

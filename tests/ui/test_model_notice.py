@@ -50,6 +50,6 @@ def test_sticker_world_turns_to_the_model_for_photographs():
 
 
 def test_other_models_are_named_alone():
-    assert notice("fast-photo").keys() == {"number", "title", "text"}
+    assert notice("fast-photo").keys() == {"number", "title", "text", "advice"}
     own = ModelEntry("own", "My weights", "", ("sam",))
     assert notice_message(1, own, None, load_texts())["title"] == "Answered by My weights"

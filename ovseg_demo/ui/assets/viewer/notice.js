@@ -2,7 +2,11 @@
 
 /** Fill the notice; `act(kind, model)` is called when its button is pressed. */
 function fillNotice(panel, notice, act) {
-  const parts = [make("h3", "", [make("span", "", "{{notice.title}}")]), make("p", "", [make("b", "", notice.title), notice.text ? `. ${notice.text}` : ""])];
+  const parts = [];
+  if (notice.advice?.length) {
+    parts.push(make("h3", "", [make("span", "", "{{notice.advice}}")]), ...notice.advice.map((sentence) => make("p", "advice", sentence)));
+  }
+  parts.push(make("h3", "", [make("span", "", "{{notice.title}}")]), make("p", "", [make("b", "", notice.title), notice.text ? `. ${notice.text}` : ""]));
   if (notice.warning) parts.push(make("p", "warning", notice.warning));
   if (notice.button) {
     const { kind, model, label } = notice.button;
