@@ -71,6 +71,7 @@ class Viewer(Panel):
         "viewer/panels.js",
         "viewer/notice.js",
         "viewer/corrections.js",
+        "viewer/zoom.js",
         "viewer/viewer.js",
     )
     channels = CHANNELS

@@ -313,6 +313,35 @@ def test_keys_alone_explain_a_pixel(open_page):
     why.wait_for(state="hidden")
 
 
+def test_the_image_is_enlarged_by_wheel_double_click_and_keys(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    frame, label = page.locator(".frame"), page.locator("[data-zoom=reset]")
+    box = frame.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.locator("[data-zoom=reset]:enabled").wait_for()
+    assert label.text_content() == "135 %"
+    page.mouse.dblclick(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    page.locator("[data-zoom=reset]", has_text="270 %").wait_for()
+    page.locator(".why b", has_text="red").wait_for()  # the pixel under the pointer stays under it
+
+    before = frame.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"], steps=4)
+    page.mouse.up()
+    assert frame.bounding_box()["x"] < before["x"] - 0.05 * box["width"], "a drag moves the image"
+
+    frame.press("-")
+    page.locator("[data-zoom=reset]", has_text="180 %").wait_for()
+    frame.press("0")
+    assert label.text_content() == "100 %"
+    assert frame.bounding_box()["width"] == pytest.approx(box["width"])
+
+
 def test_image_and_map_and_both_classifiers_are_compared(open_page):
     page = open_page()
     choose(page, "Landscape")

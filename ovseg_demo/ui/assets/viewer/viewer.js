@@ -52,6 +52,7 @@ const receivers = {
       image.removeAttribute("src");
     } else {
       image.src = message.file.url;
+      zoom.reset();
       frame.style.setProperty("--width", message.width);
       frame.style.setProperty("--height", message.height);
       if (matchMedia("(max-width: 900px)").matches) element.scrollIntoView({ behavior: "smooth" });
@@ -148,6 +149,11 @@ function forgetMaps() {
   find(".notice").hidden = true;
   Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null });
 }
+
+const zoom = makeZoom(frame, find(".zoom"), {
+  isDragged: () => state.mode === "compare" || Boolean(state.pointing),
+  changed: () => update(),
+});
 
 // ---- painting
 
@@ -263,7 +269,7 @@ function paintPoints() {
 }
 
 /** Canvas pixels of a line that is about 1.5 pixels wide on the page. */
-const lineWidth = (labels) => Math.max(1, Math.round((1.4 * labels.width) / (frame.clientWidth || labels.width)));
+const lineWidth = (labels) => Math.max(1, Math.round((1.4 * labels.width) / (zoom.scale() * frame.clientWidth || labels.width)));
 
 /** Write names where the server says that their regions are; names of smaller regions make way. */
 function placeNames(map) {
@@ -403,7 +409,7 @@ function placeOf(event) {
 
 frame.addEventListener("click", (event) => {
   const place = placeOf(event);
-  if (!place || !state.map || state.mode !== "map" || drag?.isBox) return;
+  if (!place || !state.map || state.mode !== "map" || drag?.isBox || zoom.wasDrag()) return;
   state.cursor = null;
   act(...pixelOf(place), event.shiftKey || event.altKey);
 });
