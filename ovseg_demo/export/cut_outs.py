@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ovseg_demo.export.files import ExportFile, to_json
@@ -18,8 +16,6 @@ from ovseg_demo.export.sized import SizedSegmentation
 
 MAX_PARTS = 1000
 """At most so many parts of an image are written, the largest."""
-
-_COMPRESSION = 3  # of zlib: a third of the time of its usual 6, for a sixth more bytes
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
@@ -78,11 +74,10 @@ def _write(sized: SizedSegmentation, cuts: Iterator[Cut], left_out: int) -> Iter
     listed: list[dict[str, Any]] = []
     for number, (index, box, mask) in enumerate(cuts, start=1):
         name = f"{number:04d}-{slug(sized.class_names[index])}.png"
-        pixels = np.dstack([_crop(image, box), np.full(mask.shape, 255, np.uint8)])
-        pixels[~mask] = 0
-        content = io.BytesIO()
-        Image.fromarray(pixels).save(content, "PNG", compress_level=_COMPRESSION)
-        yield ExportFile(f"{folder}/{name}", content.getvalue())
+        pixels = cv2.cvtColor(_crop(image, box), cv2.COLOR_RGB2BGRA)
+        pixels = cv2.bitwise_and(pixels, pixels, mask=mask.view(np.uint8))
+        _, content = cv2.imencode(".png", pixels)  # three times as fast as Pillow
+        yield ExportFile(f"{folder}/{name}", content.tobytes())
         listed.append({"file": name, "class": sized.class_names[index], "box": list(box)})
     height, width = sized.size
     record = {"size": [width, height], "left_out": left_out, "cut_outs": listed}
