@@ -70,12 +70,14 @@ class ExportFormat:
             before it. A download with the end ``zip`` holds several files.
         write_image: yields the files of one image.
         write_dataset: yields the files that a data set has once.
-        for_geotiff: whether it is for georeferenced images alone.
+        reads_file: whether it needs the file that was segmented, if that is larger than the segmentation.
+        for_geotiff: whether it is for georeferenced images alone, whose file it always needs.
     """
 
     suffix: str
     write_image: ImageWriter
     write_dataset: DatasetWriter = _no_files
+    reads_file: bool = False
     for_geotiff: bool = False
 
 
@@ -86,7 +88,7 @@ def _one_file(suffix: str, write: Callable[[SizedSegmentation], bytes]) -> Image
 
 FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
     {
-        "overlay": ExportFormat("overlay.png", _one_file(".png", overlay.write)),
+        "overlay": ExportFormat("overlay.png", _one_file(".png", overlay.write), reads_file=True),
         "label-map": ExportFormat("label-map.png", _one_file(".png", label_map.write)),
         "coco": ExportFormat("coco.json", _one_file(".json", coco.write)),
         "coco-polygons": ExportFormat("coco-polygons.json", _one_file(".json", coco.write_polygons)),
@@ -99,9 +101,9 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
         ),
         "cvat": ExportFormat("cvat.zip", cvat.write, cvat.write_dataset),
         "voc": ExportFormat("voc.zip", voc.write, voc.write_dataset),
-        "geojson": ExportFormat("regions.geojson", geojson.write, for_geotiff=True),
-        "cut-outs": ExportFormat("cut-outs.zip", cut_outs.write_classes),
-        "cut-outs-parts": ExportFormat("cut-outs-parts.zip", cut_outs.write_parts),
+        "geojson": ExportFormat("regions.geojson", geojson.write, reads_file=True, for_geotiff=True),
+        "cut-outs": ExportFormat("cut-outs.zip", cut_outs.write_classes, reads_file=True),
+        "cut-outs-parts": ExportFormat("cut-outs-parts.zip", cut_outs.write_parts, reads_file=True),
         "masks": ExportFormat("masks.zip", masks.write),
     }
 )

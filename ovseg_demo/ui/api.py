@@ -27,6 +27,7 @@ from ovseg_demo.runtime.threads import run_below
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.admission import PROGRAM
 from ovseg_demo.ui.components import ImageInput
+from ovseg_demo.ui.exports import BYTES_PER_PIXEL
 from ovseg_demo.ui.messages import Message
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
@@ -38,7 +39,7 @@ SEGMENT, SUGGEST = "segment", "suggest"
 """The names of the endpoints."""
 
 DESCRIPTION = (
-    "Find things in an image by their names. The label map is a PNG of the image's size in which 0 is "
+    "Find things in an image by their names. The label map is a PNG of the file's size in which 0 is "
     "unlabelled, 1 the first class, and so on. The record is a COCO data set of one image: the categories "
     "tell each class's area, share of the image and score, the annotations hold a run-length mask of each "
     "that was found."
@@ -93,9 +94,10 @@ class Api:
         vocabulary = request.vocabulary(self._settings.max_names, names)
         segmentation = run_below(partial(self._segment, image, vocabulary, request))
         source = read_source(image)
-        label_map = encode(segmentation, "label-map", ExportOptions(source=source))
         settings = {"model": self._registry.default.name}
-        record = coco_record(segmentation, settings=settings, source=source)
+        with self._budget.take(BYTES_PER_PIXEL * source.width * source.height):
+            label_map = encode(segmentation, "label-map", ExportOptions(source=source))
+            record = coco_record(segmentation, settings=settings, source=source)
         return self._publish(label_map, "label_map.png")["path"], record
 
     def suggest(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -258,9 +258,10 @@ class PageController:
             )
         request = displayed.request
         model = self._registry.find(request.model).name
-        content, name = run_below(  # a large overlay takes seconds
-            partial(exports.export, kind, displayed.segmentation, displayed.image, request, model, view)
-        )
+        with self._memory_for(exports.export_memory(displayed.image)):
+            content, name = run_below(  # a large overlay takes seconds
+                partial(exports.export, kind, displayed.segmentation, displayed.image, request, model, view)
+            )
         return {"file": {"number": session.next_number(), "name": name, "file": self._publish(content, name)}}
 
     def clear(self, session: Session) -> Updates:
@@ -272,6 +273,10 @@ class PageController:
         return updates | {"chips": messages.problem_message(number, "")}
 
     # ---- their parts
+
+    def _memory_for(self, nbytes: int) -> AbstractContextManager[None]:
+        """Hold so many bytes of the budget; wait until they are free."""
+        return nullcontext() if self._budget is None else self._budget.take(nbytes)
 
     def _read(self, session: Session, request: Request) -> Updates:
         """Keep the newest request, unless it cannot be read, and echo its class names."""

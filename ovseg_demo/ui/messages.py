@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,13 @@ def progress_message(number: int, run: int, label: str, fraction: float) -> Mess
 
 def image_message(image: UploadedImage, url: Mapping[str, Any]) -> Message:
     """Return the image under the map; ``url`` is Gradio's record of its file."""
-    return {"number": image.number, "file": url, "width": image.width, "height": image.height}
+    return {
+        "number": image.number,
+        "file": url,
+        "width": image.width,
+        "height": image.height,
+        "mayBeGeotiff": Path(image.path).suffix.lower() in (".tif", ".tiff"),
+    }
 
 
 def map_message(displayed: DisplayedMap) -> Message:

@@ -64,6 +64,10 @@ def test_axe_finds_nothing_in_any_state(open_page, axe):
     page.mouse.move(5, 5)
     found += problems(page, axe, "map")
 
+    page.locator(".more summary").click()
+    found += problems(page, axe, "formats", ".viewer-foot")
+    page.locator(".more summary").click()
+
     click_image(page, 0.3, 0.5)
     page.locator(".why .bar").first.wait_for()
     page.locator("#advanced button").first.click()

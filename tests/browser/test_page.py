@@ -392,6 +392,27 @@ def test_downloads_open_and_hold_the_map(open_page, kind, tmp_path):
         np.testing.assert_array_equal(np.asarray(Image.open(archive.open(name))), house)
 
 
+def test_more_formats_are_in_a_menu(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    menu = page.locator(".more-files")
+    assert not menu.is_visible()
+    page.locator(".more summary").click()
+    assert menu.locator("button").count() == 9
+    assert not menu.locator("[data-file=geojson]").is_visible(), "the image is no TIFF"
+    with page.expect_download() as download:
+        menu.locator("[data-file=voc]").click()
+    assert not menu.is_visible()
+    assert download.value.suggested_filename == "landscape-voc.zip"
+    archive = zipfile.ZipFile(download.value.path())
+    mask = np.asarray(Image.open(archive.open("SegmentationClass/landscape.png")))
+    np.testing.assert_array_equal(mask == 1, (landscape() == HOUSE).all(axis=2))
+    page.locator(".more summary").press("Enter")
+    assert menu.is_visible()
+    menu.locator("button").first.press("Escape")
+    assert not menu.is_visible()
+
+
 # ---- what can go wrong
 
 

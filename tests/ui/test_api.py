@@ -131,12 +131,17 @@ def test_two_visitors_at_once_get_their_own_results(server, tmp_path):
             assert [entry["name"] for entry in record["categories"]] == requests[i][1].split(", ")
 
 
-def test_large_images_are_scaled_down(tmp_path):
+def test_results_have_the_size_of_a_file_that_is_scaled_down(tmp_path):
     image = save_image(tmp_path / "large.png", landscape(300, 150))
     with serve_page(max_side=100) as small:
         path, record = call(small.client(), image, "red, green")
-    assert (record["images"][0]["width"], record["images"][0]["height"]) == (100, 50)
-    assert Image.open(path).size == (100, 50)
+    assert (record["images"][0]["width"], record["images"][0]["height"]) == (300, 150)
+    assert record["info"]["settings"]["segmented_size"] == [100, 50]
+    label_map, _ = decode_label_map(path)
+    assert label_map.shape == (150, 300)
+    for annotation in record["annotations"]:
+        mask = coco.decode(annotation["segmentation"]) > 0
+        np.testing.assert_array_equal(mask, label_map == annotation["category_id"] - 1)
 
 
 # ---- suggested names

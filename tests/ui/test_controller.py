@@ -1,19 +1,26 @@
 """The page controller without a browser: from an image and class names to a map."""
 
+import io
 import json
+import re
 import threading
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ovseg_demo.ui.controller
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
+from ovseg_demo.export.formats import FORMATS
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.export.options import View
+from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.progress import WAITING
+from ovseg_demo.ui.assets import read_assets
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.language.texts import load_texts
@@ -489,6 +496,64 @@ def test_files_carry_the_map_on_the_page(controller, image, published, kind, nam
         np.testing.assert_array_equal(label_map + 1, labels(newest["map"]))
 
 
+@pytest.fixture
+def camera_image(tmp_path):
+    """An image that is scaled down to half, and that the EXIF orientation turns."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "camera.webp"
+    Image.fromarray(np.rot90(landscape(800, 600)).copy()).save(path, lossless=True, exif=exif)
+    return str(path)
+
+
+def test_files_have_the_size_of_the_upload(controller, camera_image, published):
+    session, newest = analyze(controller, camera_image)
+    assert labels(newest["map"]).shape == (300, 400)
+    for kind in ("label-map", "coco", "cut-outs"):
+        controller.export(session, kind, View())
+    label_map, names = decode_label_map(published["camera-label-map.png"])
+    np.testing.assert_array_equal(label_map + 1, labels(newest["map"]).repeat(2, axis=0).repeat(2, axis=1))
+    record = json.loads(published["camera-coco.json"])
+    (entry,) = record["images"]
+    assert (entry["width"], entry["height"]) == (800, 600)
+    assert entry["source"] == {"file_name": "camera.webp", "width": 600, "height": 800, "is_turned": True}
+    archive = zipfile.ZipFile(io.BytesIO(published["camera-cut-outs.zip"]))
+    for cut_out in json.loads(archive.read("camera/cut-outs.json"))["cut_outs"]:
+        left, top, width, height = cut_out["box"]
+        pixels = np.asarray(Image.open(archive.open(f"camera/{cut_out['file']}")))
+        mask = (label_map == names.index(cut_out["class"]))[top : top + height, left : left + width]
+        np.testing.assert_array_equal(pixels[..., 3] > 0, mask)
+        original = landscape(800, 600)[top : top + height, left : left + width]
+        np.testing.assert_array_equal(pixels[mask, :3], original[mask])
+
+
+def test_a_file_that_needs_a_deleted_upload_says_so(controller, camera_image):
+    session, _ = analyze(controller, camera_image)
+    Path(camera_image).unlink()
+    controller.export(session, "label-map", View())
+    for kind in ("overlay", "cut-outs", "geojson"):
+        with pytest.raises(ImageError, match="no longer on the server, and this file needs it; choose it"):
+            controller.export(session, kind, View())
+
+
+def test_files_wait_for_memory(camera_image):
+    """While other images take the budget, no file is made."""
+    budget = MemoryBudget(50_000_000)
+    registry = ModelRegistry.of_segmenter(colour_segmenter())
+    controller = PageController(registry, PageSettings(max_side=400), lambda *file: {}, budget)
+    session, _ = analyze(controller, camera_image)
+    done = threading.Event()
+
+    def export():
+        controller.export(session, "label-map", View())
+        done.set()
+
+    with budget.take(50_000_000):
+        threading.Thread(target=export, daemon=True).start()
+        assert not done.wait(0.3)
+    assert done.wait(30)
+
+
 def test_a_record_describes_how_its_map_was_made(controller, image, published):
     session, _ = analyze(controller, image, replace(REQUEST, distractors="own", own_distractors="grey, pink"))
     name = controller.export(session, "coco", View())["file"]["name"]
@@ -505,6 +570,11 @@ def test_a_record_describes_how_its_map_was_made(controller, image, published):
         "height": entry["height"],
         "is_turned": False,
     }
+
+
+def test_the_page_offers_every_format():
+    html = read_assets("viewer/viewer.html", texts=load_texts())
+    assert sorted(re.findall(r'data-file="([^"]+)"', html)) == sorted(FORMATS)
 
 
 def test_files_need_a_map_and_a_known_kind(controller, image):

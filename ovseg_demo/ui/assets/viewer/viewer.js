@@ -53,6 +53,7 @@ const receivers = {
     } else {
       image.src = message.file.url;
       zoom.reset();
+      find("[data-file=geojson]").hidden = !message.mayBeGeotiff;
       frame.style.setProperty("--width", message.width);
       frame.style.setProperty("--height", message.height);
       if (matchMedia("(max-width: 900px)").matches) element.scrollIntoView({ behavior: "smooth" });
@@ -574,9 +575,20 @@ for (const button of findAll("[data-file]")) {
   button.addEventListener("click", () => {
     find(".actions").classList.add("waiting");
     setTimeout(() => find(".actions").classList.remove("waiting"), 20000);
+    find(".more").open = false;
     trigger("save", { kind: button.dataset.file, ...options });
   });
 }
+
+document.addEventListener("pointerdown", (event) => {
+  if (!find(".more").contains(event.target)) find(".more").open = false;
+});
+
+find(".more").addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  find(".more").open = false;
+  find(".more summary").focus();
+});
 
 find(".copy-link").addEventListener("click", async (event) => {
   const button = event.currentTarget;
