@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from ovseg_demo.classification.types import LOGIT_SCALE, NameAdaptation
 from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.progress import DRAWING, ENCODING_NAMES, ProgressCallback, no_progress
 from ovseg_demo.proposals.types import Proposals
-from ovseg_demo.segmentation import PixelExplanation, Segmentation, Timing, low_memory_note
+from ovseg_demo.segmentation import MinScore, PixelExplanation, Segmentation, Timing, low_memory_note
 from ovseg_demo.vocabulary import LEARNED, ClassName, Vocabulary
 
 ClassNames = str | Sequence[str] | Vocabulary
@@ -96,6 +96,7 @@ class Analysis:
         granularity: float | None = None,
         distractors: str | Sequence[str] = "",
         templates: str | None = None,
+        min_score: MinScore = 0.0,
         corrections: Sequence[Correction] = (),
         progress: ProgressCallback = no_progress,
     ) -> Segmentation:
@@ -111,6 +112,8 @@ class Analysis:
             distractors: names that compete with the classes and are not drawn.
             templates: the prompt templates, a key of :data:`ovseg_demo.vocabulary.TEMPLATES` or "learned";
                 ``None`` means the model's default.
+            min_score: pixels whose class has a smaller share of their scores stay unlabelled: a number from 0
+                to 1 for all classes, or one for each class name; other classes have 0.
             corrections: areas of this image that a person named, drawn over the map in this order. A name
                 that is not among the class names becomes a further class.
             progress: called while new names are encoded; it may stop the work by raising an exception.
@@ -122,6 +125,7 @@ class Analysis:
         """
         vocabulary = read_vocabulary(names, distractors)
         rule = self._complete(choose_rule(rule, granularity))
+        least_scores(vocabulary, min_score)  # so that a wrong one fails first
         start = time.perf_counter()
         if vocabulary.is_typed:
             vocabulary = vocabulary.without(self.text_encoder.obstacles(vocabulary.all_names, templates))
@@ -133,6 +137,8 @@ class Analysis:
         labeling = rule.label(
             NamedMasks(self.proposals, self.partition, probabilities, text.vectors, vocabulary)
         )
+        least = least_scores(vocabulary, min_score)
+        labeling = labeling._replace(label_map=labeling.label_map.leave_out(least))
         labeling, vocabulary = apply_corrections(labeling, vocabulary, corrections)
         areas, scores = labeling.label_map.summarise(len(vocabulary.classes))
         return Segmentation(
@@ -153,6 +159,7 @@ class Analysis:
                 Timing(DRAWING, time.perf_counter() - encoded, was_cached=False),
             ),
             notes=(*self.notes, *low_memory_note(ENCODING_NAMES, text.fallback)),
+            min_score=min_score,
             corrections=tuple(corrections),
         )
 
@@ -231,6 +238,21 @@ def read_vocabulary(names: ClassNames, distractors: str | Sequence[str] = "") ->
     if distractors:
         raise VocabularyError("A Vocabulary has its own distractors; make one with those.")
     return names
+
+
+def least_scores(vocabulary: Vocabulary, min_score: MinScore) -> np.ndarray:
+    """Return for each class the share of the scores below which its pixels stay unlabelled: float (K,).
+
+    Raises:
+        ModelError: a number is outside [0, 1].
+    """
+    given = min_score if isinstance(min_score, Mapping) else dict.fromkeys(vocabulary.class_names, min_score)
+    for name, value in given.items():
+        if not 0 <= value <= 1:
+            raise ModelError(f'The least score {value} of "{name}" is outside the range from 0 to 1.')
+    by_name = {name.casefold(): value for name, value in given.items()}
+    least = [by_name.get(name.casefold(), 0.0) for name in vocabulary.class_names]
+    return np.array(least, dtype=np.float32)
 
 
 def choose_rule(rule: Rule | None, granularity: float | None) -> Rule:

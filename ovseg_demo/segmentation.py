@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ovseg_demo.visualization.legend import LegendEntry
+
+
+MinScore = float | Mapping[str, float]
+"""A least score for all classes, or one for each class name."""
 
 
 class Timing(NamedTuple):
@@ -93,6 +98,7 @@ class Segmentation:
         templates: the name of the prompt templates.
         timings: the timings of the stages.
         notes: a phrase for each stage in which something was reduced because memory was short.
+        min_score: the least share of a pixel's scores with which a class was drawn.
         corrections: the areas that a person named, which lie over the map in this order.
     """
 
@@ -110,6 +116,7 @@ class Segmentation:
     templates: str
     timings: tuple[Timing, ...] = ()
     notes: tuple[str, ...] = ()
+    min_score: MinScore = 0.0
     corrections: tuple[Correction, ...] = ()
 
     @property

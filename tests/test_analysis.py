@@ -351,3 +351,27 @@ def test_a_model_of_a_closed_world_suggests_its_own_names():
     suggested = [one.name for one in segmenter.analyze(scene.image, generator="maskformer").suggest()]
     assert set(suggested) <= set(load_vocabulary("sticker-world").class_names)
     assert len(suggested) == 10
+
+
+def test_pixels_below_the_least_score_stay_unlabelled(analysis):
+    plain = analysis.segment("dog, grass / lawn, sky")
+    shares = plain.score_map.label().shares
+    least = float(np.median(shares[plain.label_map >= 0]))
+    found = analysis.segment("dog, grass / lawn, sky", min_score=least)
+    np.testing.assert_array_equal(found.label_map, np.where(shares < np.float32(least), -1, plain.label_map))
+    assert found.areas.sum() == np.count_nonzero(found.label_map >= 0) < plain.areas.sum()
+
+    one = analysis.segment("dog, grass / lawn, sky", min_score={"Dog": 1.0})
+    is_dog = plain.label_map == 0
+    np.testing.assert_array_equal(one.label_map[~is_dog], plain.label_map[~is_dog])
+    assert (one.label_map[is_dog & (shares < 1)] == -1).all()
+
+    y, x = np.argwhere(shares < np.float32(least))[0]
+    explanation = found.explain(int(x), int(y))
+    assert explanation.label == -1 and explanation.name == plain.explain(int(x), int(y)).name
+
+
+@pytest.mark.parametrize("min_score", [-0.1, 1.5, {"dog": 2}])
+def test_a_least_score_is_a_share(analysis, min_score):
+    with pytest.raises(ModelError, match="outside the range from 0 to 1"):
+        analysis.segment("dog, sky", min_score=min_score)

@@ -34,6 +34,17 @@ class LabelMap(NamedTuple):
     labels: np.ndarray
     shares: np.ndarray
 
+    def leave_out(self, least: np.ndarray) -> LabelMap:
+        """Return the map without the labels of pixels whose share is below their class's least one.
+
+        Args:
+            least: float (K,) in [0, 1], for each class.
+        """
+        if not least.any():
+            return self
+        by_label = np.append(least, 0).astype(np.float32)  # the last entry is that of UNLABELLED
+        return self._replace(labels=np.where(self.shares < by_label[self.labels], UNLABELLED, self.labels))
+
     def summarise(self, class_count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the number of pixels of each class, int64 (K,), and their mean share, float32 (K,).
 

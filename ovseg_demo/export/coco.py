@@ -139,6 +139,7 @@ def _known_settings(segmentation: Segmentation) -> dict[str, Any]:
         "classifier": segmentation.classifier,
         "templates": segmentation.templates,
         **asdict(segmentation.rule),
+        "min_score": segmentation.min_score,
         "distractors": list(segmentation.vocabulary.distractors),
         "masks": len(segmentation.proposals),
         "kept_masks": int(np.count_nonzero(segmentation.kept)),

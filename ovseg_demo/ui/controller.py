@@ -578,6 +578,7 @@ def _answer(
         question.vocabulary,
         rule=request.rule,
         templates=request.prompt_templates,
+        min_score=request.min_score,
         corrections=session.corrections.current,
         progress=progress,
     )

@@ -61,6 +61,7 @@ class Components:
     distractors: gr.Radio
     own_distractors: gr.Textbox
     templates: gr.Radio
+    min_score: gr.Slider
     licence: gr.HTML
 
     @property
@@ -206,6 +207,17 @@ def _advanced(
             value=default.templates,
             label=texts["advanced.templates"],
             elem_id="templates",
+            elem_classes=["live"],
+        ),
+        "min_score": gr.Slider(
+            0,
+            1,
+            value=default.min_score,
+            step=0.05,
+            label=texts["advanced.min_score"],
+            info=texts["advanced.min_score_info"],
+            buttons=[],
+            elem_id="min-score",
             elem_classes=["live"],
         ),
     }

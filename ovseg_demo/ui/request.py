@@ -43,6 +43,7 @@ class Request:
             image, and without a competitor these names would share all of it.
         own_distractors: the visitor's own distractors as typed, read if ``distractors`` is "own".
         templates: one of :data:`TEMPLATE_CHOICES`.
+        min_score: from 0 to 1; a pixel whose class has a smaller share of its scores stays unlabelled.
     """
 
     prompt: str = ""
@@ -53,6 +54,7 @@ class Request:
     distractors: str = "others"
     own_distractors: str = ""
     templates: str = MODELS_OWN
+    min_score: float = 0.0
 
     @classmethod
     def restore(cls, saved: Mapping[str, Any]) -> Request:
@@ -90,6 +92,8 @@ class Request:
         _check_choice("choice of distractors", self.distractors, DISTRACTORS)
         _check_choice("choice of templates", self.templates, TEMPLATE_CHOICES)
         _ = self.rule
+        if not 0 <= self.min_score <= 1:
+            raise ModelError(f"The least score {self.min_score} is outside the range from 0 to 1.")
         if max(len(self.prompt), len(self.own_distractors)) > MAX_CHARACTERS:
             raise VocabularyError(
                 f"The list of class names is too long; use at most {MAX_CHARACTERS:,} characters."

@@ -88,6 +88,7 @@ function verdict(why) {
   if (why.isCorrected && !why.name) return make("span", "", "{{correct.left_out}}");
   const name = make("b", "", why.name);
   if (why.isCorrected) return make("span", "", fillParts("{{correct.named}}", { name }));
+  if (!why.isLabelled && !why.classes[0].isDistractor) return make("span", "", fillParts("{{why.too_low}}", { name }));
   return make("span", "", fillParts(why.isLabelled ? "{{why.wins}}" : "{{why.hidden_wins}}", { name }));
 }
 
