@@ -27,7 +27,7 @@ def save_segmentation(
     *,
     settings: Mapping[str, Any] | None = None,
     source: SourceImage | None = None,
-    path: Path | None = None,
+    path: str | Path | None = None,
 ) -> None:
     """Write a segmentation into a folder. The folder is made where it is missing; older files are replaced.
 

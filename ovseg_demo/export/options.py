@@ -45,7 +45,7 @@ class ExportOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
     view: View = View()
     source: SourceImage | None = None
-    path: Path | None = None
+    path: str | Path | None = None
     stem: str | None = None
 
     @property
