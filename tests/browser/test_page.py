@@ -342,6 +342,21 @@ def test_the_image_is_enlarged_by_wheel_double_click_and_keys(open_page):
     assert frame.bounding_box()["width"] == pytest.approx(box["width"])
 
 
+def test_the_image_with_its_map_is_copied(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    choose(page, "Landscape")
+    page.locator(".copy-image").click()
+    page.locator(".copy-image", has_text="Copied").wait_for()
+    size = page.evaluate(
+        """async () => {
+            const [item] = await navigator.clipboard.read();
+            const image = await createImageBitmap(await item.getType("image/png"));
+            return [image.width, image.height];
+        }"""
+    )
+    assert size == [320, 240]
+
+
 def test_image_and_map_and_both_classifiers_are_compared(open_page):
     page = open_page()
     choose(page, "Landscape")

@@ -590,6 +590,23 @@ find(".more").addEventListener("keydown", (event) => {
   find(".more summary").focus();
 });
 
+find(".copy-image").addEventListener("click", async (event) => {
+  const button = event.currentTarget, image = find("img.image");
+  const canvas = make("canvas", "", [], { width: image.naturalWidth, height: image.naturalHeight });
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(layers.map, 0, 0, canvas.width, canvas.height);
+  try {
+    const content = new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": content })]);
+    button.textContent = "{{files.link_copied}}";
+  } catch {
+    button.textContent = "{{files.no_clipboard}}"; // it exists only where the page is served securely
+  }
+  setTimeout(() => (button.textContent = "{{files.copy_image}}"), 2500);
+});
+
 find(".copy-link").addEventListener("click", async (event) => {
   const button = event.currentTarget;
   if (state.map) setAddress(state.map.link);
