@@ -55,10 +55,10 @@ class Panel(gr.HTML):
 
 
 class Header(Panel):
-    """Name, promise, and the switch between light and dark."""
+    """Name, promise, the switch between light and dark, and what the whole page reacts to."""
 
     html = "header.html"
-    scripts = ("header.js",)
+    scripts = ("header.js", "image_files.js")
 
 
 class Viewer(Panel):
@@ -75,7 +75,7 @@ class Viewer(Panel):
         "viewer/viewer.js",
     )
     channels = CHANNELS
-    triggers = ("pick", "correct", "compare", "cancel", "save", "edit", "encode", "obtain", "switch")
+    triggers = ("pick", "correct", "compare", "cancel", "save", "edit", "encode", "open", "obtain", "switch")
 
 
 class Chips(Panel):
@@ -104,7 +104,10 @@ class Pills(Panel):
 class Gallery(Panel):
     """Examples to choose from."""
 
-    html = '<div class="gallery" role="group" aria-label="{{gallery.title}}"></div>'
+    html = (
+        '<div class="examples"><div class="gallery" role="group" aria-label="{{gallery.title}}"></div>'
+        '<button type="button" class="further" aria-label="{{gallery.more}}" hidden>›</button></div>'
+    )
     scripts = ("gallery.js",)
     triggers = ("choose",)
 

@@ -63,6 +63,7 @@ CHANNELS = (
     "progress",
     "status",
     "names",
+    "open",
     "file",
 )
 """The channels of the viewer; "chips" and "suggestions" belong to other components."""
@@ -582,7 +583,7 @@ def _answer(
         corrections=session.corrections.current,
         progress=progress,
     )
-    return DisplayedMap(number, image, request, segmentation)
+    return DisplayedMap(number, image, request, segmentation, session.example_of(image.path))
 
 
 def _is_foreign(entry: ModelEntry, analysis: Analysis) -> bool:

@@ -33,9 +33,10 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     # Not the image's `input`: it also comes when the image is removed, and may still bring the image along.
     choices = [parts.image.upload, parts.generator.input, parts.classifier.input, parts.model.input]
     gr.on(choices, handlers.analyze_if_chosen, inputs, displays, **long)
-    parts.gallery.choose(handlers.fill_in, request, [parts.image, *request], **instant).success(
+    parts.gallery.choose(handlers.fill_in, [session, *request], [parts.image, *request], **instant).success(
         handlers.analyze, inputs, displays, **long
     )
+    parts.viewer.open(handlers.analyze_if_chosen, inputs, displays, **long)
     parts.viewer.compare(handlers.compare, [session], displays, **long)
     parts.viewer.encode(handlers.encode, [session], displays, **long)
     parts.suggestions.offer(handlers.offer, [session], displays, **long)
@@ -71,4 +72,5 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     parts.recent.choose(handlers.recall, [saved], [parts.prompt], **instant).then(
         handlers.analyze_if_chosen, inputs, displays, **long
     )
-    demo.load(handlers.restore, [session, saved], [*request, parts.recent, parts.chips], **instant)
+    of_link = [parts.image, *request, parts.recent, *displays]
+    demo.load(handlers.restore, [session, saved], of_link, **instant)

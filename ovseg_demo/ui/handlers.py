@@ -66,7 +66,8 @@ class EventHandlers:
     def analyze(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Submit: analyze the image and map it."""
         request = self._request(values)
-        yield from self._accumulate(session, self._controller.analyze(session, path, request), request)
+        updates = self._controller.analyze(session, path, request)
+        yield from self._accumulate(session, updates, request, session.example_of(path))
 
     def analyze_if_chosen(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Analyze another image, or the image with other settings; without an image read the names alone."""
@@ -75,7 +76,7 @@ class EventHandlers:
         else:
             yield self.edit(session, *values)
 
-    def fill_in(self, event: gr.EventData, *values: Any) -> Outputs:
+    def fill_in(self, event: gr.EventData, session: Session, *values: Any) -> Outputs:
         """Put an example's image, names and settings in place of the visitor's; the next event analyzes it.
 
         One handler cannot do both: where a generator function sets an image and then leaves it unchanged,
@@ -88,8 +89,7 @@ class EventHandlers:
             raise OvsegError("There is no such example; reload the page.")
         example = examples[index]
         return {
-            # Gradio serves files from its cache alone.
-            self._parts.image: save_file_to_cache(example.path, cache_dir=self._parts.image.GRADIO_CACHE),
+            self._parts.image: self._choose(session, example),
             self._parts.prompt: example.prompt,
             self._parts.generator: entry.suitable(example.generator),
             self._parts.granularity: example.granularity,
@@ -107,12 +107,13 @@ class EventHandlers:
             updates = self._controller.edit(session, request)
         except OvsegError as error:  # such as a setting that the browser made up
             updates = _problem(session, error)
-        return self._outputs(updates, request)
+        return self._outputs(updates, request, _example_on_page(session))
 
     def encode(self, session: Session) -> Iterator[Outputs]:
         """Map class names whose encoding takes long."""
         request = session.wanted.request
-        yield from self._accumulate(session, self._controller.encode(session), request)
+        updates = self._controller.encode(session)
+        yield from self._accumulate(session, updates, request, _example_on_page(session))
 
     def offer(self, session: Session) -> Iterator[Outputs]:
         """Suggest class names, where encoding the candidates takes long."""
@@ -236,22 +237,32 @@ class EventHandlers:
         return recent[index] if isinstance(index, int) and 0 <= index < len(recent) else gr.skip()
 
     def restore(self, http: gr.Request, session: Session, saved: Mapping[str, Any]) -> Outputs:
-        """Restore what a link says, or what this browser remembers; a visitor who has typed is left alone."""
+        """Restore what a link says, or what this browser remembers; a visitor who has typed is left alone.
+
+        Where the link names an example, the message "open" asks the page to analyze it.
+        """
         session.may_download = self._may_download(http)
         linked = dict(http.query_params)
         settings = saved.get("settings") if isinstance(saved, dict) else None
-        is_link = bool(linked.keys() & {"prompt", "words"})
+        is_link = bool(linked.keys() & {"prompt", "words", "example"})
+        example = self._example_named(linked.get("example"))
+        if example is not None and "prompt" not in linked:
+            linked = _of_example(example) | linked
         request = Request.restore(linked if is_link else settings or {})
         outputs: Outputs = {self._parts.recent: _recent(saved)}
         if request == Request() or session.wanted.request != Request():
             return outputs
         entry = self._entry_of(request)
         request = replace(request, model=entry.name, generator=entry.suitable(request.generator))
+        updates = self._controller.edit(session, request)
+        if example is not None:
+            outputs[self._parts.image] = self._choose(session, example)
+            updates["open"] = {"number": session.next_number(), "example": example.title}
         return {
             **outputs,
             **{component: getattr(request, name) for name, component in self._parts.request.items()},
             self._parts.generator: gr.update(choices=generator_choices(entry), value=request.generator),
-            **self._outputs(self._controller.edit(session, request)),
+            **self._outputs(updates),
         }
 
     # ---- their parts
@@ -261,8 +272,22 @@ class EventHandlers:
         settings = self._settings
         return settings.allow_downloads and (not settings.downloads_are_local or is_local(http.request))
 
+    def _choose(self, session: Session, example: Example) -> str:
+        """Return the path of an example's image; Gradio serves files from its cache alone."""
+        path = save_file_to_cache(example.path, cache_dir=self._parts.image.GRADIO_CACHE)
+        session.choose_example(path, example.title)
+        return path
+
+    def _example_named(self, title: str | None) -> Example | None:
+        """Return the example of a title, or ``None`` if there is none."""
+        return next((example for example in self._examples if example.title == title), None)
+
     def _accumulate(
-        self, session: Session, all_updates: Iterator[Updates], request: Request | None = None
+        self,
+        session: Session,
+        all_updates: Iterator[Updates],
+        request: Request | None = None,
+        example: str = "",
     ) -> Iterator[Outputs]:
         """Yield outputs that repeat the newest message of every channel.
 
@@ -276,24 +301,25 @@ class EventHandlers:
         try:
             for updates in all_updates:
                 newest |= updates
-                yield self._outputs(newest, request)
+                yield self._outputs(newest, request, example)
         except Exception as error:
-            yield self._outputs(newest | _problem(session, error), request)
+            yield self._outputs(newest | _problem(session, error), request, example)
             raise
 
-    def _outputs(self, updates: Updates, request: Request | None = None) -> Outputs:
+    def _outputs(self, updates: Updates, request: Request | None = None, example: str = "") -> Outputs:
         """Return updates of components: the chips' messages are values, the others go to the viewer.
 
         Args:
             updates: messages by channel.
             request: what the visitor asked for; the address of the page is to restore it.
+            example: the title of the example that the image is.
         """
         channels = {
             name: message for name, message in updates.items() if name not in ("chips", "suggestions")
         }
         outputs: Outputs = {self._parts.viewer: gr.update(**channels)} if channels else {}
         if "chips" in updates:
-            link = {} if request is None else {"link": _address(request)}
+            link = {} if request is None else {"link": _address(request, example)}
             outputs[self._parts.chips] = updates["chips"] | link
         if "suggestions" in updates:
             outputs[self._parts.suggestions] = updates["suggestions"]
@@ -317,12 +343,22 @@ def _problem(session: Session, error: Exception) -> Updates:
     return {"status": status_message(session.next_number(), sentence_of(error)) | {"isProblem": True}}
 
 
-def _address(request: Request) -> str | None:
+def _example_on_page(session: Session) -> str:
+    """Return the title of the example that is on the page, if it is one."""
+    return session.example_of(session.image.path) if session.image is not None else ""
+
+
+def _of_example(example: Example) -> dict[str, Any]:
+    """Return the fields of a :class:`Request` that an example has."""
+    return {"prompt": example.prompt, "generator": example.generator, "granularity": example.granularity}
+
+
+def _address(request: Request, example: str = "") -> str | None:
     """Return the query part of the address; ``None`` where the prompt is too long for one.
 
     A prompt that was erased is part of it: without one, the browser's older prompt would come back.
     """
-    link = request.link() if request.prompt else f"?{urlencode({'prompt': '', **request.save()})}"
+    link = request.link(example) if request.prompt else f"?{urlencode({'prompt': '', **request.save()})}"
     return link if len(link) <= MAX_ADDRESS else None
 
 

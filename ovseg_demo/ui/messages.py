@@ -58,13 +58,13 @@ def image_message(image: UploadedImage, url: Mapping[str, Any]) -> Message:
 
 
 def map_message(displayed: DisplayedMap) -> Message:
-    """Return a label map with its legend, and a link that restores the request."""
+    """Return a label map with its legend, and a link that restores the request and the example."""
     segmentation = displayed.segmentation
     return {
         "number": displayed.number,
         "image": displayed.image.number,
         "classifier": displayed.request.classifier,
-        "link": displayed.request.link(),
+        "link": displayed.request.link(displayed.example),
         "labels": pack_labels(segmentation.label_map),
         "classes": _legend(segmentation),
         "kept": np.flatnonzero(segmentation.kept).tolist(),

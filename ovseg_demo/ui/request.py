@@ -76,9 +76,13 @@ class Request:
         default = Request()
         return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
 
-    def link(self) -> str:
-        """Return the query part of an address that restores this request."""
-        return f"?{urlencode(self.save())}"
+    def link(self, example: str = "") -> str:
+        """Return the query part of an address that restores this request.
+
+        Args:
+            example: the title of an example that the address also opens.
+        """
+        return f"?{urlencode(({'example': example} if example else {}) | self.save())}"
 
     def check(self) -> None:
         """Check every field; the browser may send anything.

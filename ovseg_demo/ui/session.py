@@ -63,12 +63,14 @@ class DisplayedMap:
         image: the image under it.
         request: what the visitor asked for.
         segmentation: the answer, which explanations and files are read from.
+        example: the title of the example that the image is; empty for a visitor's own.
     """
 
     number: int
     image: UploadedImage
     request: Request
     segmentation: Segmentation
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Session:
         self.compares = False
         self.may_download = False
         self._image: UploadedImage | None = None
+        self._example: tuple[str, str] | None = None
         self._analysis: Analysis | None = None
         self._analysis_key: tuple | None = None
         self._comparison: Analysis | None = None
@@ -151,6 +154,15 @@ class Session:
     def is_expired(self) -> bool:
         """Whether the analysis was dropped to make room for other visitors."""
         return self._is_expired
+
+    def choose_example(self, path: str, title: str) -> None:
+        """Note that a file is the example of this title; the one chosen before is forgotten."""
+        self._example = path, title
+
+    def example_of(self, path: str | None) -> str:
+        """Return the title of the example that was chosen last if this is its file, else an empty text."""
+        chosen = self._example
+        return chosen[1] if chosen is not None and chosen[0] == path else ""
 
     def next_number(self) -> int:
         """Return a number above all earlier ones. The browser keeps the message with the highest number."""

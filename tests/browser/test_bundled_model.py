@@ -10,9 +10,10 @@ import pytest
 from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.models.loading import DEFAULT_MODEL, load_segmenter
 from ovseg_demo.ui import PageSettings, create_demo
+from ovseg_demo.ui.examples import EXAMPLES
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.server import launch
-from tests.browser.test_page import choose, legend, type_names, wait_for_map
+from tests.browser.test_page import choose, legend, type_names, upload, wait_for_map
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,9 @@ def test_sticker_world_has_its_own_examples_and_the_notice_turns_to_photo_mini(p
     assert "water" in legend(page)
 
     assert "stickers, not photographs" in page.locator(".notice").text_content()
-    assert page.locator(".notice .warning").count() == 0
+    assert not page.locator(".warning").is_visible()
+    upload(page, EXAMPLES / "cat.jpg")
+    page.locator(".viewer-bar .warning", has_text="of a kind that Sticker World does not know").wait_for()
     page.locator(".notice button", has_text="Answer with Photo mini").click()
     page.locator(".notice", has_text="Answered by Photo mini").wait_for()
     page.locator(".gallery .card", has_text="Cat").wait_for()

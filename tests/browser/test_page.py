@@ -602,18 +602,36 @@ def test_visitors_at_once_get_their_own(open_page):
     assert one.locator("img.image").get_attribute("src") != two.locator("img.image").get_attribute("src")
 
 
-def test_a_link_restores_names_and_settings(open_page):
-    page = open_page()
-    choose(page, "Stripes")
+def test_a_link_restores_names_and_settings(open_page, images):
+    page = open_page("?prompt=blue,red&generator=maskformer&granularity=0.5")
+    wait_for_prompt(page, "blue,red")
+    upload(page, images["stripes"])
+    wait_for_map(page)
     page.locator(".copy-link").click()
-    page.wait_for_function("() => location.search.includes('prompt=')")
+    assert "not the image" in page.locator(".copied").text_content()
     query = page.evaluate("location.search")
     other = open_page(query)
     other.locator(".chips .chip", has_text="blue").wait_for()
-    wait_for_prompt(other, "blue, red")
+    wait_for_prompt(other, "blue,red")
     other.locator("#generator input[value=maskformer]:checked").wait_for(state="attached")
     assert other.locator("#granularity input[type=number]").input_value() == "0.5"
-    assert other.locator(".empty").is_visible(), "the image is not in the link"
+    assert other.locator(".empty-title", has_text="the image is not").is_visible()
+
+
+def test_a_link_brings_an_example_along(open_page):
+    page = open_page()
+    choose(page, "Stripes")
+    type_names(page, "white, blue")
+    page.wait_for_function("() => location.search.includes('white')")
+    page.locator(".copy-link").click()
+    assert "the example “Stripes”" in page.locator(".copied").text_content()
+    other = open_page(page.evaluate("location.search"))
+    wait_for_map(other)
+    assert set(legend(other)) == {"white", "blue"}
+    wait_for_prompt(other, "white, blue")
+    other = open_page("?example=Landscape")
+    wait_for_map(other)
+    wait_for_prompt(other, "red, green, sky blue, yellow, unicorn")
 
 
 def test_the_browser_remembers_names_and_settings(open_page):

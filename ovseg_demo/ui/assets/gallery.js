@@ -1,6 +1,17 @@
 // Examples: an image and its class names each; one click analyzes it.
 
-const strip = element.querySelector(".gallery");
+const strip = element.querySelector(".gallery"), further = element.querySelector(".further");
+
+/** Show that there are more examples than fit. */
+function hint() {
+  const isMore = strip.scrollLeft + strip.clientWidth < strip.scrollWidth - 4;
+  strip.classList.toggle("more", isMore);
+  further.hidden = !isMore;
+}
+
+strip.addEventListener("scroll", hint);
+further.addEventListener("click", () => strip.scrollBy({ left: 0.8 * strip.clientWidth, behavior: "smooth" }));
+new ResizeObserver(hint).observe(strip);
 
 function card(example, index) {
   const button = document.createElement("button");
@@ -24,6 +35,7 @@ function card(example, index) {
 
 function fill() {
   strip.replaceChildren(...(props.value || []).map(card));
+  hint();
 }
 
 watch(["value"], fill);

@@ -7,7 +7,6 @@ function fillNotice(panel, notice, act) {
     parts.push(make("h3", "", [make("span", "", "{{notice.advice}}")]), ...notice.advice.map((sentence) => make("p", "advice", sentence)));
   }
   parts.push(make("h3", "", [make("span", "", "{{notice.title}}")]), make("p", "", [make("b", "", notice.title), notice.text ? `. ${notice.text}` : ""]));
-  if (notice.warning) parts.push(make("p", "warning", notice.warning));
   if (notice.button) {
     const { kind, model, label } = notice.button;
     const button = make("button", "larger", label, { type: "button" });

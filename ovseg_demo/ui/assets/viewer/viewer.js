@@ -52,11 +52,12 @@ const receivers = {
       image.removeAttribute("src");
     } else {
       image.src = message.file.url;
+      document.dispatchEvent(new CustomEvent("ovseg-image", { detail: { url: message.file.url } }));
       zoom.reset();
       find("[data-file=geojson]").hidden = !message.mayBeGeotiff;
       frame.style.setProperty("--width", message.width);
       frame.style.setProperty("--height", message.height);
-      if (matchMedia("(max-width: 900px)").matches) element.scrollIntoView({ behavior: "smooth" });
+      if (matchMedia("(max-width: 900px)").matches) document.getElementById("chips").scrollIntoView({ behavior: "smooth" });
     }
     update();
   },
@@ -82,6 +83,8 @@ const receivers = {
     const text = JSON.stringify(notice);
     const panel = find(".notice");
     panel.hidden = !isFilled(message);
+    find(".warning").hidden = !notice.warning;
+    find(".warning").textContent = notice.warning || "";
     if (panel.hidden) return;
     if (text === state.notice) return allowNotice(panel, notice); // a button must not be replaced under the pointer
     state.notice = text;
@@ -96,6 +99,9 @@ const receivers = {
   },
   names(message) {
     if (isFilled(message)) trigger("encode"); // many names are new: the server encodes them, with progress
+  },
+  open(message) {
+    if (isFilled(message)) setTimeout(() => trigger("open")); // when the page has the example's image, too
   },
   file(message) {
     find(".actions").classList.remove("waiting");
@@ -147,7 +153,7 @@ const showsPreview = () => Boolean(state.preview && !state.map);
 const displayedMap = () => state.map ?? state.preview;
 
 function forgetMaps() {
-  find(".notice").hidden = true;
+  find(".notice").hidden = find(".warning").hidden = true;
   Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null });
 }
 
@@ -600,23 +606,28 @@ find(".copy-image").addEventListener("click", async (event) => {
   try {
     const content = new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
     await navigator.clipboard.write([new ClipboardItem({ "image/png": content })]);
-    button.textContent = "{{files.link_copied}}";
+    button.textContent = "{{files.image_copied}}";
   } catch {
     button.textContent = "{{files.no_clipboard}}"; // it exists only where the page is served securely
   }
   setTimeout(() => (button.textContent = "{{files.copy_image}}"), 2500);
 });
 
-find(".copy-link").addEventListener("click", async (event) => {
-  const button = event.currentTarget;
+let copied = null;
+find(".copy-link").addEventListener("click", async () => {
   if (state.map) setAddress(state.map.link);
+  let done = "{{files.link_copied}}";
   try {
     await navigator.clipboard.writeText(location.href);
-    button.textContent = "{{files.link_copied}}";
   } catch {
-    button.textContent = "{{files.link_in_address_bar}}"; // where the page is not served securely, there is no clipboard
+    done = "{{files.link_in_address_bar}}"; // where the page is not served securely, there is no clipboard
   }
-  setTimeout(() => (button.textContent = "{{files.link}}"), 2500);
+  const example = linked("example");
+  const note = find(".copied");
+  note.textContent = `${done} ${example ? fill("{{files.link_with_example}}", { example }) : "{{files.link_without_image}}"}`;
+  note.hidden = false;
+  clearTimeout(copied);
+  copied = setTimeout(() => (note.hidden = true), 6000);
 });
 
 document.addEventListener("keydown", (event) => {
@@ -640,6 +651,12 @@ document.addEventListener("input", (event) => {
 });
 
 // ---- the address bar, and what this browser remembers
+
+const linked = (name) => new URLSearchParams(location.search).get(name);
+
+if ((linked("prompt") || linked("words")) && !linked("example")) {
+  find(".empty-title").textContent = "{{viewer.empty_linked_title}}";
+}
 
 let link = null;
 let newestLink = 0; // the number of the message that the address is from
