@@ -12,10 +12,17 @@ from timm.models import swin_transformer as timm_swin
 
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.models.checkpoints import Checkpoint, CheckpointKind
-from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, ResNetConfig, SwinConfig, read_config
+from ovseg_demo.proposals.maskformer.config import (
+    MaskFormerConfig,
+    ResNetConfig,
+    SwinConfig,
+    read_config,
+    timm_cnn,
+)
 from ovseg_demo.proposals.maskformer.network import (
     MaskFormerNetwork,
     build_maskformer,
+    places,
     published_tensors,
     sine_positions,
 )
@@ -332,3 +339,60 @@ def test_a_loaded_network_can_be_trained_further():
     network = build_maskformer(stage_1(tiny_maskformer_tensors())).train()
     network(torch.randn(1, 3, 64, 64))[0].mask_logits.sum().backward()
     assert network.backbone.patch_embed.proj.weight.grad.abs().sum() > 0
+
+
+# ---- the additions of this project
+
+
+@pytest.fixture(scope="module")
+def placed() -> MaskFormerNetwork:
+    """A network with a convolutional classifier of timm and places, random weights."""
+    torch.manual_seed(0)
+    config = MaskFormerConfig(
+        backbone=timm_cnn("tf_efficientnet_lite0"),
+        embedding_width=8,
+        pixel_decoder_width=32,
+        mask_width=16,
+        hidden_width=32,
+        feedforward_width=16,
+        decoder_layers=1,
+        queries=5,
+        mask_embed_widths=(16,),
+        class_embed_widths=(),
+        knows_places=True,
+    )
+    return MaskFormerNetwork(config).eval()
+
+
+def test_a_network_of_timm_s_classifier_and_places_is_read_back(placed):
+    network = build_maskformer(stage_1(published_tensors(placed)))
+    assert network.config == placed.config
+    pixels = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        (found,), (expected,) = network(pixels), placed(pixels)
+    torch.testing.assert_close(found.mask_logits, expected.mask_logits, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.class_embeddings, expected.class_embeddings, rtol=1e-3, atol=1e-4)
+    assert found.mask_logits.shape == (1, 5, 16, 24)
+
+
+def test_places_are_waves_along_the_axes_at_the_cells_centres():
+    found = places(2, 3)[0]
+    assert (found[0] == 1).all()
+    y, x = (1 + torch.arange(2)) / 2 - 0.25, (0.5 + torch.arange(3)) / 3
+    half = (len(found) - 1) // 2
+    torch.testing.assert_close(found[1], torch.cos(torch.pi * y)[:, None].expand(2, 3))
+    torch.testing.assert_close(found[4], torch.sin(2 * torch.pi * y)[:, None].expand(2, 3))
+    torch.testing.assert_close(found[1 + half], torch.cos(torch.pi * x).expand(2, 3))
+
+
+def test_with_places_a_grey_image_has_masks_that_differ_along_it(placed):
+    with torch.no_grad():
+        mask_logits = placed(torch.zeros(1, 3, 64, 96))[-1].mask_logits
+    assert (mask_logits[..., 0] - mask_logits[..., -1]).abs().mean() > 0.05
+
+
+def test_a_convolutional_backbone_of_other_sizes_is_refused(placed):
+    tensors = stage_1(published_tensors(placed))
+    tensors["backbone.trunk.conv_stem.weight"] = torch.zeros(7, 3, 3, 3)
+    with pytest.raises(CheckpointError, match="unknown sizes; known are tf_efficientnet_lite0"):
+        build_maskformer(tensors)
