@@ -25,7 +25,7 @@ from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.runtime.caching import hold
 from ovseg_demo.runtime.threads import run_below
 from ovseg_demo.segmentation import Segmentation
-from ovseg_demo.segmenter import CLASSIFIERS, PartialAnalysisCallback
+from ovseg_demo.segmenter import PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text, suggestions
 from ovseg_demo.ui.advice import advice
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
@@ -36,11 +36,13 @@ from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.model_notice import notice_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Question, Request
+from ovseg_demo.ui.rivals import Rival, find_rival, rivals
 from ovseg_demo.ui.session import (
     DOWNLOAD,
     NAMES,
     SIDE_LANES,
     SUGGESTIONS,
+    Comparison,
     DisplayedMap,
     Run,
     Session,
@@ -70,8 +72,6 @@ CHANNELS = (
 
 PREVIEW_PERIOD = 2.0
 """Seconds between two previews of a map. A shorter analysis displays none."""
-
-_UNADAPTED = CLASSIFIERS[2]
 
 
 class PageController:
@@ -117,23 +117,25 @@ class PageController:
             yield from self._work(session, run, lambda task: self._analyze(task, session, run, path, request))
             yield from self._catch_up(session, run)
 
-    def compare(self, session: Session, is_on: bool) -> Iterator[Updates]:
-        """Display the other classifier's map of the same masks, or no longer.
+    def compare(self, session: Session, key: str) -> Iterator[Updates]:
+        """Display a rival's map beside the page's own, or no longer.
+
+        Args:
+            session: the visitor's.
+            key: of a rival (:mod:`.rivals`); an empty one ends the comparison.
 
         Raises:
-            OvsegError: there is no other classifier.
+            OvsegError: there is no such rival, or it cannot answer.
         """
-        session.compares = False
+        session.compares = ""
         displayed, analysis = session.displayed, session.analysis
-        if not is_on or displayed is None or analysis is None:
+        if not key or displayed is None or analysis is None:
             return
-        obstacle = self._no_comparison(displayed.request)
-        if obstacle:
-            raise ModelError(obstacle)
-        session.compares = True
+        self._rival(key, displayed.request)  # so that a wrong key fails first
+        session.compares = key
         if session.is_running("analyze"):
             return  # the analysis brings both maps
-        run = session.begin("compare", displayed.image.number, displayed.request.analysis_key)
+        run = session.begin("compare", key, displayed.image.number, displayed.request.analysis_key)
         if run is not None:
             yield from self._work(
                 session, run, lambda task: self._compare(task, session, run, analysis, displayed)
@@ -295,7 +297,9 @@ class PageController:
 
     def _count_new_names(self, session: Session, analysis: Analysis, question: Question) -> int:
         """Return how many names the displayed maps need that must be encoded first."""
-        analyses = [analysis, session.comparison if session.compares else None]
+        comparison = session.comparison
+        is_compared = comparison is not None and comparison.key == session.compares
+        analyses = [analysis, comparison.analysis if is_compared else None]
         names, templates = question.vocabulary.all_names, question.request.prompt_templates
         return sum(one.text_encoder.count_missing(names, templates) for one in analyses if one is not None)
 
@@ -432,14 +436,29 @@ class PageController:
     def _add_comparison(
         self, session: Session, run: Run, analysis: Analysis, request: Request, progress: ProgressCallback
     ) -> None:
-        """Analyze the same masks with the other classifier."""
-        other = self._registry.segmenter(request.model).analyze(
+        """Analyze the same image as the rival does."""
+        key = session.compares
+        rival = self._rival(key, request)
+        other = self._registry.segmenter(rival.request.model).analyze(
             analysis.image,
-            generator=analysis.generator,
-            classifier=_other_classifier(request.classifier),
+            generator=rival.request.generator or analysis.generator,
+            classifier=rival.request.classifier,
             progress=progress,
         )
-        session.keep_comparison(other, run)
+        session.keep_comparison(Comparison(key, other), run)
+
+    def _rival(self, key: str, request: Request) -> Rival:
+        """Return the rival of a key.
+
+        Raises:
+            ModelError: there is none, or it cannot answer.
+        """
+        rival = find_rival(key, request, self._registry, self._texts)
+        if rival is None:
+            raise ModelError("There is nothing of this kind to compare with; choose another comparison.")
+        if rival.obstacle:
+            raise ModelError(rival.obstacle)
+        return rival
 
     def _maps(
         self,
@@ -449,7 +468,7 @@ class PageController:
         progress: ProgressCallback = no_progress,
         is_new: bool = False,
     ) -> Updates:
-        """Return the map of a question, and the other classifier's where both are compared."""
+        """Return the map of a question, and the rival's where both are compared."""
         displayed = _answer(session, session.image, analysis, question, progress)
         session.display(displayed)
         self._memory.touch(session)
@@ -458,7 +477,10 @@ class PageController:
         updates = {
             "map": messages.map_message(displayed)
             | {
-                "noComparison": self._no_comparison(question.request),
+                "rivals": [
+                    {"key": rival.key, "title": rival.title, "own": rival.own, "obstacle": rival.obstacle}
+                    for rival in rivals(question.request, self._registry, self._texts)
+                ],
                 "corrections": messages.corrections_message(segmentation, session.corrections),
             },
             "chips": messages.chips_message(
@@ -505,9 +527,14 @@ class PageController:
         self, session: Session, image: UploadedImage, question: Question, progress: ProgressCallback
     ) -> Updates:
         comparison = session.comparison
-        if not session.compares or comparison is None:
+        if comparison is None or comparison.key != session.compares:
             return {}
-        return {"other": messages.map_message(_answer(session, image, comparison, question, progress))}
+        try:
+            displayed = _answer(session, image, comparison.analysis, question, progress)
+        except VocabularyError as error:  # the rival knows none of the names
+            number = session.next_number()
+            return {"other": empty_message(number), "status": status_message(number, str(error))}
+        return {"other": messages.map_message(displayed) | {"rival": comparison.key}}
 
     def _work(
         self, session: Session, run: Run, work: Callable[[BackgroundTask[Updates]], object]
@@ -552,18 +579,6 @@ class PageController:
             f'"python -m ovseg_demo download {entry.name}".'
         )
 
-    def _no_comparison(self, request: Request) -> str:
-        """Return why the other classifier's map cannot be displayed; empty if it can."""
-        if _other_classifier(request.classifier) in self._registry.segmenter(request.model).classifiers:
-            return ""
-        entry = self._registry.find(request.model)
-        if entry.spec is not None and "unadapted" in entry.spec.parts:
-            return (
-                "The un-adapted CLIP is not here yet; get it with "
-                f'"python -m ovseg_demo download {entry.name} --all" and start the page again.'
-            )
-        return f'The model "{entry.title}" has no un-adapted CLIP to compare with.'
-
 
 def _answer(
     session: Session,
@@ -591,11 +606,6 @@ def _is_foreign(entry: ModelEntry, analysis: Analysis) -> bool:
     if entry.spec is None or not entry.spec.world:
         return False
     return is_foreign(analysis, load_vocabulary(entry.spec.world))
-
-
-def _other_classifier(classifier: str) -> str:
-    """Return the un-adapted classifier; for that one, the adapted one."""
-    return CLASSIFIERS[0] if classifier == _UNADAPTED else _UNADAPTED
 
 
 def _ending(session: Session, run: Run, is_idle: bool, note: str) -> Updates:

@@ -96,9 +96,9 @@ class EventHandlers:
         }
 
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
-        """Display both classifiers' maps, or one."""
-        is_on = _data(event).get("on") is True
-        yield from self._accumulate(session, self._controller.compare(session, is_on))
+        """Display a rival's map beside the page's own, or no longer."""
+        key = str(_data(event).get("rival") or "")
+        yield from self._accumulate(session, self._controller.compare(session, key))
 
     def edit(self, session: Session, *values: Any) -> Outputs:
         """Map other class names or another granularity."""

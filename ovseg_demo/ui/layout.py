@@ -22,12 +22,10 @@ from ovseg_demo.ui.components import (
 )
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.language.texts import Texts
-from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
+from ovseg_demo.ui.model_registry import GENERATOR_TITLES, ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import DISTRACTORS, TEMPLATE_CHOICES, Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
-
-GENERATOR_TITLES = {"sam": "Segment Anything", "maskformer": "MaskFormer", "detectron2": "detectron2"}
 
 _CLASSIFIER_KEYS = ("adapted", "no_prompts", "unadapted")
 _DISTRACTOR_KEYS = ("none", "others", "coco_stuff", "own")

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import CATALOGUE, ModelSpec
@@ -16,6 +17,11 @@ MAX_LOADED = 2
 """Number of models that stay in memory; published ones take gigabytes."""
 
 CUSTOM = "custom"
+
+GENERATOR_TITLES = MappingProxyType(
+    {"sam": "Segment Anything", "maskformer": "MaskFormer", "detectron2": "detectron2"}
+)
+"""What menus call the proposal generators."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ovseg_demo.analysis import Analysis
 from ovseg_demo.errors import Cancelled
@@ -88,6 +89,18 @@ class SuggestedPrompt:
     model: str
 
 
+class Comparison(NamedTuple):
+    """An image as a rival analyzed it.
+
+    Attributes:
+        key: of the rival.
+        analysis: its analysis.
+    """
+
+    key: str
+    analysis: Analysis
+
+
 class Session:
     """A visitor's image, its analysis, the newest request and the running work.
 
@@ -96,20 +109,20 @@ class Session:
     Attributes:
         wanted: the newest class names and settings that could be read.
         suggested: the names that were put into the empty prompt box; ``None`` if that was never empty.
-        compares: whether the page also displays the other classifier's map.
+        compares: the key of the rival (:mod:`.rivals`) whose map the page also displays; empty for none.
         may_download: whether this visitor may download models to the machine.
     """
 
     def __init__(self) -> None:
         self.wanted = Question(Request())
         self.suggested: SuggestedPrompt | None = None
-        self.compares = False
+        self.compares = ""
         self.may_download = False
         self._image: UploadedImage | None = None
         self._example: tuple[str, str] | None = None
         self._analysis: Analysis | None = None
         self._analysis_key: tuple | None = None
-        self._comparison: Analysis | None = None
+        self._comparison: Comparison | None = None
         self._displayed: DisplayedMap | None = None
         self._corrections = Corrections()
         self._is_expired = False
@@ -141,8 +154,8 @@ class Session:
         return self._analysis
 
     @property
-    def comparison(self) -> Analysis | None:
-        """The same image and masks, analyzed by the other classifier, if that was asked for."""
+    def comparison(self) -> Comparison | None:
+        """The same image, analyzed by a rival, if that was asked for."""
         return self._comparison
 
     @property
@@ -254,15 +267,15 @@ class Session:
             self._analysis, self._analysis_key, self._comparison = analysis, key, None
             self._is_expired = False
 
-    def keep_comparison(self, analysis: Analysis, run: Run) -> None:
-        """Keep the other classifier's analysis.
+    def keep_comparison(self, comparison: Comparison, run: Run) -> None:
+        """Keep a rival's analysis.
 
         Raises:
             Cancelled: the run is not wanted any more.
         """
         with self._lock:
             run.check()
-            self._comparison = analysis
+            self._comparison = comparison
 
     def analysis_for(self, key: tuple) -> Analysis | None:
         """Return the analysis if it is the one of this key."""
@@ -292,7 +305,8 @@ class Session:
     def arrays(self) -> dict[int, int]:
         """Return the bytes that the session keeps in memory, by the identity of what takes them."""
         with self._lock:
-            analyses = [analysis for analysis in (self._analysis, self._comparison) if analysis is not None]
+            comparison = None if self._comparison is None else self._comparison.analysis
+            analyses = [analysis for analysis in (self._analysis, comparison) if analysis is not None]
             parts = [part for analysis in analyses for part in analysis.parts]
             parts += self._corrections.parts
             if self._displayed is not None:
@@ -308,4 +322,5 @@ class Session:
     def _forget_image(self) -> None:
         self._image = self._analysis = self._analysis_key = self._comparison = self._displayed = None
         self._corrections = Corrections()
-        self.compares = self._is_expired = False
+        self.compares = ""
+        self._is_expired = False

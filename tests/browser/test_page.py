@@ -376,6 +376,12 @@ def test_image_and_map_and_both_classifiers_are_compared(open_page):
         })"""
     )
     assert colours[0] != colours[1], "the un-adapted classifier takes the red house for blue"
+    assert page.locator(".shares tbody tr").count() == 2
+    page.locator("[data-compare='generator:maskformer']").click()
+    page.locator(".side-left", has_text="MaskFormer").wait_for()
+    assert page.locator(".shares thead").text_content() == "shareMaskFormerSegment Anything"
+    page.locator("[data-mode=map]").click()
+    page.locator(".legend .entry", has_text="red").wait_for()
 
 
 @pytest.mark.parametrize("kind", ["overlay", "label-map", "coco", "masks"])

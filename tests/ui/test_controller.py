@@ -365,7 +365,7 @@ def test_comparing_does_not_end_an_analysis(controller, slow_image, monkeypatch)
     updates = controller.analyze(session, slow_image, replace(REQUEST, generator="maskformer"))
     while "progress" not in next(updates):
         pass
-    assert list(controller.compare(session, True)) == []
+    assert list(controller.compare(session, "clips")) == []
     newest = collect(updates)
     assert newest["map"]["classifier"] != newest["other"]["classifier"]
 
@@ -465,13 +465,27 @@ def test_pixels_outside_the_image_are_not_explained(controller, image):
 
 def test_classifiers_are_compared_on_the_same_masks_and_settings(controller, image):
     session, _ = analyze(controller, image, Request(prompt="red, blue"))
-    other = collect(controller.compare(session, True))["other"]
+    other = collect(controller.compare(session, "clips"))["other"]
     assert found(other) == ["red", "blue"] or found(other) == ["blue", "red"]
     index = {entry["name"]: entry["index"] for entry in other["classes"]}
     assert labels(other)[100, 80] == index["blue"] + 1, "the un-adapted one mistakes red for blue"
     assert "other" in controller.edit(session, Request(prompt="red, blue, yellow"))
-    assert list(controller.compare(session, False)) == []
+    assert list(controller.compare(session, "")) == []
     assert "other" not in controller.edit(session, Request(prompt="red, blue"))
+
+
+def test_generators_are_compared(controller, image):
+    session, newest = analyze(controller, image, Request(prompt="red, blue"))
+    keys = [rival["key"] for rival in newest["map"]["rivals"]]
+    assert keys == ["clips", "generator:maskformer"]
+    other = collect(controller.compare(session, "generator:maskformer"))["other"]
+    assert other["rival"] == "generator:maskformer" and found(other)
+    edited = controller.edit(session, Request(prompt="red, green"))
+    assert edited["other"]["rival"] == "generator:maskformer"
+    collect(controller.compare(session, "clips"))
+    assert session.comparison.key == "clips"
+    with pytest.raises(ModelError, match="nothing of this kind to compare with"):
+        list(controller.compare(session, "model:none"))
 
 
 # ---- files

@@ -20,6 +20,9 @@ from tests.ui.serving import serve_page
 ENGLISH = json.loads((FOLDER / "en.json").read_text(encoding="utf-8"))
 MADE_BY_PYTHON = (
     "advice.",
+    "viewer.side_adapted",
+    "viewer.side_no_prompts",
+    "viewer.side_unadapted",
     "progress.",
     "status.",
     "licence.weights",

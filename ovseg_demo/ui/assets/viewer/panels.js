@@ -47,6 +47,20 @@ function legendEntry(entry, length, act) {
   return row;
 }
 
+/** A table of each class's share in a rival's map and in the page's own. */
+function fillShares(panel, rival, other, map) {
+  const shareIn = (entries, name) => entries.find((entry) => entry.name === name)?.share ?? 0;
+  const names = [...new Set([...map.classes, ...other.classes].map((entry) => entry.name))];
+  const colorOf = (name) => (map.classes.find((entry) => entry.name === name) ?? other.classes.find((entry) => entry.name === name)).color;
+  const rows = names.map((name) => {
+    const swatch = make("i", "swatch");
+    swatch.style.setProperty("--color", colorOf(name));
+    return make("tr", "", [make("th", "", [swatch, make("span", "", name)], { scope: "row" }), ...[other, map].map((one) => make("td", "", percent(shareIn(one.classes, name))))]);
+  });
+  const head = make("tr", "", [make("th", "", "{{legend.share}}", { scope: "col" }), make("th", "", rival.title, { scope: "col" }), make("th", "", rival.own, { scope: "col" })]);
+  panel.replaceChildren(make("table", "", [make("thead", "", [head]), make("tbody", "", rows)]));
+}
+
 const GENERATOR_NAMES = { sam: "Segment Anything", maskformer: "MaskFormer", detectron2: "detectron2" };
 
 /** Tell how many masks were proposed and how many are in use. */

@@ -21,7 +21,8 @@ const state = {
   cursor: null, // the place that arrow keys move, as fractions
   notice: null, // the displayed one as text
   mode: "map",
-  compare: "image",
+  compare: "image", // or the key of a rival
+  wantedRival: "", // of which the server knows
   divider: 0.5,
   hovered: null, // a class index, from the legend
   pinned: null,
@@ -132,7 +133,7 @@ function receiveMap() {
     return;
   }
   fillLegend(find(".legend"), map, actOnClass);
-  allowComparison(map.noComparison);
+  offerRivals(map.rivals);
   showLink(map.link, map.number);
   if (state.why) pick(state.why.x, state.why.y); // another map has another explanation
 }
@@ -179,7 +180,7 @@ function update() {
 function paint() {
   const { image, masks, other } = state, map = displayedMap();
   const isComparing = state.mode === "compare" && Boolean(map);
-  const comparesClips = isComparing && state.compare === "clips" && Boolean(other);
+  const comparesOther = isComparing && Boolean(other) && other.rival === state.compare;
   const showsMasks = Boolean(masks) && (state.mode === "masks" || !map);
   viewer.dataset.state = !image ? "empty" : map ? "map" : masks ? "masks" : "image";
   viewer.dataset.mode = state.mode;
@@ -189,12 +190,12 @@ function paint() {
   viewer.dataset.pointing = Boolean(state.pointing);
   if (showsMasks) paintMasks(layers.map);
   else if (map) paintMap(layers.map, map);
-  if (comparesClips) paintMap(layers.other, other);
+  if (comparesOther) paintMap(layers.other, other);
   layers.map.hidden = !(showsMasks || map);
-  layers.other.hidden = !comparesClips;
+  layers.other.hidden = !comparesOther;
   paintMarks();
   placeDivider(isComparing);
-  showTags(isComparing, comparesClips);
+  showTags(isComparing, comparesOther);
   placeNames(showsMasks || isComparing ? null : map);
   showPanels(showsMasks);
   for (const row of findAll(".legend .entry[data-index]")) {
@@ -319,23 +320,21 @@ function placeDivider(isComparing) {
   layers.other.style.clipPath = isComparing ? `inset(0 ${100 - at}% 0 0)` : "";
 }
 
-const CLASSIFIER_NAMES = {
-  "mask-adapted": "{{viewer.side_adapted}}",
-  "mask-adapted-no-prompts": "{{viewer.side_no_prompts}}",
-  "un-adapted": "{{viewer.side_unadapted}}",
-};
-
-function showTags(isComparing, comparesClips) {
+function showTags(isComparing, comparesOther) {
   const [left, right] = [find(".side-left"), find(".side-right")];
   left.hidden = right.hidden = !isComparing;
   if (!isComparing) return;
-  left.textContent = comparesClips ? CLASSIFIER_NAMES[state.other.classifier] : "{{viewer.side_image}}";
-  right.textContent = comparesClips ? CLASSIFIER_NAMES[displayedMap().classifier] : "{{viewer.side_map}}";
+  const rival = comparesOther ? state.map?.rivals.find((one) => one.key === state.compare) : null;
+  left.textContent = rival ? rival.title : "{{viewer.side_image}}";
+  right.textContent = rival ? rival.own : "{{viewer.side_map}}";
 }
 
 function showPanels(showsMasks) {
   find(".side").hidden = !(displayedMap() || state.masks);
-  find(".legend").hidden = showsMasks || !displayedMap();
+  const rival = state.mode === "compare" && state.other?.rival === state.compare ? state.map?.rivals.find((one) => one.key === state.compare) : null;
+  find(".legend").hidden = showsMasks || !displayedMap() || Boolean(rival);
+  find(".shares").hidden = !rival;
+  if (rival) fillShares(find(".shares"), rival, state.other, state.map);
   find(".masks-card").hidden = !showsMasks;
   if (showsMasks) fillMasks(find(".masks-card"), state.masks, state.map);
   const why = find(".why");
@@ -488,7 +487,7 @@ function moveDivider(at) {
 /** Name what is under the pointer, and point it out in the legend. */
 function showTip(event, place) {
   const tip = find(".tip");
-  const map = state.mode === "compare" && state.compare === "clips" && state.other && place && place[0] < state.divider ? state.other : displayedMap();
+  const map = state.mode === "compare" && state.other?.rival === state.compare && place && place[0] < state.divider ? state.other : displayedMap();
   const isOnImage = state.mode === "compare" && state.compare === "image" && place && place[0] < state.divider;
   const label = place && map && !isOnImage && state.mode !== "masks" ? labelAt(map.labels, ...place) : 0;
   for (const row of findAll(".legend .entry.pointed")) row.classList.remove("pointed");
@@ -523,20 +522,33 @@ function choose(attribute, value) {
   update();
 }
 
-/** ModelEntry to compare classifiers, or tell why that is impossible. */
-function allowComparison(obstacle) {
-  const button = find("[data-compare=clips]");
-  button.disabled = Boolean(obstacle);
-  button.title = obstacle || "{{viewer.compare_clips_help}}";
-  if (obstacle && state.compare === "clips") choose("compare", "image");
+/** A tab for each rival of the map; those that cannot answer say why. */
+function offerRivals(rivals) {
+  const list = find("[data-for=compare]");
+  for (const tab of tabsOf("compare")) {
+    if (!["image", "clips"].includes(tab.dataset.compare) && !rivals.some((one) => one.key === tab.dataset.compare)) tab.remove();
+  }
+  for (const rival of rivals) {
+    let tab = tabsOf("compare").find((one) => one.dataset.compare === rival.key);
+    if (!tab) {
+      tab = make("button", "", `${rival.title} | ${rival.own}`, { type: "button", role: "tab", "data-compare": rival.key, "aria-selected": "false", tabindex: "-1" });
+      listenToTab("compare", tab);
+      list.append(tab);
+    }
+    if (rival.key !== "clips") tab.textContent = `${rival.title} | ${rival.own}`;
+    tab.disabled = Boolean(rival.obstacle);
+    tab.title = rival.obstacle || (rival.key === "clips" ? "{{viewer.compare_clips_help}}" : "{{viewer.compare_other_help}}");
+  }
+  const chosen = tabsOf("compare").find((one) => one.dataset.compare === state.compare);
+  if (!chosen || chosen.disabled) choose("compare", "image");
 }
 
-/** The other classifier's map is made when somebody wants to see it, and kept up to date while they do. */
+/** A rival's map is made when somebody wants to see it, and kept up to date while they do. */
 function tellComparison() {
-  const wants = state.mode === "compare" && state.compare === "clips";
-  if (wants === state.wantsOther) return;
-  state.wantsOther = wants;
-  trigger("compare", { on: wants });
+  const rival = state.mode === "compare" && state.compare !== "image" ? state.compare : "";
+  if (rival === state.wantedRival) return;
+  state.wantedRival = rival;
+  trigger("compare", { rival });
 }
 
 const tabsOf = (attribute) => findAll(`.viewer-bar [data-${attribute}][role=tab]`);
@@ -548,17 +560,19 @@ function nextTab(tabs, tab, key) {
   return to === undefined ? null : open[(to + open.length) % open.length];
 }
 
+function listenToTab(attribute, tab) {
+  tab.addEventListener("click", () => choose(attribute, tab.dataset[attribute]));
+  tab.addEventListener("keydown", (event) => {
+    const next = nextTab(tabsOf(attribute), tab, event.key);
+    if (!next) return;
+    event.preventDefault();
+    choose(attribute, next.dataset[attribute]);
+    next.focus();
+  });
+}
+
 for (const attribute of ["mode", "compare"]) {
-  for (const button of tabsOf(attribute)) {
-    button.addEventListener("click", () => choose(attribute, button.dataset[attribute]));
-    button.addEventListener("keydown", (event) => {
-      const next = nextTab(tabsOf(attribute), button, event.key);
-      if (!next) return;
-      event.preventDefault();
-      choose(attribute, next.dataset[attribute]);
-      next.focus();
-    });
-  }
+  for (const tab of tabsOf(attribute)) listenToTab(attribute, tab);
 }
 
 for (const input of findAll("[data-option]")) {
