@@ -54,6 +54,7 @@ benchmarks: $(READY)
 
 screenshots: $(READY)
 	$(PY) scripts/screenshots.py
+	$(PY) scripts/walk.py
 
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
