@@ -58,7 +58,7 @@ class Header(Panel):
     """Name, promise, the switch between light and dark, and what the whole page reacts to."""
 
     html = "header.html"
-    scripts = ("header.js", "image_files.js")
+    scripts = ("header.js", "image_files.js", "present.js")
 
 
 class Viewer(Panel):

@@ -100,7 +100,7 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
         "max_file_size": settings.max_upload,
         "state_session_capacity": settings.sessions,
         "theme": make_theme(),
-        "css": read_assets("page.css", "viewer/viewer.css"),
+        "css": read_assets("page.css", "viewer/viewer.css", "present.css"),
         "head": read_assets("head.html", texts=getattr(demo, "texts", None)),
         "favicon_path": str(ASSETS / "icon.svg"),
         "footer_links": ["api"],

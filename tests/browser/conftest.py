@@ -113,14 +113,14 @@ def open_page(browser, address) -> Iterator[Callable]:
     def leaves(url: str) -> bool:
         return urlparse(url).scheme in ("http", "https", "ws", "wss") and not url.startswith(address)
 
-    def open_(query: str = "", visitor=None, **options):
+    def open_(query: str = "", visitor=None, is_ready: str = ".gallery .card", **options):
         context = visitor or browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         watch(page)
         page.goto(address + query)
-        page.locator(".gallery .card").first.wait_for()
+        page.locator(is_ready).first.wait_for()
         return page
 
     yield open_

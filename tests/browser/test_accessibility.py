@@ -83,6 +83,10 @@ def test_axe_finds_nothing_in_any_state(open_page, axe):
     page.locator("[role=tab][data-mode=masks]").click()
     found += problems(page, axe, "masks", ".viewer")
 
+    page.locator("body").press("p")
+    found += problems(page, axe, "present")
+    page.locator(".leave").click()
+
     page.locator(PROMPT).fill("x" * 101)
     page.locator(".problem").wait_for()
     page.locator("#submit").click()

@@ -35,7 +35,15 @@ function receive() {
   if (message.hidden.length) chips.push(hidden(message.hidden));
   document.dispatchEvent(new CustomEvent("ovseg-names")); // the prompt may hold other names now
   box.replaceChildren(...chips, ...(message.problem ? [problem] : []));
+  allowScrolling();
 }
 
+/** Let keys scroll the chips where they do not fit. */
+function allowScrolling() {
+  if (box.scrollHeight > box.clientHeight || box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  else box.removeAttribute("tabindex");
+}
+
+new ResizeObserver(allowScrolling).observe(box);
 watch(["value"], receive);
 receive();

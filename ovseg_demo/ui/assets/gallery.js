@@ -38,5 +38,9 @@ function fill() {
   hint();
 }
 
+document.addEventListener("ovseg-example", (event) => {
+  const { title } = event.detail;
+  for (const one of strip.querySelectorAll(".card")) one.classList.toggle("chosen", one.querySelector("b").textContent === title);
+});
 watch(["value"], fill);
 fill();

@@ -27,6 +27,7 @@ const state = {
   hovered: null, // a class index, from the legend
   pinned: null,
   hoveredMask: 0,
+  isPresenting: false,
   run: null, // the run whose progress is on the page
 };
 
@@ -102,7 +103,9 @@ const receivers = {
     if (isFilled(message)) trigger("encode"); // many names are new: the server encodes them, with progress
   },
   open(message) {
-    if (isFilled(message)) setTimeout(() => trigger("open")); // when the page has the example's image, too
+    if (!isFilled(message)) return;
+    document.dispatchEvent(new CustomEvent("ovseg-example", { detail: { title: message.example } }));
+    setTimeout(() => trigger("open")); // when the page has the example's image, too
   },
   file(message) {
     find(".actions").classList.remove("waiting");
@@ -277,7 +280,7 @@ function paintPoints() {
 }
 
 /** Canvas pixels of a line that is about 1.5 pixels wide on the page. */
-const lineWidth = (labels) => Math.max(1, Math.round((1.4 * labels.width) / (zoom.scale() * frame.clientWidth || labels.width)));
+const lineWidth = (labels) => Math.max(1, Math.round(((state.isPresenting ? 3 : 1.4) * labels.width) / (zoom.scale() * frame.clientWidth || labels.width)));
 
 /** Write names where the server says that their regions are; names of smaller regions make way. */
 function placeNames(map) {
@@ -664,6 +667,19 @@ document.addEventListener("input", (event) => {
   edit = setTimeout(() => trigger("edit"), 80);
 });
 
+// ---- presenting: lines, names and colours that carry to the last row
+
+let viewBefore = null;
+document.addEventListener("ovseg-present", (event) => {
+  const { isOn } = event.detail;
+  if (isOn) viewBefore ??= { ...options };
+  Object.assign(options, isOn ? { labels: true, outlines: true, opacity: Math.max(0.7, options.opacity) } : viewBefore);
+  if (!isOn) viewBefore = null;
+  state.isPresenting = isOn;
+  choose("mode", "map");
+  zoom.reset();
+});
+
 // ---- the address bar, and what this browser remembers
 
 const linked = (name) => new URLSearchParams(location.search).get(name);
@@ -685,7 +701,8 @@ function showLink(query, number) {
 
 function setAddress(query) {
   clearTimeout(link);
-  history.replaceState(history.state, "", location.pathname + query + location.hash);
+  const kept = linked("present") && `${query ? "&" : "?"}present=1`;
+  history.replaceState(history.state, "", location.pathname + query + (kept || "") + location.hash);
 }
 
 document.addEventListener("ovseg-link", (event) => showLink(event.detail.link, event.detail.number));

@@ -1,0 +1,75 @@
+// Presenting: the image and its class names large, everything else gone. Key P or the address's "present=1" begins,
+// Escape leaves, arrow keys and presenters' remote controls go from example to example.
+
+const pageRow = () => document.getElementById("page");
+const isPresenting = () => Boolean(pageRow()?.classList.contains("presenting"));
+const addressed = (name) => new URLSearchParams(location.search).has(name);
+
+function present(isOn) {
+  pageRow().classList.toggle("presenting", isOn);
+  document.documentElement.style.overflow = isOn ? "hidden" : "";
+  for (const covered of document.querySelectorAll("#header, #how, #licence, footer")) covered.inert = isOn;
+  const address = new URL(location.href);
+  if (isOn) address.searchParams.set("present", "1");
+  else address.searchParams.delete("present");
+  history.replaceState(history.state, "", address);
+  if (document.activeElement !== document.body) document.activeElement.blur();
+  document.dispatchEvent(new CustomEvent("ovseg-present", { detail: { isOn } }));
+  if (!isOn) fitPrompt();
+  const isEmpty = document.querySelector(".viewer").dataset.state === "empty";
+  if (isOn && isEmpty && !addressed("example") && !addressed("prompt")) go(1);
+}
+
+/** Choose the example that is so many places further; after the last comes the first. */
+function go(places) {
+  const cards = [...document.querySelectorAll("#gallery .card")];
+  if (!cards.length) return;
+  const at = cards.findIndex((card) => card.classList.contains("chosen"));
+  const next = at < 0 && places < 0 ? -1 : at + places;
+  cards[(next + cards.length) % cards.length].click();
+}
+
+/** Give the prompt's box the height of its text, which Gradio does only while one types. */
+function fitPrompt() {
+  const box = document.querySelector("#prompt textarea");
+  box.style.height = "";
+  box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
+}
+
+const WAYS = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1 };
+
+window.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const field = event.target.closest?.("textarea, .chips, [contenteditable], input:not([type=range], [type=radio], [type=checkbox])");
+  const isLetter = event.key.length === 1 && event.key !== " ";
+  if (!isPresenting()) {
+    if (field || event.key.toLowerCase() !== "p") return;
+    event.preventDefault();
+    present(true);
+  } else if (event.key === "Escape") {
+    present(false);
+  } else if (event.key in WAYS && (!field || event.key.startsWith("Page"))) {
+    event.preventDefault();
+    event.stopPropagation(); // the arrow keys would move the point in the image
+    go(WAYS[event.key]);
+  } else if (field && event.key === "Enter" && !event.shiftKey) {
+    setTimeout(() => field.blur()); // the arrow keys are for examples again
+  } else if (!field && isLetter) {
+    const prompt = document.querySelector("#prompt textarea");
+    prompt.focus();
+    prompt.setSelectionRange(prompt.value.length, prompt.value.length); // the letter comes after it
+  }
+}, true);
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest?.(".leave")) present(false);
+  if (event.target.closest?.("#header .present")) present(true);
+});
+
+/** Begin when the parts of the page are there. */
+function begin() {
+  if (document.querySelector("#gallery .card") && document.querySelector(".viewer")) present(true);
+  else setTimeout(begin, 50);
+}
+
+if (addressed("present")) begin();
