@@ -14,6 +14,7 @@ from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, NamedMasks, Rule
 from ovseg_demo.classification.suggestions import (
     DEFAULT_SUGGESTIONS,
+    Candidate,
     Suggestion,
     check_count,
     rank_names,
@@ -63,7 +64,7 @@ class Analysis:
     logit_scale: float = LOGIT_SCALE
     adaptation: NameAdaptation | None = None
     clip_weight: float = 0.7
-    candidates: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
     timings: tuple[Timing, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -178,8 +179,8 @@ class Analysis:
 
         Args:
             count: the most names to return, from 1 to 100.
-            candidates: the names to choose from; ``None`` means :attr:`candidates`. Names that the model does
-                not know are not suggested.
+            candidates: the names to choose from, all equally likely; ``None`` means :attr:`candidates`. Names
+                that the model does not know are not suggested.
             progress: called while the candidates are encoded; it may stop the work by raising an exception.
 
         Returns:
@@ -190,7 +191,11 @@ class Analysis:
             VocabularyError: a candidate cannot be encoded.
         """
         check_count(count)
-        names = tuple(dict.fromkeys(self.candidates if candidates is None else candidates))
+        if candidates is None:
+            possible = self.candidates
+        else:
+            possible = tuple(map(Candidate, dict.fromkeys(candidates)))
+        names = [candidate.name for candidate in possible]
         embedded = self.regions.any(axis=1)
         if not names or not embedded.any():
             return ()
@@ -198,13 +203,13 @@ class Analysis:
         text = self.text_encoder.encode(names, templates, progress=progress).vectors
         unknown = self.text_encoder.obstacles(names, templates)
         known = [index for index, name in enumerate(names) if name not in unknown]
-        names, text = [names[index] for index in known], text[known]
+        possible, text = [possible[index] for index in known], text[known]
         vectors = text if self.adaptation is None else self.adaptation(text)
-        classes = Vocabulary(tuple(map(ClassName, names)))
+        classes = Vocabulary(tuple(ClassName(candidate.name) for candidate in possible))
         probabilities = class_probabilities(self.regions[embedded], vectors, classes, self.logit_scale)
         height, width = self.proposals.working_size
         shares = self.proposals.areas[embedded] / (height * width)
-        return rank_names(names, probabilities, shares, text, count)
+        return rank_names(possible, probabilities, shares, text, count)
 
     def explain(self, x: int, y: int, names: ClassNames, **settings: object) -> PixelExplanation:
         """Return the explanation of a pixel's label.

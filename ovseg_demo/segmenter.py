@@ -13,6 +13,7 @@ import numpy as np
 from ovseg_demo.analysis import Analysis, ClassNames, choose_rule, read_vocabulary
 from ovseg_demo.classification.partition import MaskPartition
 from ovseg_demo.classification.rules import EnsembleRule, Rule
+from ovseg_demo.classification.suggestions import Candidate
 from ovseg_demo.classification.text_encoder import TextEncoder
 from ovseg_demo.classification.types import RegionClassifier, RegionEmbeddings
 from ovseg_demo.errors import ImageError, ModelError
@@ -82,7 +83,7 @@ class Segmenter:
         clip_weight: float = 0.7,
         caches: Caches | None = None,
         text_embedding_cache: TextEmbeddingCache | None = None,
-        candidates: Sequence[str] | None = None,
+        candidates: Sequence[Candidate] | None = None,
     ):
         classifiers = zip(CLASSIFIERS, (clip, clip, unadapted_clip), strict=True)
         self._generators = dict(generators)

@@ -19,6 +19,18 @@ DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS = 10, 100
 """How many names are suggested for one image, and how many may be."""
 
 
+class Candidate(NamedTuple):
+    """A name that may be suggested.
+
+    Attributes:
+        name: the name.
+        prior: what is added to its logits: how much likelier than other names it is before an image is seen.
+    """
+
+    name: str
+    prior: float = 0.0
+
+
 class Suggestion(NamedTuple):
     """A suggested class name.
 
@@ -39,7 +51,7 @@ def check_count(count: int) -> None:
 
 
 def rank_names(
-    names: Sequence[str],
+    candidates: Sequence[Candidate],
     probabilities: np.ndarray,
     shares: np.ndarray,
     text_embeddings: np.ndarray,
@@ -47,22 +59,26 @@ def rank_names(
 ) -> tuple[Suggestion, ...]:
     """Return the names that explain the regions of an image best, the best first.
 
+    The probabilities are multiplied by the candidates' priors, as odds, and normalised for each region.
     Names are chosen one after the other. Each time, the name with the highest score is taken. A region that
     has the probability p of this name then counts (1 − p) times as much, so that the next name explains other
     regions. Names that mean the same as the chosen one are dropped: those with nearly the same text embedding
     (:data:`SAME_NAME`), and those with the same head noun, its last word ("table", "dining table").
 
     Args:
-        names: M candidates, each once.
-        probabilities: float (N, M) in [0, 1], of each region for each name.
+        candidates: M names, each once.
+        probabilities: float (N, M) in [0, 1], of each region for each name, without the priors.
         shares: float (N,) in [0, 1], the share of the image that each region covers.
         text_embeddings: float32 (M, D), of the names.
         count: how many names are returned at most.
     """
-    weights = shares**AREA_EXPONENT
+    weights = (shares**AREA_EXPONENT).astype(np.float32)
     total = weights.sum()
     if not total > 0:
         return ()
+    odds = probabilities * np.exp(np.array([candidate.prior for candidate in candidates], np.float32))
+    probabilities = odds / odds.sum(axis=1, keepdims=True)
+    names = [candidate.name for candidate in candidates]
     units = text_embeddings / np.linalg.norm(text_embeddings, axis=1, keepdims=True)
     heads = np.array([_head(name) for name in names])
     is_left = np.ones(len(names), bool)

@@ -19,8 +19,8 @@ CHOSEN = 6
 
 def are_ready(analysis: Analysis) -> bool:
     """Return whether names can be suggested in milliseconds: the candidates are encoded."""
-    missing = analysis.text_encoder.count_missing(analysis.candidates, analysis.suggestion_templates)
-    return missing == 0
+    names = [candidate.name for candidate in analysis.candidates]
+    return analysis.text_encoder.count_missing(names, analysis.suggestion_templates) == 0
 
 
 def are_chosen(session: Session, question: Question) -> bool:

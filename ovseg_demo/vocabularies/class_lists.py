@@ -10,6 +10,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from ovseg_demo.classification.suggestions import Candidate
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.vocabulary import ClassName, Vocabulary
 
@@ -19,6 +20,13 @@ _SUFFIX = re.compile("-(other|stuff)$")  # of COCO-Stuff's names for the rest of
 
 _SUGGESTED_LISTS = ("coco-stuff-171", "ade20k-150", "pascal-context-59")
 """The lists whose class names are suggested. The longer ones contain many rare and abstract names."""
+
+_LIST_PRIOR, _MOST_LISTS = 1.5, 2
+"""What a name's logit gains for each of the three lists that has it, up to two lists.
+
+Without it, a small model names rare things too often: of the true names of 138 photographs of COCO, 50% were
+among the first ten, and 61% with it; of 45 photographs of BSDS500, 81% and 90%.
+"""
 
 _NOT_SUGGESTED = frozenset(
     {
@@ -61,24 +69,28 @@ def everyday_nouns() -> tuple[str, ...]:
 
 
 @cache
-def suggestion_candidates(world: str = "") -> tuple[str, ...]:
-    """Return the names that are suggested for an image, each once.
+def suggestion_candidates(world: str = "") -> tuple[Candidate, ...]:
+    """Return the names that may be suggested for an image, each once.
 
     Args:
         world: the class list of everything that the model knows. Empty means a model that is not limited to a
             list: the names are then the everyday nouns and the classes of COCO-Stuff, ADE20K-150 and PASCAL
-            Context-59.
+            Context-59. A name in one or more of these three lists has a prior (:data:`_LIST_PRIOR`), because
+            they name what photographs show most often.
 
     Raises:
         DatasetError: there is no such class list.
     """
     if world:
-        return tuple(dict.fromkeys(load_vocabulary(world).class_names))
-    classes = (
-        _SUFFIX.sub("", name) for list_ in _SUGGESTED_LISTS for name in load_vocabulary(list_).class_names
-    )
-    spoken = (name for name in classes if "-" not in name and name not in _NOT_SUGGESTED)
-    return tuple(dict.fromkeys((*everyday_nouns(), *spoken)))
+        return tuple(map(Candidate, dict.fromkeys(load_vocabulary(world).class_names)))
+    lists = [
+        {_SUFFIX.sub("", name): None for name in load_vocabulary(list_).class_names}
+        for list_ in _SUGGESTED_LISTS
+    ]
+    classes = (name for list_ in lists for name in list_ if "-" not in name and name not in _NOT_SUGGESTED)
+    names = dict.fromkeys((*everyday_nouns(), *classes))
+    counts = ((name, sum(name in list_ for list_ in lists)) for name in names)
+    return tuple(Candidate(name, _LIST_PRIOR * min(count, _MOST_LISTS)) for name, count in counts)
 
 
 @cache
@@ -90,7 +102,7 @@ def shipped_lists() -> tuple[frozenset[str], ...]:
     return (
         *(frozenset(load_vocabulary(name).all_names) for name in _load()),
         frozenset(coco_stuff_distractors()),
-        frozenset(suggestion_candidates()),
+        frozenset(candidate.name for candidate in suggestion_candidates()),
     )
 
 

@@ -395,7 +395,7 @@ def test_suggestions_are_printed_and_nothing_is_written(ovseg, images, tmp_path,
     for line in lines:
         names = line.split(": ")[1].split(", ")
         assert len(names) == len(set(names)) == 10
-        assert set(names) <= set(suggestion_candidates())
+        assert set(names) <= {candidate.name for candidate in suggestion_candidates()}
 
 
 def test_automatic_classes_are_those_that_are_suggested(ovseg, images, tmp_path, capsys):

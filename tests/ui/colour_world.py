@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor
 
+from ovseg_demo.classification.suggestions import Candidate
 from ovseg_demo.classification.types import LOGIT_SCALE, RegionEmbeddings
 from ovseg_demo.progress import (
     EMBEDDING_REGIONS,
@@ -65,7 +66,7 @@ def save_image(path: Path, pixels: np.ndarray) -> Path:
 
 def colour_segmenter(**options: object) -> Segmenter:
     """A segmenter of this world, with both generators (MaskFormer's merges what touches) and classifiers."""
-    options.setdefault("candidates", COLOUR_NAMES)
+    options["candidates"] = tuple(map(Candidate, options.get("candidates", COLOUR_NAMES)))
     return Segmenter(
         {
             "sam": LazyModel(lambda: _Generator("sam")),

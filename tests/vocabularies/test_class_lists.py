@@ -60,7 +60,7 @@ def test_everyday_nouns_are_single_names_each_once():
 
 
 def test_suggested_names_include_the_nouns_and_what_the_data_sets_add():
-    names = suggestion_candidates()
+    names = [candidate.name for candidate in suggestion_candidates()]
     assert len(set(names)) == len(names)
     assert set(everyday_nouns()) < set(names)
     assert {"tv", "donut", "animal"} <= set(names)
@@ -68,4 +68,11 @@ def test_suggested_names_include_the_nouns_and_what_the_data_sets_add():
 
 
 def test_a_closed_world_has_its_own_names_alone():
-    assert suggestion_candidates("sticker-world") == load_vocabulary("sticker-world").class_names
+    candidates = suggestion_candidates("sticker-world")
+    assert tuple(candidate.name for candidate in candidates) == load_vocabulary("sticker-world").class_names
+    assert not any(candidate.prior for candidate in candidates)
+
+
+def test_names_of_data_sets_are_likelier_than_others():
+    priors = dict(suggestion_candidates())
+    assert priors["person"] > priors["giraffe"] > priors["hedgehog"] == 0
