@@ -128,18 +128,25 @@ def load_image(
     )
 
 
-def read_source(path: str | Path) -> SourceImage:
+def read_source(source: str | Path | bytes) -> SourceImage:
     """Return what a file's header says of its image, without decoding it.
+
+    Args:
+        source: the path of the file, or its content; the file name of a content is empty.
 
     Raises:
         ImageError: the file is no image that can be read.
     """
-    file = _existing_file(Path(path))
-    with _open(f'"{file.name}"', file, MAX_PIXELS) as image:
+    if isinstance(source, bytes):
+        name, file, file_name = "The image", io.BytesIO(source), ""
+    else:
+        file = _existing_file(Path(source))
+        name, file_name = f'"{file.name}"', file.name
+    with _open(name, file, MAX_PIXELS) as image:
         # HEIC is turned by its decoder, which does not say so.
         orientation = read_orientation(image)
         is_turned = None if image.format == "HEIF" else orientation != UPRIGHT
-        return SourceImage(file.name, *image.size, is_turned, exchanges_sides(orientation))
+        return SourceImage(file_name, *image.size, is_turned, exchanges_sides(orientation))
 
 
 def read_upright_size(path: str | Path) -> tuple[int, int]:

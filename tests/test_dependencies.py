@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = {"detectron2", "mcp", "spaces", "tokenizers", "transformers"}  # an error names the remedy
+# An error names the remedy.
+OPTIONAL = {"detectron2", "mcp", "pyarrow", "ray", "spaces", "tokenizers", "transformers"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = {
     name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()

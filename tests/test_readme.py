@@ -78,11 +78,8 @@ def test_the_python_example_works(in_place, capsys):
     names = {}
     exec(compile(example, "README.md", "exec"), names)
     assert names["result"].class_names == ("saturn v", "toys", "desk")
-    assert sorted(path.name for path in (in_place / "out").iterdir() if path.is_file()) == [
-        "label_map.png",
-        "overlay.png",
-        "segmentation.json",
-    ]
+    files = {path.name for path in (in_place / "out").iterdir()}
+    assert files >= {"label_map.png", "overlay.png", "segmentation.json"}
     assert capsys.readouterr().out.count("of the image, score") == 4
 
 

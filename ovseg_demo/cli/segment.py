@@ -1,21 +1,18 @@
-"""``ovseg segment``: segment images and write the results to folders."""
+"""``ovseg segment``: segment images, one or a whole data set, and write the results to a folder."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from ovseg_demo.analysis import Analysis
 from ovseg_demo.classification.rules import GranularityRule
-from ovseg_demo.classification.suggestions import Suggestion
-from ovseg_demo.cli.inputs import expand_inputs, result_folder
 from ovseg_demo.cli.model_arguments import (
     WEIGHTS,
     add_model_arguments,
@@ -24,55 +21,75 @@ from ovseg_demo.cli.model_arguments import (
     load_chosen,
 )
 from ovseg_demo.cli.progress_bar import StageBar
-from ovseg_demo.errors import DeviceError, ImageError, OvsegError
-from ovseg_demo.export.folder import save_segmentation
-from ovseg_demo.images import ImageSource, load_image, read_source
+from ovseg_demo.datasets.inputs import find_images
+from ovseg_demo.datasets.items import Item
+from ovseg_demo.datasets.job import DEFAULT_FORMATS, Job
+from ovseg_demo.datasets.ray_engine import run_on_ray
+from ovseg_demo.datasets.resume import check_settings
+from ovseg_demo.datasets.runner import Counts, Done, Failure, Outcome, run_local
+from ovseg_demo.datasets.store import ANNOTATIONS, ERRORS, ResultStore
+from ovseg_demo.errors import VocabularyError
+from ovseg_demo.export.formats import FORMATS
 from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.progress import ProgressCallback
-from ovseg_demo.runtime.out_of_memory import is_out_of_memory
-from ovseg_demo.segmentation import Segmentation
-from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
-from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary, describe_ignored
+from ovseg_demo.runtime.caching import ByteCache
+from ovseg_demo.segmenter import CLASSIFIERS, Caches
+from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
 
-AUTO = "auto"
-"""In place of class names: each image gets the names that are suggested for it."""
-
-_ANALYSIS_SETTINGS = ("generator", "classifier")
-_MAP_SETTINGS = ("templates", "granularity")
-
-
-class _OutputError(OvsegError):
-    """A folder for results cannot be written to."""
-
-    def __init__(self, folder: Path, error: OSError):
-        reason = error.strerror or error
-        super().__init__(
-            f'"{folder}" cannot be written to ({reason}); free space, change its permissions, or name '
-            "another folder with --output."
-        )
+_SETTINGS = ("templates", "generator", "classifier")
+_LISTED = 20  # failures in the summary; errors.jsonl has all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the images, class names, output folder and settings."""
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help='images, folders, or patterns such as "*.jpg"'
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help='images, folders with their sub-folders, patterns such as "*.jpg", lists (CSV or JSON Lines '
+        'with "path" and "classes"), Parquet files, or folders that Hugging Face\'s datasets saved',
     )
     parser.add_argument(
         "--classes",
         metavar="NAMES",
-        help='class names in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms; '
-        '"auto" takes the names that are suggested for each image',
+        help='class names in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms. '
+        "Names in a list count instead for its images",
     )
     parser.add_argument(
         "--output",
+        required=True,
         type=Path,
         metavar="DIR",
-        help="where to write a folder for each image, with overlay.png, label_map.png and segmentation.json",
+        help="where to write a folder for each image below images/, and annotations.json, a COCO data set of "
+        "all. The same command continues an interrupted run",
     )
     parser.add_argument(
-        "--suggest",
+        "--overwrite",
         action="store_true",
-        help="print class names that suit each image, and write nothing",
+        help="replace results of other settings in the output folder",
+    )
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=FORMATS,
+        default=DEFAULT_FORMATS,
+        metavar="FORMAT",
+        help=f"files in each image's folder, among {', '.join(FORMATS)} "
+        f"(default: {' '.join(DEFAULT_FORMATS)})",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where the networks run: in this process, or on workers of Ray (extra: ray)",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of Ray (default: %(default)s)")
+    parser.add_argument(
+        "--gpus-per-worker",
+        type=float,
+        default=0,
+        metavar="G",
+        help="GPUs of each worker of Ray; a fraction lets workers share one (default: %(default)s)",
     )
     add_model_arguments(parser)
     group = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
@@ -102,171 +119,139 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Segment all images and return the exit code; errors of single images are printed at the end."""
     given = vars(arguments)
-    _check_arguments(given)
-    vocabulary = _read_classes(given)
-    if vocabulary is not None:
+    _describe_names(given)
+    items, problems = find_images(given["images"], leave_out=given["output"])
+    if not items:
+        _print_failures(problems, len(problems), len(problems))
+        return 1
+    _check_names(items, given)
+    with ResultStore(given["output"]) as store:
+        store.clear_errors()
+        for problem in problems:
+            store.add_error({"file": "", "error": problem, "kind": "ImageError"})
+        return _run(_make_job(given), items, problems, store, given)
+
+
+def _describe_names(given: Mapping[str, Any]) -> None:
+    if given["classes"] is not None:
+        vocabulary = Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
         print(vocabulary.describe())
-    paths, problems = expand_inputs(given["images"])
-    total = len(paths) + len(problems)
-    if paths:
-        if not given["suggest"]:
-            _make_folder(given["output"])
-        segmenter = load_chosen(given, **chosen(given, ("points_per_side",)))
-        if given["suggest"]:
-            work = partial(_suggest_and_describe, segmenter, given)
-        else:
-            work = partial(_segment_and_save, segmenter, vocabulary, given)
-        problems += _work_through(paths, work)
-    if problems:
-        print(f"{len(problems)} of {total} could not be segmented:", *problems, sep="\n  ", file=sys.stderr)
-    return 1 if problems else 0
 
 
-def _check_arguments(given: Mapping[str, Any]) -> None:
-    """Raise :class:`OvsegError` unless the arguments fit together; wrong ones fail before the long work."""
-    if given["suggest"]:
-        if given["classes"] is not None or given["output"] is not None:
-            raise OvsegError(
-                "--suggest prints names and writes nothing; leave out --classes and --output, or give "
-                "--classes auto to segment with the suggested names."
-            )
-        return
-    missing = [f"--{name}" for name in ("classes", "output") if given[name] is None]
-    if missing:
-        raise OvsegError(
-            f"{' and '.join(missing)} must be given, unless --suggest prints names alone; see "
-            '"ovseg segment --help".'
-        )
-    if "granularity" in given:
-        GranularityRule(given["granularity"])
-
-
-def _read_classes(given: Mapping[str, Any]) -> Vocabulary | None:
-    """Return the classes that the user names; ``None`` where they are suggested for each image."""
-    if given["suggest"] or given["classes"].strip().casefold() == AUTO:
-        return None
-    return Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
-
-
-def summarise(segmentation: Segmentation) -> str:
-    """Return one line: each class found, with its share of the pixels and its score, then those not found."""
-    legend = segmentation.legend()
-    found = [f"{entry.name} {entry.share:.1%} ({entry.score:.2f})" for entry in legend if entry.is_found]
-    missing = [entry.name for entry in legend if not entry.is_found]
-    parts = [", ".join(found)] if found else []
-    if missing:
-        parts.append(f"not found: {', '.join(missing)}")
-    if segmentation.vocabulary.ignored:
-        parts.append(describe_ignored(segmentation.vocabulary.ignored))
-    return "; ".join(parts)
-
-
-def _work_through(paths: Sequence[Path], work: Callable[[Path], str]) -> list[str]:
-    """Call ``work`` for each image, print the line it returns, and return a sentence for each failure."""
-    problems = []
-    with tqdm(paths, desc="Images") as images:
-        for path in images:
-            try:
-                line = work(path)
-            except Exception as error:
-                problems.append(_describe_failure(path, error))
-            else:
-                images.write(line, file=sys.stdout)
-    return problems
-
-
-def _segment_and_save(
-    segmenter: Segmenter, vocabulary: Vocabulary | None, given: Mapping[str, Any], path: Path
-) -> str:
-    """Segment an image, save the result, and return a line that describes it."""
-    folder = given["output"] / result_folder(path)
-    segmentation = _segment(segmenter, path, vocabulary, given)
-    _save(segmentation, path, folder, given, is_suggested=vocabulary is None)
-    return f"{path.name} → {folder}: {summarise(segmentation)}"
-
-
-def _suggest_and_describe(segmenter: Segmenter, given: Mapping[str, Any], path: Path) -> str:
-    """Return a line with the names that are suggested for an image, in the notation of ``--classes``."""
-    with StageBar(position=1) as bar:
-        analysis = segmenter.analyze(_read(path, given), progress=bar, **chosen(given, _ANALYSIS_SETTINGS))
-        return f"{path.name}: {', '.join(one.name for one in _suggest(analysis, path, bar))}"
-
-
-def _describe_failure(path: Path, error: Exception) -> str:
-    """Return one sentence for an image that failed; raise errors that would stop every image."""
-    if isinstance(error, ImageError):
-        return str(error)
-    if isinstance(error, DeviceError | _OutputError):
-        return f'"{path.name}": {error}'
-    if is_out_of_memory(error):
-        return f'"{path.name}": There is too little memory for this image; scale it down.'
-    raise error
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the output folder before the long work.
+def _check_names(items: Sequence[Item], given: Mapping[str, Any]) -> None:
+    """Check before the long work that each image has class names.
 
     Raises:
-        OvsegError: it cannot be made.
+        VocabularyError: one has none.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _OutputError(folder, error) from error
-
-
-def _segment(
-    segmenter: Segmenter, path: Path, vocabulary: Vocabulary | None, given: Mapping[str, Any]
-) -> Segmentation:
-    """Return the label map of an image; without a vocabulary, of the names that are suggested for it."""
-    with StageBar(position=1) as bar:
-        analysis = segmenter.analyze(_read(path, given), progress=bar, **chosen(given, _ANALYSIS_SETTINGS))
-        if vocabulary is None:
-            names = [one.name for one in _suggest(analysis, path, bar)]
-            vocabulary = Vocabulary.parse(names, distractors=given.get("distractors", ""))
-        segmentation = analysis.segment(vocabulary, progress=bar, **chosen(given, _MAP_SETTINGS))
-    return replace(segmentation, timings=(*analysis.timings, *segmentation.timings))
-
-
-def _read(path: Path, given: Mapping[str, Any]) -> ImageSource:
-    return load_image(path, stretch=True) if given["stretch"] else path
-
-
-def _suggest(analysis: Analysis, path: Path, progress: ProgressCallback) -> tuple[Suggestion, ...]:
-    """Return the names that are suggested for an image.
-
-    Raises:
-        ImageError: there are none.
-    """
-    suggestions = analysis.suggest(progress=progress)
-    if not suggestions:
-        raise ImageError(
-            f'No class name can be suggested for "{path.name}", because no mask was found in it; name '
-            "classes with --classes."
+    nameless = next((item for item in items if item.names is None), None)
+    if nameless is not None and given["classes"] is None:
+        raise VocabularyError(
+            f'"{nameless.name}" has no class names; give --classes, or a list with the column "classes".'
         )
-    return suggestions
 
 
-def _save(
-    segmentation: Segmentation, path: Path, folder: Path, given: Mapping[str, Any], *, is_suggested: bool
-) -> None:
-    weights = {name: _as_text(value) for name, value in chosen(given, WEIGHTS).items()}
-    settings = {
-        "model": given.get("model", None if weights else DEFAULT_MODEL),
-        **weights,
+def _make_job(given: Mapping[str, Any], weights: str | None = None) -> Job:
+    # An image is segmented once, so its analysis is not kept.
+    caches = Caches(analyses=ByteCache(0))
+    segmenter = load_chosen(given, **chosen(given, ("points_per_side",)), caches=caches)
+    files = {name: _as_text(value) for name, value in chosen(given, WEIGHTS).items()}
+    description = {
+        "model": given.get("model", None if files else DEFAULT_MODEL),
+        **files,
         "device": "auto",
         "precision": "auto",
         "points_per_side": None,
-        "stretch": given["stretch"],
-        "suggested_classes": is_suggested,
-        **chosen(given, ("device", "precision", "points_per_side")),
+        **chosen(given, ("device", "precision", "points_per_side", "regions")),
     }
-    source = read_source(path)
-    try:
-        save_segmentation(segmentation, folder, settings=settings, source=source)
-    except OSError as error:
-        raise _OutputError(folder, error) from error
+    return Job(
+        segmenter,
+        given["classes"],
+        distractors=given.get("distractors", ""),
+        rule=GranularityRule(given["granularity"]) if "granularity" in given else None,
+        stretch=given["stretch"],
+        formats=given["format"],
+        description=description,
+        weights=weights,
+        **chosen(given, _SETTINGS),
+    )
+
+
+def _run(
+    job: Job, items: Sequence[Item], problems: Sequence[str], store: ResultStore, given: Mapping[str, Any]
+) -> int:
+    if not given["overwrite"]:
+        check_settings(store, job, items)
+    counts, failures = Counts(), list(problems)
+    with tqdm(total=len(items), desc="Images") as bar:
+
+        def on_outcome(outcome: Outcome) -> None:
+            counts.add(outcome)
+            bar.update()
+            if isinstance(outcome, Failure):
+                store.add_error(outcome.line())
+                failures.append(outcome.sentence)
+                del failures[_LISTED:]
+            elif isinstance(outcome, Done):
+                folder = store.image_folder(outcome.key)
+                line = f"{outcome.item.name} → {folder}: {outcome.summary}"
+                bar.write(line, file=sys.stdout)
+
+        try:
+            _segment(items, job, store, given, on_outcome)
+        except KeyboardInterrupt:
+            bar.close()
+            finished = store.merge()
+            print(
+                f"{finished:,} images are finished in {store.folder}; the same command continues.",
+                file=sys.stderr,
+            )
+            raise
+    finished = store.merge()
+    _describe_end(store, counts, finished)
+    failed, total = counts.failed + len(problems), len(items) + len(problems)
+    if failed:
+        _print_failures(failures, failed, total)
+    return 1 if failed else 0
+
+
+def _segment(
+    items: Sequence[Item],
+    job: Job,
+    store: ResultStore,
+    given: Mapping[str, Any],
+    on_outcome: Callable[[Outcome], None],
+) -> None:
+    if given["engine"] == "local":
+        run_local(items, job, store, on_outcome=on_outcome, progress=_stage_bar)
+        return
+    run_on_ray(
+        items,
+        job,
+        partial(_make_job, dict(given), job.weights),
+        store,
+        workers=given["workers"],
+        gpus_per_worker=given["gpus_per_worker"],
+        on_outcome=on_outcome,
+    )
+
+
+def _stage_bar() -> AbstractContextManager[ProgressCallback]:
+    return StageBar(position=1)
+
+
+def _describe_end(store: ResultStore, counts: Counts, finished: int) -> None:
+    skipped = f", {counts.skipped:,} were finished before" if counts.skipped else ""
+    of_all = "1 image" if finished == 1 else f"{finished:,} images"
+    print(f"{counts.done:,} done{skipped}. {store.folder / ANNOTATIONS}: {of_all}")
+
+
+def _print_failures(sentences: Sequence[str], failed: int, total: int) -> None:
+    lines = list(sentences[:_LISTED])
+    if failed > len(lines):
+        lines.append(f"… and {failed - len(lines):,} more in {ERRORS}")
+    print(f"{failed:,} of {total:,} could not be segmented:", *lines, sep="\n  ", file=sys.stderr)
 
 
 def _as_text(value: Path | Sequence[str]) -> str | list[str]:
-    return str(value) if isinstance(value, Path) else [str(part) for part in value]
+    return str(value) if isinstance(value, str | Path) else [str(part) for part in value]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -41,3 +43,24 @@ def write_file(path: Path, content: bytes, *, is_lasting: bool = True) -> None:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def replace_text(path: Path, write: Callable[[TextIO], None]) -> None:
+    """Write a text file in UTF-8 under another name, then rename it, so that it is whole or absent.
+
+    Args:
+        path: of the file.
+        write: writes the content.
+
+    Raises:
+        OSError: it cannot be written; an older file stays as it was.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

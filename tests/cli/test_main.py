@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovseg_demo.cli.inputs import result_folder
 from ovseg_demo.cli.main import COMMANDS, main
-from ovseg_demo.export.folder import save_segmentation
+from ovseg_demo.datasets.items import Item
+from ovseg_demo.datasets.job import Job
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
@@ -43,6 +43,11 @@ def images(tmp_path):
         save_image(folder / name, seed)
     (folder / "notes.txt").write_text("a cat")
     return folder
+
+
+def result_folder(image: Path) -> str:
+    """The folder of an image's results within the output folder."""
+    return f"images/{Item.of_file(image).key}"
 
 
 def save_image(path: Path, seed: int = 0) -> Path:
@@ -121,14 +126,16 @@ def test_segment_anything_can_use_fewer_points(ovseg, sam, images, tmp_path, cap
     assert segment(ovseg, tmp_path, *options, 4) == 0
     assert segment(ovseg, tmp_path, *options, 0) == 2
     assert '"0" is neither a whole number from 1 to 64 nor "auto"' in capsys.readouterr().err
-    assert segment(ovseg, tmp_path, *options[:-1], "--points", "auto") == 0
+    assert segment(ovseg, tmp_path, *options[:-1], "--points", "auto", "--overwrite") == 0
 
 
 def test_folders_patterns_and_files_are_segmented_once_each(ovseg, images, tmp_path):
     output = tmp_path / "out"
     assert segment(ovseg, output, images, images / "*.png", images / "first.png") == 0
     folders = [result_folder(images / name) for name in ("first.png", "second.jpg")]
-    assert files_in(output) == sorted(f"{folder}/{file}" for folder in folders for file in FILES)
+    assert files_in(output / "images") == sorted(
+        f"{folder}/{file}".removeprefix("images/") for folder in folders for file in FILES
+    )
 
 
 def test_bad_files_are_named_at_the_end_and_the_others_are_done(ovseg, images, tmp_path, capsys):
@@ -138,7 +145,7 @@ def test_bad_files_are_named_at_the_end_and_the_others_are_done(ovseg, images, t
     inputs = [images / "nowhere.png", images, tmp_path / "*.bmp", tmp_path / "empty"]
     assert segment(ovseg, output, *inputs) == 1
     expected = {result_folder(images / name) for name in ("first.png", "second.jpg")}
-    assert {path.name for path in output.iterdir()} == expected
+    assert {f"images/{path.name}" for path in (output / "images").iterdir()} == expected
     end = capsys.readouterr().err.partition("4 of 6 could not be segmented:\n")[2]
     assert '"nowhere.png" does not exist' in end
     assert '"broken.png" is' in end
@@ -171,7 +178,8 @@ def test_each_image_has_a_folder_of_its_own_in_any_order_and_run(ovseg, images, 
     assert len({name.casefold() for name in folders.values()}) == 4
     assert segment(ovseg, tmp_path / "out", *paths[:2]) == 0
     assert segment(ovseg, tmp_path / "out", *reversed(paths)) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(folders.values())
+    made = {f"images/{path.name}" for path in (tmp_path / "out" / "images").iterdir()}
+    assert made == set(folders.values())
     for path in folders:
         record = read_record(tmp_path / "out", path)
         assert record["images"][0]["file_name"] == path.name
@@ -215,7 +223,8 @@ def test_an_image_that_is_too_large_for_memory_stops_nothing(ovseg, images, tmp_
     monkeypatch.setattr(MaskFormerProposalGenerator, "__call__", fail_once)
     assert segment(ovseg, tmp_path / "out", images / "a_large.png", images / "first.png") == 1
     assert '"a_large.png": There is too little memory for this image' in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [result_folder(images / "first.png")]
+    made = [f"images/{path.name}" for path in (tmp_path / "out" / "images").iterdir()]
+    assert made == [result_folder(images / "first.png")]
 
 
 def test_twelve_bits_in_sixteen_are_named_and_can_be_stretched(ovseg, images, tmp_path, capsys):
@@ -233,16 +242,16 @@ def test_memory_that_is_full_while_a_map_is_drawn_or_written_stops_nothing(
     ovseg, images, tmp_path, monkeypatch, capsys
 ):
     errors = iter([MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), None])
-    real = save_segmentation
+    real = Job.describe
 
-    def save(*arguments, **options):
+    def describe(*arguments):
         error = next(errors)
         if error is not None:
             raise error
-        real(*arguments, **options)
+        return real(*arguments)
 
     save_image(images / "third.png", 3)
-    monkeypatch.setattr("ovseg_demo.cli.segment.save_segmentation", save)
+    monkeypatch.setattr(Job, "describe", describe)
     assert segment(ovseg, tmp_path / "out", images) == 1
     end = capsys.readouterr().err.partition("2 of 3 could not be segmented:\n")[2]
     assert end.count("There is too little memory for this image; scale it down.") == 2
@@ -255,7 +264,7 @@ def test_a_result_that_cannot_be_written_stops_no_other(ovseg, images, tmp_path,
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
     Image.fromarray(noise).save(images / "a_large.png")
     output = tmp_path / "out"
-    output.mkdir()
+    (output / "images").mkdir(parents=True)
     (output / result_folder(images / "first.png")).write_text("a file")
     with file_limit(250_000):
         assert segment(ovseg, output, images) == 1
@@ -309,7 +318,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(ovseg, images, tmp_pat
 
 
 def test_ctrl_c_ends_without_a_traceback(images, tmp_path, capsys, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ovseg_demo.cli.segment.load_chosen", interrupt)

@@ -1,0 +1,104 @@
+"""Find the images that a user names: files, folders, patterns, lists and tables."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ovseg_demo.datasets import lists, tables
+from ovseg_demo.datasets.items import Item
+from ovseg_demo.errors import ImageError
+from ovseg_demo.images import SUFFIXES
+
+
+def find_images(inputs: Iterable[str], *, leave_out: Path | None = None) -> tuple[list[Item], list[str]]:
+    """Return the images that inputs name, and a sentence for each input that names none.
+
+    Args:
+        inputs: paths of images; paths of folders, for all images in them and in their sub-folders; patterns
+            such as ``*.jpg``; lists (:mod:`.lists`) and tables (:mod:`.tables`).
+        leave_out: a folder whose files are not taken, such as that of the results. Hidden files and folders
+            are not taken either, unless they are named.
+
+    Returns:
+        The images in the given order, each once, and the sentences.
+
+    Raises:
+        OvsegError: a list or a table cannot be read, or a package that reads it is absent.
+    """
+    found: dict[str, Item] = {}
+    problems = []
+    for given in inputs:
+        try:
+            for item in _expand(given, None if leave_out is None else str(leave_out.resolve())):
+                found.setdefault(item.location, item)
+        except ImageError as error:
+            problems.append(str(error))
+    return list(found.values()), problems
+
+
+def _expand(given: str, leave_out: str | None) -> Iterable[Item]:
+    path = Path(given)
+    if path.is_dir():
+        if tables.is_dataset_folder(path):
+            return tables.read_table(path)
+        images = list(_walk(path, leave_out))
+        if not images:
+            raise ImageError(
+                f'The folder "{path.name}" holds no images ({", ".join(SUFFIXES)}), nor do its sub-folders.'
+            )
+        return images
+    if path.exists() or not glob.has_magic(given):
+        return _open_file(path)
+    matches = sorted(match for match in _glob(given) if Path(match).is_file())
+    root = Path(given[: len(given) - len(_magic_part(given))] or ".")
+    taken = [path for path in map(Path, matches) if not _is_in(path, leave_out)]
+    items = [item for path in taken for item in _open_file(path, root)]
+    if not items:
+        raise ImageError(f'No file matches "{path.name}"; check the pattern.')
+    return items
+
+
+def _open_file(path: Path, root: Path | None = None) -> Iterable[Item]:
+    """Return the images of a list or a table, or the one image that any other file is.
+
+    Whether it is an image, and whether it exists, is found out when it is opened: that is an error of one
+    image.
+    """
+    if path.suffix.lower() in lists.SUFFIXES:
+        return lists.read_list(path)
+    if path.suffix.lower() in tables.SUFFIXES:
+        return tables.read_table(path)
+    return [Item.of_file(path, root)]
+
+
+def _walk(root: Path, leave_out: str | None) -> Iterator[Item]:
+    """Yield the images below a folder, in the order of their paths; links to folders are followed once."""
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        resolved = os.path.realpath(folder)
+        if resolved in seen or resolved == leave_out:
+            folders.clear()
+            continue
+        seen.add(resolved)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+                yield Item.of_file(Path(folder, name), root)
+
+
+def _is_in(path: Path, folder: str | None) -> bool:
+    return folder is not None and Path(folder) in path.resolve().parents
+
+
+def _glob(pattern: str) -> list[str]:
+    return glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob refuses absolute patterns)
+
+
+def _magic_part(pattern: str) -> str:
+    """Return a pattern from the first folder or file name on that has a special character."""
+    parts = pattern.replace(os.sep, "/").split("/")
+    first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    return "/".join(parts[first:])

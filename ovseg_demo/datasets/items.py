@@ -1,0 +1,86 @@
+"""One image of a data set: where it is, what it is called, and the folder of its results."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from ovseg_demo.export.names import slug
+
+_KEY_DIGITS = 12  # of the hash, in a key: 48 bits, so that a million images do not collide
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to segment.
+
+    Attributes:
+        location: where the image is: the resolved path of its file, or that of its table with "#" and the
+            row. It identifies the image.
+        file_name: the path relative to the input that named it, with "/" between folders.
+        given: the path as the user named it, which tells images of two inputs apart.
+        content: the path of the file, or a function that reads the bytes of a table's row.
+        names: the class names of this image; ``None`` means those of the whole run.
+        license: the licence of the image, in words; empty if the input does not say it.
+    """
+
+    location: str
+    file_name: str
+    given: str
+    content: Path | Callable[[], bytes]
+    names: str | None = None
+    license: str = ""
+
+    @classmethod
+    def of_file(
+        cls, path: Path, root: Path | None = None, *, names: str | None = None, license: str = ""
+    ) -> Item:
+        """Return the item of a file.
+
+        Args:
+            path: of the file.
+            root: the folder to which its ``file_name`` is relative; by default, or for a file elsewhere, the
+                file's own.
+            names: see :class:`Item`.
+            license: see :class:`Item`.
+        """
+        is_below = root is not None and path.is_relative_to(root) and ".." not in path.relative_to(root).parts
+        relative = path.relative_to(root) if is_below else Path(path.name)
+        return cls(str(path.resolve()), relative.as_posix(), path.as_posix(), path, names, license)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of ``location``: 64 hexadecimal digits."""
+        return hashlib.sha256(self.location.encode("utf-8", "surrogateescape")).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """The folder of the image's results: ``file_name`` in plain letters, and digits of a hash.
+
+        It depends on the image's path alone. A file gets the same folder in every run, in any order of files.
+        Two files never share a folder, even if the file system ignores case. The folder's name is valid on
+        every file system.
+        """
+        path = PurePosixPath(self.file_name)
+        folders = [slug(part) for part in path.parts[:-1]]
+        return "/".join([*folders, f"{slug(path.stem)}-{self.digest[:_KEY_DIGITS]}"])
+
+    @property
+    def name(self) -> str:
+        """The last part of ``file_name``, for messages."""
+        return PurePosixPath(self.file_name).name
+
+    def hash_content(self) -> str:
+        """Return the SHA-256 of the file's or the row's bytes: 64 hexadecimal digits.
+
+        Raises:
+            ImageError: the row has no image.
+            OSError: the file cannot be read.
+        """
+        if not isinstance(self.content, Path):
+            return hashlib.sha256(self.content()).hexdigest()
+        with self.content.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

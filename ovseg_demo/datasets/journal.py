@@ -1,0 +1,251 @@
+"""The journal of a data set: a JSON line for each finished image, from which a later run continues.
+
+The lines lie in shards of a fixed number. A line counts when it is whole: the torn line of a process that was
+killed is cut off when the journal is opened again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from ovseg_demo.errors import OvsegError
+
+LINES_IN_SHARD = 1000
+
+_SHARD = "part-{:06d}.jsonl"
+_SETTINGS = "settings.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a run needs to know of a finished image.
+
+    Attributes:
+        sha256: of its content.
+        settings: the id of its settings.
+        key: the folder of its results.
+        files: the names of the files in the folder.
+        shard, offset: where its line is.
+    """
+
+    sha256: str
+    settings: str
+    key: str
+    files: tuple[str, ...]
+    shard: int
+    offset: int
+
+
+class Journal:
+    """The finished images of a data set by id; a context manager that lets one process write at a time.
+
+    Args:
+        folder: of the journal's files; it is made where it is missing.
+
+    Attributes:
+        settings: for each id of settings, the line that describes them.
+
+    Raises:
+        OvsegError: another process writes to the journal, or a line of it is damaged.
+        OSError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._entries: dict[str, Entry] = {}
+        self._shard, self._lines = 0, 0
+        self.settings: dict[str, dict[str, Any]] = {}
+        self._shared: dict[Any, Any] = {}  # equal values of many entries are kept once
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OvsegError(
+                f'Another run writes to "{folder.parent}"; wait for its end, or name another --output.'
+            ) from error
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, image: str) -> Entry | None:
+        """Return the entry of an image's id, or ``None``."""
+        return self._entries.get(image)
+
+    def add_settings(self, line: Mapping[str, Any]) -> None:
+        """Append the description of settings, whose "id" the lines of images refer to, unless it is known."""
+        if line["id"] not in self.settings:
+            _append(self._folder / _SETTINGS, line)
+            self.settings[line["id"]] = dict(line)
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Append the line of a finished image; a newer line of an "id" counts.
+
+        When this returns, the line is on the disk.
+
+        Raises:
+            OSError: it cannot be written; no part of it is left.
+        """
+        self._add(line, self._write(line))
+
+    def remove(self, image: str) -> None:
+        """Forget an image, before its files are replaced."""
+        if image in self._entries:
+            self._write({"id": image, "removed": True})
+            del self._entries[image]
+
+    def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the id and the line of each image, in no particular order."""
+        for shard, path in self._shards():
+            with path.open("rb") as file:
+                for offset, line in _read_lines(file):
+                    entry = self._entries.get(line["id"])
+                    if entry is not None and (entry.shard, entry.offset) == (shard, offset):
+                        yield line["id"], line
+
+    def read(self, images: list[str]) -> Iterator[dict[str, Any]]:
+        """Yield the lines of images in the given order."""
+        files: dict[int, BinaryIO] = {}
+        try:
+            for image in images:
+                entry = self._entries[image]
+                if entry.shard not in files:
+                    if len(files) >= 64:  # open files
+                        files.pop(next(iter(files))).close()
+                    files[entry.shard] = self._path(entry.shard).open("rb")
+                files[entry.shard].seek(entry.offset)
+                yield json.loads(files[entry.shard].readline())
+        finally:
+            for file in files.values():
+                file.close()
+
+    def close(self) -> None:
+        """Let other processes write."""
+        self._lock.release()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _path(self, shard: int) -> Path:
+        return self._folder / _SHARD.format(shard)
+
+    def _shards(self) -> Iterator[tuple[int, Path]]:
+        shard = 0
+        while (path := self._path(shard)).exists():
+            yield shard, path
+            shard += 1
+
+    def _read(self) -> None:
+        settings = self._folder / _SETTINGS
+        if settings.exists():
+            _cut_torn_line(settings)
+            with settings.open("rb") as file:
+                for offset, line in _read_lines(file):
+                    try:
+                        self.settings[line["id"]] = line
+                    except (KeyError, TypeError) as error:
+                        raise _damaged(settings, offset, error) from error
+        for shard, path in self._shards():
+            _cut_torn_line(path)
+            self._shard, self._lines = shard, 0
+            with path.open("rb") as file:
+                for offset, line in _read_lines(file):
+                    self._lines += 1
+                    try:
+                        self._add(line, offset)
+                    except (KeyError, TypeError, AttributeError) as error:
+                        raise _damaged(path, offset, error) from error
+
+    def _write(self, line: Mapping[str, Any]) -> int:
+        """Append a line and return its offset."""
+        if self._lines >= LINES_IN_SHARD:
+            self._shard, self._lines = self._shard + 1, 0
+        offset = _append(self._path(self._shard), line)
+        self._lines += 1
+        return offset
+
+    def _add(self, line: Mapping[str, Any], offset: int) -> None:
+        if line.get("removed"):
+            self._entries.pop(line["id"], None)
+            return
+        files, settings = tuple(line["files"]), line["settings"]
+        self._entries[line["id"]] = Entry(
+            sha256=line["sha256"],
+            settings=self._shared.setdefault(settings, settings),
+            key=line["key"],
+            files=self._shared.setdefault(files, files),
+            shard=self._shard,
+            offset=offset,
+        )
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> int:
+    """Append a line of JSON to a file and return its offset.
+
+    Raises:
+        OSError: it cannot be written; no part of it is left.
+    """
+    content = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    content = content.encode("utf-8", "backslashreplace") + b"\n"  # names of files may be no text
+    with path.open("ab", buffering=0) as file:
+        offset = file.tell()
+        try:
+            written = 0
+            while written < len(content):
+                written += file.write(content[written:])
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(offset)
+            raise
+    return offset
+
+
+def _read_lines(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the offset and the content of each line."""
+    offset = 0
+    for line in file:
+        try:
+            yield offset, json.loads(line)
+        except ValueError as error:
+            raise _damaged(Path(file.name), offset, error) from error
+        offset += len(line)
+
+
+def _damaged(path: Path, offset: int, error: Exception) -> OvsegError:
+    return OvsegError(
+        f'"{path}", a record of finished images, is damaged ({type(error).__name__}: {error}); delete its '
+        f"line at byte {offset}, or name another --output."
+    )
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off what follows the last line break: a process was killed while it wrote the line."""
+    with path.open("r+b") as file:
+        position = file.seek(0, os.SEEK_END)
+        end = 0
+        while position > 0 and not end:
+            start = max(0, position - 2**16)
+            file.seek(start)
+            end = start + file.read(position - start).rfind(b"\n") + 1
+            if end == start:  # none in this block
+                end = 0
+            position = start
+        file.truncate(end)

@@ -1,0 +1,101 @@
+"""Lists of images with class names of their own, as CSV or JSON Lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ovseg_demo.datasets.items import Item
+from ovseg_demo.errors import DatasetError
+
+SUFFIXES = (".csv", ".jsonl", ".ndjson")
+"""File name endings of lists."""
+
+PATH, NAMES, LICENSE = "path", "classes", "license"
+"""The columns: the image, relative to the list's folder; its class names; its licence."""
+
+
+def read_list(path: Path) -> list[Item]:
+    """Return the images of a list.
+
+    Args:
+        path: a CSV file with the columns in its first line, or a JSON Lines file with an object a line.
+
+    Raises:
+        DatasetError: the list cannot be read, or a line of it has no path.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f'The list "{path.name}" cannot be read as UTF-8 text ({error}).') from error
+    rows = _read_csv(path, text) if path.suffix.lower() == ".csv" else _read_json_lines(path, text)
+    items = [_make_item(path, number, row) for number, row in rows]
+    if not items:
+        raise DatasetError(f'The list "{path.name}" names no image.')
+    return items
+
+
+def names_text(value: Any) -> str | None:
+    """Return class names, given as a text or a list of texts, as one text; ``None`` if there are none.
+
+    Raises:
+        TypeError: they are neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value if value.strip() else None
+    names = list(value) if isinstance(value, Iterable) else [None]
+    if all(isinstance(name, str) for name in names):
+        return "\n".join(names) or None
+    raise TypeError
+
+
+def _make_item(path: Path, number: int, row: Mapping[str, Any]) -> Item:
+    name, license = row.get(PATH), row.get(LICENSE) or ""
+    if not isinstance(name, str) or not name.strip():
+        raise DatasetError(f'Line {number} of "{path.name}" has no "{PATH}"; give the path of an image.')
+    try:
+        names = names_text(row.get(NAMES))
+    except TypeError:
+        raise DatasetError(
+            f'Line {number} of "{path.name}" has "{NAMES}" that are neither a text nor a list of texts.'
+        ) from None
+    return Item.of_file(path.parent / name, path.parent, names=names, license=str(license))
+
+
+def _read_csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    columns = [column.strip().lower() for column in reader.fieldnames or ()]
+    if PATH not in columns:
+        raise DatasetError(
+            f'The first line of "{path.name}" must name its columns: "{PATH}", and "{NAMES}" if images have '
+            "class names of their own."
+        )
+    reader.fieldnames = columns
+    for row in reader:
+        if None in row:
+            raise DatasetError(
+                f'Line {reader.line_num} of "{path.name}" has more fields than the first line; put class '
+                'names with commas in quotes, such as "dog, grass".'
+            )
+        yield reader.line_num, row
+
+
+def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DatasetError(f'Line {number} of "{path.name}" is no JSON ({error}).') from error
+        if not isinstance(row, dict):
+            raise DatasetError(
+                f'Line {number} of "{path.name}" is no JSON object, such as {{"{PATH}": "a.jpg"}}.'
+            )
+        yield number, row

@@ -1,0 +1,55 @@
+"""Runs that are killed with SIGKILL and continued: the data set is that of an uninterrupted run."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+
+import pytest
+
+from tests.datasets.small_images import arguments, contents, journal_lines, save_images, segment
+from tests.tiny.checkpoints import save_tiny_ovseg
+
+COUNT, BAD = 40, (3, 11, 25, 38)
+FORMATS = ("--format", "label-map", "coco")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks processes")
+
+
+def run_until(ovseg, output, images, lines):
+    """Start the command in another process, and kill it when the journal has so many lines."""
+    from ovseg_demo.cli.main import main
+
+    process = multiprocessing.get_context("fork").Process(
+        target=main, args=(arguments(ovseg, output, images, *FORMATS),)
+    )
+    process.start()
+    while process.is_alive() and len(list(journal_lines(output))) < lines:
+        time.sleep(0.002)
+    assert process.is_alive(), "the run ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def test_a_run_that_is_killed_three_times_gives_what_an_uninterrupted_one_gives(tmp_path, capfd):
+    ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth")
+    images = save_images(tmp_path / "images", COUNT, BAD)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert segment(ovseg, whole, images, *FORMATS) == 1
+    for lines in sorted(random.Random(0).sample(range(1, COUNT - len(BAD)), 3)):
+        run_until(ovseg, killed, images, lines)
+        with (killed / "records" / "part-000000.jsonl").open("ab") as file:
+            file.write(b'{"id": "torn')  # as when it is killed within a line
+    capfd.readouterr()
+    assert segment(ovseg, killed, images, *FORMATS) == 1
+    assert contents(killed) == contents(whole)
+    errors = [json.loads(line) for line in (killed / "errors.jsonl").read_text().splitlines()]
+    assert [error["kind"] for error in errors] == ["ImageError"] * 4
+    assert "4 of 40 could not be segmented" in capfd.readouterr().err
+    ids = [json.loads(line)["id"] for line in journal_lines(killed)]
+    assert len(ids) == len(set(ids)) == COUNT - len(BAD), "nothing is done twice"
+    annotations = json.loads((killed / "annotations.json").read_text())
+    assert len(annotations["images"]) == COUNT - len(BAD)
