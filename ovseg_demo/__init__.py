@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ovseg_demo.analysis import Analysis
     from ovseg_demo.classification.corrections import Correction
     from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
+    from ovseg_demo.datasets.predictor import Predictor
     from ovseg_demo.models.loading import load_segmenter
     from ovseg_demo.proposals.types import MaskPrompt
     from ovseg_demo.segmentation import Segmentation
@@ -26,6 +27,7 @@ __all__ = [
     "EnsembleRule",
     "GranularityRule",
     "MaskPrompt",
+    "Predictor",
     "Segmentation",
     "Segmenter",
     "Vocabulary",
@@ -39,6 +41,7 @@ _MODULES = {
     "EnsembleRule": "ovseg_demo.classification.rules",
     "GranularityRule": "ovseg_demo.classification.rules",
     "MaskPrompt": "ovseg_demo.proposals.types",
+    "Predictor": "ovseg_demo.datasets.predictor",
     "Segmentation": "ovseg_demo.segmentation",
     "Segmenter": "ovseg_demo.segmenter",
     "Vocabulary": "ovseg_demo.vocabulary",

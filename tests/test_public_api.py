@@ -9,6 +9,9 @@ import ovseg_demo
 
 NAMES = {
     "load_segmenter",
+    "Correction",
+    "MaskPrompt",
+    "Predictor",
     "Segmenter",
     "Analysis",
     "Correction",

@@ -81,7 +81,7 @@ def test_the_options_of_an_overlay_are_documented():
     assert documented_parameters(split(SECTIONS["Segmentation"], 3)["overlay"], "overlay") == options
 
 
-@pytest.mark.parametrize("name", ["load_segmenter", "GranularityRule", "EnsembleRule"])
+@pytest.mark.parametrize("name", ["load_segmenter", "Predictor", "GranularityRule", "EnsembleRule"])
 def test_the_arguments_of_functions_and_rules_are_documented(name):
     parameters = parameters_of(getattr(ovseg_demo, name))
     assert documented_parameters(SECTIONS[name], name) == parameters
