@@ -12,9 +12,10 @@ from typing import Any
 from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
 from ovseg_demo.cli.model_arguments import add_model_arguments, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
-from ovseg_demo.errors import OvsegError
+from ovseg_demo.errors import DatasetError, OvsegError
 from ovseg_demo.evaluation.catalogue import DATASETS, STICKER_WORLD, open_dataset
 from ovseg_demo.evaluation.datasets import Dataset
+from ovseg_demo.evaluation.folders import open_labelled_images
 from ovseg_demo.evaluation.measures import LabelMaps, Measure, OracleClassifier, OracleMasks
 from ovseg_demo.evaluation.scores import Scores
 from ovseg_demo.evaluation.tallies import Tally, count_images
@@ -28,8 +29,21 @@ MODEL, ORACLE_MASKS, ORACLE_CLASSIFIER = "model", "oracle masks", "oracle classi
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmark, the model, and how its label maps are drawn."""
-    parser.add_argument("--dataset", choices=DATASETS, default=STICKER_WORLD)
+    parser.add_argument("--dataset", choices=DATASETS, help=f"default: {STICKER_WORLD}")
     parser.add_argument("--root", type=Path, metavar="DIR", help="of the data set, in its official layout")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="your own images, instead of --dataset")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="DIR",
+        help="their label images (indexed PNG), with the same relative paths; or a COCO instance file",
+    )
+    parser.add_argument(
+        "--names",
+        type=Path,
+        metavar="FILE",
+        help='the names of the values in label images: lines such as "7: road", or a JSON object',
+    )
     parser.add_argument(
         "--scenes",
         type=int,
@@ -76,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the figures and a table of the classes, and write the JSON."""
     given = vars(arguments)
-    dataset = open_dataset(given["dataset"], given["root"], scenes=given["scenes"], seed=given["seed"])
+    dataset = _open(given)
     segmenter = load_chosen(given, benchmark=dataset.name)
     settings = choose_settings(segmenter, given)
     scores = evaluate(segmenter, dataset, settings, given["bottleneck"], given["records"])
@@ -87,6 +101,26 @@ def run(arguments: argparse.Namespace) -> int:
     if given["json"] is not None:
         _write_json(given["json"], dataset, settings, given, scores)
     return 0
+
+
+def _open(given: Mapping[str, Any]) -> Dataset:
+    """Return the data set that the arguments choose.
+
+    Raises:
+        DatasetError: arguments of a benchmark and of own images are mixed, or files are missing.
+    """
+    own = {name: given[name] for name in ("images", "labels", "names")}
+    if not any(own.values()):
+        name = given["dataset"] or STICKER_WORLD
+        return open_dataset(name, given["root"], scenes=given["scenes"], seed=given["seed"])
+    of_benchmarks = [name for name in ("dataset", "root", "scenes", "seed") if given[name] is not None]
+    if of_benchmarks:
+        raise DatasetError(
+            f"--images and --{of_benchmarks[0]} name different data sets; leave out one of them."
+        )
+    if own["images"] is None or own["labels"] is None:
+        raise DatasetError("Your own data set needs both --images and --labels.")
+    return open_labelled_images(own["images"], own["labels"], own["names"])
 
 
 def choose_settings(segmenter: Segmenter, given: Mapping[str, Any]) -> dict[str, Any]:
