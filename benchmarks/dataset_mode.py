@@ -1,0 +1,185 @@
+"""Data-set mode: runs that are killed and continued, memory over many images, throughput.
+
+    python benchmarks/dataset_mode.py kill --images 1000
+    python benchmarks/dataset_mode.py memory --images 2000
+    python benchmarks/dataset_mode.py throughput --images 40 --side 480 --model sticker-world
+
+"kill" and "memory" take tiny networks with random weights: the journal, files and memory are measured,
+not the networks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import harness
+from ovseg_demo.classification.rules import GranularityRule
+from ovseg_demo.datasets.inputs import find_images
+from ovseg_demo.datasets.job import DEFAULT_FORMATS, Job
+from ovseg_demo.datasets.runner import run_local
+from ovseg_demo.datasets.store import ResultStore
+from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING
+from ovseg_demo.runtime.allocator import keep_freed_memory
+from ovseg_demo.runtime.caching import ByteCache
+from ovseg_demo.segmentation import Segmentation
+from ovseg_demo.segmenter import Caches
+from tests.datasets.small_images import contents, journal_lines, save_images
+from tests.tiny.checkpoints import save_tiny_ovseg
+
+_NETWORKS = (PROPOSING, EMBEDDING_REGIONS, ENCODING_NAMES)
+_NAMES = "tree, house, car, person, dog, grass, sky"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("kill", "memory", "throughput"))
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--side", type=int, default=480, help="longer side of the images (throughput)")
+    parser.add_argument("--model", default="sticker-world", help="of the catalogue (throughput)")
+    parser.add_argument("--generator", default="maskformer", help="its proposal generator (throughput)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of killing")
+    options = parser.parse_args()
+    print(f"{harness.describe_machine()}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        {"kill": kill, "memory": measure_memory, "throughput": measure_throughput}[options.what](
+            options, Path(folder)
+        )
+
+
+def kill(options: argparse.Namespace, folder: Path) -> None:
+    """Kill a run three times at random, continue it, and compare it with an uninterrupted one."""
+    bad = tuple(random.Random(1).sample(range(options.images), 4))
+    images = save_images(folder / "images", options.images, bad)
+    command = _command(folder, images)
+    uninterrupted = _seconds([*command, "--output", str(folder / "whole")])
+    moments = sorted(random.Random(options.seed).sample(range(1, options.images - len(bad)), 3))
+    for lines in moments:
+        _kill_at([*command, "--output", str(folder / "killed")], folder / "killed", lines)
+    continued = _seconds([*command, "--output", str(folder / "killed")])
+    ids = [json.loads(line)["id"] for line in journal_lines(folder / "killed")]
+    errors = (folder / "killed" / "errors.jsonl").read_text().splitlines()
+    print(f"{options.images} images, killed after {', '.join(map(str, moments))}")
+    print(f"uninterrupted: {uninterrupted:.0f} s; the last part: {continued:.0f} s")
+    print(f"the same files: {contents(folder / 'whole') == contents(folder / 'killed')}")
+    print(f"done: {len(ids)}, done twice: {len(ids) - len(set(ids))}, errors: {len(errors)}")
+
+
+def measure_memory(options: argparse.Namespace, folder: Path) -> None:
+    """Print the memory of a run after each twentieth of its images."""
+    images = save_images(folder / "images", options.images)
+    process = subprocess.Popen(
+        [*_command(folder, images), "--output", str(folder / "out")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=harness.ROOT,
+    )
+    part = max(1, options.images // 20)
+    rows, due = [], part
+    while process.poll() is None:
+        time.sleep(0.05)
+        done = sum(1 for _ in journal_lines(folder / "out"))
+        if done >= due:
+            rows.append([done, f"{_resident(process.pid) / 2**20:.0f}"])
+            due = done - done % part + part
+    harness.print_table(["images", "resident memory, MB"], rows)
+
+
+def measure_throughput(options: argparse.Namespace, folder: Path) -> None:
+    """Compare the time of whole runs with that of the networks in them."""
+    from ovseg_demo import load_segmenter
+
+    keep_freed_memory()
+    segmenter = load_segmenter(options.model, caches=Caches(analyses=ByteCache(0)))
+    size = (options.side, options.side * 3 // 4)
+    for number in range(options.images):
+        path = folder / "images" / f"{number:04d}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
+        Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, quality=92)
+    items, _ = find_images([str(folder / "images")])
+    segmenter.segment(items[0].content, _NAMES, generator=options.generator)  # loads the networks
+    rows = []
+    for formats in (("label-map",), DEFAULT_FORMATS):
+        timings: list[Segmentation] = []
+        job = _TimedJob(segmenter, options.generator, formats, timings)
+        with ResultStore(folder / "-".join(formats)) as store:
+            start = time.perf_counter()
+            run_local(items, job, store, on_outcome=lambda outcome: None)
+            store.merge()
+            wall = time.perf_counter() - start
+        networks = sum(t.seconds for s in timings for t in s if t.stage in _NETWORKS)
+        drawing = sum(t.seconds for s in timings for t in s if t.stage == DRAWING)
+        rows.append(
+            [
+                " ".join(formats),
+                f"{len(items) / wall:.2f}",
+                f"{wall:.1f}",
+                f"{networks:.1f}",
+                f"{drawing:.1f}",
+                f"{100 * (wall / networks - 1):.1f}%",
+            ]
+        )
+    print(f"{len(items)} images of {size[0]}×{size[1]}, {options.model}, {options.generator}\n")
+    harness.print_table(["formats", "images a second", "run, s", "networks, s", "maps, s", "over"], rows)
+
+
+class _TimedJob(Job):
+    def __init__(self, segmenter, generator, formats, timings):
+        super().__init__(segmenter, _NAMES, generator=generator, formats=formats, rule=GranularityRule())
+        self._timings = timings
+
+    def segment(self, *arguments: object) -> Segmentation:
+        segmentation = super().segment(*arguments)
+        self._timings.append(segmentation.timings)
+        return segmentation
+
+
+def _command(folder: Path, images: Path) -> list[str]:
+    weights = save_tiny_ovseg(folder / "ovseg.pth")
+    return [
+        *(sys.executable, "-m", "ovseg_demo", "segment", str(images)),
+        *("--ovseg", str(weights), "--classes", "cat, grass, sky", "--format", "label-map"),
+    ]
+
+
+def _seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(
+        command, cwd=harness.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    )
+    return time.perf_counter() - start
+
+
+def _kill_at(command: list[str], output: Path, lines: int) -> None:
+    process = subprocess.Popen(
+        command, cwd=harness.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and sum(1 for _ in journal_lines(output)) < lines:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _resident(pid: int) -> int:
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["VmRSS"].split()[0]) * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Ray's workers give what a local run gives. Ray is an optional package."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.datasets.small_images import contents, journal_lines, save_images, segment
+from tests.tiny.checkpoints import save_tiny_ovseg
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+ray = pytest.importorskip("ray")
+FORMATS = ("--format", "label-map", "coco")
+ON_RAY = ("--engine", "ray", "--workers", 2, *FORMATS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """A real local cluster with room for two workers."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def worker_processes() -> list[int]:
+    """The processes of this cluster's actors that map batches, by the titles that Ray gives them."""
+    titles = {int(path.parent.name): path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
+    mapping = [process for process, title in titles.items() if b"MapWorker(MapBatches(Worker" in title]
+    return [process for process in mapping if os.getpid() in parents(process)]
+
+
+def parents(process: int) -> list[int]:
+    """The parent of a process, its parent, and so on."""
+    found = []
+    while process > 1:
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        found.append(process)
+    return found
+
+
+def test_two_workers_give_what_one_process_gives_even_if_one_is_killed(tmp_path, capfd):
+    ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth")
+    images = save_images(tmp_path / "images", 24, bad=(5, 17))
+    whole, output = tmp_path / "whole", tmp_path / "out"
+    assert segment(ovseg, whole, images, *FORMATS) == 1
+    killed = threading.Event()
+
+    def kill_a_worker():
+        while len(list(journal_lines(output))) < 3:
+            time.sleep(0.01)
+        os.kill(worker_processes()[0], signal.SIGKILL)
+        killed.set()
+
+    thread = threading.Thread(target=kill_a_worker, daemon=True)
+    thread.start()
+    assert segment(ovseg, output, images, *ON_RAY) == 1
+    thread.join(60)
+    assert killed.is_set()
+    ours, theirs = contents(output), contents(whole)
+    errors = [sorted(files.pop("errors.jsonl").splitlines()) for files in (ours, theirs)]
+    assert ours == theirs
+    assert errors[0] == errors[1], "the order alone may differ"
+    assert len(errors[0]) == 2
+    capfd.readouterr()
+    assert segment(ovseg, output, images, *FORMATS) == 1, "the other engine continues"
+    assert "0 done, 22 were finished before." in capfd.readouterr().out
