@@ -14,8 +14,6 @@ NAMES = {
     "Predictor",
     "Segmenter",
     "Analysis",
-    "Correction",
-    "MaskPrompt",
     "Segmentation",
     "Vocabulary",
     "GranularityRule",
