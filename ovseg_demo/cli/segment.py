@@ -23,12 +23,12 @@ from ovseg_demo.cli.model_arguments import (
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.datasets.inputs import find_images
 from ovseg_demo.datasets.items import Item
-from ovseg_demo.datasets.job import DEFAULT_FORMATS, Job
+from ovseg_demo.datasets.job import AUTO, DEFAULT_FORMATS, INDEXED, Job
 from ovseg_demo.datasets.ray_engine import run_on_ray
 from ovseg_demo.datasets.resume import check_settings
-from ovseg_demo.datasets.runner import Counts, Done, Failure, Outcome, run_local
+from ovseg_demo.datasets.runner import Counts, Done, Failure, Outcome, describe_failure, run_local
 from ovseg_demo.datasets.store import ANNOTATIONS, ERRORS, ResultStore
-from ovseg_demo.errors import VocabularyError
+from ovseg_demo.errors import OvsegError, VocabularyError
 from ovseg_demo.export.formats import FORMATS
 from ovseg_demo.models.loading import DEFAULT_MODEL
 from ovseg_demo.progress import ProgressCallback
@@ -52,16 +52,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="NAMES",
-        help='class names in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms. '
-        "Names in a list count instead for its images",
+        help='class names in quotes, such as "saturn v, toys / plush toys, desk"; a slash joins synonyms; '
+        '"auto" takes the names that are suggested for each image. Names in a list count instead',
     )
     parser.add_argument(
         "--output",
-        required=True,
         type=Path,
         metavar="DIR",
         help="where to write a folder for each image below images/, and annotations.json, a COCO data set of "
         "all. The same command continues an interrupted run",
+    )
+    parser.add_argument(
+        "--suggest",
+        action="store_true",
+        help="print class names that suit each image, and write nothing",
     )
     parser.add_argument(
         "--overwrite",
@@ -74,8 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=FORMATS,
         default=DEFAULT_FORMATS,
         metavar="FORMAT",
-        help=f"files in each image's folder, among {', '.join(FORMATS)} "
-        f"(default: {' '.join(DEFAULT_FORMATS)})",
+        help=f"the files of each image, among {', '.join(FORMATS)} (default: {' '.join(DEFAULT_FORMATS)})",
     )
     parser.add_argument(
         "--engine",
@@ -119,21 +122,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Segment all images and return the exit code; errors of single images are printed at the end."""
     given = vars(arguments)
+    _check_arguments(given)
     _describe_names(given)
     items, problems = find_images(given["images"], leave_out=given["output"])
     if not items:
         _print_failures(problems, len(problems), len(problems))
         return 1
+    if given["suggest"]:
+        return _suggest_all(_make_job({**given, "classes": AUTO}), items, problems)
     _check_names(items, given)
     with ResultStore(given["output"]) as store:
         store.clear_errors()
         for problem in problems:
             store.add_error({"file": "", "error": problem, "kind": "ImageError"})
-        return _run(_make_job(given), items, problems, store, given)
+        return _segment_all(_make_job(given), items, problems, store, given)
+
+
+def _check_arguments(given: Mapping[str, Any]) -> None:
+    """Raise :class:`OvsegError` unless the arguments fit together; wrong ones fail before the long work."""
+    if given["suggest"]:
+        if given["classes"] is not None or given["output"] is not None:
+            raise OvsegError(
+                "--suggest prints names and writes nothing; leave out --classes and --output, or give "
+                "--classes auto to segment with the suggested names."
+            )
+    elif given["output"] is None:
+        missing = [f"--{name}" for name in ("classes", "output") if given[name] is None]
+        raise OvsegError(
+            f"{' and '.join(missing)} must be given, unless --suggest prints names alone; see "
+            '"ovseg segment --help".'
+        )
+    if given["workers"] < 1 or given["gpus_per_worker"] < 0:
+        raise OvsegError(
+            f"{given['workers']} workers with {given['gpus_per_worker']:g} GPUs each: choose at least one "
+            "worker."
+        )
 
 
 def _describe_names(given: Mapping[str, Any]) -> None:
-    if given["classes"] is not None:
+    if given["classes"] is not None and given["classes"].strip().casefold() != AUTO:
         vocabulary = Vocabulary.parse(given["classes"], distractors=given.get("distractors", ""))
         print(vocabulary.describe())
 
@@ -142,12 +169,19 @@ def _check_names(items: Sequence[Item], given: Mapping[str, Any]) -> None:
     """Check before the long work that each image has class names.
 
     Raises:
-        VocabularyError: one has none.
+        OvsegError: one has none, or a format needs the same for all.
     """
     nameless = next((item for item in items if item.names is None), None)
     if nameless is not None and given["classes"] is None:
         raise VocabularyError(
-            f'"{nameless.name}" has no class names; give --classes, or a list with the column "classes".'
+            f'--classes must be given, since "{nameless.name}" has no class names of its own in a list.'
+        )
+    indexed = [name for name in given["format"] if name in INDEXED]
+    own = any(item.names is not None for item in items) or given["classes"].strip().casefold() == AUTO
+    if indexed and own:
+        raise OvsegError(
+            f'The format "{indexed[0]}" numbers the classes of the whole data set; give the same class names '
+            "to all images with --classes."
         )
 
 
@@ -177,7 +211,7 @@ def _make_job(given: Mapping[str, Any], weights: str | None = None) -> Job:
     )
 
 
-def _run(
+def _segment_all(
     job: Job, items: Sequence[Item], problems: Sequence[str], store: ResultStore, given: Mapping[str, Any]
 ) -> int:
     if not given["overwrite"]:
@@ -234,6 +268,25 @@ def _segment(
         gpus_per_worker=given["gpus_per_worker"],
         on_outcome=on_outcome,
     )
+
+
+def _suggest_all(job: Job, items: Sequence[Item], problems: Sequence[str]) -> int:
+    """Print a line with suggested names for each image, and return the exit code."""
+    failures = list(problems)
+    with tqdm(items, desc="Images") as bar:
+        for item in bar:
+            try:
+                with _stage_bar() as progress:
+                    names = job.suggest(job.load(item), item, progress)
+                bar.write(f"{item.name}: {', '.join(names)}", file=sys.stdout)
+            except Exception as error:
+                failure = describe_failure(item, error)
+                if not isinstance(failure, Failure):
+                    raise
+                failures.append(failure.sentence)
+    if failures:
+        _print_failures(failures, len(failures), len(items) + len(problems))
+    return 1 if failures else 0
 
 
 def _stage_bar() -> AbstractContextManager[ProgressCallback]:

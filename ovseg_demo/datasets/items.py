@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -73,6 +74,11 @@ class Item:
         """The last part of ``file_name``, for messages."""
         return PurePosixPath(self.file_name).name
 
+    @property
+    def stem(self) -> str:
+        """``file_name`` without its suffix: the name by which YOLO and Pascal VOC find an image's files."""
+        return PurePosixPath(self.file_name).with_suffix("").as_posix()
+
     def hash_content(self) -> str:
         """Return the SHA-256 of the file's or the row's bytes: 64 hexadecimal digits.
 
@@ -84,3 +90,17 @@ class Item:
             return hashlib.sha256(self.content()).hexdigest()
         with self.content.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def choose_stems(items: Iterable[Item]) -> Callable[[Item], str]:
+    """Return a function from an item to the name of its files in a folder for all images.
+
+    It is the item's stem or, where two images share that or it is no plain text, the item's key.
+    """
+    count = Counter(item.stem.casefold() for item in items)
+
+    def choose(item: Item) -> str:
+        is_plain = item.stem.isprintable() and item.stem.encode("utf-8", "replace").decode() == item.stem
+        return item.stem if is_plain and count[item.stem.casefold()] == 1 else item.key
+
+    return choose

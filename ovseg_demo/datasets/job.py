@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from ovseg_demo.analysis import Analysis
 from ovseg_demo.classification.rules import GranularityRule, Rule
 from ovseg_demo.datasets.items import Item
 from ovseg_demo.errors import ImageError, VocabularyError
 from ovseg_demo.export.coco import coco_record
 from ovseg_demo.export.folder import FILES
-from ovseg_demo.export.formats import FORMATS, find_format
+from ovseg_demo.export.formats import FORMATS, encode, find_format, image_files
 from ovseg_demo.export.options import ExportOptions, View
 from ovseg_demo.images import SourceImage, load_image, read_source
 from ovseg_demo.progress import ProgressCallback, no_progress
@@ -25,12 +26,20 @@ from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Segmenter
 from ovseg_demo.vocabulary import Vocabulary, check_templates, describe_ignored
 
+FOLDER = "images"
+"""In the folder of the results: the folder that holds a folder for each image."""
+
+AUTO = "auto"
+"""In place of class names: each image gets the names that are suggested for it."""
+
 DEFAULT_FORMATS = tuple(FILES.values())
 """The formats that each image gets where none are chosen: the overlay, the label map and the COCO record."""
 
+INDEXED = ("yolo", "voc")
+"""Formats whose files number the classes of the whole data set."""
+
 _FILE_NAMES = {format_: name for name, format_ in FILES.items()}
-_RECORD = DEFAULT_FORMATS[-1]
-_ORDER = (*(name for name in FORMATS if name != _RECORD), _RECORD)  # it describes the other files
+_ORDER = (*(name for name in FORMATS if name not in DEFAULT_FORMATS), *DEFAULT_FORMATS)
 _VOCABULARIES = 1024  # kept parsed
 
 
@@ -54,15 +63,16 @@ class Result:
     """What is written of a segmented image.
 
     Attributes:
-        files: the content of each file by its name; the record, if there is one, is the last.
+        files: the content of each file by its path in the folder of the results; the record, if there is one,
+            is the last.
         line: for the journal.
-        settings: the line of the journal that describes the settings.
+        details: further lines of the journal, to which ``line`` refers: the settings and the classes.
         summary: one line for people.
     """
 
     files: Mapping[str, bytes]
     line: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    details: Sequence[Mapping[str, Any]]
     summary: str
 
 
@@ -71,7 +81,8 @@ class Job:
 
     Args:
         segmenter: the model.
-        names: the class names of images that have none of their own; ``None`` if all have them.
+        names: the class names of images that have none of their own, or :data:`AUTO`; ``None`` if all have
+            them.
         distractors: names that compete with the classes and are not drawn.
         generator: one of the segmenter's; ``None`` means its first.
         classifier: one of the segmenter's.
@@ -106,6 +117,7 @@ class Job:
         self.names = names
         for name in formats:
             find_format(name)
+        # The record is written last: it describes the other files.
         self.formats = tuple(sorted(set(formats), key=_ORDER.index))
         self.stretch = stretch
         self._distractors = distractors
@@ -130,10 +142,9 @@ class Job:
         """What tells the weights and the device from others."""
         return self._description["weights"]
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The names of the files that each image gets."""
-        return tuple(file_name(format_) for format_ in self.formats)
+    def fixed_files(self, key: str) -> list[str]:
+        """Return the files that an image has in any case, by their paths in the folder of the results."""
+        return [f"{FOLDER}/{key}/{_FILE_NAMES[name]}" for name in self.formats if name in _FILE_NAMES]
 
     def settings_of(self, item: Item) -> tuple[str, dict[str, Any]]:
         """Return the id of an image's settings, and the settings.
@@ -144,10 +155,12 @@ class Job:
             VocabularyError: the class names of the image cannot be used.
         """
         vocabulary, identity = self._read_names(self._names_of(item))
+        classes = AUTO if vocabulary is None else [" / ".join(entry.names) for entry in vocabulary.classes]
         return identity, {
             **self._description,
-            "classes": [" / ".join(entry.names) for entry in vocabulary.classes],
-            "distractors": list(vocabulary.distractors),
+            "suggested_classes": vocabulary is None,
+            "classes": classes,
+            "distractors": self._distractors if vocabulary is None else list(vocabulary.distractors),
         }
 
     def load(self, item: Item) -> LoadedImage:
@@ -172,53 +185,61 @@ class Job:
         """Return the segmentation of an image.
 
         Raises:
+            ImageError: no class names can be suggested for it.
             OvsegError: the class names or a setting is not valid, or memory is too small.
         """
         vocabulary, _ = self._read_names(self._names_of(item))
-        return self.segmenter.segment(
-            image.pixels,
-            vocabulary,
-            generator=self._generator,
-            classifier=self._classifier,
-            rule=self._rule,
-            templates=self._templates,
-            progress=progress,
+        analysis = self._analyze(image, progress)
+        if vocabulary is None:
+            names = _suggest(analysis, item, progress)
+            vocabulary = Vocabulary.parse(names, distractors=self._distractors)
+        segmentation = analysis.segment(
+            vocabulary, rule=self._rule, templates=self._templates, progress=progress
         )
+        return replace(segmentation, timings=(*analysis.timings, *segmentation.timings))
 
-    def describe(self, segmentation: Segmentation, image: LoadedImage, item: Item) -> Result:
-        """Return what is written of a segmented image."""
+    def suggest(
+        self, image: LoadedImage, item: Item, progress: ProgressCallback = no_progress
+    ) -> tuple[str, ...]:
+        """Return the class names that suit an image.
+
+        Raises:
+            ImageError: there are none.
+            OvsegError: memory is too small.
+        """
+        return _suggest(self._analyze(image, progress), item, progress)
+
+    def describe(self, segmentation: Segmentation, image: LoadedImage, item: Item, stem: str) -> Result:
+        """Return what is written of a segmented image.
+
+        Args:
+            segmentation: of the image.
+            image: the image.
+            item: where the image is.
+            stem: the name of its files in formats with a folder for all images.
+
+        Raises:
+            OvsegError: a format cannot hold the segmentation.
+        """
         identity, settings = self.settings_of(item)
-        options = ExportOptions(settings, View(labels=False), image.source)
-        files = {file_name(name): FORMATS[name].write(segmentation, options) for name in self.formats}
-        record = coco_record(segmentation, settings=settings, source=image.source)
-        names = {category["id"]: category["name"] for category in record["categories"]}
-        annotations = [
-            {"name": names[annotation["category_id"]]}
-            | {key: annotation[key] for key in ("segmentation", "area", "bbox", "score")}
-            for annotation in record["annotations"]
-        ]
-        height, width = segmentation.label_map.shape
-        line = {
-            "id": item.digest,
-            "file_name": _as_text(item.file_name),
-            "given": _as_text(item.given),
-            "key": item.key,
-            "sha256": image.sha256,
-            "settings": identity,
-            "files": list(files),
-            "width": width,
-            "height": height,
-            "source": asdict(image.source),
-            "license": item.license,
-            "notes": list(segmentation.notes),
-            "ignored_names": dict(segmentation.vocabulary.ignored),
-            "annotations": annotations,
-        }
-        categories = [
-            {"name": category["name"], "synonyms": category["synonyms"]} for category in record["categories"]
-        ]
-        described = {"id": identity, "settings": settings, "categories": categories}
-        return Result(files, line, described, summarise(segmentation))
+        path = item.content if isinstance(item.content, Path) else None
+        options = ExportOptions(settings, View(labels=False), image.source, path)
+        files = {}
+        others = [name for name in self.formats if name not in _FILE_NAMES]
+        source = replace(image.source, file_name=_as_text(item.file_name))
+        for file in image_files(segmentation, others, replace(options, source=source, stem=stem)):
+            files[file.name] = file.content
+        for name, file_name in zip(self.formats[len(others) :], self.fixed_files(item.key), strict=True):
+            files[file_name] = encode(segmentation, name, options)
+        line, classes = _record(segmentation, image, item, settings)
+        line |= {"settings": identity, "files": list(files), "formats": list(self.formats), "stem": stem}
+        details = ({"id": identity, "settings": settings}, classes)
+        return Result(files, line, details, summarise(segmentation))
+
+    def _analyze(self, image: LoadedImage, progress: ProgressCallback) -> Analysis:
+        return self.segmenter.analyze(
+            image.pixels, generator=self._generator, classifier=self._classifier, progress=progress
+        )
 
     def _names_of(self, item: Item) -> str:
         names = item.names if item.names is not None else self.names
@@ -228,11 +249,60 @@ class Job:
             )
         return names
 
-    def _parse_names(self, names: str) -> tuple[Vocabulary, str]:
+    def _parse_names(self, names: str) -> tuple[Vocabulary | None, str]:
+        """Return the vocabulary of class names and the id of their settings; no vocabulary for AUTO."""
+        if names.strip().casefold() == AUTO:
+            return None, _digest(self._description, AUTO, self._distractors)
         vocabulary = Vocabulary.parse(names, distractors=self._distractors)
-        parts = self._description, [entry.names for entry in vocabulary.classes], vocabulary.distractors
-        text = json.dumps(parts, sort_keys=True, default=str)
-        return vocabulary, hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+        classes = [entry.names for entry in vocabulary.classes]
+        return vocabulary, _digest(self._description, classes, vocabulary.distractors)
+
+
+def _record(
+    segmentation: Segmentation, image: LoadedImage, item: Item, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the line of an image for the journal, and the line of its classes."""
+    record = coco_record(segmentation, settings=settings, source=image.source)
+    names = {category["id"]: category["name"] for category in record["categories"]}
+    kept = ("segmentation", "area", "bbox", "score")
+    annotations = [
+        {"name": names[annotation["category_id"]]} | {key: annotation[key] for key in kept}
+        for annotation in record["annotations"]
+    ]
+    categories = [{key: category[key] for key in ("name", "synonyms")} for category in record["categories"]]
+    classes = _digest(categories)
+    (described,) = record["images"]
+    line = {
+        "id": item.digest,
+        "file_name": _as_text(item.file_name),
+        "given": _as_text(item.given),
+        "key": item.key,
+        "sha256": image.sha256,
+        "classes": classes,
+        "width": described["width"],
+        "height": described["height"],
+        "source": described["source"],
+        "license": item.license,
+        "notes": list(segmentation.notes),
+        "ignored_names": dict(segmentation.vocabulary.ignored),
+        "annotations": annotations,
+    }
+    return line, {"id": classes, "categories": categories}
+
+
+def _suggest(analysis: Analysis, item: Item, progress: ProgressCallback) -> tuple[str, ...]:
+    names = tuple(one.name for one in analysis.suggest(progress=progress))
+    if not names:
+        raise ImageError(
+            f'No class name can be suggested for "{item.name}", because no mask was found in it; name '
+            "classes with --classes."
+        )
+    return names
+
+
+def _digest(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def summarise(segmentation: Segmentation) -> str:
@@ -246,11 +316,6 @@ def summarise(segmentation: Segmentation) -> str:
     if segmentation.vocabulary.ignored:
         parts.append(describe_ignored(segmentation.vocabulary.ignored))
     return "; ".join(parts)
-
-
-def file_name(format_: str) -> str:
-    """Return the name of the file that holds a format in an image's folder."""
-    return _FILE_NAMES.get(format_) or FORMATS[format_].suffix
 
 
 def _as_text(name: str) -> str:

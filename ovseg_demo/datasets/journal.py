@@ -21,7 +21,7 @@ from ovseg_demo.errors import OvsegError
 LINES_IN_SHARD = 1000
 
 _SHARD = "part-{:06d}.jsonl"
-_SETTINGS = "settings.jsonl"
+_DETAILS = "details.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,17 @@ class Entry:
     Attributes:
         sha256: of its content.
         settings: the id of its settings.
+        classes: the id of its classes.
         key: the folder of its results.
-        files: the names of the files in the folder.
+        formats: in which it was written.
         shard, offset: where its line is.
     """
 
     sha256: str
     settings: str
+    classes: str
     key: str
-    files: tuple[str, ...]
+    formats: tuple[str, ...]
     shard: int
     offset: int
 
@@ -51,7 +53,7 @@ class Journal:
         folder: of the journal's files; it is made where it is missing.
 
     Attributes:
-        settings: for each id of settings, the line that describes them.
+        details: for each id of settings or classes, the line that describes them.
 
     Raises:
         OvsegError: another process writes to the journal, or a line of it is damaged.
@@ -62,7 +64,7 @@ class Journal:
         self._folder = folder
         self._entries: dict[str, Entry] = {}
         self._shard, self._lines = 0, 0
-        self.settings: dict[str, dict[str, Any]] = {}
+        self.details: dict[str, dict[str, Any]] = {}
         self._shared: dict[Any, Any] = {}  # equal values of many entries are kept once
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / "lock")
@@ -85,11 +87,11 @@ class Journal:
         """Return the entry of an image's id, or ``None``."""
         return self._entries.get(image)
 
-    def add_settings(self, line: Mapping[str, Any]) -> None:
-        """Append the description of settings, whose "id" the lines of images refer to, unless it is known."""
-        if line["id"] not in self.settings:
-            _append(self._folder / _SETTINGS, line)
-            self.settings[line["id"]] = dict(line)
+    def describe(self, line: Mapping[str, Any]) -> None:
+        """Append the description of settings or classes, to whose "id" images refer, unless it is known."""
+        if line["id"] not in self.details:
+            _append(self._folder / _DETAILS, line)
+            self.details[line["id"]] = dict(line)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Append the line of a finished image; a newer line of an "id" counts.
@@ -115,6 +117,10 @@ class Journal:
                     entry = self._entries.get(line["id"])
                     if entry is not None and (entry.shard, entry.offset) == (shard, offset):
                         yield line["id"], line
+
+    def entries(self) -> Mapping[str, Entry]:
+        """Return the entry of each image by its id."""
+        return self._entries
 
     def read(self, images: list[str]) -> Iterator[dict[str, Any]]:
         """Yield the lines of images in the given order."""
@@ -154,15 +160,15 @@ class Journal:
             shard += 1
 
     def _read(self) -> None:
-        settings = self._folder / _SETTINGS
-        if settings.exists():
-            _cut_torn_line(settings)
-            with settings.open("rb") as file:
+        details = self._folder / _DETAILS
+        if details.exists():
+            _cut_torn_line(details)
+            with details.open("rb") as file:
                 for offset, line in _read_lines(file):
                     try:
-                        self.settings[line["id"]] = line
+                        self.details[line["id"]] = line
                     except (KeyError, TypeError) as error:
-                        raise _damaged(settings, offset, error) from error
+                        raise _damaged(details, offset, error) from error
         for shard, path in self._shards():
             _cut_torn_line(path)
             self._shard, self._lines = shard, 0
@@ -186,12 +192,13 @@ class Journal:
         if line.get("removed"):
             self._entries.pop(line["id"], None)
             return
-        files, settings = tuple(line["files"]), line["settings"]
+        settings, classes, formats = line["settings"], line["classes"], tuple(line["formats"])
         self._entries[line["id"]] = Entry(
             sha256=line["sha256"],
             settings=self._shared.setdefault(settings, settings),
+            classes=self._shared.setdefault(classes, classes),
             key=line["key"],
-            files=self._shared.setdefault(files, files),
+            formats=self._shared.setdefault(formats, formats),
             shard=self._shard,
             offset=offset,
         )

@@ -9,12 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
+from ovseg_demo.datasets.job import FOLDER
 from ovseg_demo.datasets.journal import Journal
 from ovseg_demo.export.label_map import FIRST_ID
 from ovseg_demo.runtime.disk import replace_text
-
-FOLDER = "images"
-"""The folder, beside the file, that holds a folder for each image."""
 
 
 def write_annotations(journal: Journal, path: Path) -> int:
@@ -37,6 +35,18 @@ def write_annotations(journal: Journal, path: Path) -> int:
     return len(images)
 
 
+def read_stems(journal: Journal, format_: str) -> tuple[list[str], list[str]]:
+    """Return the names of all classes, and the stem of each image, of those that have a format.
+
+    Both are in the order of :func:`write_annotations`.
+    """
+    images = _order(journal)
+    having = [image for image in images if format_ in journal.find(image).formats]
+    categories, _, _ = _collect(journal, having)
+    with closing(journal.read(having)) as lines:
+        return [entry["name"] for entry in categories.values()], [line["stem"] for line in lines]
+
+
 def _order(journal: Journal) -> dict[str, str]:
     """Return the file name of each image by its id, in order; of two images they differ, if inputs allow."""
     names = {image: (line["file_name"], line["given"], line["key"]) for image, line in journal.lines()}
@@ -54,8 +64,8 @@ def _collect(
     """Return the categories by name, the ids of settings, and the id of each licence; in order of use."""
     settings = dict.fromkeys(journal.find(image).settings for image in images)
     categories: dict[str, dict[str, Any]] = {}
-    for identity in settings:
-        for entry in journal.settings[identity]["categories"]:
+    for identity in dict.fromkeys(journal.find(image).classes for image in images):
+        for entry in journal.details[identity]["categories"]:
             known = categories.setdefault(
                 entry["name"].casefold(),
                 {"id": len(categories) + FIRST_ID, "name": entry["name"], "synonyms": []},
@@ -76,7 +86,7 @@ def _write(
     numbers = {identity: number for number, identity in enumerate(settings)}
     info = {
         "description": "Open-vocabulary semantic segmentation",
-        "settings": [journal.settings[identity]["settings"] for identity in settings],
+        "settings": [journal.details[identity]["settings"] for identity in settings],
     }
     file.write(f'{{\n"info": {_json(info)},\n')
     _write_list(file, "licenses", ({"id": i, "name": name, "url": ""} for name, i in licenses.items()))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from ovseg_demo.datasets.items import Item
+from ovseg_demo.datasets.items import Item, choose_stems
 from ovseg_demo.datasets.job import Job, Result
 from ovseg_demo.datasets.runner import (
     Done,
@@ -61,12 +61,12 @@ def run_on_ray(
     """
     ray = _import_ray()
     report = Reporter(on_outcome)
-    waiting = []
+    waiting, stems = [], choose_stems(items)
     for item, is_finished in _check_finished(items, job, store):
         if is_finished:
             report(Skipped(item))
         else:
-            waiting.append({_ITEM: pickle.dumps(_with_whole_path(item))})
+            waiting.append({_ITEM: pickle.dumps((_with_whole_path(item), stems(item)))})
     if not waiting:
         return
     if not ray.is_initialized():
@@ -92,12 +92,12 @@ class Worker:
 
     def __call__(self, batch: dict[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
         """Return what became of each image."""
-        return {_OUTCOME: [pickle.dumps(self._segment(pickle.loads(item))) for item in batch[_ITEM]]}
+        return {_OUTCOME: [pickle.dumps(self._segment(*pickle.loads(row))) for row in batch[_ITEM]]}
 
-    def _segment(self, item: Item) -> tuple[Item, Result] | Failure | Unexpected | OvsegError:
+    def _segment(self, item: Item, stem: str) -> tuple[Item, Result] | Failure | Unexpected | OvsegError:
         try:
             image = self._job.load(item)
-            return item, self._job.describe(self._job.segment(image, item), image, item)
+            return item, self._job.describe(self._job.segment(image, item), image, item, stem)
         except Exception as error:
             try:
                 failure = describe_failure(item, error)
@@ -133,10 +133,8 @@ def _check_finished(items: Sequence[Item], job: Job, store: ResultStore) -> Iter
     """Yield each image with whether it is finished; the files of finished ones are read to compare them."""
 
     def check(item: Item) -> bool:
-        if store.journal.find(item.digest) is None:
-            return False
         try:
-            return store.is_finished(item, job.settings_of(item)[0], job.files)
+            return store.is_finished(item, job)
         except (OvsegError, OSError):  # the worker finds the error again and says what it is
             return False
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ovseg_demo.datasets.items import Item
-from ovseg_demo.datasets.job import Job
+from ovseg_demo.datasets.job import INDEXED, Job
 from ovseg_demo.datasets.store import ResultStore
 from ovseg_demo.errors import OvsegError, VocabularyError
 
 _LONGEST = 60  # characters of a value in a sentence
 
 
-def check_settings(store: ResultStore, job: Job, items: Iterable[Item]) -> None:
+def check_settings(store: ResultStore, job: Job, items: Sequence[Item]) -> None:
     """Check that no image has results of other settings.
 
     Raises:
         OvsegError: some have; the sentence says what changed, and how their results are replaced.
     """
     count, first = 0, None
+    _check_classes(store, job, items)
     for item in items:
         entry = store.journal.find(item.digest)
         if entry is None:
@@ -30,13 +31,33 @@ def check_settings(store: ResultStore, job: Job, items: Iterable[Item]) -> None:
             continue
         if entry.settings != identity:
             count += 1
-            first = first or (store.journal.settings[entry.settings]["settings"], settings)
+            first = first or (store.journal.details[entry.settings]["settings"], settings)
     if first is not None:
         images = "1 image has" if count == 1 else f"{count:,} images have"
         raise OvsegError(
             f'{images} results of other settings in "{store.folder}" ({describe_change(*first)}); replace '
             "them with --overwrite, or name another --output."
         )
+
+
+def _check_classes(store: ResultStore, job: Job, items: Sequence[Item]) -> None:
+    """Check that formats that number the classes of a data set find the same classes everywhere.
+
+    Raises:
+        OvsegError: other images have such a format and other classes.
+    """
+    formats = {name for name in job.formats if name in INDEXED}
+    ours = {item.digest for item in items} if formats else set()
+    for image, entry in store.journal.entries().items() if formats else ():
+        shared = formats & set(entry.formats)
+        before = store.journal.details[entry.settings]["settings"]["classes"]
+        after = job.settings_of(items[0])[1]["classes"]
+        if shared and image not in ours and before != after:
+            raise OvsegError(
+                f'Other images in "{store.folder}" have the format "{min(shared)}" with other classes '
+                f"({_shorten(before)}), and it numbers the classes of the whole data set; name another "
+                "--output."
+            )
 
 
 def describe_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

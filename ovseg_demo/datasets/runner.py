@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from ovseg_demo.datasets.items import Item
+from ovseg_demo.datasets.items import Item, choose_stems
 from ovseg_demo.datasets.job import Job, LoadedImage
 from ovseg_demo.datasets.store import OutputError, ResultStore
 from ovseg_demo.errors import DeviceError, ImageError, OvsegError, VocabularyError
@@ -145,13 +145,14 @@ def run_local(
         stack.callback(reader.shutdown, cancel_futures=True)
         report = Reporter(on_outcome)
         pending: Future[Outcome] | None = None
+        stems = choose_stems(items)
         for item, reading in _read_ahead(reader, items, job, store):
             made = _segment(reading, job, item, progress)
             if pending is not None:
                 report(pending.result())
                 pending = None
             if isinstance(made, tuple):
-                pending = writer.submit(_write, *made, job, store, item)
+                pending = writer.submit(_write, *made, job, store, item, stems(item))
             else:
                 report(made)
             del made, reading  # the memory of this image, before the next one's
@@ -174,8 +175,7 @@ def _read_ahead(
 
 def _read(item: Item, job: Job, store: ResultStore) -> LoadedImage | Outcome | Unexpected:
     try:
-        identity, _ = job.settings_of(item)
-        if store.journal.find(item.digest) is not None and store.is_finished(item, identity, job.files):
+        if store.is_finished(item, job):
             return Skipped(item)
         return job.load(item)
     except Exception as error:
@@ -199,10 +199,10 @@ def _segment(
 
 
 def _write(
-    segmentation: Segmentation, image: LoadedImage, job: Job, store: ResultStore, item: Item
+    segmentation: Segmentation, image: LoadedImage, job: Job, store: ResultStore, item: Item, stem: str
 ) -> Outcome | Unexpected:
     try:
-        result = job.describe(segmentation, image, item)
+        result = job.describe(segmentation, image, item, stem)
         store.save(result)
     except Exception as error:
         return describe_failure(item, error)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ovseg_demo.datasets.items import Item
-from ovseg_demo.datasets.job import Result
+from ovseg_demo.datasets.job import DEFAULT_FORMATS, FOLDER, Job, Result
 from ovseg_demo.datasets.journal import Journal
-from ovseg_demo.datasets.merging import FOLDER, write_annotations
+from ovseg_demo.datasets.merging import read_stems, write_annotations
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.export.file_set import replace_files
+from ovseg_demo.export.formats import FORMATS, dataset_files
 from ovseg_demo.runtime.disk import is_full_disk, replace_text
 
 ANNOTATIONS, ERRORS, RECORDS = "annotations.json", "errors.jsonl", "records"
@@ -102,25 +103,35 @@ class ResultStore:
             OutputError: the image's files cannot be written; older ones stay.
             FullDiskError: the disk is full, or the journal cannot be written to.
         """
-        older = self.journal.find(result.line["id"])
+        image = result.line["id"]
         try:
-            self.journal.remove(result.line["id"])
-            self.journal.add_settings(result.settings)
+            older = self._files_of(image)
+            self.journal.remove(image)
+            for line in result.details:
+                self.journal.describe(line)
         except OSError as error:
             raise FullDiskError(self.folder, error) from error
         folder = self.image_folder(result.line["key"])
         try:
-            if result.files:
-                folder.mkdir(parents=True, exist_ok=True)
-                replace_files({folder / name: content for name, content in result.files.items()})
+            files = {self.folder / name: content for name, content in result.files.items()}
+            for path in files:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            if files:
+                replace_files(files)
+            for name in older - set(result.files):
+                (self.folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise (FullDiskError if is_full_disk(error) else OutputError)(folder, error) from error
         try:
             self.journal.append(result.line)
         except OSError as error:
             raise FullDiskError(self.folder, error) from error
-        if older is not None and older.key != result.line["key"]:
-            shutil.rmtree(self.image_folder(older.key), ignore_errors=True)
+
+    def _files_of(self, image: str) -> set[str]:
+        if self.journal.find(image) is None:
+            return set()
+        with closing(self.journal.read([image])) as lines:
+            return {name for line in lines for name in line["files"]}
 
     def merge(self) -> int:
         """Write ``annotations.json`` from all finished images and return their number.
@@ -129,22 +140,34 @@ class ResultStore:
             FullDiskError: it cannot be written; an older one stays.
         """
         try:
+            self._write_dataset_files()
             return write_annotations(self.journal, self.folder / ANNOTATIONS)
         except OSError as error:
             raise FullDiskError(self.folder, error) from error
 
-    def is_finished(self, item: Item, settings: str, files: tuple[str, ...]) -> bool:
-        """Return whether an image has results of these settings and of its present content.
+    def _write_dataset_files(self) -> None:
+        """Write the files that a format has once for all images, such as the names of the classes."""
+        used = {name for entry in self.journal.entries().values() for name in entry.formats}
+        for name in (name for name in FORMATS if name in used and name not in DEFAULT_FORMATS):
+            for file in dataset_files([name], *read_stems(self.journal, name)):
+                path = self.folder / file.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_files({path: file.content})
+
+    def is_finished(self, item: Item, job: Job) -> bool:
+        """Return whether an image has results of a job's settings and formats, and of its present content.
 
         Raises:
-            ImageError: the content cannot be read.
+            OvsegError: the class names or the content cannot be read.
             OSError: the content cannot be read.
         """
         entry = self.journal.find(item.digest)
-        if entry is None or entry.settings != settings or not set(files) <= set(entry.files):
+        if entry is None or not set(job.formats) <= set(entry.formats):
             return False
-        folder = self.image_folder(entry.key)
-        return all((folder / name).is_file() for name in files) and entry.sha256 == item.hash_content()
+        if entry.settings != job.settings_of(item)[0]:
+            return False
+        is_there = all((self.folder / name).is_file() for name in job.fixed_files(entry.key))
+        return is_there and entry.sha256 == item.hash_content()
 
     def close(self) -> None:
         """Let other processes write."""

@@ -415,7 +415,7 @@ def test_automatic_classes_are_those_that_are_suggested(ovseg, images, tmp_path,
     record = read_record(tmp_path, image)
     assert [category["name"] for category in record["categories"]] == suggested
     assert record["info"]["settings"]["suggested_classes"] is True
-    assert segment(ovseg, tmp_path, image) == 0
+    assert segment(ovseg, tmp_path, image, "--overwrite") == 0
     assert read_record(tmp_path, image)["info"]["settings"]["suggested_classes"] is False
 
 

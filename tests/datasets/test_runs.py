@@ -134,9 +134,51 @@ def test_the_formats_are_chosen(ovseg, images, tmp_path):
     output = tmp_path / "out"
     first = images / "part-0" / "0000.png"
     assert segment(ovseg, output, first, "--format", "label-map", "masks") == 0
-    assert {path.name for path in folder_of(output, first).iterdir()} == {"label_map.png", "masks.zip"}
+    assert [path.name for path in folder_of(output, first).iterdir()] == ["label_map.png"]
+    assert list((output / "masks").rglob("*.png"))
     assert segment(ovseg, output, first, "--format", "overlay") == 0, "a further format is no other setting"
-    assert "overlay.png" in {path.name for path in folder_of(output, first).iterdir()}
+    assert {path.name for path in folder_of(output, first).iterdir()} == {"overlay.png"}
+    assert not list((output / "masks").rglob("*.png")), "files of formats that are not chosen any more"
+
+
+def test_formats_for_all_images_are_one_data_set(ovseg, images, tmp_path, capsys):
+    save_image(images / "part-0" / "0000.jpg")  # the same stem: each gets the name of its key
+    output = tmp_path / "out"
+    options = ("--format", "yolo", "label-studio", "voc")
+    assert segment(ovseg, output, images / "part-1", *options) == 0
+    assert segment(ovseg, output, images, *options) == 0
+    labels = sorted((output / "yolo" / "labels").rglob("*.txt"))
+    assert len(labels) == 5
+    assert output / "yolo" / "labels" / "part-1" / "0001.txt" in labels
+    assert yaml_names(output / "yolo" / "data.yaml") == ["cat", "grass", "sky"]
+    stems = (output / "voc" / "ImageSets" / "Segmentation" / "default.txt").read_text().split()
+    assert len(stems) == len(set(stems)) == 5
+    for stem in stems:
+        assert (output / "voc" / "SegmentationClass" / f"{stem}.png").is_file()
+    save_image(tmp_path / "other.png")
+    assert segment(ovseg, output, tmp_path / "other.png", *options, classes="dog") == 2
+    assert 'have the format "voc" with other classes' in capsys.readouterr().err
+    assert segment(ovseg, output, tmp_path / "other.png", *options, classes="auto") == 2
+    assert "numbers the classes of the whole data set" in capsys.readouterr().err
+
+
+def yaml_names(path: Path) -> list[str]:
+    lines = path.read_text().partition("names:\n")[2].splitlines()
+    return [json.loads(line.partition(": ")[2]) for line in lines]
+
+
+def test_suggested_names_make_categories_of_each_image(ovseg, images, tmp_path):
+    assert segment(ovseg, tmp_path / "out", images, classes="auto") == 0
+    assert segment(ovseg, tmp_path / "out", images, classes="auto") == 0
+    merged = read(tmp_path / "out")
+    (settings,) = merged["info"]["settings"]
+    assert (settings["classes"], settings["suggested_classes"]) == ("auto", True)
+    assert len(merged["categories"]) >= 10
+    for image in merged["images"]:
+        label_map, names = decode_label_map(tmp_path / "out" / image["folder"] / "label_map.png")
+        by_id = {entry["id"]: entry["name"] for entry in merged["categories"]}
+        found = [a["category_id"] for a in merged["annotations"] if a["image_id"] == image["id"]]
+        assert {by_id[category] for category in found} == {names[i] for i in np.unique(label_map) if i >= 0}
 
 
 # ---- resuming
