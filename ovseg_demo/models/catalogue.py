@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROLES = MappingProxyType(
     {
-        "ovseg": "MaskFormer and mask-adapted CLIP",
+        "ovseg": "MaskFormer (with a mask-adapted CLIP in OVSeg's files)",
         "sam": "Segment Anything",
         "clip": "CLIP",
         "maskclippp": "MaskCLIP++",
@@ -100,7 +100,7 @@ class ModelSpec:
         title: the name in menus.
         description: one or two sentences on what the model is good for.
         parts: weights files by role (:data:`ROLES`).
-        maskformer: settings of the MaskFormer in the "ovseg" part; ``None`` without that part.
+        maskformer: settings of the MaskFormer, which is in the "ovseg" part; ``None`` without that part.
         sam: settings of the "sam" part.
         templates: prompt templates, a key of ``TEMPLATES`` or "learned".
         regions: how the CLIP reads masked regions, one of ``REGIONS``.
@@ -348,6 +348,13 @@ PHOTO_MINI_CLIP = WeightsFile(
     APACHE,
     quick_gelu=False,
 )
+PHOTO_MINI_MASKFORMER = WeightsFile(
+    "photo_mini_maskformer.pth",
+    CheckpointKind.OVSEG,
+    (BundledSource("photo-mini/photo_mini_maskformer.pth"),),  # takes its trunk from photo_mini_sam.pth
+    2_489_007,
+    APACHE,
+)
 PHOTO_MINI_SAM = WeightsFile(
     "photo_mini_sam.pth",
     CheckpointKind.SAM,
@@ -406,6 +413,9 @@ STICKER_WORLD_SAM_SETTINGS = SamSettings(
     ),
 )
 
+PHOTO_MINI_SETTINGS = MaskFormerSettings(
+    min_size=384, max_size=1024, mask_threshold=0.4, evaluation_mask_threshold=0.4
+)
 PHOTO_MINI_SAM_SETTINGS = SamSettings(
     long_side=None,
     thresholds=MappingProxyType(
@@ -421,8 +431,9 @@ _MODELS = (
         "photo-mini",
         "Photo mini",
         "The bundled model for photographs, small and quick: it knows everyday things, and is often wrong.",
-        MappingProxyType({"clip": PHOTO_MINI_CLIP, "sam": PHOTO_MINI_SAM}),
-        sam=PHOTO_MINI_SAM_SETTINGS,
+        MappingProxyType({"clip": PHOTO_MINI_CLIP, "sam": PHOTO_MINI_SAM, "ovseg": PHOTO_MINI_MASKFORMER}),
+        PHOTO_MINI_SETTINGS,
+        PHOTO_MINI_SAM_SETTINGS,
         regions="mask-pooling",
         larger="fast-photo",
     ),
@@ -568,13 +579,15 @@ def find_model(name: str) -> ModelSpec:
 def maskformer_settings_for(tensors: Mapping[str, Tensor]) -> MaskFormerSettings:
     """Return the settings that belong to the tensors of a full checkpoint. The file's name is not used.
 
-    A Swin backbone gets the settings of OVSeg's Swin-B, and a ResNet as narrow as Sticker World's gets
-    those of Sticker World. Another ResNet gets those of OVSeg's R-101c if its CLIP has mask prompts, else
-    SimSeg's.
+    A Swin backbone gets the settings of OVSeg's Swin-B, a ResNet as narrow as Sticker World's gets those of
+    Sticker World, and an EfficientNet-Lite those of the bundled model for photographs. Another ResNet gets
+    those of OVSeg's R-101c if its CLIP has mask prompts, else SimSeg's.
 
     Args:
         tensors: all tensors of the file, by their published names.
     """
+    if "backbone.trunk.conv_stem.weight" in tensors:
+        return PHOTO_MINI_SETTINGS
     stem = tensors.get("backbone.stem.conv1.weight")
     if stem is None:
         return SWIN_B_SETTINGS

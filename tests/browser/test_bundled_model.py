@@ -65,6 +65,16 @@ def test_segment_anything_makes_a_mask_at_points_and_in_a_box(page):
     assert "tom" in legend(page)
 
 
+def test_a_photograph_gets_its_map_from_the_other_generator_too(page):
+    choose(page, "Espresso")
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.locator("#generator label", has_text="MaskFormer").click()
+    wait_for_map(page, before)
+    assert "coffee cup" in legend(page)
+    page.locator("[data-mode=masks]").click()
+    assert "MaskFormer" in page.locator(".masks-card").text_content()
+
+
 def test_sticker_world_has_its_own_examples_and_the_notice_turns_to_photo_mini(page):
     choose_model(page, "Sticker World")
     choose(page, "Open sea")

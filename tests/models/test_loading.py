@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from ovseg_demo import load_segmenter
+from ovseg_demo.classification.rules import EnsembleRule
 from ovseg_demo.errors import CheckpointError, DeviceError, ModelError
+from ovseg_demo.images import load_image, resize_longer_side
 from ovseg_demo.models.catalogue import OVSEG_SWIN_B, STICKER_WORLD_OVSEG
 from ovseg_demo.runtime.caching import ByteCache
+from ovseg_demo.runtime.resources import bundled
 from ovseg_demo.segmenter import Caches
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 from tests.tiny.clip import tiny_clip_tensors
@@ -200,13 +203,19 @@ def test_fewer_points_propose_fewer_masks(folder):
         load(**files, points_per_side=0, sam_options=options).propose(image())
 
 
-def test_the_default_model_answers_and_says_that_it_has_no_maskformer():
-    image = np.full((48, 64, 3), (70, 130, 200), np.uint8)
+def test_the_default_model_finds_a_cat_with_either_generator():
     segmenter = load_segmenter(device="cpu")
-    assert segmenter.generators == ("sam",) and segmenter.classifiers == (
-        "mask-adapted",
-        "mask-adapted-no-prompts",
-    )
-    assert segmenter.segment(image, "sky, dog").label_map.shape == (48, 64)
+    assert segmenter.generators == ("sam", "maskformer")
+    assert segmenter.classifiers == ("mask-adapted", "mask-adapted-no-prompts")
+    photograph, names = resize_longer_side(load_image(bundled("examples") / "cat.jpg"), 320), "cat, sky, car"
+    found = [segmenter.segment(photograph, names, generator=name) for name in segmenter.generators]
+    cats = [segmentation.label_map == 0 for segmentation in found]
+    assert (cats[0] & cats[1]).sum() > 0.5 * (cats[0] | cats[1]).sum() > 0
+    ensemble = segmenter.segment(photograph, names, generator="maskformer", rule=EnsembleRule())
+    assert (cats[1] & (ensemble.label_map == 0)).sum() > 0.5 * cats[1].sum()
+
+
+def test_a_model_without_maskformer_says_so(folder):
+    segmenter = load(sam=folder / "sam.pth", clip=folder / "clip.pth")
     with pytest.raises(ModelError, match="This model has no MaskFormer; give a full OVSeg checkpoint with"):
-        segmenter.analyze(image, generator="maskformer")
+        segmenter.analyze(image(), generator="maskformer")
