@@ -93,7 +93,7 @@ def test_the_installed_command_segments_an_example(home):
         options = ["--classes", example["classes"], *model, "--output", "out"]
         printed = run([program(home, "ovseg"), "segment", image, *options], **surroundings(home))
         assert "%" in printed
-        assert next((home / "out").glob("*/label_map.png")).stat().st_size > 0
+        assert next((home / "out").rglob("label_map.png")).stat().st_size > 0
 
 
 def test_the_installed_command_serves_the_page(home):

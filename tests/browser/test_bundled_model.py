@@ -42,23 +42,31 @@ def test_a_photograph_gets_its_map_and_the_notice_names_the_model(page):
 
 def test_segment_anything_makes_a_mask_at_points_and_in_a_box(page):
     choose(page, "Cat")
-    frame, why = page.locator(".frame"), page.locator(".why")
-    box = frame.bounding_box()
-    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    why = page.locator(".why")
+
+    def place(x, y):
+        """Where a point of the image is in the window, which may have scrolled."""
+        box = page.locator(".frame").bounding_box()
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    def act(do):
+        before = page.locator(".viewer").get_attribute("data-map")
+        do()
+        wait_for_map(page, before)
+
+    def drag():
+        page.mouse.move(*place(0.3, 0.3))
+        page.mouse.down()
+        page.mouse.move(*place(0.7, 0.7), steps=3)
+        page.mouse.up()
+
+    page.mouse.click(*place(0.5, 0.5))
     why.locator("input").fill("tom")
-    why.locator("button", has_text="New mask here").click()
-    page.locator(".legend .entry:not(.missing)", has_text="tom").wait_for()
-    why.locator("button", has_text="not").click()
-    before = page.locator(".viewer").get_attribute("data-map")
-    page.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 0.1 * box["height"])
-    wait_for_map(page, before)
+    act(lambda: why.locator("button", has_text="New mask here").click())
+    why.locator("[data-side=outside]").click()
+    act(lambda: page.mouse.click(*place(0.1, 0.3)))
     assert page.locator(".points .outside").count() == 1
-    before = page.locator(".viewer").get_attribute("data-map")
-    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.7 * box["height"], steps=3)
-    page.mouse.up()
-    wait_for_map(page, before)
+    act(drag)
     why.locator("button", has_text="Done").click()
     why.wait_for(state="hidden")
     assert "1 correction" in page.locator(".corrections").text_content()
@@ -72,7 +80,7 @@ def test_a_photograph_gets_its_map_from_the_other_generator_too(page):
     wait_for_map(page, before)
     assert "coffee cup" in legend(page)
     page.locator("[data-mode=masks]").click()
-    assert "MaskFormer" in page.locator(".masks-card").text_content()
+    page.locator(".masks-card", has_text="MaskFormer").wait_for()
 
 
 def test_sticker_world_has_its_own_examples_and_the_notice_turns_to_photo_mini(page):

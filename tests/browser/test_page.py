@@ -203,7 +203,7 @@ def test_another_generator_analyzes_again(open_page):
     page.locator("#generator label", has_text="Segment Anything").click()
     wait_for_map(page, before)
     page.locator("[data-mode=masks]").click()
-    assert "Segment Anything" in page.locator(".masks-card").text_content()
+    page.locator(".masks-card", has_text="Segment Anything").wait_for()
 
 
 def test_advanced_settings_reach_the_map(open_page):

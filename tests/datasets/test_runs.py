@@ -149,7 +149,8 @@ def test_formats_for_all_images_are_one_data_set(ovseg, images, tmp_path, capsys
     assert segment(ovseg, output, images, *options) == 0
     labels = sorted((output / "yolo" / "labels").rglob("*.txt"))
     assert len(labels) == 5
-    assert output / "yolo" / "labels" / "part-1" / "0001.txt" in labels
+    assert output / "yolo" / "labels" / "0001.txt" in labels, "a finished image keeps its name"
+    assert output / "yolo" / "labels" / "part-2" / "0002.txt" in labels
     assert yaml_names(output / "yolo" / "data.yaml") == ["cat", "grass", "sky"]
     stems = (output / "voc" / "ImageSets" / "Segmentation" / "default.txt").read_text().split()
     assert len(stems) == len(set(stems)) == 5

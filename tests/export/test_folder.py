@@ -38,6 +38,7 @@ def test_a_saved_segmentation_comes_back_exactly(tmp_path):
         "masks": 3,
         "kept_masks": 2,
         "segmented_size": [60, 40],
+        "min_score": 0.0,
         "ignored_names": {},
         "notes": [],
         "classifier": "mask-adapted",
