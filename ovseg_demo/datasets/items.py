@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -92,15 +92,21 @@ class Item:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def choose_stems(items: Iterable[Item]) -> Callable[[Item], str]:
+def choose_stems(items: Iterable[Item], taken: Mapping[str, str]) -> Callable[[Item], str]:
     """Return a function from an item to the name of its files in a folder for all images.
 
     It is the item's stem or, where two images share that or it is no plain text, the item's key.
+
+    Args:
+        items: all images of the run.
+        taken: for each stem of earlier runs, without regard to case, the digest of its item.
     """
     count = Counter(item.stem.casefold() for item in items)
 
     def choose(item: Item) -> str:
+        stem = item.stem.casefold()
         is_plain = item.stem.isprintable() and item.stem.encode("utf-8", "replace").decode() == item.stem
-        return item.stem if is_plain and count[item.stem.casefold()] == 1 else item.key
+        is_free = count[stem] == 1 and taken.get(stem, item.digest) == item.digest
+        return item.stem if is_plain and is_free else item.key
 
     return choose

@@ -54,6 +54,7 @@ class Journal:
 
     Attributes:
         details: for each id of settings or classes, the line that describes them.
+        stems: for each name of files in the folders for all images, without regard to case, the image's id.
 
     Raises:
         OvsegError: another process writes to the journal, or a line of it is damaged.
@@ -65,6 +66,7 @@ class Journal:
         self._entries: dict[str, Entry] = {}
         self._shard, self._lines = 0, 0
         self.details: dict[str, dict[str, Any]] = {}
+        self.stems: dict[str, str] = {}
         self._shared: dict[Any, Any] = {}  # equal values of many entries are kept once
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / "lock")
@@ -193,6 +195,8 @@ class Journal:
             self._entries.pop(line["id"], None)
             return
         settings, classes, formats = line["settings"], line["classes"], tuple(line["formats"])
+        if line["stem"] != line["key"]:  # a key belongs to one image in any case
+            self.stems[line["stem"].casefold()] = line["id"]
         self._entries[line["id"]] = Entry(
             sha256=line["sha256"],
             settings=self._shared.setdefault(settings, settings),

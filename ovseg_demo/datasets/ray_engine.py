@@ -61,7 +61,7 @@ def run_on_ray(
     """
     ray = _import_ray()
     report = Reporter(on_outcome)
-    waiting, stems = [], choose_stems(items)
+    waiting, stems = [], choose_stems(items, store.journal.stems)
     for item, is_finished in _check_finished(items, job, store):
         if is_finished:
             report(Skipped(item))

@@ -145,7 +145,7 @@ def run_local(
         stack.callback(reader.shutdown, cancel_futures=True)
         report = Reporter(on_outcome)
         pending: Future[Outcome] | None = None
-        stems = choose_stems(items)
+        stems = choose_stems(items, store.journal.stems)
         for item, reading in _read_ahead(reader, items, job, store):
             made = _segment(reading, job, item, progress)
             if pending is not None:

@@ -14,6 +14,7 @@ from ovseg_demo import Predictor, load_segmenter
 from ovseg_demo.errors import OvsegError, VocabularyError
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from tests.datasets.processes import fresh_processes
 from tests.datasets.small_images import SIZES, save_image
 from tests.tiny.checkpoints import save_tiny_ovseg
 
@@ -33,8 +34,15 @@ def paths(tmp_path):
     return [str(save_image(tmp_path / f"{seed}.png", seed)) for seed in range(3)]
 
 
-def in_another_process(pickled: bytes, batch: dict) -> dict:
+def predict(pickled: bytes, batch: dict) -> dict:
     return pickle.loads(pickled)(batch)
+
+
+def predict_here_and_in_a_fork(pickled: bytes, batch: dict) -> None:
+    """Exit with an error unless both give the same; the networks are loaded before the fork."""
+    here = predict(pickled, batch)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(predict, (pickled, batch)) == here
 
 
 def test_a_batch_gets_the_maps_that_the_segmenter_gives(ovseg, predictor, paths):
@@ -127,10 +135,11 @@ def test_a_copy_holds_no_networks_and_a_process_loads_them_once(predictor, ovseg
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process")
 def test_another_process_gives_the_same(predictor, paths):
     """A forked process has its parent's networks in memory and does not use them."""
-    here = predictor({"image": paths})
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        there = pool.apply(in_another_process, (pickle.dumps(predictor), {"image": paths}))
-    assert there == here
+    arguments = (pickle.dumps(predictor), {"image": paths})
+    process = fresh_processes().Process(target=predict_here_and_in_a_fork, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_datasets_can_map_with_it(predictor, paths):

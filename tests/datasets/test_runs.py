@@ -18,6 +18,7 @@ from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from tests.closed_folders import file_limit
 from tests.datasets.small_images import (
+    SIZES,
     contents,
     journal_lines,
     save_image,
@@ -161,6 +162,17 @@ def test_formats_for_all_images_are_one_data_set(ovseg, images, tmp_path, capsys
     assert 'have the format "voc" with other classes' in capsys.readouterr().err
     assert segment(ovseg, output, tmp_path / "other.png", *options, classes="auto") == 2
     assert "numbers the classes of the whole data set" in capsys.readouterr().err
+
+
+def test_images_of_one_name_in_two_runs_keep_their_files(ovseg, tmp_path):
+    output = tmp_path / "out"
+    for seed, folder in enumerate(("a", "B")):
+        (tmp_path / folder).mkdir()
+        save_image(tmp_path / folder / ("same.png" if seed else "Same.png"), seed)
+        assert segment(ovseg, output, tmp_path / folder, "--format", "voc") == 0
+    maps = sorted((output / "voc" / "SegmentationClass").rglob("*.png"))
+    assert {Image.open(path).size for path in maps} == {SIZES[0], SIZES[1]}
+    assert len((output / "voc" / "ImageSets" / "Segmentation" / "default.txt").read_text().split()) == 2
 
 
 def yaml_names(path: Path) -> list[str]:
