@@ -184,7 +184,7 @@ class Analysis:
             progress: called while the candidates are encoded; it may stop the work by raising an exception.
 
         Returns:
-            At most ``count`` names with scores; none if no region is embedded yet.
+            At most ``count`` names with scores; none if no region is embedded yet or no name is known.
 
         Raises:
             ModelError: ``count`` is outside its range.
@@ -201,8 +201,9 @@ class Analysis:
             return ()
         templates = self.suggestion_templates
         text = self.text_encoder.encode(names, templates, progress=progress).vectors
-        unknown = self.text_encoder.obstacles(names, templates)
-        known = [index for index, name in enumerate(names) if name not in unknown]
+        known = np.flatnonzero(self.text_encoder.are_usable(names, templates))
+        if not known.size:
+            return ()
         possible, text = [possible[index] for index in known], text[known]
         vectors = text if self.adaptation is None else self.adaptation(text)
         classes = Vocabulary(tuple(ClassName(candidate.name) for candidate in possible))

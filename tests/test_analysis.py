@@ -314,6 +314,7 @@ def test_names_that_the_model_does_not_know_are_not_suggested(colours):
     names = [suggestion.name for suggestion in colours.suggest()]
     assert len(names) == 6, "all candidates but the unknown one"
     assert "Wörter" not in names
+    assert colours.suggest(candidates=["Wörter"]) == ()
 
 
 def test_other_candidates_can_be_given(colours):
