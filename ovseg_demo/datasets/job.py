@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -117,8 +117,7 @@ class Job:
         self.names = names
         for name in formats:
             find_format(name)
-        # The record is written last: it describes the other files.
-        self.formats = tuple(sorted(set(formats), key=_ORDER.index))
+        self.formats = self.order_formats(formats)
         self.stretch = stretch
         self._distractors = distractors
         self._rule = rule or GranularityRule()
@@ -136,6 +135,11 @@ class Job:
             "weights": weights or segmenter.fingerprint(generator=self._generator, classifier=classifier),
         }
         self._read_names = lru_cache(_VOCABULARIES)(self._parse_names)
+
+    @staticmethod
+    def order_formats(formats: Iterable[str]) -> tuple[str, ...]:
+        """Return formats in the order in which they are written, the record last: it describes the others."""
+        return tuple(sorted(set(formats), key=_ORDER.index))
 
     @property
     def weights(self) -> str:
@@ -209,7 +213,14 @@ class Job:
         """
         return _suggest(self._analyze(image, progress), item, progress)
 
-    def describe(self, segmentation: Segmentation, image: LoadedImage, item: Item, stem: str) -> Result:
+    def describe(
+        self,
+        segmentation: Segmentation,
+        image: LoadedImage,
+        item: Item,
+        stem: str,
+        formats: Sequence[str] | None = None,
+    ) -> Result:
         """Return what is written of a segmented image.
 
         Args:
@@ -217,22 +228,24 @@ class Job:
             image: the image.
             item: where the image is.
             stem: the name of its files in formats with a folder for all images.
+            formats: in the order of :meth:`order_formats`; by default those of the job.
 
         Raises:
             OvsegError: a format cannot hold the segmentation.
         """
+        formats = self.formats if formats is None else formats
         identity, settings = self.settings_of(item)
         path = item.content if isinstance(item.content, Path) else None
         options = ExportOptions(settings, View(labels=False), image.source, path)
         files = {}
-        others = [name for name in self.formats if name not in _FILE_NAMES]
+        others = [name for name in formats if name not in _FILE_NAMES]
         source = replace(image.source, file_name=_as_text(item.file_name))
         for file in image_files(segmentation, others, replace(options, source=source, stem=stem)):
             files[file.name] = file.content
-        for name, file_name in zip(self.formats[len(others) :], self.fixed_files(item.key), strict=True):
-            files[file_name] = encode(segmentation, name, options)
+        for name in formats[len(others) :]:
+            files[f"{FOLDER}/{item.key}/{_FILE_NAMES[name]}"] = encode(segmentation, name, options)
         line, classes = _record(segmentation, image, item, settings)
-        line |= {"settings": identity, "files": list(files), "formats": list(self.formats), "stem": stem}
+        line |= {"settings": identity, "files": list(files), "formats": list(formats), "stem": stem}
         details = ({"id": identity, "settings": settings}, classes)
         return Result(files, line, details, summarise(segmentation))
 

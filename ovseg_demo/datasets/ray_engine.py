@@ -24,7 +24,7 @@ from ovseg_demo.datasets.runner import (
     describe_failure,
 )
 from ovseg_demo.datasets.store import ResultStore
-from ovseg_demo.errors import MissingDependencyError, OvsegError
+from ovseg_demo.errors import MissingDependencyError, OvsegError, VocabularyError
 
 _ITEM, _OUTCOME = "item", "outcome"  # columns: pickled values, which Ray does not look into
 
@@ -66,7 +66,8 @@ def run_on_ray(
         if is_finished:
             report(Skipped(item))
         else:
-            waiting.append({_ITEM: pickle.dumps((_with_whole_path(item), stems(item)))})
+            work = _with_whole_path(item), stems(item), _formats_of(item, job, store)
+            waiting.append({_ITEM: pickle.dumps(work)})
     if not waiting:
         return
     if not ray.is_initialized():
@@ -78,6 +79,10 @@ def run_on_ray(
     )
     for row in made.iter_rows():
         report(_save(pickle.loads(row[_OUTCOME]), store))
+
+
+_Made = tuple[Item, Result] | Failure | Unexpected | OvsegError
+"""What a worker makes of an image; an OvsegError ends the run."""
 
 
 class Worker:
@@ -94,10 +99,10 @@ class Worker:
         """Return what became of each image."""
         return {_OUTCOME: [pickle.dumps(self._segment(*pickle.loads(row))) for row in batch[_ITEM]]}
 
-    def _segment(self, item: Item, stem: str) -> tuple[Item, Result] | Failure | Unexpected | OvsegError:
+    def _segment(self, item: Item, stem: str, formats: Sequence[str]) -> _Made:
         try:
             image = self._job.load(item)
-            return item, self._job.describe(self._job.segment(image, item), image, item, stem)
+            return item, self._job.describe(self._job.segment(image, item), image, item, stem, formats)
         except Exception as error:
             try:
                 failure = describe_failure(item, error)
@@ -108,15 +113,20 @@ class Worker:
             return failure
 
 
+def _formats_of(item: Item, job: Job, store: ResultStore) -> tuple[str, ...]:
+    try:
+        return store.formats_of(item, job)
+    except VocabularyError:  # the worker finds the error again and says what it is
+        return job.formats
+
+
 def _with_whole_path(item: Item) -> Item:
     """Return an item that another process finds, whatever its working folder."""
     is_file = isinstance(item.content, Path)
     return replace(item, content=item.content.absolute()) if is_file else item
 
 
-def _save(
-    made: tuple[Item, Result] | Failure | Unexpected | OvsegError, store: ResultStore
-) -> Outcome | Unexpected:
+def _save(made: _Made, store: ResultStore) -> Outcome | Unexpected:
     if isinstance(made, OvsegError):
         raise made
     if not isinstance(made, tuple):

@@ -202,7 +202,7 @@ def _write(
     segmentation: Segmentation, image: LoadedImage, job: Job, store: ResultStore, item: Item, stem: str
 ) -> Outcome | Unexpected:
     try:
-        result = job.describe(segmentation, image, item, stem)
+        result = job.describe(segmentation, image, item, stem, store.formats_of(item, job))
         store.save(result)
     except Exception as error:
         return describe_failure(item, error)

@@ -140,10 +140,11 @@ class ResultStore:
             FullDiskError: it cannot be written; an older one stays.
         """
         try:
+            finished = write_annotations(self.journal, self.folder / ANNOTATIONS)
             self._write_dataset_files()
-            return write_annotations(self.journal, self.folder / ANNOTATIONS)
         except OSError as error:
             raise FullDiskError(self.folder, error) from error
+        return finished
 
     def _write_dataset_files(self) -> None:
         """Write the files that a format has once for all images, such as the names of the classes."""
@@ -153,6 +154,17 @@ class ResultStore:
                 path = self.folder / file.name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 replace_files({path: file.content})
+
+    def formats_of(self, item: Item, job: Job) -> tuple[str, ...]:
+        """Return the formats to write of an image: those of a job, and those that it has of these settings.
+
+        Raises:
+            VocabularyError: the class names of the image cannot be used.
+        """
+        entry = self.journal.find(item.digest)
+        if entry is None or entry.settings != job.settings_of(item)[0]:
+            return job.formats
+        return job.order_formats({*job.formats, *entry.formats})
 
     def is_finished(self, item: Item, job: Job) -> bool:
         """Return whether an image has results of a job's settings and formats, and of its present content.

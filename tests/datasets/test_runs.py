@@ -138,8 +138,12 @@ def test_the_formats_are_chosen(ovseg, images, tmp_path):
     assert [path.name for path in folder_of(output, first).iterdir()] == ["label_map.png"]
     assert list((output / "masks").rglob("*.png"))
     assert segment(ovseg, output, first, "--format", "overlay") == 0, "a further format is no other setting"
+    assert {path.name for path in folder_of(output, first).iterdir()} == {"label_map.png", "overlay.png"}
+    assert list((output / "masks").rglob("*.png")), "and the earlier ones stay"
+    options = ("--overwrite", "--granularity", 1, "--format", "overlay")
+    assert segment(ovseg, output, first, *options) == 0
     assert {path.name for path in folder_of(output, first).iterdir()} == {"overlay.png"}
-    assert not list((output / "masks").rglob("*.png")), "files of formats that are not chosen any more"
+    assert not list((output / "masks").rglob("*.png")), "unless they tell of other settings"
 
 
 def test_formats_for_all_images_are_one_data_set(ovseg, images, tmp_path, capsys):
