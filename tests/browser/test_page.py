@@ -85,7 +85,9 @@ def painted(page, x: float, y: float) -> list[int]:
 
 
 def click_image(page, x: float, y: float) -> None:
-    box = page.locator(".frame").bounding_box()
+    frame = page.locator(".frame")
+    frame.scroll_into_view_if_needed()  # waits until the layout stands still
+    box = frame.bounding_box()
     page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
