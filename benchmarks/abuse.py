@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import describe_machine, print_table
 from benchmarks.load import Memory, serve, watch_memory
-from benchmarks.page_client import PageClient
+from benchmarks.page_client import PageClient, request_values
 from ovseg_demo.classification.text_encoder import FEW_NAMES
 from ovseg_demo.ui.examples import STICKERS, Example, load_examples
 from ovseg_demo.ui.request import Request
@@ -112,9 +112,8 @@ def send_bombs(stranger: Stranger) -> None:
             time.sleep(0.2)
             continue
         stranger.post("gradio_api/call/segment", json={"data": [file, "red", None, 0.8]})
-        inputs = [None, file, "red", None, 0.8, *[None] * (len(stranger.events["analyze"]["inputs"]) - 5)]
         join = {
-            "data": inputs,
+            "data": [None, file, *request_values(Request(prompt="red"))],
             "fn_index": stranger.events["analyze"]["id"],
             "session_hash": uuid.uuid4().hex,
         }
@@ -137,9 +136,11 @@ def flood_edits(stranger: Stranger) -> None:
     """Edits of an analyzed image, each with new names, whose results nobody fetches."""
     client, event = stranger.visit(), stranger.events["edit"]
     while stranger.goes_on():
-        values = [None, new_names(), None, 0.8]
-        values += [None] * (len(event["inputs"]) - len(values))
-        join = {"data": values, "fn_index": event["id"], "session_hash": client.visitor}
+        join = {
+            "data": [None, *request_values(Request(prompt=new_names()))],
+            "fn_index": event["id"],
+            "session_hash": client.visitor,
+        }
         stranger.post("gradio_api/queue/join", json=join)
 
 
@@ -181,9 +182,11 @@ def upload_slowly(stranger: Stranger) -> None:
 def upload_many(stranger: Stranger) -> None:
     """Requests of 30 files of 19 MB each."""
     content = b"\x89PNG\r\n\x1a\n" + os.urandom(2**16) * (19 * 16)
+    files = [("files", (f"{number}.png", content)) for number in range(30)]
+    request = stranger.http.build_request("POST", "gradio_api/upload", files=files)
+    body, headers = request.read(), {"Content-Type": request.headers["Content-Type"]}
     while stranger.goes_on():
-        files = [("files", (f"{number}.png", content)) for number in range(30)]
-        stranger.post("gradio_api/upload", files=files)
+        stranger.post("gradio_api/upload", content=body, headers=headers)
 
 
 def upload_much(stranger: Stranger) -> None:

@@ -54,11 +54,11 @@ class PageClient:
         files = {"files": (image.name, image.read_bytes(), kind)}
         (path,) = self._http.post("gradio_api/upload", files=files).raise_for_status().json()
         file = {"path": path, "orig_name": image.name, "meta": {"_type": "gradio.FileData"}}
-        return self._ask("analyze", [None, file, *_values(request)])
+        return self._ask("analyze", [None, file, *request_values(request)])
 
     def edit(self, request: Request) -> Answer:
         """Send other class names or another granularity for the same image, and return the answer."""
-        return self._ask("edit", [None, *_values(request)])
+        return self._ask("edit", [None, *request_values(request)])
 
     def press(self, event: str, values: list[Any]) -> None:
         """Send an event that brings no map, such as Cancel or Clear.
@@ -101,7 +101,7 @@ class PageClient:
                     yield data[0].get("props", {})
 
 
-def _values(request: Request) -> list[Any]:
+def request_values(request: Request) -> list[Any]:
     """Return the values of the page's components, in the order of the request's fields."""
     return [value if value != "" else None for value in astuple(request)]
 

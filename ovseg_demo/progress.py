@@ -20,6 +20,7 @@ PROPOSING = "Proposing masks"
 EMBEDDING_REGIONS = "Embedding regions"
 ENCODING_NAMES = "Encoding class names"
 DRAWING = "Drawing the map"
+WRITING = "Writing the file"
 WAITING = "Waiting for your turn"  # another visitor uses the same model
 
 

@@ -13,6 +13,7 @@ from ovseg_demo.export.files import ExportFile, to_json
 from ovseg_demo.export.names import slug
 from ovseg_demo.export.run_lengths import class_rles
 from ovseg_demo.export.sized import SizedSegmentation
+from ovseg_demo.progress import WRITING
 
 MAX_PARTS = 1000
 """At most so many parts of an image are written, the largest."""
@@ -28,7 +29,7 @@ Cut = tuple[int, Box, np.ndarray]
 def write_classes(sized: SizedSegmentation) -> Iterator[ExportFile]:
     """Yield a PNG for each class that was found, cut to its box, and a list of them."""
     cuts = ((index, box, _crop(sized.label_map, box) == index) for index, box in _class_boxes(sized))
-    return _write(sized, cuts, left_out=0)
+    return _write(sized, sized.follow(cuts, np.count_nonzero(sized.areas)), left_out=0)
 
 
 def write_parts(sized: SizedSegmentation) -> Iterator[ExportFile]:
@@ -37,13 +38,14 @@ def write_parts(sized: SizedSegmentation) -> Iterator[ExportFile]:
     Pixels that touch at a corner are connected, too. Of more than :data:`MAX_PARTS` parts the largest are
     written, and the list says how many were left out.
     """
-    areas = [
-        (area, index, number)
-        for index, _, _, statistics in _components(sized)
-        for number, area in enumerate(statistics[1:, cv2.CC_STAT_AREA].tolist(), start=1)
-    ]
+    areas = []
+    for index, _, _, statistics in _components(sized):
+        sized.options.progress(WRITING, 0, 1)  # their number is not known yet
+        for number, area in enumerate(statistics[1:, cv2.CC_STAT_AREA].tolist(), start=1):
+            areas.append((area, index, number))
     kept = {part[1:] for part in sorted(areas, reverse=True)[:MAX_PARTS]}
-    return _write(sized, _part_cuts(sized, kept), left_out=len(areas) - len(kept))
+    cuts = sized.follow(_part_cuts(sized, kept), len(kept))
+    return _write(sized, cuts, left_out=len(areas) - len(kept))
 
 
 def _part_cuts(sized: SizedSegmentation, kept: set[tuple[int, int]]) -> Iterator[Cut]:

@@ -33,7 +33,7 @@ def write_brushes(sized: SizedSegmentation) -> Iterator[ExportFile]:
     brushes = class_brushes(sized.label_map, len(sized.class_names))
     regions = [
         _region(sized, _BRUSH, index, str(index + 1), {"format": "rle", "rle": brush})
-        for index, brush in enumerate(brushes)
+        for index, brush in enumerate(sized.follow(brushes, len(sized.class_names)))
         if sized.areas[index]
     ]
     yield _task(sized, regions)

@@ -15,7 +15,8 @@ from ovseg_demo.export.sized import SizedSegmentation
 
 def write(sized: SizedSegmentation) -> Iterator[ExportFile]:
     """Yield the masks that take part in a segmentation, in a folder with the name of the image."""
-    return mask_files(sized.options.file_stem, sized.kept_masks())
+    masks = sized.follow(sized.kept_masks(), np.count_nonzero(sized.segmentation.kept))
+    return mask_files(sized.options.file_stem, masks)
 
 
 def mask_files(folder: str, masks: Iterable[tuple[str, np.ndarray]]) -> Iterator[ExportFile]:

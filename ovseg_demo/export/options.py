@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ovseg_demo.images import SourceImage
+from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.visualization.overlay import DEFAULT_OPACITY
 
 
@@ -40,6 +41,7 @@ class ExportOptions:
         stem: the name of the exported files, a relative path without a suffix, such as ``sub/photo``; by
             default the source's file name without its suffix. YOLO and Pascal VOC find the files of an image
             by this name, so no two images of a data set may share it.
+        progress: called from class to class, or from part to part, by formats that treat them one by one.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class ExportOptions:
     source: SourceImage | None = None
     path: str | Path | None = None
     stem: str | None = None
+    progress: ProgressCallback = no_progress
 
     @property
     def image_name(self) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
@@ -14,9 +14,12 @@ from ovseg_demo.classification.resampling import resize_nearest
 from ovseg_demo.classification.score_maps import UNLABELLED
 from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.images import load_image
+from ovseg_demo.progress import WRITING
 
 if TYPE_CHECKING:
     from ovseg_demo.segmentation import Segmentation
+
+T = TypeVar("T")
 
 MODEL, USER = "model", "user"
 """Who named a pixel."""
@@ -80,6 +83,16 @@ class SizedSegmentation:
         corrected = resize_nearest(self.segmentation.corrected, self.size)
         yield MODEL, np.where(corrected, UNLABELLED, self.label_map)
         yield USER, np.where(corrected, self.label_map, UNLABELLED)
+
+    def follow(self, items: Iterable[T], total: int) -> Iterator[T]:
+        """Yield items and report after each how many of the total are done.
+
+        Raises:
+            Cancelled: ``options.progress`` does not want the file any more.
+        """
+        for done, item in enumerate(items, start=1):
+            yield item
+            self.options.progress(WRITING, min(done, total), total)
 
     def image(self) -> np.ndarray:
         """Return the image: uint8 RGB (H, W, 3).

@@ -21,7 +21,7 @@ from gradio.utils import LRUCache
 
 from ovseg_demo.ui.clients import RateLimit, client_of
 
-PROGRAM, ANALYSIS, EDIT, INSTANT = "program", "analysis", "edit", "instant"
+PROGRAM, ANALYSIS, EXPORT, EDIT, INSTANT = "program", "analysis", "export", "edit", "instant"
 """The kinds of events: Gradio's concurrency ids."""
 
 NEW_SESSIONS = RateLimit(burst=120, per_second=1)
@@ -31,7 +31,7 @@ GRACE = 1.0
 """Seconds after which a waiting event that nobody listens to gives its place to another one."""
 
 PATIENCE = 30.0
-"""Seconds after which an event that nobody listens to is dropped: a call that waits, or an analysis."""
+"""Seconds after which an event that nobody listens to is dropped: one that waits, an analysis or a file."""
 
 KEEP_RESULTS = 120.0
 """Seconds after which a result that nobody fetched is dropped."""
@@ -72,6 +72,7 @@ def places_of(analyses: int, programs: int) -> dict[str, Places]:
     quick = Places(total=4096, client=512, session=32)
     return {
         ANALYSIS: Places(analyses, max(1, analyses // 2), 4),
+        EXPORT: Places(total=64, client=32, session=8),
         PROGRAM: Places(programs, max(1, programs // 2), max(1, programs // 2)),
         EDIT: quick,
         INSTANT: quick,
@@ -249,7 +250,9 @@ class AdmissionQueue(Queue):
         for event in list(self.event_ids_to_events.values()):
             if now - self._unheard_since.get(event.session_hash, now) <= PATIENCE or self._drop(event):
                 continue
-            if event.concurrency_id == ANALYSIS and event.alive:  # it runs, and ends at its next message
+            if (
+                event.concurrency_id in (ANALYSIS, EXPORT) and event.alive
+            ):  # it runs, and ends at its next message
                 self.send_message(event, ProcessCompletedMessage(output=_abandoned(), success=False))
                 event.alive = False
         busy = {event.session_hash for event in self.event_ids_to_events.values()}

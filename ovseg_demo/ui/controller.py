@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from ovseg_demo.analysis import Analysis
 from ovseg_demo.classification.corrections import Correction, connected_area
 from ovseg_demo.classification.text_encoder import FEW_NAMES
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
+from ovseg_demo.export.formats import find_format
 from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.models.downloads import download_model
-from ovseg_demo.progress import ProgressCallback, no_progress
+from ovseg_demo.progress import WRITING, ProgressCallback, no_progress
 from ovseg_demo.runtime.caching import hold
-from ovseg_demo.runtime.threads import run_below
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text, suggestions
@@ -39,6 +38,7 @@ from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.rivals import Rival, find_rival, rivals
 from ovseg_demo.ui.session import (
     DOWNLOAD,
+    EXPORT,
     NAMES,
     SIDE_LANES,
     SUGGESTIONS,
@@ -182,6 +182,26 @@ class PageController:
         self._registry.forget(entry.name)
         yield from self._renewed_notice(session)
 
+    def export(self, session: Session, kind: str, view: exports.View) -> Iterator[Updates]:
+        """Make a file of the displayed map. Many classes or a large overlay take seconds.
+
+        Raises:
+            OvsegError: there is no map, or no such kind of file.
+        """
+        displayed = session.displayed
+        if displayed is None:
+            raise OvsegError(
+                self._texts["status.expired"]
+                if session.is_expired
+                else "There is no map yet; choose an image and name some classes first."
+            )
+        find_format(kind)
+        run = session.begin(EXPORT, kind, view, displayed.number)
+        if run is not None:
+            yield from self._work(
+                session, run, lambda task: self._export(task, session, displayed, kind, view)
+            )
+
     # ---- what takes milliseconds
 
     def edit(self, session: Session, request: Request) -> Updates:
@@ -245,27 +265,6 @@ class PageController:
             correction = Correction.of(self._area(displayed, analysis, change), change.name)
             session.corrections.add(correction, replaces=change.replaces)
         return self._maps_or_problem(session, analysis, question)
-
-    def export(self, session: Session, kind: str, view: exports.View) -> Updates:
-        """Return a file of the displayed map.
-
-        Raises:
-            OvsegError: there is no map, or no such kind of file.
-        """
-        displayed = session.displayed
-        if displayed is None:
-            raise OvsegError(
-                self._texts["status.expired"]
-                if session.is_expired
-                else "There is no map yet; choose an image and name some classes first."
-            )
-        request = displayed.request
-        model = self._registry.find(request.model).name
-        with self._memory_for(exports.export_memory(displayed.image)):
-            content, name = run_below(  # a large overlay takes seconds
-                partial(exports.export, kind, displayed.segmentation, displayed.image, request, model, view)
-            )
-        return {"file": {"number": session.next_number(), "name": name, "file": self._publish(content, name)}}
 
     def clear(self, session: Session) -> Updates:
         """Forget the visitor's image."""
@@ -381,6 +380,28 @@ class PageController:
             return {"suggestions": {"number": session.next_number(), "isPending": True}}
         found = analysis.suggest(suggestions.OFFERED)
         return {"suggestions": messages.suggestions_message(session.next_number(), found)}
+
+    def _export(
+        self,
+        task: BackgroundTask[Updates],
+        session: Session,
+        displayed: DisplayedMap,
+        kind: str,
+        view: exports.View,
+    ) -> None:
+        task.report(WRITING, 0, 1)
+        with self._memory_for(exports.export_memory(displayed.image)):
+            content, name = exports.export(
+                kind,
+                displayed.segmentation,
+                displayed.image,
+                displayed.request,
+                self._registry.find(displayed.request.model).name,
+                view,
+                task.report,
+            )
+        file = self._publish(content, name)
+        task.show({"file": {"number": session.next_number(), "name": name, "file": file}})
 
     def _suggest(self, task: BackgroundTask[Updates], session: Session, analysis: Analysis) -> None:
         with hold(self._turns, task.report):
@@ -550,7 +571,8 @@ class PageController:
         except Exception as raised:
             error = raised
         finally:
-            was_cancelled = not run.is_wanted and session.is_newest(run)
+            is_analysis = run.kind not in (DOWNLOAD, EXPORT)  # or a part of one: Submit does it again
+            was_cancelled = is_analysis and not run.is_wanted and session.is_newest(run)
             is_idle = session.finish(run)
         ending = _ending(session, run, is_idle, self._texts["status.cancelled"] if was_cancelled else "")
         if ending:
@@ -612,7 +634,7 @@ def _ending(session: Session, run: Run, is_idle: bool, note: str) -> Updates:
     """Return what clears a run's traces from the page, and a note in their place, where there is one."""
     number = session.next_number()
     ending = {}
-    if run.lane not in SIDE_LANES and session.is_newest(run):
+    if run.kind not in SIDE_LANES and session.is_newest(run):
         ending["preview"] = empty_message(number)
     if is_idle:
         ending["progress"] = empty_message(number)

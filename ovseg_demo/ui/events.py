@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ovseg_demo.ui.admission import ANALYSIS, EDIT, INSTANT
+from ovseg_demo.ui.admission import ANALYSIS, EDIT, EXPORT, INSTANT
 from ovseg_demo.ui.handlers import EventHandlers
 from ovseg_demo.ui.layout import Components
 from ovseg_demo.ui.settings import PageSettings
@@ -15,7 +15,8 @@ _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, settings: PageSettings) -> None:
     """Connect the components of a page that is being made.
 
-    An analysis may take minutes on a slow machine, an edit takes milliseconds: they queue separately.
+    An analysis may take minutes on a slow machine, a file seconds, an edit milliseconds: they queue
+    separately.
     """
     session, saved = parts.session, parts.saved
     request = list(parts.request.values())
@@ -52,7 +53,12 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     parts.viewer.pick(handlers.explain, [session], displays, **edit)
     of_correction = short | {"trigger_mode": "multiple"}
     parts.viewer.correct(handlers.correct, [session], displays, **of_correction)
-    parts.viewer.save(handlers.save, [session], displays, **short)
+    of_file = _PRIVATE | {
+        "concurrency_id": EXPORT,
+        "concurrency_limit": settings.concurrent_exports,
+        "trigger_mode": "multiple",
+    }
+    parts.viewer.save(handlers.save, [session], displays, **of_file)
 
     parts.viewer.cancel(handlers.cancel, [session], None, **instant)
     of_clear = [*displays, parts.image, parts.prompt, saved]

@@ -11,6 +11,7 @@ from ovseg_demo.errors import ImageError
 from ovseg_demo.export.formats import encode, find_format
 from ovseg_demo.export.names import slug
 from ovseg_demo.export.options import ExportOptions, View
+from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.uploads import UploadedImage
@@ -33,7 +34,13 @@ def read_view(data: Mapping[str, Any]) -> View:
 
 
 def export(
-    kind: str, segmentation: Segmentation, image: UploadedImage, request: Request, model: str, view: View
+    kind: str,
+    segmentation: Segmentation,
+    image: UploadedImage,
+    request: Request,
+    model: str,
+    view: View,
+    progress: ProgressCallback = no_progress,
 ) -> tuple[bytes, str]:
     """Make a file.
 
@@ -44,6 +51,7 @@ def export(
         request: what the segmentation was made from; recorded in the COCO file.
         model: the name of the model; recorded, too.
         view: how the overlay is drawn.
+        progress: called while a file of many classes or parts is made.
 
     The file has the size of the upload, which may be larger than the segmentation.
 
@@ -56,7 +64,7 @@ def export(
     export_format, path = find_format(kind), Path(image.path)
     if export_format.reads_file and not path.is_file() and (image.original_size or export_format.for_geotiff):
         raise ImageError("The image is no longer on the server, and this file needs it; choose it again.")
-    options = ExportOptions({**asdict(request), "model": model}, view, image.source, path)
+    options = ExportOptions({**asdict(request), "model": model}, view, image.source, path, progress=progress)
     return encode(segmentation, kind, options), f"{slug(path.stem)}-{export_format.suffix}"
 
 

@@ -133,10 +133,11 @@ class EventHandlers:
             updates = _problem(session, error)
         return self._outputs(updates)
 
-    def save(self, event: gr.EventData, session: Session) -> Outputs:
+    def save(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Make a file to download."""
         data = _data(event)
-        return self._outputs(self._controller.export(session, str(data.get("kind")), read_view(data)))
+        updates = self._controller.export(session, str(data.get("kind")), read_view(data))
+        yield from self._accumulate(session, updates)
 
     def cancel(self, event: gr.EventData, session: Session) -> None:
         """Stop the run that was under way when the button was pressed."""

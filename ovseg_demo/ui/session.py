@@ -14,11 +14,13 @@ from ovseg_demo.ui.corrections import Corrections
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.uploads import UploadedImage
 
-DOWNLOAD, NAMES, SUGGESTIONS = "download", "names", "suggestions"
-"""The kinds of runs besides analyses: they download a model, encode class names, or suggest some."""
+DOWNLOAD, NAMES, SUGGESTIONS, EXPORT = "download", "names", "suggestions", "export"
+"""The kinds of runs besides analyses: a model is downloaded, class names are encoded or suggested, a file is
+written."""
 
-SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS)
-"""Each of these kinds has a lane of its own: it goes on while images are analyzed."""
+SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS, EXPORT)
+"""Each of these kinds has a lane of its own (exports one for each format): it goes on while images are
+analyzed."""
 
 _ANALYSIS = "analysis"
 
@@ -47,6 +49,8 @@ class Run:
     @property
     def lane(self) -> str:
         """A run ends the one before it in its lane."""
+        if self.kind == EXPORT:
+            return f"{EXPORT} {self.key[1]}"
         return self.kind if self.kind in SIDE_LANES else _ANALYSIS
 
     def check(self) -> None:

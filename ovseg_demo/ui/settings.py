@@ -28,6 +28,7 @@ class PageSettings:
             to wait. One address may have half of them.
         queued_programs: the same for calls of the endpoint.
         concurrent_edits: edits (new names, another granularity) that run at the same time.
+        concurrent_exports: files to download that are made at the same time.
         analysis_memory: bytes that analyses may take in memory, those of all visitors and the cache together.
         texts: of the page, in one language.
     """
@@ -45,5 +46,6 @@ class PageSettings:
     queued_analyses: int = 64
     queued_programs: int = 16
     concurrent_edits: int = 8
-    analysis_memory: int = 768 * 2**20
+    concurrent_exports: int = 4
+    analysis_memory: int = 512 * 2**20
     texts: Texts = field(default_factory=load_texts)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ovseg_demo.analysis import Analysis
-from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING, WAITING
+from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING, WAITING, WRITING
 from ovseg_demo.segmentation import Segmentation, Timing
 from ovseg_demo.ui.background_task import Progress
 from ovseg_demo.ui.language.texts import Texts
@@ -21,6 +21,7 @@ _STAGES: Mapping[str, str] = MappingProxyType(
         PROPOSING: "progress.proposing",
         EMBEDDING_REGIONS: "progress.embedding_regions",
         DRAWING: "progress.drawing",
+        WRITING: "progress.writing",
     }
 )
 _DOWNLOAD_STAGES: Mapping[str, str] = MappingProxyType(

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ovseg_demo.datasets.items import Item
 from ovseg_demo.datasets.job import Job
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
-from tests.closed_folders import file_limit
+from tests.closed_folders import file_limit, small_disk
 from tests.datasets.small_images import (
     SIZES,
     contents,
@@ -328,6 +329,25 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_torn_file(ovseg, images, tmp_
     assert len(list(journal_lines(output))) == 2
     assert segment(ovseg, output, images) == 0
     assert len(read(output)["images"]) == 4
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_a_larger_one_continues(ovseg, tmp_path, capsys):
+    images, output = save_images(tmp_path / "images", 24), tmp_path / "out"
+    output.mkdir()
+    with small_disk(output, 60_000) as disk:
+        assert segment(ovseg, output, images) == 2
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert "the same command continues" in errors[0]
+        done = len(list(journal_lines(output)))
+        assert 0 < done < 24
+        assert not list(output.rglob("*.part"))
+        disk.resize(8 * 2**20)
+        assert segment(ovseg, output, images) == 0
+        assert len(read(output)["images"]) == 24
+        shutil.copytree(output, tmp_path / "continued")
+    assert segment(ovseg, output, images) == 0  # in one go
+    assert read(tmp_path / "continued") == read(output)
 
 
 def test_a_journal_that_takes_no_more_is_one_sentence_and_not_torn(ovseg, images, tmp_path, capsys):

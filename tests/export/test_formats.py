@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovseg_demo.errors import OvsegError
+from ovseg_demo.errors import Cancelled, OvsegError
 from ovseg_demo.export.formats import FORMATS, dataset_files, encode, find_format, image_files, write
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.export.options import ExportOptions, View
@@ -88,3 +88,18 @@ def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
 def test_an_unknown_format_is_refused_with_the_choice():
     with pytest.raises(OvsegError, match='no export format "virus"; choose one of overlay, label-map'):
         find_format("virus")
+
+
+@pytest.mark.parametrize("name", ["label-studio", "cut-outs", "cut-outs-parts", "masks"])
+def test_a_format_of_many_files_reports_its_progress_and_can_be_stopped(name):
+    reports = []
+    encode(two_masks(), name, ExportOptions(progress=lambda *report: reports.append(report)))
+    done = [(done, total) for _, done, total in reports if done]
+    assert len(done) > 1
+    assert done == [(number, len(done)) for number in range(1, len(done) + 1)]
+
+    def stop(stage, done, total):
+        raise Cancelled("The file is not wanted any more.")
+
+    with pytest.raises(Cancelled):
+        encode(two_masks(), name, ExportOptions(progress=stop))

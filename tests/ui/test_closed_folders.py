@@ -10,7 +10,7 @@ import pytest
 from ovseg_demo.errors import ServerError
 from ovseg_demo.ui.failures import NO_DISK
 from ovseg_demo.ui.visitor_files import visitor_files
-from tests.closed_folders import full_disk, read_only
+from tests.closed_folders import full_disk, read_only, small_disk
 from tests.ui.colour_world import landscape, save_image
 from tests.ui.http_visitor import HttpVisitor, values_of
 from tests.ui.serving import serve_page
@@ -29,7 +29,16 @@ def content(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("closed", [full_disk, read_only])
+@pytest.fixture(params=[full_disk, read_only, "small disk"])
+def closed(request, base):
+    """A context manager that closes a folder in ``base``."""
+    if request.param != "small disk":
+        yield request.param
+        return
+    with small_disk(base, 8 * 2**20) as disk:
+        yield disk.filled
+
+
 def test_each_action_has_one_sentence_and_leaves_nothing(base, tmp_path, caplog, closed):
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     other = save_image(base / "other.png", noise)

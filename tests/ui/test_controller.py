@@ -491,6 +491,11 @@ def test_generators_are_compared(controller, image):
 # ---- files
 
 
+def save(controller, session, kind: str) -> dict:
+    """Return the message of a file to download."""
+    return collect(controller.export(session, kind, View()))["file"]
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
@@ -502,7 +507,7 @@ def test_generators_are_compared(controller, image):
 )
 def test_files_carry_the_map_on_the_page(controller, image, published, kind, name):
     session, newest = analyze(controller, image)
-    message = controller.export(session, kind, View())["file"]
+    message = save(controller, session, kind)
     assert message["name"] == name
     assert published[name]
     if kind == "label-map":
@@ -524,7 +529,7 @@ def test_files_have_the_size_of_the_upload(controller, camera_image, published):
     session, newest = analyze(controller, camera_image)
     assert labels(newest["map"]).shape == (300, 400)
     for kind in ("label-map", "coco", "cut-outs"):
-        controller.export(session, kind, View())
+        save(controller, session, kind)
     label_map, names = decode_label_map(published["camera-label-map.png"])
     np.testing.assert_array_equal(label_map + 1, labels(newest["map"]).repeat(2, axis=0).repeat(2, axis=1))
     record = json.loads(published["camera-coco.json"])
@@ -544,10 +549,10 @@ def test_files_have_the_size_of_the_upload(controller, camera_image, published):
 def test_a_file_that_needs_a_deleted_upload_says_so(controller, camera_image):
     session, _ = analyze(controller, camera_image)
     Path(camera_image).unlink()
-    controller.export(session, "label-map", View())
+    save(controller, session, "label-map")
     for kind in ("overlay", "cut-outs", "geojson"):
         with pytest.raises(ImageError, match="no longer on the server, and this file needs it; choose it"):
-            controller.export(session, kind, View())
+            save(controller, session, kind)
 
 
 def test_files_wait_for_memory(camera_image):
@@ -559,7 +564,7 @@ def test_files_wait_for_memory(camera_image):
     done = threading.Event()
 
     def export():
-        controller.export(session, "label-map", View())
+        save(controller, session, "label-map")
         done.set()
 
     with budget.take(50_000_000):
@@ -568,9 +573,41 @@ def test_files_wait_for_memory(camera_image):
     assert done.wait(30)
 
 
+def test_a_file_that_is_cancelled_is_not_made(camera_image):
+    """The visitor cancels while the file waits for memory."""
+    budget = MemoryBudget(50_000_000)
+    registry = ModelRegistry.of_segmenter(colour_segmenter())
+    names = []
+
+    def publish(content, name):
+        names.append(name)
+        return {"path": name}
+
+    controller = PageController(registry, PageSettings(max_side=400), publish, budget)
+    session, _ = analyze(controller, camera_image)
+    names.clear()
+    with budget.take(50_000_000):
+        updates = controller.export(session, "masks", View())
+        progress = next(updates)["progress"]
+        assert (progress["label"], progress["fraction"]) == ("Writing the file", 0)
+        session.cancel(progress["run"])
+        newest = collect(updates)
+    assert "file" not in newest
+    assert "status" not in newest, "the map is still there"
+    assert save(controller, session, "masks")["name"] == "camera-masks.zip"
+    assert names == ["camera-masks.zip"]
+
+
+def test_files_of_two_formats_are_made_side_by_side(controller, image):
+    session, _ = analyze(controller, image)
+    first, second = (controller.export(session, kind, View()) for kind in ("coco", "masks"))
+    names = [collect(updates)["file"]["name"] for updates in (second, first)]
+    assert names == ["land-scape-masks.zip", "land-scape-coco.json"]
+
+
 def test_a_record_describes_how_its_map_was_made(controller, image, published):
     session, _ = analyze(controller, image, replace(REQUEST, distractors="own", own_distractors="grey, pink"))
-    name = controller.export(session, "coco", View())["file"]["name"]
+    name = save(controller, session, "coco")["name"]
     record = json.loads(published[name])
     settings = record["info"]["settings"]
     assert settings["distractors"] == ["grey", "pink"]
@@ -593,10 +630,10 @@ def test_the_page_offers_every_format():
 
 def test_files_need_a_map_and_a_known_kind(controller, image):
     with pytest.raises(OvsegError, match="no map yet"):
-        controller.export(Session(), "overlay", View())
+        save(controller, Session(), "overlay")
     session, _ = analyze(controller, image)
     with pytest.raises(OvsegError, match='no export format "virus"'):
-        controller.export(session, "virus", View())
+        save(controller, session, "virus")
 
 
 def test_what_the_browser_says_of_the_view_is_not_trusted():

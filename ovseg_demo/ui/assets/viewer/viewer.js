@@ -73,7 +73,7 @@ const receivers = {
     const work = find(".work");
     work.hidden = !isFilled(message);
     viewer.classList.toggle("busy", !work.hidden);
-    if (work.hidden) return;
+    if (work.hidden) return find(".actions").classList.remove("waiting"); // also if a file was cancelled or failed
     state.run = message.run;
     find(".work-label").textContent = message.label;
     const bar = find(".work-bar");
@@ -597,7 +597,6 @@ find(".cancel").addEventListener("click", () => {
 for (const button of findAll("[data-file]")) {
   button.addEventListener("click", () => {
     find(".actions").classList.add("waiting");
-    setTimeout(() => find(".actions").classList.remove("waiting"), 20000);
     find(".more").open = false;
     trigger("save", { kind: button.dataset.file, ...options });
   });
