@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,10 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from ovseg_demo.proposals.types import tight_boxes
+
+_LOOSE_BYTES = 32 * 2**20
+"""Bytes of bits that a collector keeps as they are; further masks are deflated. A large image without edges
+gives a thousand stable masks, of which the suppression leaves a few."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,14 @@ class FoundMasks:
 
 
 class MaskCollector:
-    """Turns logits into masks, and keeps the stable ones as bits."""
+    """Turns logits into masks, and keeps the stable ones as bits, those of large images deflated."""
 
     def __init__(self, geometry: MaskGeometry, filters: MaskFilters, mask_threshold: float):
         self._geometry = geometry
         self._filters = filters
         self._mask_threshold = mask_threshold
-        self._packed_masks: list[np.ndarray] = []
+        self._packed_masks: list[np.ndarray | bytes] = []
+        self._nbytes = 0
         self._boxes: list[np.ndarray] = []
         self._scores: list[float] = []
 
@@ -125,7 +131,7 @@ class MaskCollector:
             return
         mask = logits > self._mask_threshold
         if mask.any():
-            self._packed_masks.append(np.packbits(mask, axis=-1))
+            self._packed_masks.append(self._pack(mask))
             self._boxes.append(tight_boxes(mask[None])[0])
             self._scores.append(quality)
 
@@ -139,10 +145,21 @@ class MaskCollector:
         compared = torch.from_numpy(boxes - [0, 0, 1, 1]).float()
         kept = batched_nms(compared, scores, torch.zeros(len(boxes)), self._filters.box_nms_thresh).numpy()
         return FoundMasks(
-            packed_masks=np.stack([self._packed_masks[index] for index in kept]),
+            packed_masks=np.stack([self._packed(index) for index in kept]),
             boxes=boxes[kept],
             scores=scores.numpy()[kept],
         )
+
+    def _pack(self, mask: np.ndarray) -> np.ndarray | bytes:
+        packed = np.packbits(mask, axis=-1)
+        self._nbytes += packed.nbytes
+        return packed if self._nbytes <= _LOOSE_BYTES else zlib.compress(packed, level=1)
+
+    def _packed(self, index: int) -> np.ndarray:
+        packed = self._packed_masks[index]
+        if isinstance(packed, np.ndarray):
+            return packed
+        return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self._geometry.image_size[0], -1)
 
 
 def size_in_square(image_size: tuple[int, int], side: int) -> tuple[int, int]:
