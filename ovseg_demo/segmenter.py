@@ -19,7 +19,7 @@ from ovseg_demo.classification.types import RegionClassifier, RegionEmbeddings
 from ovseg_demo.errors import ImageError, ModelError
 from ovseg_demo.images import ImageSource, load_image
 from ovseg_demo.progress import EMBEDDING_REGIONS, PROPOSING, ProgressCallback, no_progress
-from ovseg_demo.proposals.types import MaskPrompt, ProposalGenerator, Proposals
+from ovseg_demo.proposals.types import GridProposalGenerator, MaskPrompt, ProposalGenerator, Proposals
 from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
@@ -34,6 +34,9 @@ GENERATORS = ("sam", "maskformer", "detectron2")
 
 CLASSIFIERS = ("mask-adapted", "mask-adapted-no-prompts", "un-adapted")
 """The model's CLIP, the same CLIP without mask prompts, and an un-adapted CLIP for comparison."""
+
+MOST_POINTS_PER_SIDE = 64
+"""The largest grid of points for Segment Anything that can be asked for."""
 
 PartialAnalysisCallback = Callable[[Analysis], None]
 """Called during an analysis: once when the masks are known, and after each batch of region embeddings."""
@@ -132,27 +135,35 @@ class Segmenter:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def propose(
-        self, image: ImageSource, *, generator: str | None = None, progress: ProgressCallback = no_progress
+        self,
+        image: ImageSource,
+        *,
+        generator: str | None = None,
+        points_per_side: int | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> Proposals:
         """Return the class-agnostic masks of an image: the result of stage 1 alone, cached.
 
         Args:
             image: a file, PIL image or array, as :func:`ovseg_demo.images.load_image` takes it.
             generator: one of :attr:`generators`; ``None`` means the first.
+            points_per_side: of the grid of Segment Anything, from 1 to 64; ``None`` takes the model's.
             progress: called during the work; it may stop the work by raising an exception.
 
         Raises:
             ImageError: the image is not valid.
-            ModelError: there is no such generator.
+            ModelError: there is no such generator, or it has no such grid.
         """
         model = self._generator(generator or self.generators[0])
-        return self._propose(_own_pixels(image), model, progress).masks.proposals
+        _check_points(points_per_side)
+        return self._propose(_own_pixels(image), model, points_per_side, progress).masks.proposals
 
     def analyze(
         self,
         image: ImageSource,
         *,
         generator: str | None = None,
+        points_per_side: int | None = None,
         classifier: str = CLASSIFIERS[0],
         progress: ProgressCallback = no_progress,
         on_partial: PartialAnalysisCallback | None = None,
@@ -162,19 +173,23 @@ class Segmenter:
         Args:
             image: a file, PIL image or array, as :func:`ovseg_demo.images.load_image` takes it.
             generator: one of :attr:`generators`; ``None`` means the first.
+            points_per_side: of the grid of points of Segment Anything, from 1 to 64; more points find smaller
+                things and take longer. ``None`` means the model's own. Where the same image was analyzed with
+                those, its image embedding is used again.
             classifier: one of :attr:`classifiers`.
             progress: called during the work; it may stop the work by raising an exception.
             on_partial: called with an analysis that has the region embeddings known so far.
 
         Raises:
             ImageError: the image is not valid.
-            ModelError: there is no such generator or classifier.
+            ModelError: there is no such generator or classifier, or the generator has no such grid of points.
             DeviceError: memory is too small, even for smaller batches.
         """
         model = self._generator(generator or self.generators[0])
         self._classifier(classifier)  # so that a wrong name fails before the long work
+        _check_points(points_per_side)
         pixels = _own_pixels(image)
-        stage = self._propose(pixels, model, progress)
+        stage = self._propose(pixels, model, points_per_side, progress)
         return self._classify(stage, classifier, progress, on_partial)
 
     def classify(
@@ -207,6 +222,7 @@ class Segmenter:
         names: ClassNames,
         *,
         generator: str | None = None,
+        points_per_side: int | None = None,
         classifier: str = CLASSIFIERS[0],
         rule: Rule | None = None,
         granularity: float | None = None,
@@ -221,6 +237,7 @@ class Segmenter:
             names: class names or a vocabulary, as :meth:`Analysis.segment` takes them.
             generator: one of :attr:`generators`; ``None`` means "maskformer" for an :class:`EnsembleRule`,
                 otherwise the first.
+            points_per_side: as :meth:`analyze` takes it.
             classifier: one of :attr:`classifiers`.
             rule: the rule that computes the map from the masks; by default :class:`GranularityRule`.
             granularity: short for ``rule=GranularityRule(granularity)``.
@@ -237,7 +254,13 @@ class Segmenter:
         check_templates(templates or self._templates)
         if generator is None and isinstance(rule, EnsembleRule):
             generator = "maskformer"
-        analysis = self.analyze(image, generator=generator, classifier=classifier, progress=progress)
+        analysis = self.analyze(
+            image,
+            generator=generator,
+            points_per_side=points_per_side,
+            classifier=classifier,
+            progress=progress,
+        )
         segmentation = analysis.segment(vocabulary, rule=rule, templates=templates, progress=progress)
         return replace(segmentation, timings=(*analysis.timings, *segmentation.timings))
 
@@ -278,15 +301,36 @@ class Segmenter:
         )
 
     def _propose(
-        self, image: np.ndarray, model: LazyModel[ProposalGenerator], progress: ProgressCallback
+        self,
+        image: np.ndarray,
+        model: LazyModel[ProposalGenerator],
+        points_per_side: int | None,
+        progress: ProgressCallback,
     ) -> _Stage1:
+        own = model.get()
+        chosen = own if points_per_side is None else _with_points(own, points_per_side)
+        content = content_key(image)
+
         def make() -> _Masks:
-            found, fallback = compute(model, lambda propose: propose(image, progress=progress), progress)
+            embedding = self._embedding((content, model.key, own.settings))
+
+            def propose(generator: ProposalGenerator) -> Proposals:
+                if points_per_side is None:
+                    return generator(image, progress=progress)
+                finer = _with_points(generator, points_per_side)
+                return finer(image, progress=progress, embedding=embedding)
+
+            found, fallback = compute(model, propose, progress)
             return _Masks.of(image, replace(found, fallback=fallback) if fallback else found)
 
-        key = content_key(image), model.key, model.get().settings
+        key = content, model.key, chosen.settings
         masks, timing = self._remember(PROPOSING, key, make, progress)
         return _Stage1(masks, key, (timing,))
+
+    def _embedding(self, key: Hashable) -> np.ndarray | None:
+        """Return the image embedding of cached masks, if they are there and were made at full size."""
+        masks = self._caches.analyses.get(key)
+        return None if masks is None or masks.proposals.fallback else masks.proposals.embedding
 
     def _classify(
         self,
@@ -409,6 +453,22 @@ class _Regions:
     @property
     def nbytes(self) -> int:
         return self.embeddings.nbytes
+
+
+def _check_points(points_per_side: int | None) -> None:
+    if points_per_side is not None and not 1 <= points_per_side <= MOST_POINTS_PER_SIDE:
+        raise ModelError(
+            f"A grid of {points_per_side} points a side was asked for; choose 1 to {MOST_POINTS_PER_SIDE}."
+        )
+
+
+def _with_points(generator: ProposalGenerator, points_per_side: int) -> GridProposalGenerator:
+    if not isinstance(generator, GridProposalGenerator):
+        raise ModelError(
+            f'The proposal generator "{generator.name}" has no grid of points; leave out points_per_side, or '
+            'choose the generator "sam".'
+        )
+    return generator.with_points(points_per_side)
 
 
 def _own_pixels(source: ImageSource) -> np.ndarray:

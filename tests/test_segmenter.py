@@ -1,6 +1,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -402,3 +403,52 @@ class TestRefusals:
     def test_no_classes_are_refused(self, segmenter):
         with pytest.raises(VocabularyError, match="type at least one"):
             segmenter.segment(random_image(), " , ;")
+
+
+class GridGenerator(QuadrantGenerator):
+    """Proposes one of the masks at a grid of 1 point a side, two at 2 …, and notes the embeddings it gets."""
+
+    def __init__(self, points_per_side=1, embeddings=None):
+        super().__init__(settings=("sam", points_per_side), count=points_per_side)
+        self.points_per_side = points_per_side
+        self.embeddings = [] if embeddings is None else embeddings
+
+    def with_points(self, points_per_side):
+        return GridGenerator(points_per_side, self.embeddings)
+
+    def fallbacks(self):
+        return iter(())
+
+    def __call__(self, image, *, progress=no_progress, embedding=None):
+        self.embeddings.append(embedding)
+        found = super().__call__(image, progress=progress)
+        return replace(
+            found, points_per_side=self.points_per_side, embedding=np.full((1, 1, 2, 2), image.mean())
+        )
+
+
+def test_another_grid_of_points_is_cached_by_itself_and_uses_the_embedding_again(clip):
+    generator = GridGenerator()
+    segmenter, image = make_segmenter(generator, clip), random_image()
+    own = segmenter.analyze(image)
+    finer = segmenter.analyze(image, points_per_side=4)
+    assert (len(own.proposals), len(finer.proposals)) == (1, 4)
+    assert generator.embeddings[0] is None and generator.embeddings[1] is own.proposals.embedding
+    assert cached_stages(segmenter.analyze(image, points_per_side=4)) == [PROPOSING, EMBEDDING_REGIONS]
+    assert cached_stages(segmenter.analyze(image, points_per_side=1)) == [PROPOSING, EMBEDDING_REGIONS]
+    assert len(segmenter.propose(image, points_per_side=4)) == 4
+    assert segmenter.segment(image, "a, b", points_per_side=4).proposals is finer.proposals
+    segmenter.analyze(random_image(1), points_per_side=2)
+    assert generator.embeddings[2:] == [None], "of another image, and not analyzed before"
+
+
+@pytest.mark.parametrize("points", [0, 65, -1])
+def test_a_grid_has_a_range(segmenter, generator, points):
+    with pytest.raises(ModelError, match=f"grid of {points} points a side"):
+        segmenter.analyze(random_image(), points_per_side=points)
+    assert generator.calls == 0
+
+
+def test_a_generator_without_a_grid_says_so(segmenter):
+    with pytest.raises(ModelError, match="has no grid of points"):
+        segmenter.segment(random_image(), "a, b", points_per_side=32)

@@ -11,9 +11,7 @@ from ovseg_demo.classification.types import REGIONS
 from ovseg_demo.models.loading import load_segmenter
 from ovseg_demo.proposals.sam.grid import AUTO
 from ovseg_demo.runtime.devices import DEVICES, PRECISIONS
-from ovseg_demo.segmenter import Segmenter
-
-_MOST_POINTS = 64
+from ovseg_demo.segmenter import MOST_POINTS_PER_SIDE, Segmenter
 
 WEIGHTS = ("ovseg", "sam", "clip", "maskclippp", "unadapted", "detectron2")
 """The names of the arguments that take weights files."""
@@ -71,9 +69,9 @@ def add_points_argument(group: argparse._ActionsContainer) -> None:
 def _read_points(text: str) -> int | str:
     if text == AUTO:
         return text
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_POINTS:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_POINTS_PER_SIDE:
         raise argparse.ArgumentTypeError(
-            f'"{text}" is neither a whole number from 1 to {_MOST_POINTS} nor "{AUTO}"'
+            f'"{text}" is neither a whole number from 1 to {MOST_POINTS_PER_SIDE} nor "{AUTO}"'
         )
     return int(text)
 

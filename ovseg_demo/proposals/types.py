@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class Proposals:
         fallback: what was reduced because memory was short, such as "masks of 640 pixels"; otherwise empty.
         embedding: float32 (1, C, g, g), Segment Anything's image embedding, from which it makes further masks
             (:meth:`ovseg_demo.Segmenter.mask_at`); ``None`` for other generators.
+        points_per_side: of the grid at which Segment Anything proposed the masks; ``None`` for other
+            generators.
     """
 
     packed_masks: np.ndarray
@@ -79,6 +81,7 @@ class Proposals:
     queries: MaskQueries | None = None
     fallback: str = ""
     embedding: np.ndarray | None = None
+    points_per_side: int | None = None
 
     @classmethod
     def from_masks(
@@ -167,6 +170,34 @@ class ProposalGenerator(Protocol):
         """Yield variants that need less memory each time: what is reduced, and the variant.
 
         The variants use this generator's network.
+        """
+        ...
+
+
+@runtime_checkable
+class GridProposalGenerator(ProposalGenerator, Protocol):
+    """A generator that proposes masks for a grid of points over the image."""
+
+    @property
+    def points_per_side(self) -> int:
+        """Points along each side of the grid."""
+        ...
+
+    def with_points(self, points_per_side: int) -> GridProposalGenerator:
+        """Return the same generator with another grid; both share the network."""
+        ...
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        progress: ProgressCallback = no_progress,
+        embedding: np.ndarray | None = None,
+    ) -> Proposals:
+        """Return the proposals for an RGB image, uint8 (H, W, 3).
+
+        With ``embedding``, that of the same image's proposals from another grid, the image is not encoded
+        again.
         """
         ...
 

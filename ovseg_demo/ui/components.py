@@ -75,7 +75,19 @@ class Viewer(Panel):
         "viewer/viewer.js",
     )
     channels = CHANNELS
-    triggers = ("pick", "correct", "compare", "cancel", "save", "edit", "encode", "open", "obtain", "switch")
+    triggers = (
+        "pick",
+        "correct",
+        "compare",
+        "cancel",
+        "save",
+        "edit",
+        "encode",
+        "open",
+        "obtain",
+        "switch",
+        "refine",
+    )
 
 
 class Chips(Panel):

@@ -29,10 +29,11 @@ from ovseg_demo.ui import exports, messages, status_text, suggestions
 from ovseg_demo.ui.advice import advice
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
 from ovseg_demo.ui.corrections import REDO, UNDO, Change
+from ovseg_demo.ui.costs import Kind
 from ovseg_demo.ui.familiarity import is_foreign
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.messages import Message, empty_message, status_message
-from ovseg_demo.ui.model_notice import notice_message
+from ovseg_demo.ui.model_notice import grid_message, notice_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.rivals import Rival, find_rival, rivals
@@ -327,10 +328,12 @@ class PageController:
             analysis = segmenter.analyze(
                 pixels,
                 generator=request.generator or None,
+                points_per_side=self._points(request),
                 classifier=request.classifier,
                 progress=task.report,
                 on_partial=self._previews(task, session, image, request.analysis_key),
             )
+            self._note_cost(request, analysis)
             session.keep_analysis(analysis, (image.number, request.analysis_key), run)
             if session.compares:
                 self._add_comparison(session, run, analysis, request, task.report)
@@ -463,9 +466,11 @@ class PageController:
         other = self._registry.segmenter(rival.request.model).analyze(
             analysis.image,
             generator=rival.request.generator or analysis.generator,
+            points_per_side=self._points(rival.request),
             classifier=rival.request.classifier,
             progress=progress,
         )
+        self._note_cost(rival.request, other)
         session.keep_comparison(Comparison(key, other), run)
 
     def _rival(self, key: str, request: Request) -> Rival:
@@ -524,7 +529,36 @@ class PageController:
             may_download=session.may_download,
             is_downloading=larger is not None and session.is_running(DOWNLOAD, larger.name),
             is_foreign=analysis is not None and _is_foreign(entry, analysis),
+            grid=self._grid(displayed.request, analysis),
         )
+
+    def _grid(self, request: Request, analysis: Analysis | None) -> Message | None:
+        """Return what the notice says of Segment Anything's points."""
+        kind, costs = self._kind(request), self._registry.costs
+        return grid_message(
+            None if analysis is None else analysis.proposals.points_per_side,
+            request.points_per_side,
+            lambda points: costs.estimate(kind._replace(points_per_side=points)),
+            self._texts,
+        )
+
+    def _kind(self, request: Request) -> Kind:
+        """Return what the time of a request's analysis depends on."""
+        entry = self._registry.find(request.model)
+        return Kind(
+            entry.name,
+            entry.suitable(request.generator),
+            self._points(request) or 0,
+            request.classifier,
+        )
+
+    def _points(self, request: Request) -> int | None:
+        """Return the grid of points that a request's generator is asked at; ``None`` for its own."""
+        return request.points_for(self._registry.find(request.model).suitable(request.generator))
+
+    def _note_cost(self, request: Request, analysis: Analysis) -> None:
+        """Note what an analysis took, for the estimates of later ones."""
+        self._registry.costs.note(self._kind(request), analysis.timings, analysis.proposals.points_per_side)
 
     def _renewed_notice(self, session: Session) -> Iterator[Updates]:
         """Yield the notice beside the displayed map, if there is one, as a download changes it."""

@@ -33,6 +33,7 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     gr.on([parts.submit.click, parts.prompt.submit], handlers.analyze, inputs, displays, **long)
     # Not the image's `input`: it also comes when the image is removed, and may still bring the image along.
     choices = [parts.image.upload, parts.generator.input, parts.classifier.input, parts.model.input]
+    choices.append(parts.points_per_side.input)
     gr.on(choices, handlers.analyze_if_chosen, inputs, displays, **long)
     parts.gallery.choose(handlers.fill_in, [session, *request], [parts.image, *request], **instant).success(
         handlers.analyze, inputs, displays, **long
@@ -45,8 +46,11 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     parts.download.click(handlers.download, [session, parts.model], of_download, **long)
     parts.viewer.obtain(handlers.obtain, [session, parts.model], of_download, **long)
     parts.viewer.switch(
-        handlers.switch, [parts.generator], [parts.model, parts.generator], **instant
+        handlers.switch, [parts.generator], [parts.model, parts.generator, parts.points_per_side], **instant
     ).success(handlers.analyze, inputs, displays, **long)
+    parts.viewer.refine(handlers.refine, None, [parts.points_per_side], **instant).success(
+        handlers.analyze, inputs, displays, **long
+    )
 
     edit = short | {"trigger_mode": "always_last"}
     parts.viewer.edit(handlers.edit, [session, *request], displays, **edit)

@@ -23,7 +23,7 @@ from ovseg_demo.ui.failures import sentence_of
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
 from ovseg_demo.ui.messages import status_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
-from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.request import GRIDS, Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 
@@ -93,6 +93,7 @@ class EventHandlers:
             self._parts.prompt: example.prompt,
             self._parts.generator: entry.suitable(example.generator),
             self._parts.granularity: example.granularity,
+            self._parts.points_per_side: Request.points_per_side,
         }
 
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
@@ -183,7 +184,15 @@ class EventHandlers:
             self._parts.generator: gr.update(
                 choices=generator_choices(entry), value=entry.suitable(generator)
             ),
+            self._parts.points_per_side: Request.points_per_side,
         }
+
+    def refine(self, event: gr.EventData) -> Outputs:
+        """Choose the grid that the notice beside the map proposes; the next event analyzes the image."""
+        points = _data(event).get("points")
+        if points not in (Request.points_per_side, *GRIDS):
+            raise OvsegError("There is no such grid of points; reload the page.")
+        return {self._parts.points_per_side: points}
 
     def _download(self, http: gr.Request, session: Session, wanted: str, chosen: str) -> Iterator[Outputs]:
         """Download a model and report its progress; then describe the one that is chosen in the menu."""

@@ -23,7 +23,7 @@ from ovseg_demo.ui.components import (
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.model_registry import GENERATOR_TITLES, ModelEntry, ModelRegistry
-from ovseg_demo.ui.request import DISTRACTORS, TEMPLATE_CHOICES, Request
+from ovseg_demo.ui.request import DISTRACTORS, GRIDS, TEMPLATE_CHOICES, Request
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 
@@ -60,6 +60,7 @@ class Components:
     own_distractors: gr.Textbox
     templates: gr.Radio
     min_score: gr.Slider
+    points_per_side: gr.Radio
     licence: gr.HTML
 
     @property
@@ -184,6 +185,13 @@ def _advanced(
             value=default.classifier,
             label=texts["advanced.classifier"],
             elem_id="classifier",
+        ),
+        "points_per_side": gr.Radio(
+            [(texts["advanced.points_model"], 0), *((f"{side} × {side}", side) for side in GRIDS)],
+            value=default.points_per_side,
+            label=texts["advanced.points"],
+            info=texts["advanced.points_info"],
+            elem_id="points",
         ),
         "distractors": gr.Radio(
             _choices(texts, "distractors", _DISTRACTOR_KEYS, DISTRACTORS),

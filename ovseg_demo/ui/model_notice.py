@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ovseg_demo.models.weights_files import format_size
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.messages import Message
 from ovseg_demo.ui.model_registry import ModelEntry
+from ovseg_demo.ui.request import GRIDS
+from ovseg_demo.ui.status_text import rough_time
 
 USE, DOWNLOAD, DOWNLOADING = "use", "download", "downloading"
 """What the button of a notice does; while a model is downloaded, nothing."""
@@ -23,6 +25,7 @@ def notice_message(
     may_download: bool = False,
     is_downloading: bool = False,
     is_foreign: bool = False,
+    grid: Message | None = None,
 ) -> Message:
     """Return the notice for a map.
 
@@ -35,6 +38,7 @@ def notice_message(
         may_download: whether this visitor may download models to the machine.
         is_downloading: whether the larger model is being downloaded for this visitor.
         is_foreign: whether the image is of a kind that the model does not know.
+        grid: the part about Segment Anything's points (:func:`grid_message`), if there is one.
     """
     notice: Message = {
         "number": number,
@@ -42,6 +46,8 @@ def notice_message(
         "text": _character(entry, texts),
         "advice": list(advice),
     }
+    if grid is not None:
+        notice["grid"] = grid
     if is_foreign:
         notice["warning"] = texts.format("notice.foreign", model=entry.title)
     if larger is None:
@@ -58,6 +64,39 @@ def notice_message(
         return notice | {"hint": texts.format("notice.operator", **names), "command": command}
     button = {"kind": kind, "model": larger.name, "label": texts.format(label, **names)}
     return notice | {"hint": texts.format(hint, **names), "button": button}
+
+
+def grid_message(
+    points_per_side: int | None, chosen: int, estimate: Callable[[int], float | None], texts: Texts
+) -> Message | None:
+    """Return what is said of Segment Anything's points, and buttons that analyze the image at others.
+
+    Args:
+        points_per_side: of the grid at which it was asked; ``None`` for another generator.
+        chosen: what the visitor chose, 0 for the model's own grid.
+        estimate: returns the seconds that a grid will take, if that is known.
+        texts: of the page.
+    """
+    if points_per_side is None:
+        return None
+    buttons = []
+    finer = finer_grid(points_per_side)
+    if finer:
+        factor = round((finer / points_per_side) ** 2)
+        seconds = estimate(finer)
+        cost = "" if seconds is None else rough_time(seconds, texts)
+        buttons.append({"points": finer, "label": texts.format("notice.finer", factor=factor), "cost": cost})
+    if chosen:
+        buttons.append({"points": 0, "label": texts["notice.own_grid"], "cost": ""})
+    return {"text": texts.format("notice.grid", side=points_per_side), "buttons": buttons}
+
+
+def finer_grid(points_per_side: int) -> int:
+    """Return the next grid with at least four times as many points, or else the finest; 0 beyond that."""
+    finer = [side for side in GRIDS if side >= 2 * points_per_side] or [
+        side for side in GRIDS[-1:] if side > points_per_side
+    ]
+    return min(finer, default=0)
 
 
 def _character(entry: ModelEntry, texts: Texts) -> str:

@@ -12,6 +12,7 @@ from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import CATALOGUE, ModelSpec
 from ovseg_demo.runtime.caching import ByteCache, LazyModel
 from ovseg_demo.segmenter import Caches, Segmenter
+from ovseg_demo.ui.costs import AnalysisCosts, Kind, Operations
 
 MAX_LOADED = 2
 """Number of models that stay in memory; published ones take gigabytes."""
@@ -71,6 +72,9 @@ class ModelRegistry:
         entries: in the order of the menu; the first is the default.
         load: makes the segmenter of a name.
         analysis_cache: the cache that these segmenters share, where they have one in this process.
+
+    Attributes:
+        costs: what analyses took on this machine.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class ModelRegistry:
         analysis_cache: ByteCache | None = None,
     ):
         self.analysis_cache = analysis_cache
+        self.costs = AnalysisCosts(self._operations)
         self._entries = {entry.name: entry for entry in entries}
         self._load = load
         self._loaded: OrderedDict[str, LazyModel[Segmenter]] = OrderedDict()
@@ -170,6 +175,13 @@ class ModelRegistry:
             while len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
         return segmenter.get()  # loads one model while others are used
+
+    def _operations(self, kind: Kind) -> Operations:
+        """Return the arithmetic of an analysis from the catalogue, at a generator's own grid."""
+        spec = self._entries[kind.model].spec
+        if spec is None or kind.points_per_side:
+            return Operations()
+        return Operations(spec.operations.get(kind.generator), spec.operations.get("clip"))
 
     def forget(self, name: str) -> None:
         """Load a model again when it is next used, because new files of it have been downloaded."""

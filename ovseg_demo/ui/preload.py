@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+from ovseg_demo.ui.costs import Kind
 from ovseg_demo.ui.examples import Example, examples_for
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
@@ -31,6 +32,8 @@ def preload(registry: ModelRegistry, settings: PageSettings, examples: Sequence[
         generator = entry.suitable(example.generator)
         request = Request(prompt=example.prompt, generator=generator, granularity=example.granularity)
         vocabulary = request.vocabulary(settings.max_names)
-        segmenter.segment(pixels, vocabulary, generator=generator, rule=request.rule)
+        segmentation = segmenter.segment(pixels, vocabulary, generator=generator, rule=request.rule)
+        kind = Kind(entry.name, generator, 0, request.classifier)
+        registry.costs.note(kind, segmentation.timings, segmentation.proposals.points_per_side)
         took = format_seconds(time.perf_counter() - start)
         yield f"Preloaded {number} of {len(suitable)}: {example.title} ({took})"

@@ -22,6 +22,9 @@ MODELS_OWN = "model"
 
 TEMPLATE_CHOICES = (MODELS_OWN, *TEMPLATES)
 
+GRIDS = (16, 32, 64)
+"""Points along each side of Segment Anything's grid that visitors can choose."""
+
 MAX_CHARACTERS = 20_000
 """Limit of each of the two texts."""
 
@@ -44,6 +47,7 @@ class Request:
         own_distractors: the visitor's own distractors as typed, read if ``distractors`` is "own".
         templates: one of :data:`TEMPLATE_CHOICES`.
         min_score: from 0 to 1; a pixel whose class has a smaller share of its scores stays unlabelled.
+        points_per_side: of Segment Anything's grid, one of :data:`GRIDS`; 0 for the model's own.
     """
 
     prompt: str = ""
@@ -55,6 +59,7 @@ class Request:
     own_distractors: str = ""
     templates: str = MODELS_OWN
     min_score: float = 0.0
+    points_per_side: int = 0
 
     @classmethod
     def restore(cls, saved: Mapping[str, Any]) -> Request:
@@ -98,6 +103,11 @@ class Request:
         _ = self.rule
         if not 0 <= self.min_score <= 1:
             raise ModelError(f"The least score {self.min_score} is outside the range from 0 to 1.")
+        if self.points_per_side not in (0, *GRIDS):
+            raise ModelError(
+                f"There is no grid of {self.points_per_side} points a side; choose one of "
+                f"{', '.join(map(str, GRIDS))}, or 0 for the model's own."
+            )
         if max(len(self.prompt), len(self.own_distractors)) > MAX_CHARACTERS:
             raise VocabularyError(
                 f"The list of class names is too long; use at most {MAX_CHARACTERS:,} characters."
@@ -137,9 +147,13 @@ class Request:
         return None if self.templates == MODELS_OWN else self.templates
 
     @property
-    def analysis_key(self) -> tuple[str, str, str]:
+    def analysis_key(self) -> tuple[str, str, str, int]:
         """The settings that an analysis depends on; the others change a map in milliseconds."""
-        return self.model, self.generator, self.classifier
+        return self.model, self.generator, self.classifier, self.points_per_side
+
+    def points_for(self, generator: str) -> int | None:
+        """The grid to ask a generator at; ``None`` for its own, and for one that has none."""
+        return self.points_per_side or None if generator == "sam" else None
 
     @property
     def has_names(self) -> bool:

@@ -62,6 +62,7 @@ def rivals(request: Request, registry: ModelRegistry, texts: Texts) -> Iterator[
                 generator=other.suitable(request.generator),
                 classifier=CLASSIFIERS[0],
                 templates=Request.templates,
+                points_per_side=Request.points_per_side,
             )
             yield Rival(f"model:{other.name}", other.title, entry.title, of_other)
 

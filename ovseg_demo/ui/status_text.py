@@ -90,6 +90,17 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
+def rough_time(seconds: float, texts: Texts) -> str:
+    """Return an estimated time, such as "about 4 s"."""
+    if seconds < 1:
+        return texts["status.less_than_a_second"]
+    if seconds < 90:
+        time = texts.format("status.cost_seconds", count=round(seconds))
+    else:
+        time = texts.format("status.cost_minutes", count=round(seconds / 60))
+    return texts.format("status.about", time=time)
+
+
 def _stage_label(stage: str, texts: Texts) -> str:
     if stage in _STAGES:
         return texts[_STAGES[stage]]

@@ -86,13 +86,15 @@ class LentSegmenter:
         image: ImageSource,
         *,
         generator: str | None = None,
+        points_per_side: int | None = None,
         classifier: str = CLASSIFIERS[0],
         progress: ProgressCallback = no_progress,
         on_partial: PartialAnalysisCallback | None = None,
     ) -> Analysis:
         """As :meth:`Segmenter.analyze`; ``on_partial`` is called once, with the whole analysis."""
         progress(WAITING, 0, 1)
-        found = self._work("analyze", (image,), {"generator": generator, "classifier": classifier})
+        options = {"generator": generator, "points_per_side": points_per_side, "classifier": classifier}
+        found = self._work("analyze", (image,), options)
         analysis = replace(found, text_encoder=self._encoders[classifier])
         if on_partial is not None:
             on_partial(analysis)
@@ -104,6 +106,7 @@ class LentSegmenter:
         names: ClassNames,
         *,
         generator: str | None = None,
+        points_per_side: int | None = None,
         classifier: str = CLASSIFIERS[0],
         rule: Rule | None = None,
         granularity: float | None = None,
@@ -113,7 +116,13 @@ class LentSegmenter:
     ) -> Segmentation:
         """As :meth:`Segmenter.segment`."""
         vocabulary, rule = read_vocabulary(names, distractors), choose_rule(rule, granularity)
-        analysis = self.analyze(image, generator=generator, classifier=classifier, progress=progress)
+        analysis = self.analyze(
+            image,
+            generator=generator,
+            points_per_side=points_per_side,
+            classifier=classifier,
+            progress=progress,
+        )
         return analysis.segment(vocabulary, rule=rule, templates=templates, progress=progress)
 
     def _encoder(self, classifier: str) -> TextEncoder:

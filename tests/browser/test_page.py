@@ -208,6 +208,29 @@ def test_another_generator_analyzes_again(open_page):
     page.locator(".masks-card", has_text="Segment Anything").wait_for()
 
 
+def test_one_click_asks_at_more_points_until_there_are_64_a_side(open_page, tmp_path):
+    page = open_page()
+    pixels = np.full((240, 320, 3), (0, 128, 0), np.uint8)
+    for index in range(20):  # more than the own grid finds
+        pixels[100:108, 10 + 15 * index :][:, :8] = (255, 0, 0)
+    page.locator(PROMPT).fill("red, green")
+    upload(page, save_image(tmp_path / "dots.png", pixels))
+    wait_for_map(page)
+    more = page.locator(".notice button.finer[data-points='32']")
+    assert more.text_content() == "Analyze again with 4 times as many pointsless than 1 s"
+    assert painted(page, 299 / 320, 104 / 240) == [0, 0, 0, 0], "the last dot is missed"
+    before = page.locator(".viewer").get_attribute("data-map")
+    more.press("Enter")
+    wait_for_map(page, before)
+    page.locator(".notice button.finer[data-points='64']").wait_for()
+    assert painted(page, 299 / 320, 104 / 240)[3] > 0
+    page.locator("#advanced button").first.click()
+    assert page.locator("#points label.selected").text_content().strip() == "32 × 32"
+    page.wait_for_function("() => location.search.includes('points_per_side=32')")
+    page.locator(".notice button.finer[data-points='0']").click()
+    page.locator(".notice button.finer[data-points='32']").wait_for()
+
+
 def test_advanced_settings_reach_the_map(open_page):
     page = open_page()
     choose(page, "Landscape")

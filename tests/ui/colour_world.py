@@ -7,7 +7,10 @@ Names that are not colours match nothing. The un-adapted classifier mistakes red
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -40,6 +43,9 @@ COLOUR_NAMES = (
 MOST_COLOURS, MOST_REGIONS = 8, 8
 """Rarer colours, and a colour's smaller regions, make no masks: a camera's image has thousands."""
 
+OWN_POINTS = 16
+"""Along each side of the grid at which SAM proposes masks."""
+
 SKY, MEADOW, HOUSE, SUN = (135, 206, 235), (0, 128, 0), (255, 0, 0), (255, 255, 0)
 
 
@@ -69,7 +75,7 @@ def colour_segmenter(**options: object) -> Segmenter:
     options["candidates"] = tuple(map(Candidate, options.get("candidates", COLOUR_NAMES)))
     return Segmenter(
         {
-            "sam": LazyModel(lambda: _Generator("sam")),
+            "sam": LazyModel(lambda: _GridGenerator()),
             "maskformer": LazyModel(lambda: _Generator("maskformer")),
         },
         LazyModel(lambda: Classifier("adapted", [0, 1, 2])),
@@ -79,11 +85,17 @@ def colour_segmenter(**options: object) -> Segmenter:
 
 
 class _Generator:
-    """SAM: every connected region of a colour; MaskFormer: everything of a colour."""
+    """MaskFormer: everything of a colour. SAM: every connected region of a colour, up to ``regions``."""
+
+    regions = MOST_REGIONS
+    points_per_side: int | None = None
 
     def __init__(self, name: str):
         self.name = name
-        self.settings = (name,)
+
+    @property
+    def settings(self) -> tuple:
+        return self.name, self.points_per_side
 
     def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
         is_slow = tuple(image[0, 0]) == SLOW_COLOUR
@@ -95,15 +107,42 @@ class _Generator:
         colours, areas = np.unique(codes, return_counts=True)
         colours = colours[np.sort(np.argsort(-areas, kind="stable")[:MOST_COLOURS])]
         masks = [mask for colour in colours for mask in self._masks(codes == colour)]
-        return Proposals.from_masks(np.array(masks), np.ones(len(masks)), image, image.shape[:2], self.name)
+        proposals = Proposals.from_masks(
+            np.array(masks), np.ones(len(masks)), image, image.shape[:2], self.name
+        )
+        return replace(proposals, points_per_side=self.points_per_side)
 
     def _masks(self, of_colour: np.ndarray) -> list[np.ndarray]:
         if self.name == "maskformer":
             return [of_colour]
         _, regions, facts, _ = cv2.connectedComponentsWithStats(of_colour.view(np.uint8), connectivity=4)
         areas = facts[1:, cv2.CC_STAT_AREA]
-        largest = np.sort(np.argsort(-areas, kind="stable")[:MOST_REGIONS])
+        largest = np.sort(np.argsort(-areas, kind="stable")[: self.regions])
         return [regions == index + 1 for index in largest]
+
+
+class _GridGenerator(_Generator):
+    """SAM; more points find more of a colour's small regions."""
+
+    def __init__(self, points_per_side: int = OWN_POINTS):
+        super().__init__("sam")
+        self.points_per_side = points_per_side
+        self.regions = MOST_REGIONS * points_per_side**2 // OWN_POINTS**2
+
+    def with_points(self, points_per_side: int) -> Self:
+        return type(self)(points_per_side)
+
+    def fallbacks(self) -> Iterator[tuple[str, Self]]:
+        return iter(())
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        progress: ProgressCallback = no_progress,
+        embedding: np.ndarray | None = None,
+    ) -> Proposals:
+        return super().__call__(image, progress=progress)
 
 
 class Classifier:

@@ -30,7 +30,7 @@ from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.suggestions import CHOSEN, OFFERED
 from tests.ui import colour_world
-from tests.ui.colour_world import colour_segmenter, landscape, save_image, stripes
+from tests.ui.colour_world import MOST_REGIONS, colour_segmenter, landscape, save_image, stripes
 from tests.ui.updates import REQUEST, analyze, clears, collect, found, labels
 
 # ---- an analysis
@@ -747,3 +747,40 @@ def test_clear_forgets(controller, image):
     assert clears({"map": updates["map"]}, "map")
     assert session.image is None
     assert session.displayed is None
+
+
+# ---- more points of Segment Anything
+
+
+@pytest.fixture
+def dotted_image(tmp_path):
+    """More small things than a grid of 16 × 16 points finds."""
+    pixels = np.full((240, 320, 3), (0, 128, 0), np.uint8)
+    for index in range(20):
+        x = 10 + 30 * (index % 10)
+        pixels[60 + 80 * (index // 10) :, x : x + 8][:8] = (255, 0, 0)
+    return str(save_image(tmp_path / "dots.png", pixels))
+
+
+def test_more_points_find_smaller_things_and_corrections_stay(controller, dotted_image):
+    few, names = MOST_REGIONS, "red, green"
+    session, newest = analyze(controller, dotted_image, Request(prompt=names))
+    assert newest["masks"]["count"] == few + 1
+    (finer,) = newest["notice"]["grid"]["buttons"]
+    assert finer["points"] == 32 and finer["cost"] == "less than 1 s"
+    controller.correct(session, {"kind": "name", "x": 300, "y": 230, "name": "lawn"})
+    session, newest = analyze(
+        controller, dotted_image, Request(prompt=names, points_per_side=finer["points"]), session
+    )
+    assert newest["masks"]["count"] == 20 + 1
+    assert "lawn" in found(newest["map"]) and newest["map"]["corrections"]["count"] == 1
+    assert [button["points"] for button in newest["notice"]["grid"]["buttons"]] == [64, 0]
+    assert "points_per_side=32" in newest["map"]["link"]
+    edited = controller.edit(session, Request(prompt="red", points_per_side=32))
+    assert found(edited["map"])[0] == "lawn", "the newest analysis answers"
+
+
+def test_the_other_generator_has_no_points(controller, image):
+    request = Request(prompt="red", generator="maskformer", points_per_side=32)
+    _, newest = analyze(controller, image, request)
+    assert "grid" not in newest["notice"]

@@ -3,7 +3,7 @@
 import pytest
 
 from ovseg_demo.ui.language.texts import load_texts
-from ovseg_demo.ui.model_notice import notice_message
+from ovseg_demo.ui.model_notice import grid_message, notice_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 
 REGISTRY = ModelRegistry.of_catalogue("photo-mini", load=lambda name, caches: None)
@@ -53,3 +53,31 @@ def test_other_models_are_named_alone():
     assert notice("fast-photo").keys() == {"number", "title", "text", "advice"}
     own = ModelEntry("own", "My weights", "", ("sam",))
     assert notice_message(1, own, None, load_texts())["title"] == "Answered by My weights"
+
+
+def grid(points, chosen=0, seconds=3.7):
+    return grid_message(points, chosen, lambda points: seconds, load_texts())
+
+
+def test_more_points_are_offered_with_their_cost_up_to_64_a_side():
+    message = grid(16)
+    assert "16 × 16 points" in message["text"]
+    (button,) = message["buttons"]
+    assert button == {"points": 32, "label": "Analyze again with 4 times as many points", "cost": "about 4 s"}
+    assert [button["points"] for button in grid(32, chosen=32)["buttons"]] == [64, 0]
+    assert [button["points"] for button in grid(64, chosen=64)["buttons"]] == [0]
+    assert grid(40)["buttons"][0]["points"] == 64
+    assert grid(64)["buttons"] == []
+    assert grid(None) is None, "of another generator"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cost"), [(None, ""), (0.4, "less than 1 s"), (89, "about 89 s"), (200, "about 3 min")]
+)
+def test_the_cost_is_rough(seconds, cost):
+    assert grid(16, seconds=seconds)["buttons"][0]["cost"] == cost
+
+
+def test_a_notice_without_a_grid_says_nothing_of_one():
+    assert "grid" not in notice("photo-mini")
+    assert notice("photo-mini", grid=grid(16))["grid"] == grid(16)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.segmenter import CLASSIFIERS
-from ovseg_demo.ui.request import DISTRACTORS, MAX_CHARACTERS, TEMPLATE_CHOICES, Request
+from ovseg_demo.ui.request import DISTRACTORS, GRIDS, MAX_CHARACTERS, TEMPLATE_CHOICES, Request
 
 REQUESTS = st.builds(
     Request,
@@ -20,6 +20,7 @@ REQUESTS = st.builds(
     distractors=st.sampled_from(DISTRACTORS),
     own_distractors=st.text(max_size=60),
     templates=st.sampled_from(TEMPLATE_CHOICES),
+    points_per_side=st.sampled_from([0, *GRIDS]),
 )
 
 
@@ -60,6 +61,7 @@ def test_strange_settings_fall_back_to_the_defaults(saved):
         ({"distractors": "magic"}, ModelError),
         ({"templates": "magic"}, ModelError),
         ({"granularity": 1.1}, ModelError),
+        ({"points_per_side": 20}, ModelError),
         ({"granularity": float("nan")}, ModelError),
         ({"prompt": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
         ({"own_distractors": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),

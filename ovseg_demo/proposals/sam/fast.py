@@ -62,15 +62,20 @@ class FastMaskGenerator:
         with torch.inference_mode():
             self._decoder = PointDecoder(self._sam, runtime.dtype)
 
-    def __call__(self, image: np.ndarray, progress: ProgressCallback) -> FoundMasks:
-        """Find the masks of an RGB uint8 image (H, W, 3)."""
+    def __call__(
+        self, image: np.ndarray, progress: ProgressCallback, embedding: np.ndarray | None = None
+    ) -> FoundMasks:
+        """Find the masks of an RGB uint8 image (H, W, 3), whose embedding may be known."""
         geometry = MaskGeometry.of_image(image.shape[:2], self._frame.prompt_size, self._frame.grid_size)
         total = self._points_per_side**2
         progress(PROPOSING, 0, total)
-        embedding = self._encode(image, after_block=lambda: progress(PROPOSING, 0, total))
+        if embedding is None:
+            encoded = self._encode(image, after_block=lambda: progress(PROPOSING, 0, total))
+        else:
+            encoded = torch.from_numpy(embedding).to(self._device, self.dtype)
         # What decoding needs is freed before the masks are put in order, which is the peak of memory.
-        found = self._collect(embedding, geometry, progress).without_duplicates()
-        return replace(found, embedding=embedding.float().cpu().numpy())
+        found = self._collect(encoded, geometry, progress).without_duplicates()
+        return replace(found, embedding=encoded.float().cpu().numpy() if embedding is None else embedding)
 
     def mask_at(self, embedding: np.ndarray, image_size: tuple[int, int], prompt: MaskPrompt) -> np.ndarray:
         """Return the mask for points or a box: bool (H, W), at the size of the image.
@@ -98,6 +103,12 @@ class FastMaskGenerator:
         """The same network with another ``points_per_batch``."""
         other = copy(self)
         other.points_per_batch = points
+        return other
+
+    def with_points(self, points_per_side: int) -> FastMaskGenerator:
+        """The same network with another grid of points."""
+        other = copy(self)
+        other._points_per_side = points_per_side
         return other
 
     def _collect(

@@ -122,11 +122,42 @@ class SamProposalGenerator:
             str(self._masks.dtype),
         )
 
-    def __call__(self, image: np.ndarray, *, progress: ProgressCallback = no_progress) -> Proposals:
+    @property
+    def points_per_side(self) -> int:
+        """Points along each side of the grid."""
+        return self._points_per_side
+
+    def with_points(self, points_per_side: int) -> SamProposalGenerator:
+        """Return the same generator with another grid of points; both share the network.
+
+        Args:
+            points_per_side: points along each side, at least 1.
+
+        Raises:
+            ModelError: the number is below 1.
+        """
+        variant = copy(self)
+        variant._points_per_side = resolve_points_per_side(points_per_side, "", 0)
+        variant._masks = self._masks.with_points(variant._points_per_side)
+        return variant
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        progress: ProgressCallback = no_progress,
+        embedding: np.ndarray | None = None,
+    ) -> Proposals:
         """Propose masks for an RGB uint8 image (H, W, 3), best predicted IoU first.
 
         ``progress`` gets the number of points done and of all points; while the image is encoded, no point is
         done.
+
+        Args:
+            image: the image.
+            progress: called during the work; it may stop the work by raising an exception.
+            embedding: ``embedding`` of the same image's proposals from another grid: the image is not
+                encoded again. The stock implementation does not use it.
 
         Raises:
             ImageError: the array is no RGB uint8 image.
@@ -138,7 +169,7 @@ class SamProposalGenerator:
             )
         working_image = resize_longer_side(image, self._long_side) if self._long_side else image
         with torch.inference_mode():
-            found = self._masks(working_image, progress)
+            found = self._masks(working_image, progress, embedding)
         return Proposals(
             packed_masks=found.packed_masks,
             boxes=found.boxes,
@@ -147,6 +178,7 @@ class SamProposalGenerator:
             image_size=image.shape[:2],
             generator=self.name,
             embedding=found.embedding,
+            points_per_side=self._points_per_side,
         )
 
     @torch.inference_mode()

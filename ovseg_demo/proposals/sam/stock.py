@@ -57,8 +57,10 @@ class StockMaskGenerator:
             "box_nms_thresh": filters.box_nms_thresh,
         }
 
-    def __call__(self, image: np.ndarray, progress: ProgressCallback) -> FoundMasks:
-        """Find the masks of an RGB uint8 image (H, W, 3)."""
+    def __call__(
+        self, image: np.ndarray, progress: ProgressCallback, embedding: np.ndarray | None = None
+    ) -> FoundMasks:
+        """Find the masks of an RGB uint8 image (H, W, 3); the image is encoded in any case."""
         height, width = image.shape[:2]
         if 0 in ResizeLongestSide.get_preprocess_shape(height, width, self._sam.image_encoder.img_size):
             raise ImageError(
@@ -94,6 +96,13 @@ class StockMaskGenerator:
         """The same network with another ``points_per_batch``."""
         other = copy(self)
         other.points_per_batch = points
+        return other
+
+    def with_points(self, points_per_side: int) -> StockMaskGenerator:
+        """The same network with another grid of points."""
+        other = copy(self)
+        other._points_per_side = points_per_side
+        other._settings = {**self._settings, "points_per_side": points_per_side}
         return other
 
 

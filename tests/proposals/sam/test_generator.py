@@ -269,3 +269,29 @@ def test_settings_that_make_no_sense_are_refused(settings, named):
 def test_what_is_no_rgb_image_is_refused(image):
     with pytest.raises(ImageError, match="RGB"):
         SamProposalGenerator(tiny_sam())(image)
+
+
+@pytest.mark.parametrize("implementation", ["fast", "stock"])
+def test_another_grid_gives_what_a_generator_of_that_grid_gives(implementation):
+    sam, image = tiny_sam(seed=1), random_image(70, 100)
+    own = SamProposalGenerator(sam, implementation=implementation, **TINY_SAM_THRESHOLDS | LENIENT)
+    side = 2 * own.points_per_side
+    finer = own.with_points(side)
+    expected = propose(sam, image, implementation, **LENIENT, points_per_side=side)
+    found = finer(image)
+    assert_same(found, expected)
+    assert found.points_per_side == side and finer.settings != own.settings
+    assert own(image).points_per_side == own.points_per_side == side // 2
+    with pytest.raises(ModelError, match="points_per_side is 0"):
+        own.with_points(0)
+
+
+def test_a_known_embedding_is_not_computed_again(monkeypatch):
+    generator = SamProposalGenerator(tiny_sam(), **TINY_SAM_THRESHOLDS | LENIENT)
+    image = random_image(48, 64)
+    own, finer = generator(image), generator.with_points(8)
+    expected = finer(image)
+    monkeypatch.setattr(type(generator._masks), "_encode", None)
+    found = finer(image, embedding=own.embedding)
+    assert_same(found, expected)
+    assert found.embedding is own.embedding

@@ -1,11 +1,11 @@
 // The notice beside the map: which model answered, and the button that gets one which knows more.
 
-/** Fill the notice; `act(kind, model)` is called when its button is pressed. */
-function fillNotice(panel, notice, act) {
+/** Fill the notice; `act(kind, model)` is called when its button is pressed, `refine(points)` for another grid. */
+function fillNotice(panel, notice, act, refine) {
   const parts = [];
-  if (notice.advice?.length) {
-    parts.push(make("h3", "", [make("span", "", "{{notice.advice}}")]), ...notice.advice.map((sentence) => make("p", "advice", sentence)));
-  }
+  if (notice.advice?.length || notice.grid) parts.push(make("h3", "", [make("span", "", "{{notice.advice}}")]));
+  parts.push(...(notice.advice ?? []).map((sentence) => make("p", "advice", sentence)));
+  if (notice.grid) parts.push(...gridParts(notice.grid, refine));
   parts.push(make("h3", "", [make("span", "", "{{notice.title}}")]), make("p", "", [make("b", "", notice.title), notice.text ? `. ${notice.text}` : ""]));
   if (notice.button) {
     const { kind, model, label } = notice.button;
@@ -24,5 +24,15 @@ function fillNotice(panel, notice, act) {
 
 /** Let the button be pressed, unless its model is being downloaded. */
 function allowNotice(panel, notice) {
-  if (notice.button) panel.querySelector("button").disabled = notice.button.kind === "downloading";
+  if (notice.button) panel.querySelector(".larger").disabled = notice.button.kind === "downloading";
+}
+
+/** What is said of Segment Anything's points, and buttons that analyze the image at others. */
+function gridParts(grid, refine) {
+  const buttons = grid.buttons.map(({ points, label, cost }) => {
+    const button = make("button", "finer", [label, ...(cost ? [make("small", "", cost)] : [])], { type: "button", "data-points": points });
+    button.addEventListener("click", () => refine(points));
+    return button;
+  });
+  return [make("p", "advice", grid.text), ...buttons];
 }

@@ -90,7 +90,7 @@ const receivers = {
     if (panel.hidden) return;
     if (text === state.notice) return allowNotice(panel, notice); // a button must not be replaced under the pointer
     state.notice = text;
-    fillNotice(panel, notice, (kind, model) => trigger(kind === "use" ? "switch" : "obtain", { model }));
+    fillNotice(panel, notice, (kind, model) => trigger(kind === "use" ? "switch" : "obtain", { model }), (points) => trigger("refine", { points }));
   },
   status(message) {
     const isProblem = Boolean(message.isProblem);
