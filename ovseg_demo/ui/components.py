@@ -70,6 +70,7 @@ class Viewer(Panel):
         "viewer/labels.js",
         "viewer/panels.js",
         "viewer/notice.js",
+        "viewer/least_scores.js",
         "viewer/corrections.js",
         "viewer/zoom.js",
         "viewer/viewer.js",
@@ -87,6 +88,7 @@ class Viewer(Panel):
         "obtain",
         "switch",
         "refine",
+        "tune",
     )
 
 

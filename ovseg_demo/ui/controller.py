@@ -650,7 +650,7 @@ def _answer(
         question.vocabulary,
         rule=request.rule,
         templates=request.prompt_templates,
-        min_score=request.min_score,
+        min_score=request.least_scores(question.vocabulary),
         corrections=session.corrections.current,
         progress=progress,
     )

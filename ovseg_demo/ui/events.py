@@ -54,6 +54,7 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
 
     edit = short | {"trigger_mode": "always_last"}
     parts.viewer.edit(handlers.edit, [session, *request], displays, **edit)
+    parts.viewer.tune(handlers.tune, [session, *request], [*displays, parts.min_scores], **edit)
     parts.viewer.pick(handlers.explain, [session], displays, **edit)
     of_correction = short | {"trigger_mode": "multiple"}
     parts.viewer.correct(handlers.correct, [session], displays, **of_correction)

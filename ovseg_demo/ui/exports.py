@@ -64,7 +64,8 @@ def export(
     export_format, path = find_format(kind), Path(image.path)
     if export_format.reads_file and not path.is_file() and (image.original_size or export_format.for_geotiff):
         raise ImageError("The image is no longer on the server, and this file needs it; choose it again.")
-    options = ExportOptions({**asdict(request), "model": model}, view, image.source, path, progress=progress)
+    settings = {name: value for name, value in asdict(request).items() if name != "min_scores"}
+    options = ExportOptions({**settings, "model": model}, view, image.source, path, progress=progress)
     return encode(segmentation, kind, options), f"{slug(path.stem)}-{export_format.suffix}"
 
 

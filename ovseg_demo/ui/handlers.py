@@ -23,7 +23,7 @@ from ovseg_demo.ui.failures import sentence_of
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
 from ovseg_demo.ui.messages import status_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
-from ovseg_demo.ui.request import GRIDS, Request
+from ovseg_demo.ui.request import GRIDS, Request, write_min_scores
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 
@@ -109,6 +109,16 @@ class EventHandlers:
         except OvsegError as error:  # such as a setting that the browser made up
             updates = _problem(session, error)
         return self._outputs(updates, request, _example_on_page(session))
+
+    def tune(self, event: gr.EventData, session: Session, *values: Any) -> Outputs:
+        """Map least scores of single classes, all of which the browser sends."""
+        try:
+            scores = write_min_scores(_data(event).get("scores"))
+            request = replace(self._request(values), min_scores=scores)
+            updates = self._controller.edit(session, request)
+        except OvsegError as error:
+            return self._outputs(_problem(session, error))
+        return self._outputs(updates, request, _example_on_page(session)) | {self._parts.min_scores: scores}
 
     def encode(self, session: Session) -> Iterator[Outputs]:
         """Map class names whose encoding takes long."""

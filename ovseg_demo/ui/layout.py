@@ -61,6 +61,7 @@ class Components:
     templates: gr.Radio
     min_score: gr.Slider
     points_per_side: gr.Radio
+    min_scores: gr.Textbox
     licence: gr.HTML
 
     @property
@@ -226,6 +227,8 @@ def _advanced(
             elem_id="min-score",
             elem_classes=["live"],
         ),
+        # Set in the legend.
+        "min_scores": gr.Textbox(default.min_scores, label=texts["least.title"], visible=False),
     }
 
 

@@ -19,6 +19,7 @@ from ovseg_demo.classification.suggestions import Suggestion
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.segmentation import PixelExplanation, Segmentation
 from ovseg_demo.ui.corrections import Corrections
+from ovseg_demo.ui.request import read_min_scores
 from ovseg_demo.ui.session import DisplayedMap
 from ovseg_demo.ui.uploads import DISPLAY_SIDE, UploadedImage
 from ovseg_demo.visualization.overlay import label_points
@@ -67,6 +68,8 @@ def map_message(displayed: DisplayedMap) -> Message:
         "link": displayed.request.link(displayed.example),
         "labels": pack_labels(segmentation.label_map),
         "classes": _legend(segmentation),
+        "minScore": displayed.request.min_score,
+        "minScores": read_min_scores(displayed.request.min_scores),
         "kept": np.flatnonzero(segmentation.kept).tolist(),
         "unlabelled": float(np.mean(segmentation.label_map < 0)),
     }
@@ -232,11 +235,17 @@ def _legend(segmentation: Segmentation) -> list[Message]:
                 "share": entry.share,
                 "score": entry.score,
                 "isFound": entry.is_found,
+                "minScore": _least_score(segmentation, entry.name),
                 "point": None if point is None else [point[0] / width, point[1] / height],
                 **_color(entry.color),
             }
         )
     return entries
+
+
+def _least_score(segmentation: Segmentation, name: str) -> float:
+    least = segmentation.min_score
+    return least.get(name, 0.0) if isinstance(least, Mapping) else least
 
 
 def _color(color: Sequence[int]) -> dict[str, str]:

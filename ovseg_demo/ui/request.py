@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from urllib.parse import urlencode
 
 from ovseg_demo.classification.rules import GranularityRule
 from ovseg_demo.errors import ModelError, VocabularyError
+from ovseg_demo.segmentation import MinScore
 from ovseg_demo.segmenter import CLASSIFIERS, GENERATORS
 from ovseg_demo.vocabularies.class_lists import coco_stuff_distractors
 from ovseg_demo.vocabulary import OTHERS, TEMPLATES, Vocabulary
@@ -27,6 +29,9 @@ GRIDS = (16, 32, 64)
 
 MAX_CHARACTERS = 20_000
 """Limit of each of the two texts."""
+
+MAX_MIN_SCORES = 300
+"""Limit of classes with a least score of their own."""
 
 _OLD_NAMES: Mapping[str, str] = MappingProxyType({"prompt": "words", "own_distractors": "own"})
 """How earlier links spelled two of the fields."""
@@ -48,6 +53,8 @@ class Request:
         templates: one of :data:`TEMPLATE_CHOICES`.
         min_score: from 0 to 1; a pixel whose class has a smaller share of its scores stays unlabelled.
         points_per_side: of Segment Anything's grid, one of :data:`GRIDS`; 0 for the model's own.
+        min_scores: JSON of the least scores of single classes by name, which replace ``min_score``; empty for
+            none. They stay while their names come and go.
     """
 
     prompt: str = ""
@@ -60,6 +67,7 @@ class Request:
     templates: str = MODELS_OWN
     min_score: float = 0.0
     points_per_side: int = 0
+    min_scores: str = ""
 
     @classmethod
     def restore(cls, saved: Mapping[str, Any]) -> Request:
@@ -108,6 +116,7 @@ class Request:
                 f"There is no grid of {self.points_per_side} points a side; choose one of "
                 f"{', '.join(map(str, GRIDS))}, or 0 for the model's own."
             )
+        read_min_scores(self.min_scores)
         if max(len(self.prompt), len(self.own_distractors)) > MAX_CHARACTERS:
             raise VocabularyError(
                 f"The list of class names is too long; use at most {MAX_CHARACTERS:,} characters."
@@ -140,6 +149,14 @@ class Request:
             ModelError: the granularity is outside [0, 1].
         """
         return GranularityRule(self.granularity)
+
+    def least_scores(self, vocabulary: Vocabulary) -> MinScore:
+        """Return the least score of all classes, or that of each where one of them has its own."""
+        own = {name.casefold(): score for name, score in read_min_scores(self.min_scores).items()}
+        names = vocabulary.class_names
+        if not any(name.casefold() in own for name in names):
+            return self.min_score
+        return {name: own.get(name.casefold(), self.min_score) for name in names}
 
     @property
     def prompt_templates(self) -> str | None:
@@ -186,6 +203,39 @@ class Question:
         """
         request.check()
         return cls(request, request.vocabulary(max_names) if request.has_names else None)
+
+
+def read_min_scores(text: str) -> dict[str, float]:
+    """Return the least scores by class name that a JSON text holds.
+
+    Raises:
+        ModelError: they cannot be read, are too many, or are outside the range from 0 to 1.
+    """
+    if not text:
+        return {}
+    try:
+        scores = json.loads(text) if len(text) <= MAX_CHARACTERS else None
+    except (ValueError, RecursionError):
+        scores = None
+    if not isinstance(scores, dict) or len(scores) > MAX_MIN_SCORES:
+        raise ModelError(
+            f"The least scores of single classes cannot be read; set them again, at most {MAX_MIN_SCORES}."
+        )
+    for name, score in scores.items():
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise ModelError(f'The least score of "{name}" is no number from 0 to 1; set it again.')
+    return {name: float(score) for name, score in scores.items()}
+
+
+def write_min_scores(scores: Any) -> str:
+    """Return least scores by class name as :func:`read_min_scores` reads them; the browser may send anything.
+
+    Raises:
+        ModelError: they are no such scores.
+    """
+    text = json.dumps(scores, ensure_ascii=False) if scores else ""
+    read_min_scores(text)
+    return text
 
 
 _TYPED: Mapping[str, str] = MappingProxyType({"none": "", "others": OTHERS})

@@ -78,6 +78,10 @@ def test_axe_finds_nothing_in_any_state(open_page, axe):
     page.locator("#own-distractors textarea").wait_for()
     found += problems(page, axe, "why, advanced", ".viewer", "#controls")
 
+    page.locator(".tune").first.click()
+    page.locator(".least input").wait_for()
+    found += problems(page, axe, "least score", ".viewer")
+
     page.locator("[role=tab][data-mode=compare]").click()
     found += problems(page, axe, "compare", ".viewer")
     page.locator("[role=tab][data-mode=masks]").click()

@@ -231,6 +231,41 @@ def test_one_click_asks_at_more_points_until_there_are_64_a_side(open_page, tmp_
     page.locator(".notice button.finer[data-points='32']").wait_for()
 
 
+def test_a_class_gets_its_own_least_score_by_keys_and_keeps_it(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    type_names(page, "red, crimson, green")  # which is near red: the share of the house is below 1
+    before = page.locator(".viewer").get_attribute("data-map")
+    opener = page.locator(".tune[data-name=red]")
+    opener.press("Enter")
+    slider = page.locator(".least input")
+    assert slider.evaluate("slider => slider === document.activeElement")
+    slider.press("End")
+    wait_for_map(page, before)
+    page.locator(".legend .entry.missing", has_text="red").wait_for()
+    assert page.locator(".least output").text_content() == "1.00"
+    page.keyboard.press("Escape")
+    assert opener.evaluate("button => button === document.activeElement"), "the focus goes back"
+    assert "own" in opener.get_attribute("class")
+    assert opener.get_attribute("aria-label") == "Least score of red: 1.00"
+
+    type_names(page, "green, crimson")
+    type_names(page, "red, crimson, green")
+    assert "red" in legend(page, ".entry.missing"), "it survives other names"
+    page.wait_for_function(
+        "() => location.search.includes('min_scores') && location.search.includes('green')"
+    )
+    page.reload()
+    wait_for_prompt(page, "red, crimson, green")
+    page.wait_for_function("() => document.querySelector('.viewer').dataset.map")
+    assert "red" in legend(page, ".entry.missing"), "a link restores it"
+    opener.click()
+    page.locator(".least .naming-actions button").click()
+    page.locator(".legend .entry:not(.missing)", has_text="red").wait_for()
+    page.locator(".least .close").click()
+    assert page.locator(".least").is_hidden()
+
+
 def test_advanced_settings_reach_the_map(open_page):
     page = open_page()
     choose(page, "Landscape")

@@ -25,7 +25,7 @@ from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.language.texts import load_texts
 from ovseg_demo.ui.model_registry import ModelRegistry
-from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.request import Request, write_min_scores
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.suggestions import CHOSEN, OFFERED
@@ -747,6 +747,33 @@ def test_clear_forgets(controller, image):
     assert clears({"map": updates["map"]}, "map")
     assert session.image is None
     assert session.displayed is None
+
+
+# ---- least scores
+
+
+def test_the_least_score_of_a_class_survives_other_names_and_is_recorded(controller, image, published):
+    names = "red, crimson, green"  # which is near red: the share of the house is below 1
+    session, newest = analyze(controller, image, Request(prompt=names))
+    house = next(entry for entry in newest["map"]["classes"] if entry["name"] == "red")
+    request = Request(prompt=names, min_score=0.05, min_scores=write_min_scores({"red": 1.0}))
+    displayed = controller.edit(session, request)["map"]
+    assert "red" in found(newest["map"]) and "red" not in found(displayed)
+    assert displayed["unlabelled"] == pytest.approx(newest["map"]["unlabelled"] + house["share"])
+    least = {entry["name"]: entry["minScore"] for entry in displayed["classes"]}
+    assert least == {"red": 1.0, "crimson": 0.05, "green": 0.05}
+    assert (displayed["minScore"], displayed["minScores"]) == (0.05, {"red": 1.0})
+    controller.export(session, "coco", View())
+    (record,) = (json.loads(content) for name, content in published.items() if name.endswith(".json"))
+    settings = record["info"]["settings"]
+    assert settings["min_score"] == least and "min_scores" not in settings
+
+    displayed = controller.edit(session, replace(request, prompt="green"))["map"]
+    assert displayed["minScores"] == {"red": 1.0}
+    assert "red" not in found(controller.edit(session, request)["map"]), (
+        "the name is back, and its least score"
+    )
+    assert "min_scores=" in session.displayed.request.link()
 
 
 # ---- more points of Segment Anything

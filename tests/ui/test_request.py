@@ -1,5 +1,6 @@
 """Class names and settings: from controls, links and browsers, none of which is trusted."""
 
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import pytest
@@ -8,7 +9,14 @@ from hypothesis import strategies as st
 
 from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.segmenter import CLASSIFIERS
-from ovseg_demo.ui.request import DISTRACTORS, GRIDS, MAX_CHARACTERS, TEMPLATE_CHOICES, Request
+from ovseg_demo.ui.request import (
+    DISTRACTORS,
+    GRIDS,
+    MAX_CHARACTERS,
+    TEMPLATE_CHOICES,
+    Request,
+    write_min_scores,
+)
 
 REQUESTS = st.builds(
     Request,
@@ -21,6 +29,9 @@ REQUESTS = st.builds(
     own_distractors=st.text(max_size=60),
     templates=st.sampled_from(TEMPLATE_CHOICES),
     points_per_side=st.sampled_from([0, *GRIDS]),
+    min_scores=st.builds(
+        write_min_scores, st.dictionaries(st.text(max_size=20), st.floats(0, 1), max_size=4)
+    ),
 )
 
 
@@ -62,6 +73,13 @@ def test_strange_settings_fall_back_to_the_defaults(saved):
         ({"templates": "magic"}, ModelError),
         ({"granularity": 1.1}, ModelError),
         ({"points_per_side": 20}, ModelError),
+        ({"min_scores": "cat"}, ModelError),
+        ({"min_scores": "[1]"}, ModelError),
+        ({"min_scores": '{"cat": 1.1}'}, ModelError),
+        ({"min_scores": '{"cat": NaN}'}, ModelError),
+        ({"min_scores": '{"cat": true}'}, ModelError),
+        ({"min_scores": "[" * 10_000}, ModelError),
+        ({"min_scores": write_min_scores({"a": 0.5}) + " " * MAX_CHARACTERS}, ModelError),
         ({"granularity": float("nan")}, ModelError),
         ({"prompt": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
         ({"own_distractors": "x" * (MAX_CHARACTERS + 1)}, VocabularyError),
@@ -95,3 +113,16 @@ def test_distractors_read_as_names():
 def test_only_separators_are_no_names():
     assert not Request(prompt=" ,; / \n").has_names
     assert Request(prompt=" ,a").has_names
+
+
+def test_a_class_has_its_own_least_score_or_that_of_the_map():
+    request = Request(prompt="cat, dog", min_score=0.1, min_scores=write_min_scores({"Cat": 0.4, "bus": 0.9}))
+    assert request.least_scores(request.vocabulary(300)) == {"cat": 0.4, "dog": 0.1}
+    others = replace(request, prompt="dog, tree")
+    assert others.least_scores(others.vocabulary(300)) == 0.1
+
+
+@pytest.mark.parametrize("scores", [7, ["cat"], {"cat": "high"}, {str(n): 0.1 for n in range(301)}])
+def test_scores_that_the_browser_made_up_are_refused(scores):
+    with pytest.raises(ModelError, match="least score"):
+        write_min_scores(scores)

@@ -12,23 +12,31 @@ function make(tag, className, children = [], attributes = {}) {
 const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 const fullName = (entry) => [entry.name, ...(entry.synonyms || [])].join(" / ");
 
-/** Fill the legend; `act(index, "hover" | "leave" | "click" | "press")` is called for what the visitor does with a
- *  class; to press is to click with a key. A preview has not found what it may find yet. */
+/** Fill the legend; `act(index, "hover" | "leave" | "click" | "press" | "tune")` is called for what the visitor does with
+ *  a class; to press is to click with a key, to tune is to ask for its least score. A preview has not found what it may find yet. */
 function fillLegend(panel, map, act, isPreview = false) {
+  const focused = panel.querySelector(".tune:focus")?.dataset.name; // the rows are made anew
   const found = map.classes.filter((entry) => entry.isFound);
   const missing = map.classes.filter((entry) => !entry.isFound);
   const widest = Math.max(...found.map((entry) => entry.share), 1e-6);
   const parts = [make("h3", "", [make("span", "", isPreview ? "{{legend.found_so_far}}" : "{{legend.found}}"), make("small", "", "{{legend.share}}"), make("small", "", "{{legend.score}}")])];
   if (!found.length && !isPreview) parts.push(make("p", "hint", "{{legend.none_found}}"));
-  parts.push(...found.map((entry) => legendEntry(entry, entry.share / widest, act)));
+  parts.push(...found.map((entry) => legendLine(entry, entry.share / widest, act, isPreview)));
   if (map.unlabelled >= 0.0005) {
     parts.push(make("div", "entry rest", [make("i", "swatch"), make("span", "name", "{{legend.unlabelled}}"), make("span", "share", percent(map.unlabelled))]));
   }
   if (missing.length) {
     parts.push(make("h3", "", [make("span", "", isPreview ? "{{legend.not_found_yet}}" : "{{legend.not_found}}"), make("small", "", ""), make("small", "", "{{legend.best_score}}")]));
-    parts.push(...missing.map((entry) => legendEntry(entry, 0, act)));
+    parts.push(...missing.map((entry) => legendLine(entry, 0, act, isPreview)));
   }
   panel.replaceChildren(...parts);
+  if (focused !== undefined) [...panel.querySelectorAll(".tune")].find((one) => one.dataset.name === focused)?.focus();
+}
+
+/** A class and, beside it, the button for its least score. */
+function legendLine(entry, length, act, isPreview) {
+  const row = legendEntry(entry, length, act);
+  return make("div", "line", isPreview ? [row] : [row, leastButton(entry, () => act(entry.index, "tune"))]);
 }
 
 function legendEntry(entry, length, act) {

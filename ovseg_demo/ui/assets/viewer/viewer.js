@@ -20,6 +20,8 @@ const state = {
   pointing: null, // the new mask that the visitor is pointing out
   cursor: null, // the place that arrow keys move, as fractions
   notice: null, // the displayed one as text
+  tuned: null, // the name of the class whose least score is being set
+  minScores: {}, // the least scores of single classes by name
   mode: "map",
   compare: "image", // or the key of a rival
   wantedRival: "", // of which the server knows
@@ -133,8 +135,12 @@ function receiveMap() {
   unfocus(map);
   if (!map) {
     state.why = state.pointing = null;
+    closeLeast();
     return;
   }
+  if (!tuning) state.minScores = map.minScores;
+  if (!map.classes.some((entry) => entry.name === state.tuned)) closeLeast();
+  for (const entry of map.classes) entry.hasOwn = Object.keys(map.minScores).some((name) => name.toLowerCase() === entry.name.toLowerCase());
   fillLegend(find(".legend"), map, actOnClass);
   offerRivals(map.rivals);
   showLink(map.link, map.number);
@@ -158,6 +164,7 @@ const displayedMap = () => state.map ?? state.preview;
 
 function forgetMaps() {
   find(".notice").hidden = find(".warning").hidden = true;
+  closeLeast();
   Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null });
 }
 
@@ -336,6 +343,7 @@ function showPanels(showsMasks) {
   find(".side").hidden = !(displayedMap() || state.masks);
   const rival = state.mode === "compare" && state.other?.rival === state.compare ? state.map?.rivals.find((one) => one.key === state.compare) : null;
   find(".legend").hidden = showsMasks || !displayedMap() || Boolean(rival);
+  if (find(".legend").hidden) closeLeast();
   find(".shares").hidden = !rival;
   if (rival) fillShares(find(".shares"), rival, state.other, state.map);
   find(".masks-card").hidden = !showsMasks;
@@ -387,10 +395,40 @@ function act(x, y, isOther = false) {
 }
 
 function actOnClass(index, action) {
+  if (action === "tune") return openLeast(state.map.classes.find((entry) => entry.index === index));
   if (action === "click" || action === "press") state.pinned = state.pinned === index ? null : index;
   if (action === "press") askAbout(state.pinned); // with keys no pixel can be pointed at
   state.hovered = action === "hover" ? index : null;
   update();
+}
+
+let tuning = null; // until the server knows the newest least score
+
+/** Open the panel for the least score of a class. */
+function openLeast(entry) {
+  closeWhy();
+  state.tuned = entry.name;
+  find(".least").hidden = false;
+  fillLeast(find(".least"), entry, state.map.minScore, { set: (score) => tune(entry.name, score), close: closeLeast });
+}
+
+function tune(name, score) {
+  state.minScores = withScore(state.minScores, name, score);
+  clearTimeout(tuning);
+  tuning = setTimeout(() => {
+    tuning = null;
+    trigger("tune", { scores: state.minScores });
+  }, 80);
+}
+
+/** Close the panel; the focus goes back to the button that opened it. */
+function closeLeast() {
+  const panel = find(".least");
+  if (panel.hidden) return;
+  const wasInside = panel.contains(document.activeElement), name = state.tuned;
+  panel.hidden = true;
+  state.tuned = null;
+  if (wasInside) findAll(".legend .tune").find((one) => one.dataset.name === name)?.focus();
 }
 
 /** Ask why a class is where its name stands; about none, cease to ask. */
@@ -401,6 +439,7 @@ function askAbout(index) {
 }
 
 function pick(x, y) {
+  closeLeast();
   trigger("pick", { x, y });
 }
 
@@ -654,6 +693,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key !== "Escape") return;
   state.pinned = state.cursor = null;
+  closeLeast();
   endPointing();
 });
 
