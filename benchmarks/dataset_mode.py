@@ -2,9 +2,10 @@
 
     python benchmarks/dataset_mode.py kill --images 1000
     python benchmarks/dataset_mode.py memory --images 2000
-    python benchmarks/dataset_mode.py throughput --images 40 --side 480 --model sticker-world
+    python benchmarks/dataset_mode.py throughput --images 30 --side 640 --model sticker-world
+    python benchmarks/dataset_mode.py ray --images 300
 
-"kill" and "memory" take tiny networks with random weights: the journal, files and memory are measured,
+"kill", "memory" and "ray" take tiny networks with random weights: the journal, files and memory are measured,
 not the networks.
 """
 
@@ -48,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("kill", "memory", "throughput"))
+    parser.add_argument("what", choices=("kill", "memory", "throughput", "ray"))
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--side", type=int, default=480, help="longer side of the images (throughput)")
     parser.add_argument("--model", default="sticker-world", help="of the catalogue (throughput)")
@@ -57,9 +58,13 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{harness.describe_machine()}\n")
     with tempfile.TemporaryDirectory() as folder:
-        {"kill": kill, "memory": measure_memory, "throughput": measure_throughput}[options.what](
-            options, Path(folder)
-        )
+        work = {
+            "kill": kill,
+            "memory": measure_memory,
+            "throughput": measure_throughput,
+            "ray": measure_workers,
+        }
+        work[options.what](options, Path(folder))
 
 
 def kill(options: argparse.Namespace, folder: Path) -> None:
@@ -137,6 +142,37 @@ def measure_throughput(options: argparse.Namespace, folder: Path) -> None:
         )
     print(f"{len(items)} images of {size[0]}×{size[1]}, {options.model}, {options.generator}\n")
     harness.print_table(["formats", "images a second", "run, s", "networks, s", "maps, s", "over"], rows)
+
+
+def measure_workers(options: argparse.Namespace, folder: Path) -> None:
+    """Compare the local engine with one and two workers of Ray, each on one core."""
+    images = save_images(folder / "images", options.images)
+    engines = {
+        "local": [],
+        "1 worker": ["--engine", "ray"],
+        "2 workers": ["--engine", "ray", "--workers", "2"],
+    }
+    rows = []
+    for name, engine in engines.items():
+        output = folder / name.replace(" ", "-")
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [*_command(folder, images), "--output", str(output), *engine],
+            cwd=harness.ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while process.poll() is None and next(journal_lines(output), None) is None:
+            time.sleep(0.05)
+        first = time.perf_counter()
+        process.wait()
+        end = time.perf_counter()
+        rows.append(
+            [name, f"{first - start:.0f}", f"{end - first:.0f}", f"{options.images / (end - first):.1f}"]
+        )
+        assert contents(output) == contents(folder / "local")
+    harness.print_table(["engine", "to the first image, s", "the rest, s", "images a second"], rows)
 
 
 class _TimedJob(Job):
