@@ -763,7 +763,7 @@ def test_the_least_score_of_a_class_survives_other_names_and_is_recorded(control
     least = {entry["name"]: entry["minScore"] for entry in displayed["classes"]}
     assert least == {"red": 1.0, "crimson": 0.05, "green": 0.05}
     assert (displayed["minScore"], displayed["minScores"]) == (0.05, {"red": 1.0})
-    controller.export(session, "coco", View())
+    save(controller, session, "coco")
     (record,) = (json.loads(content) for name, content in published.items() if name.endswith(".json"))
     settings = record["info"]["settings"]
     assert settings["min_score"] == least and "min_scores" not in settings
