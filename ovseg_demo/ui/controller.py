@@ -50,6 +50,7 @@ from ovseg_demo.ui.session import (
 )
 from ovseg_demo.ui.session_memory import SessionMemory
 from ovseg_demo.ui.settings import PageSettings
+from ovseg_demo.ui.status_text import rough_time
 from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
@@ -504,7 +505,13 @@ class PageController:
             "map": messages.map_message(displayed)
             | {
                 "rivals": [
-                    {"key": rival.key, "title": rival.title, "own": rival.own, "obstacle": rival.obstacle}
+                    {
+                        "key": rival.key,
+                        "title": rival.title,
+                        "own": rival.own,
+                        "obstacle": rival.obstacle,
+                        "cost": self._cost(session, question.request, rival),
+                    }
                     for rival in rivals(question.request, self._registry, self._texts)
                 ],
                 "corrections": messages.corrections_message(segmentation, session.corrections),
@@ -541,6 +548,14 @@ class PageController:
             lambda points: costs.estimate(kind._replace(points_per_side=points)),
             self._texts,
         )
+
+    def _cost(self, session: Session, request: Request, rival: Rival) -> str:
+        """Return what must still be computed for a comparison, in seconds where similar was measured here."""
+        is_there = session.comparison is not None and session.comparison.key == rival.key
+        if rival.obstacle or is_there:
+            return ""
+        seconds = self._registry.costs.estimate(self._kind(rival.request), known_masks=self._kind(request))
+        return self._texts["status.one_analysis"] if seconds is None else rough_time(seconds, self._texts)
 
     def _kind(self, request: Request) -> Kind:
         """Return what the time of a request's analysis depends on."""

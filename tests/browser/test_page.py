@@ -425,8 +425,11 @@ def test_image_and_map_and_both_classifiers_are_compared(open_page):
     assert page.locator("canvas.map").evaluate("n => n.style.clipPath").endswith("50%)")
     page.locator(".frame .divider").press("ArrowLeft")
     assert page.locator(".frame .divider").get_attribute("aria-valuenow") == "48"
-    page.locator("[data-compare=clips]").click()
+    clips = page.locator("[role=tab][data-compare=clips]")
+    assert clips.locator("small").text_content() == "less than 1 s", "before the click"
+    clips.click()
     page.locator("canvas.other").wait_for()
+    assert clips.locator("small").is_hidden(), "nothing is left to compute"
     page.locator(".side-left", has_text="CLIP as it is").wait_for()
     colours = page.evaluate(
         """() => ['other', 'map'].map(name => {

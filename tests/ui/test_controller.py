@@ -474,6 +474,17 @@ def test_classifiers_are_compared_on_the_same_masks_and_settings(controller, ima
     assert "other" not in controller.edit(session, Request(prompt="red, blue"))
 
 
+def test_the_cost_of_a_comparison_is_told_before_it_starts(controller, image):
+    session, newest = analyze(controller, image)
+    costs = {rival["key"]: rival["cost"] for rival in newest["map"]["rivals"]}
+    assert costs == {"clips": "less than 1 s", "generator:maskformer": "one more analysis"}
+    collect(controller.compare(session, "generator:maskformer"))
+    again = controller.edit(session, replace(REQUEST, granularity=0.3))["map"]
+    assert {rival["key"]: rival["cost"] for rival in again["rivals"]}["generator:maskformer"] == ""
+    _, newest = analyze(controller, image)
+    assert {rival["cost"] for rival in newest["map"]["rivals"]} == {"less than 1 s"}, "it was measured"
+
+
 def test_generators_are_compared(controller, image):
     session, newest = analyze(controller, image, Request(prompt="red, blue"))
     keys = [rival["key"] for rival in newest["map"]["rivals"]]

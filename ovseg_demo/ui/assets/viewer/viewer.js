@@ -205,6 +205,10 @@ function paint() {
   layers.other.hidden = !comparesOther;
   paintMarks();
   placeDivider(isComparing);
+  for (const tab of tabsOf("compare")) {
+    const cost = tab.querySelector("small");
+    if (cost) cost.hidden = !cost.textContent || other?.rival === tab.dataset.compare;
+  }
   showTags(isComparing, comparesOther);
   placeNames(showsMasks || isComparing ? null : map);
   showPanels(showsMasks);
@@ -573,11 +577,13 @@ function offerRivals(rivals) {
   for (const rival of rivals) {
     let tab = tabsOf("compare").find((one) => one.dataset.compare === rival.key);
     if (!tab) {
-      tab = make("button", "", `${rival.title} | ${rival.own}`, { type: "button", role: "tab", "data-compare": rival.key, "aria-selected": "false", tabindex: "-1" });
+      tab = make("button", "", [make("span"), make("small")], { type: "button", role: "tab", "data-compare": rival.key, "aria-selected": "false", tabindex: "-1" });
       listenToTab("compare", tab);
       list.append(tab);
     }
-    if (rival.key !== "clips") tab.textContent = `${rival.title} | ${rival.own}`;
+    const [pair, cost] = [tab.querySelector("span"), tab.querySelector("small")];
+    if (rival.key !== "clips") pair.textContent = `${rival.title} | ${rival.own}`;
+    cost.textContent = rival.cost; // of what must still be computed
     tab.disabled = Boolean(rival.obstacle);
     tab.title = rival.obstacle || (rival.key === "clips" ? "{{viewer.compare_clips_help}}" : "{{viewer.compare_other_help}}");
   }
