@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +20,8 @@ from ovseg_demo.classification.suggestions import (
 )
 from ovseg_demo.errors import ImageError, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export.coco import coco_record
-from ovseg_demo.export.formats import encode
+from ovseg_demo.export.formats import FORMATS, encode, find_format
+from ovseg_demo.export.names import slug
 from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.images import read_source
@@ -30,7 +32,7 @@ from ovseg_demo.ui.components import ImageInput
 from ovseg_demo.ui.exports import BYTES_PER_PIXEL
 from ovseg_demo.ui.messages import Message
 from ovseg_demo.ui.model_registry import ModelRegistry
-from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.request import GRIDS, Request
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import read_image
 from ovseg_demo.vocabulary import Vocabulary
@@ -38,11 +40,16 @@ from ovseg_demo.vocabulary import Vocabulary
 SEGMENT, SUGGEST = "segment", "suggest"
 """The names of the endpoints."""
 
+DEFAULT_FORMAT = "label-map"
+
+_GRIDS = f"{', '.join(map(str, GRIDS))}, or 0 for the model's own"
+
 DESCRIPTION = (
-    "Find things in an image by their names. The label map is a PNG of the file's size in which 0 is "
-    "unlabelled, 1 the first class, and so on. The record is a COCO data set of one image: the categories "
-    "tell each class's area, share of the image and score, the annotations hold a run-length mask of each "
-    "that was found."
+    "Find things in an image by their names. The file has the format that is asked for, and the size of the "
+    "image. By default it is a label map: a PNG in which 0 is unlabelled, 1 the first class, and so on. A "
+    "format of several files comes as a zip archive. The record is a COCO data set of one image: the "
+    "categories tell each class's area, share of the image and score, the annotations hold a run-length mask "
+    "of each that was found."
 )
 
 SUGGEST_DESCRIPTION = (
@@ -74,7 +81,13 @@ class Api:
         self._budget = budget
 
     def segment(
-        self, image: str | None, prompt: str, generator: str = "", granularity: float = 0.8
+        self,
+        image: str | None,
+        prompt: str,
+        generator: str = "",
+        granularity: float = 0.8,
+        format: str = DEFAULT_FORMAT,
+        points_per_side: int = 0,
     ) -> tuple[str, dict[str, Any]]:
         """Segment an image into classes.
 
@@ -84,21 +97,31 @@ class Api:
                 of them: ["frog", "cup / mug"].
             generator: who proposes the masks, "sam" or "maskformer"; empty for the model's first.
             granularity: of the masks, from 0 (most coarse) to 1 (most precise).
+            format: of the file: "label-map", "overlay", "coco", "coco-polygons", "yolo", "label-studio",
+                "label-studio-polygons", "cvat", "voc", "geojson", "cut-outs", "cut-outs-parts" or "masks".
+            points_per_side: of Segment Anything's grid of points: 16, 32 or 64; 0 for the model's own.
         """
         if not image:
             raise ImageError("There is no image; send one as the first argument.")
         names = _read_list(prompt or "")
         prompt = (prompt or "") if names is None else "\n".join(names)
-        request = Request(prompt=prompt, generator=generator or "", granularity=granularity)
+        export_format = find_format(format)
+        request = Request(
+            prompt=prompt,
+            generator=generator or "",
+            granularity=granularity,
+            points_per_side=int(points_per_side),
+        )
         request.check()
         vocabulary = request.vocabulary(self._settings.max_names, names)
         segmentation = run_below(partial(self._segment, image, vocabulary, request))
         source = read_source(image)
         settings = {"model": self._registry.default.name}
         with self._budget.take(BYTES_PER_PIXEL * source.width * source.height):
-            label_map = encode(segmentation, "label-map", ExportOptions(source=source))
+            content = encode(segmentation, format, ExportOptions(settings, source=source, path=image))
             record = coco_record(segmentation, settings=settings, source=source)
-        return self._publish(label_map, "label_map.png")["path"], record
+        name = f"{slug(Path(source.file_name).stem)}-{export_format.suffix}"
+        return self._publish(content, name)["path"], record
 
     def suggest(
         self, image: str | None, generator: str = "", count: int = DEFAULT_SUGGESTIONS
@@ -125,8 +148,13 @@ class Api:
 
     def _segment(self, image: str, vocabulary: Vocabulary, request: Request) -> Segmentation:
         pixels, _ = read_image(image, self._settings, self._budget)
+        generator = self._registry.default.suitable(request.generator)
         return self._registry.segmenter("").segment(
-            pixels, vocabulary, generator=request.generator or None, rule=request.rule
+            pixels,
+            vocabulary,
+            generator=request.generator or None,
+            points_per_side=request.points_for(generator),
+            rule=request.rule,
         )
 
 
@@ -139,9 +167,9 @@ def complete_inputs(values: list[Any]) -> list[Any]:
     if len(values) < 2:
         raise OvsegError(
             f"{len(values)} values were sent; the endpoint needs two, an image and class names, and takes a "
-            "generator and a granularity after them."
+            "generator, a granularity, a format and a grid of points after them."
         )
-    image, prompt, generator, granularity = [*values[:4], None, None][:4]
+    image, prompt, generator, granularity, format_name, points = [*values[:6], None, None, None, None][:6]
     _check_image(image)
     if isinstance(prompt, list) and all(isinstance(name, str) for name in prompt):
         prompt = json.dumps(prompt)
@@ -154,7 +182,16 @@ def complete_inputs(values: list[Any]) -> list[Any]:
         granularity = Request().granularity
     if not _is_number(granularity):
         raise ModelError(f"{_quote(granularity)} is no number; send a granularity from 0 to 1.")
-    return [image, prompt, generator or None, granularity]
+    format_name = DEFAULT_FORMAT if format_name is None else format_name
+    if not isinstance(format_name, str):
+        raise OvsegError(
+            f"{_quote(format_name)} is no text; send the name of a format: {', '.join(FORMATS)}."
+        )
+    find_format(format_name)
+    points = Request.points_per_side if points is None else points
+    if not _is_number(points) or points != int(points):
+        raise ModelError(f"{_quote(points)} is no whole number; send a grid of points: {_GRIDS}.")
+    return [image, prompt, generator or None, granularity, format_name, points]
 
 
 def complete_suggestion_inputs(values: list[Any]) -> list[Any]:
@@ -254,10 +291,12 @@ def add_api(
         generator = gr.Radio(generators, value=generators[0], label="Proposal generator")
         granularity = gr.Slider(0, 1, value=Request().granularity, label="Granularity")
         count = gr.Number(DEFAULT_SUGGESTIONS, precision=0, label="Count")
-        outputs = [gr.File(label="Label map"), gr.JSON(label="Record")]
+        file_format = gr.Dropdown(list(FORMATS), value=DEFAULT_FORMAT, label="Format")
+        points = gr.Number(Request.points_per_side, precision=0, label="Points per side")
+        outputs = [gr.File(label="File"), gr.JSON(label="Record")]
         gr.Button("Segment").click(
             api.segment,
-            [image, prompt, generator, granularity],
+            [image, prompt, generator, granularity, file_format, points],
             outputs,
             api_name=SEGMENT,
             api_description=DESCRIPTION,

@@ -44,7 +44,7 @@ def test_any_link_or_memory_of_a_browser_gives_a_request(saved):
 @given(st.lists(JSON, max_size=5))
 def test_any_arguments_of_the_endpoint_are_completed_or_refused(values):
     try:
-        assert len(complete_inputs(values)) == 4
+        assert len(complete_inputs(values)) == 6
     except OvsegError as error:
         assert len(str(error)) > 20
 

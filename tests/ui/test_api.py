@@ -1,4 +1,7 @@
+import io
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +11,14 @@ from PIL import Image, ImageColor
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
+from ovseg_demo.export.formats import FORMATS, encode
 from ovseg_demo.export.label_map import decode_label_map
-from tests.ui.colour_world import landscape, save_image, stripes
+from ovseg_demo.export.options import ExportOptions
+from ovseg_demo.images import read_source
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.settings import PageSettings
+from ovseg_demo.ui.uploads import read_image
+from tests.ui.colour_world import colour_segmenter, landscape, save_image, stripes
 from tests.ui.serving import serve_page
 
 NAMES = "sky blue, green / lime, red, purple"
@@ -40,6 +49,8 @@ def test_no_other_endpoint_is_public(client):
         "prompt",
         "generator",
         "granularity",
+        "format",
+        "points_per_side",
     ]
     assert "label map" in endpoints["named_endpoints"]["/segment"]["description"]
 
@@ -93,11 +104,52 @@ def test_an_image_and_names_are_enough(client, image):
         ("red," * 6000, {}, "The list of class names is too long"),
         ("red", {"generator": "detectron2"}, "detectron2"),
         ("red", {"granularity": 1.5}, "1.5"),
+        ("red", {"format": "gif"}, 'There is no export format "gif"; choose one of overlay, label-map'),
+        ("red", {"format": 7}, "7 is no text; send the name of a format"),
+        ("red", {"format": "geojson"}, "GeoTIFF"),
+        ("red", {"points_per_side": 20}, "no grid of 20 points a side"),
+        ("red", {"points_per_side": "many"}, '"many" is no whole number'),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_sentence(client, image, prompt, named, sentence):
     with pytest.raises((AppError, ValueError), match=sentence):
         call(client, image, prompt, **named)
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"geojson"}))
+def test_every_format_has_the_size_of_the_file(name, tmp_path):
+    path = save_image(tmp_path / "large one.png", landscape(300, 200))
+    with serve_page(max_side=150) as small:
+        file, record = call(small.client(), path, NAMES, format=name)
+    assert Path(file).name == f"large-one-{FORMATS[name].suffix}"
+    pixels, _ = read_image(str(path), PageSettings(max_side=150))
+    expected = encode(
+        colour_segmenter().segment(pixels, Request(prompt=NAMES).vocabulary(300), generator="sam"),
+        name,
+        ExportOptions({"model": "custom"}, source=read_source(path), path=path),
+    )
+    assert contents(Path(file).read_bytes()) == contents(expected)
+    assert (record["images"][0]["width"], record["images"][0]["height"]) == (300, 200)
+
+
+def contents(file):
+    """The content of a file; of a zip archive those of its files, whose times differ."""
+    if not zipfile.is_zipfile(io.BytesIO(file)):
+        return file
+    with zipfile.ZipFile(io.BytesIO(file)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_more_points_find_more(client, tmp_path):
+    pixels = np.full((240, 320, 3), (0, 128, 0), np.uint8)
+    for index in range(20):
+        pixels[100:108, 10 + 15 * index :][:, :8] = (255, 0, 0)
+    image = save_image(tmp_path / "dots.png", pixels)
+    areas = [
+        call(client, image, "red, green", points_per_side=points)[1]["categories"][0]["area"]
+        for points in (0, 32)
+    ]
+    assert areas == [8 * 64, 20 * 64]
 
 
 def test_an_image_is_needed(client):

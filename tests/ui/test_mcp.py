@@ -38,7 +38,9 @@ def test_the_endpoints_are_the_only_tools(server):
 
     segment, suggest = asyncio.run(talk(server.url, conversation))
     assert segment.name.endswith("segment")
-    assert set(segment.inputSchema["properties"]) == {"image", "prompt", "generator", "granularity"}
+    assert set(segment.inputSchema["properties"]) == {
+        "image", "prompt", "generator", "granularity", "format", "points_per_side"
+    }  # fmt: skip
     assert suggest.name.endswith("suggest")
     assert set(suggest.inputSchema["properties"]) == {"image", "generator", "count"}
 
@@ -50,10 +52,13 @@ def test_a_language_model_segments_an_image(server, tmp_path):
     async def conversation(session):
         tool, _ = (await session.list_tools()).tools
         arguments = {"image": address, "prompt": "red, green", "generator": "sam", "granularity": 0.5}
-        return await session.call_tool(tool.name, arguments)
+        polygons = await session.call_tool(tool.name, arguments | {"format": "coco-polygons"})
+        return await session.call_tool(tool.name, arguments), polygons
 
-    answer = asyncio.run(talk(server.url, conversation))
+    answer, polygons = asyncio.run(talk(server.url, conversation))
     assert not answer.isError, answer
+    file, _ = ast.literal_eval(polygons.content[0].text)
+    assert httpx.get(file["url"]).json()["annotations"][0]["segmentation"][0][:2]
     file, record = ast.literal_eval(answer.content[0].text)
     assert [entry["name"] for entry in record["categories"]] == ["red", "green"]
     label_map, _ = decode_label_map(httpx.get(file["url"]).content)

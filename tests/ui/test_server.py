@@ -150,10 +150,10 @@ def test_temporary_files_are_deleted(monkeypatch, tmp_path, image):
     with serve_page() as server:
         client = server.client()
         job = client.submit(handle_file(str(image)), "red, green", api_name="/segment")
-        wait_until(lambda: not is_empty() and "label_map.png" in seen)
+        wait_until(lambda: not is_empty() and "image-label-map.png" in seen)
         assert job.result(timeout=30)
         wait_until(is_empty)
-    assert seen >= {"image.png", "label_map.png"}
+    assert seen >= {"image.png", "image-label-map.png"}
 
 
 def test_a_login_keeps_others_out(image):
