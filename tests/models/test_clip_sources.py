@@ -1,5 +1,6 @@
 """CLIPs from folders of open_clip, from its registry, and what cannot be read."""
 
+import hashlib
 import json
 import shutil
 
@@ -12,11 +13,14 @@ from safetensors.torch import load_file, save_file
 
 from ovseg_demo import load_segmenter
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
-from ovseg_demo.errors import CheckpointError, ModelError, VocabularyError
+from ovseg_demo.cli.main import main
+from ovseg_demo.errors import CheckpointError, DownloadError, ModelError, VocabularyError
 from ovseg_demo.models.catalogue import CATALOGUE
+from ovseg_demo.models.downloads import download
 from ovseg_demo.models.weights_files import HuggingFaceSource, find_open_clip
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.vocabulary import TOO_MANY_TOKENS, UNKNOWN
+from tests.file_server import Resource, serve
 from tests.parity.kits import SMALL, load_kit, unpack_folder
 from tests.tiny.checkpoints import save_tiny_sam
 from tests.tiny.clip import tiny_clip_tensors
@@ -293,6 +297,32 @@ def test_a_downloaded_model_of_the_registry_is_built_from_its_registered_configu
     shutil.copy(write_clip(tmp_path / "clip", CNN) / "open_clip_model.safetensors", file.path(tmp_path))
     segmenter = load(sam, "open_clip:RN50/yfcc15m", folder=tmp_path)
     assert (segmenter.segment(image(), "dog, cat").label_map >= 0).any()
+
+
+def test_a_model_of_the_registry_is_downloaded_remembered_and_segments(tmp_path, sam, monkeypatch):
+    name, address = "open_clip:RN50/yfcc15m", "/clip.safetensors"
+    published = (write_clip(tmp_path / "clip", CNN) / "open_clip_model.safetensors").read_bytes()
+    with serve({address: Resource(published)}) as server:
+        entry = {"url": server.url + address, "mean": [0.5] * 3, "std": [0.5] * 3}
+        monkeypatch.setattr(open_clip, "get_model_config", lambda name: json.loads(json.dumps(CNN)))
+        monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: entry)
+        monkeypatch.setenv("OVSEG_WEIGHTS_DIR", str(tmp_path / "weights"))
+        with pytest.raises(ModelError, match=f'get it with "ovseg download {name}"'):
+            load(sam, name)
+        assert main(["download", name]) == 0
+
+        file = find_open_clip(name).path()
+        record = json.loads(file.with_name(f"{file.name}.json").read_text())
+        assert record["sha256"] == hashlib.sha256(published).hexdigest()
+        assert (load(sam, name).segment(image(), "dog, cat").label_map >= 0).any()
+
+        file.unlink()
+        server.resources[address].content = published[:-4] + bytes(4)  # another version of the weights
+        with pytest.raises(DownloadError, match=r"recorded in .* was expected"):
+            download(find_open_clip(name))
+        assert not file.exists()
+        server.resources[address].content = published
+        assert download(find_open_clip(name)) == file and file.read_bytes() == published
 
 
 def test_the_catalogue_has_a_photograph_model_that_may_be_used_commercially():
