@@ -15,7 +15,9 @@ empty class, ``OrderedDict``, number types, and functions that make views of the
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -36,6 +38,11 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }
 
+_HEADER_BYTES = 30
+"""Of the header before an entry of a zip file; name and extra field lie between it and the content."""
+_LENGTHS_AT = 26
+"""Where in the header the lengths of name and extra field are."""
+
 
 def is_torchscript(path: Path) -> bool:
     """Return whether a file is a TorchScript archive, which ``torch.save`` does not write."""
@@ -48,22 +55,26 @@ def is_torchscript(path: Path) -> bool:
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
     """Return parameters and buffers by their dotted names, on the CPU, in the stored precision.
 
+    The tensors are mapped into memory, so the file must stay in place.
+
     Raises:
         pickle.UnpicklingError: the archive refers to something else than modules and tensors.
         Exception: the errors of ``zipfile`` and ``pickle`` for a damaged archive.
     """
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         root = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        module = _ModuleUnpickler(archive, root.removesuffix(".pkl")).load()
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        module = _ModuleUnpickler(archive, content, root.removesuffix(".pkl")).load()
     return dict(_walk(module, ""))
 
 
 class _ModuleUnpickler(pickle.Unpickler):
     """Unpickles a module tree into empty objects with tensors, numbers and further objects as attributes."""
 
-    def __init__(self, archive: zipfile.ZipFile, data_folder: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, content: mmap.mmap, data_folder: str) -> None:
         super().__init__(io.BytesIO(archive.read(f"{data_folder}.pkl")))
         self._archive = archive
+        self._content = content
         self._data_folder = data_folder
         self._storages: dict[str, torch.Tensor] = {}
         # A class for each archive, since a pickle can write attributes on it.
@@ -85,11 +96,19 @@ class _ModuleUnpickler(pickle.Unpickler):
     def persistent_load(self, reference: tuple) -> torch.Tensor:
         _, dtype, key, _location, _size = reference
         if key not in self._storages:
-            content = bytearray(self._archive.read(f"{self._data_folder}/{key}"))
-            self._storages[key] = (
-                torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
-            )
+            self._storages[key] = self._map(self._archive.getinfo(f"{self._data_folder}/{key}"), dtype)
         return self._storages[key]
+
+    def _map(self, entry: zipfile.ZipInfo, dtype: torch.dtype) -> torch.Tensor:
+        """Return the numbers in an entry, mapped from the file unless the entry is compressed."""
+        if not entry.file_size:
+            return torch.empty(0, dtype=dtype)
+        if entry.compress_type != zipfile.ZIP_STORED:
+            return torch.frombuffer(bytearray(self._archive.read(entry)), dtype=dtype)
+        lengths = struct.unpack_from("<HH", self._content, entry.header_offset + _LENGTHS_AT)
+        start = entry.header_offset + _HEADER_BYTES + sum(lengths)
+        count = entry.file_size // dtype.itemsize
+        return torch.frombuffer(self._content, dtype=dtype, count=count, offset=start)
 
     @staticmethod
     def _view(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_: object) -> torch.Tensor:

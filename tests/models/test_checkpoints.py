@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -251,6 +252,8 @@ def test_torchscript_archive_is_a_clip(archive):
     path, state = archive
     checkpoint = read_checkpoint(path, CheckpointKind.CLIP)
     assert_same(checkpoint.tensors, dict(state))
+    if sys.platform.startswith("linux"):
+        assert str(path) in Path("/proc/self/maps").read_text()  # mapped into memory, not read
     assert "input_resolution" not in checkpoint.clip()
     assert checkpoint.clip()["visual.proj"].dtype == torch.float16
 

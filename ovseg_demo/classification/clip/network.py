@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor
 
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.runtime.mapped_files import MappedFiles, place_tensors
 from ovseg_demo.runtime.tensors import Shapes, check_names_and_shapes
 
 HEAD_WIDTH = 64
@@ -53,10 +55,7 @@ def build_clip(
         model = CLIP(**_read_config(tensors), quick_gelu=quick_gelu)
     own = {name: tensor for name, tensor in tensors.items() if not _OTHER_KEYS.fullmatch(name)}
     check_names_and_shapes(model.state_dict(), own, "a CLIP")
-    placed = {
-        name: tensor.to(device=device, dtype=dtype if _multiplies_tokens(name) else torch.float32)
-        for name, tensor in own.items()
-    }
+    placed = place_tensors(own, partial(_place, dtype=dtype, device=device))
     model.load_state_dict(placed, assign=True)
     # This is the only buffer. Checkpoints do not contain it.
     context = model.context_length
@@ -87,10 +86,7 @@ def build_text_tower(
     with torch.device("meta"):
         tower = TextTransformer(**_read_text_config(shapes), output_dim=shapes.of("text_projection", 2)[1])
     check_names_and_shapes(tower.state_dict(), own, "a CLIP's text tower")
-    placed = {
-        name: tensor.to(device=device, dtype=dtype if _multiplies_tokens(name) else torch.float32)
-        for name, tensor in own.items()
-    }
+    placed = place_tensors(own, partial(_place, dtype=dtype, device=device))
     tower.load_state_dict(placed, assign=True)
     return tower.eval().requires_grad_(False)
 
@@ -110,7 +106,7 @@ def fingerprint(tensors: Mapping[str, Tensor], quick_gelu: bool) -> str:
     takes one pass at the speed of memory. Every training step changes it, but it does not protect against
     forgery.
     """
-    digest = hashlib.sha256(f"quick_gelu={quick_gelu}".encode())
+    digest, mapped = hashlib.sha256(f"quick_gelu={quick_gelu}".encode()), MappedFiles.now()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
@@ -119,6 +115,7 @@ def fingerprint(tensors: Mapping[str, Tensor], quick_gelu: bool) -> str:
         digest.update(integers.sum().tobytes())
         digest.update(integers[:: max(1, len(integers) // 1024)].tobytes())
         digest.update(data[whole:].tobytes())
+        mapped.release(tensor)
     return digest.hexdigest()
 
 
@@ -187,6 +184,10 @@ class _ClipShapes(Shapes):
     def mlp_ratio(self, blocks: str, width: int) -> float:
         """Return the hidden width of the blocks' MLPs in multiples of the blocks' width."""
         return self.of(f"{blocks}.0.mlp.c_fc.weight", 2)[0] / width
+
+
+def _place(name: str, tensor: Tensor, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    return tensor.to(device=device, dtype=dtype if _multiplies_tokens(name) else torch.float32)
 
 
 def _multiplies_tokens(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.mapped_files import place_tensors
 from ovseg_demo.runtime.tensors import check_names_and_shapes
 
 M = TypeVar("M", bound=nn.Module)
@@ -59,7 +61,7 @@ def place_weights(build: Callable[[], M], tensors: Mapping[str, Tensor], what: s
         model = build()
     expected = {n: t for n, t in model.state_dict().items() if not n.endswith(_COUNTER)}
     check_names_and_shapes(expected, tensors, what)
-    placed = {name: _place(name, tensor, runtime) for name, tensor in tensors.items()}
+    placed = place_tensors(tensors, partial(_place, runtime=runtime))
     model.load_state_dict(placed, assign=True, strict=False)  # without the counters
     _fill_buffers(model, runtime.device)
     return model.eval().requires_grad_(False)
@@ -96,7 +98,7 @@ def _constructor(config: Mapping[str, Any]) -> Callable[[], CLIP | CustomTextCLI
     return build
 
 
-def _place(name: str, tensor: Tensor, runtime: Runtime) -> Tensor:
+def _place(name: str, tensor: Tensor, *, runtime: Runtime) -> Tensor:
     is_large = _is_of_transformer(name) or _is_of_trunk(name, tensor)
     return tensor.to(runtime.device, runtime.dtype if is_large else torch.float32)
 

@@ -30,6 +30,7 @@ from ovseg_demo.proposals.maskformer.config import (
 from ovseg_demo.proposals.maskformer.resnet import ConvNorm, ResNet
 from ovseg_demo.proposals.maskformer.swin import Swin
 from ovseg_demo.proposals.trunks import make_trunk
+from ovseg_demo.runtime.mapped_files import place_tensors
 from ovseg_demo.runtime.tensors import check_names_and_shapes
 
 NON_OBJECT = "non_object_embedding"
@@ -269,7 +270,8 @@ def build_maskformer(tensors: Mapping[str, Tensor]) -> MaskFormerNetwork:
     Raises:
         CheckpointError: tensors are missing or unexpected, or their shapes contradict each other.
     """
-    weights = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(DERIVED)}
+    own = {name: tensor for name, tensor in tensors.items() if not name.endswith(DERIVED)}
+    weights = place_tensors(own, lambda _, tensor: tensor.float())
     with torch.device("meta"):
         network = MaskFormerNetwork(read_config(weights))
     expected = {name: value for name, value in network.state_dict().items() if not name.endswith(DERIVED)}

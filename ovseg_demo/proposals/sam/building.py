@@ -14,6 +14,7 @@ from ovseg_demo.proposals.normalization import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.proposals.sam.encoders.base import EncoderConfig, InputFrame
 from ovseg_demo.proposals.sam.encoders.registry import PREFIX, read_encoder_config
 from ovseg_demo.proposals.sam.shapes import Shapes
+from ovseg_demo.runtime.mapped_files import place_tensors
 from ovseg_demo.runtime.tensors import check_names_and_shapes
 
 _COUNTER = "num_batches_tracked"
@@ -108,11 +109,9 @@ def build_sam(tensors: Mapping[str, Tensor]) -> Sam:
         CheckpointError: tensors are missing, unexpected or of contradicting shapes.
     """
     config = read_config(tensors)
-    weights = {
-        name: tensor.to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
-        for name, tensor in _module_names(config, tensors).items()
-        if not name.endswith(_COUNTER)
-    }
+    named = _module_names(config, tensors)
+    own = {name: tensor for name, tensor in named.items() if not name.endswith(_COUNTER)}
+    weights = place_tensors(own, lambda _, tensor: _convert(tensor, torch.device("cpu"), torch.float32))
     with torch.device("meta"):
         sam = _construct(config)
     expected = {name: tensor for name, tensor in sam.state_dict().items() if not name.endswith(_COUNTER)}
@@ -138,13 +137,19 @@ def move_sam(sam: Sam, device: torch.device, encoder_dtype: torch.dtype = torch.
 
     Weights are shared with ``sam`` where device and precision allow; ``sam`` stays as it is.
     """
-    moved: dict[int, Tensor] = {}
-    for name, tensor in [*sam.named_parameters(), *sam.named_buffers()]:
-        dtype = encoder_dtype if name.startswith(PREFIX) else torch.float32
-        value = tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype)
-        moved[id(tensor)] = (
-            nn.Parameter(value, requires_grad=False) if isinstance(tensor, nn.Parameter) else value
-        )
+    own = dict([*sam.named_parameters(), *sam.named_buffers()])
+    placed = place_tensors(
+        own,
+        lambda name, tensor: _convert(
+            tensor.detach(), device, encoder_dtype if name.startswith(PREFIX) else torch.float32
+        ),
+    )
+    moved = {
+        id(tensor): nn.Parameter(placed[name], requires_grad=False)
+        if isinstance(tensor, nn.Parameter)
+        else placed[name]
+        for name, tensor in own.items()
+    }
     copied = deepcopy(sam, moved)  # everything but the tensors
     # On the way through training mode, parts drop what they have derived from the old weights and kept.
     return copied.train().eval()
@@ -161,6 +166,11 @@ def _module_names(config: SamConfig, tensors: Mapping[str, Tensor]) -> dict[str,
         else:
             named[name] = tensor
     return named
+
+
+def _convert(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A tensor on a device; numbers with a fraction have the dtype."""
+    return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
 
 def _construct(config: SamConfig) -> Sam:

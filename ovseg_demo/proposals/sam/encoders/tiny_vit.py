@@ -13,8 +13,9 @@ from math import isqrt
 from typing import Self
 
 import torch
-from timm.models.tiny_vit import Attention, TinyVit
-from torch import Tensor
+from timm.models.tiny_vit import Attention, MBConv, TinyVit
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.proposals.sam.encoders.base import (
@@ -32,6 +33,9 @@ IMAGE_SIZE = 1024
 
 STRIDE = 16
 """Pixels along a side of a cell: the last of the four stages does not downsample."""
+
+PIXELS_AT_ONCE = 4096
+"""Pixels that pass a convolutional block together on a CPU."""
 
 _CLASSIFIER = ("norm_head.", "head.")
 
@@ -129,7 +133,13 @@ class TinyVitEncoder(ImageEncoder):
     def encode(self, pixels: Tensor, after_block: Callable[[], None]) -> Tensor:
         """See :meth:`.ImageEncoder.encode`."""
         x = self.trunk.patch_embed(pixels)
-        x = run_in_turn(self.trunk.stages, x, after_block)
+        first, *others = self.trunk.stages
+        for block in first.blocks:
+            # An accelerator has the memory, and would lose more by starting many small kernels.
+            in_stripes = x.device.type == "cpu" and isinstance(block.conv2, nn.Conv2d)  # after finish()
+            x = run_in_stripes(block, x) if in_stripes else block(x)
+        after_block()
+        x = run_in_turn(others, x, after_block)
         return self.neck(x)
 
     def finish(self) -> None:
@@ -138,6 +148,33 @@ class TinyVitEncoder(ImageEncoder):
             if isinstance(module, Attention):
                 _index_biases(module)
         fuse_norms(self.trunk)
+
+
+def run_in_stripes(block: MBConv, x: Tensor) -> Tensor:
+    """Return the output (1, C, H, W) of a convolutional block, computed a few rows at a time.
+
+    Its inner tensors are several times as wide as its input; a stripe of them stays in a processor's cache.
+
+    Args:
+        block: with its norms folded into its convolutions, of which the second reads one row above and one
+            below.
+        x: (1, C, H, W).
+    """
+    height, width = x.shape[2:]
+    rows = max(1, PIXELS_AT_ONCE // width)
+    out = torch.empty_like(x)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        above, below = max(top - 1, 0), min(bottom + 1, height)
+        hidden = block.act1(block.conv1(x[:, :, above:below]))
+        beyond = (above - (top - 1), bottom + 1 - below)
+        if any(beyond):  # the rows of zeros around the whole map
+            hidden = F.pad(hidden, (0, 0, *beyond))
+        middle = block.conv2
+        hidden = F.conv2d(hidden, middle.weight, middle.bias, padding=(0, 1), groups=middle.groups)
+        hidden = block.conv3(block.act2(hidden))
+        out[:, :, top:bottom] = block.act3(hidden + x[:, :, top:bottom])
+    return out
 
 
 def _index_biases(attention: Attention) -> None:
