@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from ovseg_demo.datasets.job import FOLDER
 from ovseg_demo.datasets.journal import Journal
@@ -35,16 +35,31 @@ def write_annotations(journal: Journal, path: Path) -> int:
     return len(images)
 
 
-def read_stems(journal: Journal, format_: str) -> tuple[list[str], list[str]]:
-    """Return the names of all classes, and the stem of each image, of those that have a format.
+class FormatFiles(NamedTuple):
+    """What the images have that have files of a format, in the order of :func:`write_annotations`.
 
-    Both are in the order of :func:`write_annotations`.
+    Attributes:
+        class_names: of all these images.
+        stems: of the files of each image.
+        names: of the files of all images, relative to the data set's folder.
     """
+
+    class_names: list[str]
+    stems: list[str]
+    names: list[str]
+
+
+def read_format(journal: Journal, format_: str) -> FormatFiles:
+    """Return what the images have that have files of a format."""
     images = _order(journal)
     having = [image for image in images if format_ in journal.find(image).formats]
     categories, _, _ = _collect(journal, having)
     with closing(journal.read(having)) as lines:
-        return [entry["name"] for entry in categories.values()], [line["stem"] for line in lines]
+        found = FormatFiles([entry["name"] for entry in categories.values()], [], [])
+        for line in lines:
+            found.stems.append(line["stem"])
+            found.names.extend(name for name in line["files"] if name.startswith(f"{format_}/"))
+    return found
 
 
 def _order(journal: Journal) -> dict[str, str]:

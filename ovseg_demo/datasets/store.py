@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from ovseg_demo.datasets.items import Item
 from ovseg_demo.datasets.job import DEFAULT_FORMATS, FOLDER, Job, Result
 from ovseg_demo.datasets.journal import Journal
-from ovseg_demo.datasets.merging import read_stems, write_annotations
+from ovseg_demo.datasets.merging import read_format, write_annotations
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.export.file_set import replace_files
 from ovseg_demo.export.formats import FORMATS, dataset_files
@@ -150,10 +151,15 @@ class ResultStore:
         """Write the files that a format has once for all images, such as the names of the classes."""
         used = {name for entry in self.journal.entries().values() for name in entry.formats}
         for name in (name for name in FORMATS if name in used and name not in DEFAULT_FORMATS):
-            for file in dataset_files([name], *read_stems(self.journal, name)):
+            class_names, stems, names = read_format(self.journal, name)
+            for file in dataset_files([name], class_names, stems):
                 path = self.folder / file.name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 replace_files({path: file.content})
+            merge = FORMATS[name].merge_dataset
+            if merge is not None:
+                paths = [self.folder / name for name in names]
+                replace_text(self.folder / f"{name}.json", partial(merge, class_names, paths))
 
     def formats_of(self, item: Item, job: Job) -> tuple[str, ...]:
         """Return the formats to write of an image: those of a job, and those that it has of these settings.

@@ -5,11 +5,15 @@ The masks are run lengths of COCO's crowds: CVAT makes masks for its brush of th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, TextIO
 
 from pycocotools import mask as coco_mask
 
-from ovseg_demo.export.files import ExportFile, to_json
+from ovseg_demo.export.files import ExportFile, to_json, write_json_list
 from ovseg_demo.export.label_map import FIRST_ID
 from ovseg_demo.export.run_lengths import class_rles
 from ovseg_demo.export.sized import SizedSegmentation
@@ -38,10 +42,7 @@ def write(sized: SizedSegmentation) -> Iterator[ExportFile]:
         "info": {},
         "licenses": [],
         "images": [{"id": 1, "width": width, "height": height, "file_name": sized.options.image_name}],
-        "categories": [
-            {"id": index + FIRST_ID, "name": name, "supercategory": ""}
-            for index, name in enumerate(sized.class_names)
-        ],
+        "categories": _categories(sized.class_names),
         "annotations": annotations,
     }
     subset = sized.options.file_stem.replace("/", "-")
@@ -55,3 +56,38 @@ def write_dataset(class_names: Sequence[str], stems: Iterable[str]) -> Iterator[
         for name, color in zip(class_names, class_colors(class_names), strict=True)
     ]
     yield ExportFile("labels.json", to_json(labels))
+
+
+def merge_images(class_names: Sequence[str], paths: Sequence[Path], file: TextIO) -> None:
+    """Write the images of a data set as one COCO data set, which CVAT imports as one JSON file.
+
+    The images' files are read twice, and one at a time: the result may be larger than the memory.
+    """
+    file.write('{"info": {}, "licenses": [], "categories": ')
+    write_json_list(file, _categories(class_names))
+    file.write(', "images": ')
+    write_json_list(file, (record["images"][0] | {"id": number} for number, record in _read(paths)))
+    file.write(', "annotations": ')
+    write_json_list(file, _merged_annotations(class_names, paths))
+    file.write("}\n")
+
+
+def _merged_annotations(class_names: Sequence[str], paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    ids = {category["name"].casefold(): category["id"] for category in _categories(class_names)}
+    numbers = count(1)
+    for image, record in _read(paths):
+        names = {category["id"]: category["name"].casefold() for category in record["categories"]}
+        for annotation in record["annotations"]:
+            category = ids[names[annotation["category_id"]]]
+            yield annotation | {"id": next(numbers), "image_id": image, "category_id": category}
+
+
+def _read(paths: Sequence[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each image and its record."""
+    return ((number, json.loads(path.read_bytes())) for number, path in enumerate(paths, start=1))
+
+
+def _categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {"id": index + FIRST_ID, "name": name, "supercategory": ""} for index, name in enumerate(class_names)
+    ]

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same files give the same bytes
 _STORED = (".png", ".zip")  # compressed already
@@ -32,6 +32,15 @@ def zip_files(files: Iterable[ExportFile]) -> bytes:
             method = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
             archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content, method)
     return buffer.getvalue()
+
+
+def write_json_list(file: TextIO, values: Iterable[Any]) -> None:
+    """Write values as a JSON list, one a line, as they come."""
+    separator = "[\n"
+    for value in values:
+        file.write(separator + json.dumps(value, ensure_ascii=False, allow_nan=False))
+        separator = ",\n"
+    file.write("[]" if separator == "[\n" else "\n]")
 
 
 def to_json(value: Any, indent: int | None = 1) -> bytes:

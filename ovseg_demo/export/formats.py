@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.export import (
@@ -57,6 +57,10 @@ DatasetWriter = Callable[[Sequence[str], Iterable[str]], Iterable[ExportFile]]
 """Yields the files that a data set has once, from the class names and the stems of all images' files."""
 
 
+DatasetMerger = Callable[[Sequence[str], Sequence[Path], TextIO], None]
+"""Writes the files of all images as one file, from the class names and the paths of the images' files."""
+
+
 def _no_files(class_names: Sequence[str], stems: Iterable[str]) -> Iterable[ExportFile]:
     return ()
 
@@ -71,12 +75,14 @@ class ExportFormat:
         write_image: yields the files of one image.
         write_dataset: yields the files that a data set has once.
         reads_file: whether it needs the file that was segmented, if that is larger than the segmentation.
+        merge_dataset: writes one JSON file of all images, for programs that import no folder of files.
         for_geotiff: whether it is for georeferenced images alone, whose file it always needs.
     """
 
     suffix: str
     write_image: ImageWriter
     write_dataset: DatasetWriter = _no_files
+    merge_dataset: DatasetMerger | None = None
     reads_file: bool = False
     for_geotiff: bool = False
 
@@ -94,12 +100,18 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
         "coco-polygons": ExportFormat("coco-polygons.json", _one_file(".json", coco.write_polygons)),
         "yolo": ExportFormat("yolo.zip", yolo.write, yolo.write_dataset),
         "label-studio": ExportFormat(
-            "label-studio.zip", label_studio.write_brushes, label_studio.write_brush_dataset
+            "label-studio.zip",
+            label_studio.write_brushes,
+            label_studio.write_brush_dataset,
+            label_studio.merge_tasks,
         ),
         "label-studio-polygons": ExportFormat(
-            "label-studio-polygons.zip", label_studio.write_polygons, label_studio.write_polygon_dataset
+            "label-studio-polygons.zip",
+            label_studio.write_polygons,
+            label_studio.write_polygon_dataset,
+            label_studio.merge_tasks,
         ),
-        "cvat": ExportFormat("cvat.zip", cvat.write, cvat.write_dataset),
+        "cvat": ExportFormat("cvat.zip", cvat.write, cvat.write_dataset, cvat.merge_images),
         "voc": ExportFormat("voc.zip", voc.write, voc.write_dataset),
         "geojson": ExportFormat("regions.geojson", geojson.write, reads_file=True, for_geotiff=True),
         "cut-outs": ExportFormat("cut-outs.zip", cut_outs.write_classes, reads_file=True),

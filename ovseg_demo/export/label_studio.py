@@ -6,14 +6,16 @@ A task names its image by an address. The address written here is that of Label 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from ovseg_demo.export.files import ExportFile, to_json
+from ovseg_demo.export.files import ExportFile, to_json, write_json_list
 from ovseg_demo.export.polygons import trace_polygons
 from ovseg_demo.export.run_lengths import class_brushes
 from ovseg_demo.export.simplification import simplify
@@ -58,6 +60,11 @@ def write_brush_dataset(class_names: Sequence[str], stems: Iterable[str]) -> Ite
 def write_polygon_dataset(class_names: Sequence[str], stems: Iterable[str]) -> Iterator[ExportFile]:
     """Yield the labelling configuration of a project whose regions are polygons."""
     yield _configuration(_POLYGON, class_names)
+
+
+def merge_tasks(class_names: Sequence[str], paths: Sequence[Path], file: TextIO) -> None:
+    """Write the tasks of all images as one list, which Label Studio imports at once."""
+    write_json_list(file, (task for path in paths for task in json.loads(path.read_bytes())))
 
 
 def _task(sized: SizedSegmentation, regions: Sequence[dict[str, Any]]) -> ExportFile:

@@ -169,6 +169,37 @@ def test_formats_for_all_images_are_one_data_set(ovseg, images, tmp_path, capsys
     assert "numbers the classes of the whole data set" in capsys.readouterr().err
 
 
+def test_programs_that_import_one_file_get_one(ovseg, images, tmp_path):
+    """Of all images, also where these have other class names."""
+    output = tmp_path / "out"
+    options = ("--format", "label-studio", "cvat")
+    assert segment(ovseg, output, images / "part-0", *options, classes="dog, cat") == 0
+    assert segment(ovseg, output, images / "part-1", images / "part-2", *options) == 0
+    whole, merged = COCO(output / "annotations.json"), COCO(output / "cvat.json")
+    assert masks_of(merged) == masks_of(whole)
+    assert {name for _, name, _ in masks_of(merged)} > {"dog"}
+    assert len(merged.anns) == len(merged.dataset["annotations"]) == len(whole.anns)
+    tasks = json.loads((output / "label-studio.json").read_text())
+    assert [task["data"]["image"] for task in tasks] == [
+        f"/data/local-files/?d={image['file_name']}" for image in whole.dataset["images"]
+    ]
+    for task, image in zip(tasks, whole.dataset["images"], strict=True):
+        (path,) = (output / "label-studio").rglob(f"{Path(image['file_name']).stem}.json")
+        assert [task] == json.loads(path.read_text())
+
+
+def masks_of(data: COCO) -> list[tuple[str, str, bytes]]:
+    """File name, class name and pixels of each mask."""
+    return [
+        (
+            data.imgs[annotation["image_id"]]["file_name"],
+            data.cats[annotation["category_id"]]["name"],
+            data.annToMask(annotation).tobytes(),
+        )
+        for annotation in data.anns.values()
+    ]
+
+
 def test_images_of_one_name_in_two_runs_keep_their_files(ovseg, tmp_path):
     output = tmp_path / "out"
     for seed, folder in enumerate(("a", "B")):
