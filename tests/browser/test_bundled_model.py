@@ -37,7 +37,7 @@ def test_a_photograph_gets_its_map_and_the_notice_names_the_model(page):
     assert "Answered by Photo mini" in notice.text_content()
     assert "758 MB, MIT, Apache-2.0" in notice.text_content()
     assert notice.locator("code").text_content() == "python -m ovseg_demo download fast-photo"
-    assert notice.locator("button").count() == 0, "strangers may not download"
+    assert notice.locator(".larger").count() == 0, "strangers may not download"
 
 
 def test_segment_anything_makes_a_mask_at_points_and_in_a_box(page):
