@@ -167,6 +167,7 @@ class Segmenter:
         classifier: str = CLASSIFIERS[0],
         progress: ProgressCallback = no_progress,
         on_partial: PartialAnalysisCallback | None = None,
+        keep: bool = True,
     ) -> Analysis:
         """Return the masks of an image and their region embeddings: the results of both stages, cached.
 
@@ -179,6 +180,8 @@ class Segmenter:
             classifier: one of :attr:`classifiers`.
             progress: called during the work; it may stop the work by raising an exception.
             on_partial: called with an analysis that has the region embeddings known so far.
+            keep: whether the caches are read and keep the results. ``False`` is for frames of a video: none
+                comes twice, and together they would push all other analyses out.
 
         Raises:
             ImageError: the image is not valid.
@@ -189,7 +192,7 @@ class Segmenter:
         self._classifier(classifier)  # so that a wrong name fails before the long work
         _check_points(points_per_side)
         pixels = _own_pixels(image)
-        stage = self._propose(pixels, model, points_per_side, progress)
+        stage = self._propose(pixels, model, points_per_side, progress, keep)
         return self._classify(stage, classifier, progress, on_partial)
 
     def classify(
@@ -306,6 +309,7 @@ class Segmenter:
         model: LazyModel[ProposalGenerator],
         points_per_side: int | None,
         progress: ProgressCallback,
+        keep: bool = True,
     ) -> _Stage1:
         own = model.get()
         chosen = own if points_per_side is None else _with_points(own, points_per_side)
@@ -323,7 +327,7 @@ class Segmenter:
             found, fallback = compute(model, propose, progress)
             return _Masks.of(image, replace(found, fallback=fallback) if fallback else found)
 
-        key = content, model.key, chosen.settings
+        key = (content, model.key, chosen.settings) if keep else None
         masks, timing = self._remember(PROPOSING, key, make, progress)
         return _Stage1(masks, key, (timing,))
 

@@ -231,6 +231,14 @@ def test_proposals_come_from_the_cache_of_analyses(segmenter, generator):
     assert generator.calls == 1
 
 
+def test_frames_of_a_video_stay_out_of_the_caches(segmenter, generator):
+    analyses = [segmenter.analyze(random_image(), keep=False) for _ in range(2)]
+    assert [cached_stages(analysis) for analysis in analyses] == [[], []]
+    assert generator.calls == 2
+    assert segmenter.caches.analyses.nbytes == 0
+    np.testing.assert_array_equal(analyses[0].regions, segmenter.analyze(random_image()).regions)
+
+
 def test_masks_of_any_source_can_be_classified(segmenter, generator, clip):
     proposals = QuadrantGenerator(count=2)(random_image())
     analysis = segmenter.classify(random_image(), proposals)

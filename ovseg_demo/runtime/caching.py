@@ -15,7 +15,8 @@ from ovseg_demo.progress import WAITING, ProgressCallback, no_progress
 
 T = TypeVar("T")
 
-_PATIENCE = 0.2  # seconds between two reports of a waiting thread, which may cancel it
+WAITING_PERIOD = 0.2
+"""Seconds between two reports of a thread that waits for a lock; each may end the wait."""
 
 
 class ByteCache:
@@ -161,7 +162,7 @@ def hold(
     lock: threading.Lock | threading.Semaphore, progress: ProgressCallback = no_progress
 ) -> Iterator[None]:
     """Hold a lock. While it waits, it reports :data:`WAITING`; the callback may raise to give up."""
-    while not lock.acquire(timeout=_PATIENCE):
+    while not lock.acquire(timeout=WAITING_PERIOD):
         progress(WAITING, 0, 1)
     try:
         yield

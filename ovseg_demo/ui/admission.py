@@ -21,7 +21,7 @@ from gradio.utils import LRUCache
 
 from ovseg_demo.ui.clients import RateLimit, client_of
 
-PROGRAM, ANALYSIS, EXPORT, EDIT, INSTANT = "program", "analysis", "export", "edit", "instant"
+PROGRAM, ANALYSIS, FRAME, EXPORT, EDIT, INSTANT = "program", "analysis", "frame", "export", "edit", "instant"
 """The kinds of events: Gradio's concurrency ids."""
 
 NEW_SESSIONS = RateLimit(burst=120, per_second=1)
@@ -63,7 +63,9 @@ class Places:
 def places_of(analyses: int, programs: int) -> dict[str, Places]:
     """Return the places of each kind of event.
 
-    Edits, Cancel and Clear take milliseconds. Their places are so many that no page fills them.
+    Edits, Cancel and Clear take milliseconds. Their places are so many that no page fills them. A live camera
+    has one frame on its way; the frames have places of their own, so that cameras do not fill those of
+    analyses.
 
     Args:
         analyses: analyses of all visitors that may run or wait.
@@ -72,6 +74,7 @@ def places_of(analyses: int, programs: int) -> dict[str, Places]:
     quick = Places(total=4096, client=512, session=32)
     return {
         ANALYSIS: Places(analyses, max(1, analyses // 2), 4),
+        FRAME: Places(analyses, max(1, analyses // 2), 2),
         EXPORT: Places(total=64, client=32, session=8),
         PROGRAM: Places(programs, max(1, programs // 2), max(1, programs // 2)),
         EDIT: quick,

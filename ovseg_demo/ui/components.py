@@ -61,6 +61,12 @@ class Header(Panel):
     scripts = ("header.js", "image_files.js", "present.js")
 
 
+class Camera(Panel):
+    """The button that starts the camera's live view; the viewer has the rest."""
+
+    html = '<button type="button" class="go-live" title="{{live.start_help}}">{{live.start}}</button>'
+
+
 class Viewer(Panel):
     """The image, its map, the legend, and their controls."""
 
@@ -73,6 +79,7 @@ class Viewer(Panel):
         "viewer/least_scores.js",
         "viewer/corrections.js",
         "viewer/zoom.js",
+        "viewer/live.js",
         "viewer/viewer.js",
     )
     channels = CHANNELS
@@ -89,6 +96,9 @@ class Viewer(Panel):
         "switch",
         "refine",
         "tune",
+        "start",
+        "frame",
+        "still",
     )
 
 

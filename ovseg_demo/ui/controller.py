@@ -17,17 +17,19 @@ import numpy as np
 from ovseg_demo.analysis import Analysis
 from ovseg_demo.classification.corrections import Correction, connected_area
 from ovseg_demo.classification.text_encoder import FEW_NAMES
-from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
+from ovseg_demo.errors import Cancelled, ModelError, OvsegError, VocabularyError
 from ovseg_demo.export.formats import find_format
 from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.models.downloads import download_model
 from ovseg_demo.progress import WRITING, ProgressCallback, no_progress
 from ovseg_demo.runtime.caching import hold
+from ovseg_demo.runtime.threads import run_below
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text, suggestions
 from ovseg_demo.ui.advice import advice
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
+from ovseg_demo.ui.camera import SLOWEST, FrameDropped, FrameProgress, read_frame, seconds_of
 from ovseg_demo.ui.corrections import REDO, UNDO, Change
 from ovseg_demo.ui.costs import Kind
 from ovseg_demo.ui.familiarity import is_foreign
@@ -45,6 +47,7 @@ from ovseg_demo.ui.session import (
     SUGGESTIONS,
     Comparison,
     DisplayedMap,
+    LiveView,
     Run,
     Session,
 )
@@ -69,6 +72,7 @@ CHANNELS = (
     "names",
     "open",
     "file",
+    "live",
 )
 """The channels of the viewer; "chips" and "suggestions" belong to other components."""
 
@@ -106,13 +110,18 @@ class PageController:
     def analyze(self, session: Session, path: str | None, request: Request) -> Iterator[Updates]:
         """Analyze an image and map its class names; without any, those that are suggested for it.
 
-        The newest names count, also those that come while the analysis runs.
+        The newest names count, also those that come while the analysis runs. Without a path, it is the
+        camera's last frame that is analyzed; while the camera is live, the next frame has the names anyway.
 
         Raises:
             OvsegError: the image, the names or the settings cannot be used.
         """
+        if not path and session.live is not None:
+            yield self.edit(session, request)
+            return
         yield self._read(session, request)
-        if not path:
+        path = path or ""
+        if not path and not session.is_frame:
             raise OvsegError("There is no image yet; choose an example, or upload, paste or take one.")
         run = session.begin("analyze", path, request.analysis_key)
         if run is not None:
@@ -275,6 +284,139 @@ class PageController:
         updates = {channel: empty_message(number) for channel in (*CHANNELS, "suggestions")}
         del updates["file"]
         return updates | {"chips": messages.problem_message(number, "")}
+
+    # ---- the camera, live
+
+    def go_live(self, session: Session, request: Request) -> tuple[Updates, str]:
+        """Start a live view: the answer to the message "live" is the first frame.
+
+        Returns:
+            The updates, and the model's quickest proposal generator.
+
+        Raises:
+            OvsegError: the model is not on this machine.
+        """
+        entry = self._present(request.model)
+        view = session.go_live()
+        number = session.next_number()
+        updates = {"live": messages.live_message(number, view.number, messages.LIVE_STARTS)}
+        updates |= {channel: empty_message(number) for channel in ("progress", "preview", "status")}
+        return updates, entry.quickest
+
+    def map_frame(self, session: Session, data: Mapping[str, Any], request: Request) -> Updates:
+        """Return the map of a frame of the camera, with the newest class names.
+
+        A newer frame of the session ends the work on an older one. A frame takes its turn like any analysis;
+        where the turn does not come soon, the answer asks for a newer frame. The first frames of a model and
+        its settings are timed: the live view ends where two of them take longer than
+        :data:`.camera.SLOWEST`. The very first may be slow because the networks warm up.
+
+        Args:
+            session: the visitor's.
+            data: what the browser sent: "view", and the frame as :func:`.camera.read_frame` takes it.
+            request: class names and settings.
+
+        Raises:
+            OvsegError: the frame or the settings cannot be used.
+        """
+        view, run = session.begin_frame(data.get("view"))
+        if run is None:
+            return {"live": messages.live_message(session.next_number(), view.number, messages.LIVE_ENDS)}
+        try:
+            updates = self._read(session, request)
+        except VocabularyError as error:  # the map goes on with the names before
+            updates = {"chips": messages.problem_message(session.next_number(), str(error))}
+        try:
+            answer = run_below(lambda: self._map_frame(session, run, view, data, request))
+        except (Cancelled, FrameDropped):
+            event = messages.LIVE_DROPS if session.live is view else messages.LIVE_ENDS
+            answer = {"live": messages.live_message(session.next_number(), view.number, event)}
+        except Exception:
+            session.end_live()
+            raise
+        finally:
+            session.finish(run)
+        return answer | updates if updates["chips"]["problem"] else updates | answer
+
+    def end_live(self, session: Session) -> Updates:
+        """End the live view; return what there is to see and to do for its last frame."""
+        view = session.live.number if session.live is not None else 0
+        session.end_live()
+        image, analysis, question = session.image, session.analysis, session.wanted
+        updates = {"live": messages.live_message(session.next_number(), view, messages.LIVE_ENDS)}
+        if not session.is_frame or image is None or analysis is None:
+            return updates
+        updates["masks"] = messages.masks_message(image, session.next_number(), analysis.proposals)
+        updates |= self._offer_suggestions(session, analysis)
+        if question.vocabulary is None or analysis is not self._analysis_of(session, question):
+            return updates
+        return updates | self._maps_or_problem(session, analysis, question)
+
+    def _map_frame(
+        self, session: Session, run: Run, view: LiveView, data: Mapping[str, Any], request: Request
+    ) -> Updates:
+        progress = FrameProgress(run)
+        with hold(self._turns, progress):
+            waited = progress.waited
+            image, pixels = read_frame(data, session.next_number())
+            segmenter = self._registry.segmenter(self._present(request.model).name)
+            analysis = segmenter.analyze(
+                pixels,
+                generator=request.generator or None,
+                classifier=request.classifier,
+                progress=progress,
+                keep=False,
+            )
+        session.take(image, run)
+        session.keep_analysis(analysis, (image.number, request.analysis_key), run)
+        seconds = seconds_of(analysis, progress.waited - waited)
+        updates: Updates = {}
+        if session.wanted.vocabulary is None:
+            updates = self._choose_suggestions(session, run, analysis, progress)
+        if seconds <= SLOWEST:
+            view.quick = request.analysis_key
+        elif view.slow == request.analysis_key != view.quick:
+            return self.end_live(session) | updates | self._too_slow(session, view, request, seconds)
+        else:
+            view.slow = request.analysis_key
+        return updates | self._frame_map(session, view, image, analysis, progress)
+
+    def _frame_map(
+        self,
+        session: Session,
+        view: LiveView,
+        image: UploadedImage,
+        analysis: Analysis,
+        progress: ProgressCallback,
+    ) -> Updates:
+        """Return a frame's map, without what only a still image has: rivals, notice and masks."""
+        question, updates = session.wanted, {}
+        if question.vocabulary is not None:
+            try:
+                displayed = _answer(session, image, analysis, question, progress)
+            except VocabularyError as error:  # the model knows none of the names
+                updates = {"chips": messages.problem_message(session.next_number(), str(error))}
+            else:
+                session.display(displayed)
+                updates = self._map_with_chips(session, displayed)
+        self._memory.touch(session)
+        live = messages.live_message(
+            session.next_number(), view.number, messages.LIVE_ANSWERS, image, has_map="map" in updates
+        )
+        return updates | {"live": live}
+
+    def _too_slow(self, session: Session, view: LiveView, request: Request, seconds: float) -> Updates:
+        sentence = self._texts.format(
+            "status.too_slow",
+            model=self._registry.find(request.model).title,
+            time=status_text.format_seconds(seconds),
+            limit=status_text.format_seconds(SLOWEST),
+        )
+        number = session.next_number()
+        return {
+            "live": messages.live_message(number, view.number, messages.LIVE_ENDS),
+            "status": status_message(number, sentence) | {"isProblem": True},
+        }
 
     # ---- their parts
 
@@ -499,9 +641,21 @@ class PageController:
         displayed = _answer(session, session.image, analysis, question, progress)
         session.display(displayed)
         self._memory.touch(session)
+        if session.live is not None:  # what is beside the map would change with every frame
+            return self._map_with_chips(session, displayed)
         segmentation = displayed.segmentation
         line = status_text.status_line(segmentation, self._texts, analysis if is_new else None)
-        updates = {
+        updates = self._map_with_chips(session, displayed) | {
+            "status": status_message(displayed.number, line),
+            "notice": self._notice(session, displayed, analysis),
+        }
+        return updates | self._other_map(session, displayed.image, question, progress)
+
+    def _map_with_chips(self, session: Session, displayed: DisplayedMap) -> Updates:
+        segmentation = displayed.segmentation
+        is_live = session.live is not None
+        found = () if is_live else rivals(displayed.request, self._registry, self._texts)
+        return {
             "map": messages.map_message(displayed)
             | {
                 "rivals": [
@@ -510,19 +664,16 @@ class PageController:
                         "title": rival.title,
                         "own": rival.own,
                         "obstacle": rival.obstacle,
-                        "cost": self._cost(session, question.request, rival),
+                        "cost": self._cost(session, displayed.request, rival),
                     }
-                    for rival in rivals(question.request, self._registry, self._texts)
+                    for rival in found
                 ],
                 "corrections": messages.corrections_message(segmentation, session.corrections),
             },
             "chips": messages.chips_message(
                 displayed.number, segmentation.vocabulary, messages.found_names(segmentation)
             ),
-            "status": status_message(displayed.number, line),
-            "notice": self._notice(session, displayed, analysis),
         }
-        return updates | self._other_map(session, displayed.image, question, progress)
 
     def _notice(self, session: Session, displayed: DisplayedMap, analysis: Analysis | None) -> Message:
         entry = self._registry.find(displayed.request.model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ovseg_demo.ui.admission import ANALYSIS, EDIT, EXPORT, INSTANT
+from ovseg_demo.ui.admission import ANALYSIS, EDIT, EXPORT, FRAME, INSTANT
 from ovseg_demo.ui.handlers import EventHandlers
 from ovseg_demo.ui.layout import Components
 from ovseg_demo.ui.settings import PageSettings
@@ -58,6 +58,15 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     parts.viewer.pick(handlers.explain, [session], displays, **edit)
     of_correction = short | {"trigger_mode": "multiple"}
     parts.viewer.correct(handlers.correct, [session], displays, **of_correction)
+    of_frame = _PRIVATE | {
+        "concurrency_id": FRAME,
+        "concurrency_limit": settings.started_analyses,
+        "trigger_mode": "multiple",
+    }
+    of_start = [*displays, parts.image, parts.generator]
+    parts.viewer.start(handlers.go_live, [session, *request], of_start, **instant)
+    parts.viewer.frame(handlers.map_frame, [session, *request], displays, **of_frame)
+    parts.viewer.still(handlers.end_live, [session], displays, **instant)
     of_file = _PRIVATE | {
         "concurrency_id": EXPORT,
         "concurrency_limit": settings.concurrent_exports,

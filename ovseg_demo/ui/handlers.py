@@ -19,9 +19,9 @@ from ovseg_demo.ui.clients import is_local
 from ovseg_demo.ui.controller import PageController, Updates
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
-from ovseg_demo.ui.failures import sentence_of
+from ovseg_demo.ui.failures import log_failure, sentence_of
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
-from ovseg_demo.ui.messages import status_message
+from ovseg_demo.ui.messages import empty_message, status_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import GRIDS, Request, write_min_scores
 from ovseg_demo.ui.session import Session
@@ -71,7 +71,7 @@ class EventHandlers:
 
     def analyze_if_chosen(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Analyze another image, or the image with other settings; without an image read the names alone."""
-        if path:
+        if path or session.is_frame:
             yield from self.analyze(session, path, *values)
         else:
             yield self.edit(session, *values)
@@ -143,6 +143,29 @@ class EventHandlers:
         except OvsegError as error:
             updates = _problem(session, error)
         return self._outputs(updates)
+
+    def go_live(self, session: Session, *values: Any) -> Outputs:
+        """Start a live view of the camera, with the quickest proposal generator."""
+        request = self._request(values)
+        try:
+            updates, generator = self._controller.go_live(session, request)
+        except OvsegError as error:
+            return self._outputs(_problem(session, error) | _no_live(session))
+        return self._outputs(updates) | {self._parts.image: None, self._parts.generator: generator}
+
+    def map_frame(self, event: gr.EventData, session: Session, *values: Any) -> Outputs:
+        """Map a frame of the camera."""
+        request = self._request(values)
+        try:
+            updates = self._controller.map_frame(session, _data(event), request)
+        except Exception as error:  # in the place of the result, and not in a toast
+            log_failure("frame", error)
+            updates = _problem(session, error) | _no_live(session)
+        return self._outputs(updates, request)
+
+    def end_live(self, session: Session) -> Outputs:
+        """End the live view; the last frame is an image like any other."""
+        return self._outputs(self._controller.end_live(session))
 
     def save(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Make a file to download."""
@@ -361,6 +384,11 @@ class EventHandlers:
 def _problem(session: Session, error: Exception) -> Updates:
     """Return the message that keeps an error readable where the result would be."""
     return {"status": status_message(session.next_number(), sentence_of(error)) | {"isProblem": True}}
+
+
+def _no_live(session: Session) -> Updates:
+    """Return the message that ends whatever live view the browser has."""
+    return {"live": empty_message(session.next_number())}
 
 
 def _example_on_page(session: Session) -> str:

@@ -12,6 +12,7 @@ from ovseg_demo.models.weights_files import format_size
 from ovseg_demo.segmenter import CLASSIFIERS
 from ovseg_demo.ui.assets import read_assets
 from ovseg_demo.ui.components import (
+    Camera,
     Chips,
     Gallery,
     Header,
@@ -119,6 +120,7 @@ def _controls(
         height=230,
         elem_id="image",
     )
+    Camera(texts, elem_id="camera", padding=False)
     with gr.Column(elem_id="settings"):
         generator = gr.Radio(
             generator_choices(registry.default),

@@ -58,12 +58,32 @@ def image_message(image: UploadedImage, url: Mapping[str, Any]) -> Message:
     }
 
 
+LIVE_STARTS, LIVE_ANSWERS, LIVE_DROPS, LIVE_ENDS = "starts", "answers", "drops", "ends"
+"""What a message says of a live view: it starts, a frame is answered or was dropped, the view is over."""
+
+
+def live_message(
+    number: int, view: int, event: str, image: UploadedImage | None = None, has_map: bool = False
+) -> Message:
+    """Return what happens to a live view of the camera.
+
+    Args:
+        number: of the message.
+        view: the number of the live view.
+        event: such as :data:`LIVE_ANSWERS`.
+        image: the frame that is answered.
+        has_map: whether the frame's map comes with it.
+    """
+    frame = {} if image is None else _of_image(image)
+    return {"number": number, "view": view, "event": event, "hasMap": has_map, **frame}
+
+
 def map_message(displayed: DisplayedMap) -> Message:
     """Return a label map with its legend, and a link that restores the request and the example."""
     segmentation = displayed.segmentation
     return {
         "number": displayed.number,
-        "image": displayed.image.number,
+        **_of_image(displayed.image),
         "classifier": displayed.request.classifier,
         "link": displayed.request.link(displayed.example),
         "labels": pack_labels(segmentation.label_map),
@@ -94,7 +114,7 @@ def masks_message(image: UploadedImage, number: int, proposals: Proposals) -> Me
     """Return all proposals, small ones above large ones, each in its own colour."""
     return {
         "number": number,
-        "image": image.number,
+        **_of_image(image),
         "labels": pack_labels(topmost_masks(proposals)),
         "colors": [hex_color(color) for color in distinct_colors(len(proposals))],
         "count": len(proposals),
@@ -214,6 +234,13 @@ def pack_labels(labels: np.ndarray) -> Message:
         "bits": bits,
         "data": base64.b64encode(zlib.compress(values, level=4)).decode("ascii"),
     }
+
+
+def _of_image(image: UploadedImage) -> Message:
+    """Return which image a message is about; the browser has the pixels of the camera's frames itself."""
+    if image.frame is None:
+        return {"image": image.number}
+    return {"image": image.number, "frame": image.frame, "width": image.width, "height": image.height}
 
 
 def _thinned(side: int, target: int) -> np.ndarray:

@@ -18,6 +18,9 @@ DOWNLOAD, NAMES, SUGGESTIONS, EXPORT = "download", "names", "suggestions", "expo
 """The kinds of runs besides analyses: a model is downloaded, class names are encoded or suggested, a file is
 written."""
 
+LIVE = "live"
+"""The kind of run that analyzes a frame of the camera."""
+
 SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS, EXPORT)
 """Each of these kinds has a lane of its own (exports one for each format): it goes on while images are
 analyzed."""
@@ -105,6 +108,21 @@ class Comparison(NamedTuple):
     analysis: Analysis
 
 
+@dataclass(eq=False)
+class LiveView:
+    """The camera of a visitor, live. It ends with any other analysis of the session.
+
+    Attributes:
+        number: identifies the live view within its session.
+        quick: the settings that were quick enough for one frame at least.
+        slow: the settings that were too slow for the last frame.
+    """
+
+    number: int
+    quick: tuple | None = None
+    slow: tuple | None = None
+
+
 class Session:
     """A visitor's image, its analysis, the newest request and the running work.
 
@@ -129,6 +147,7 @@ class Session:
         self._comparison: Comparison | None = None
         self._displayed: DisplayedMap | None = None
         self._corrections = Corrections()
+        self._live: LiveView | None = None
         self._is_expired = False
         self._runs: dict[str, Run] = {}  # the newest of each lane
         self._number = time.time_ns() // 1_000_000  # above the numbers of a server that ran before
@@ -168,6 +187,17 @@ class Session:
         return self._corrections
 
     @property
+    def live(self) -> LiveView | None:
+        """The live view, while there is one."""
+        return self._live
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether the image on the page is a frame of the camera."""
+        image = self._image
+        return image is not None and image.frame is not None
+
+    @property
     def is_expired(self) -> bool:
         """Whether the analysis was dropped to make room for other visitors."""
         return self._is_expired
@@ -190,7 +220,10 @@ class Session:
     # ---- runs
 
     def begin(self, *key: object) -> Run | None:
-        """Start a run and end the previous one of its lane; return ``None`` if the same run is under way."""
+        """Start a run and end the previous one of its lane; return ``None`` if the same run is under way.
+
+        An analysis also ends the live view.
+        """
         with self._lock:
             run = Run(self.next_number(), key)
             before = self._runs.get(run.lane)
@@ -199,7 +232,37 @@ class Session:
                     return None
                 before.is_wanted = False
             self._runs[run.lane] = run
+            if run.lane == _ANALYSIS and run.kind != LIVE:
+                self._live = None
             return run
+
+    def go_live(self) -> LiveView:
+        """Start a live view and end the running analysis."""
+        with self._lock:
+            self.supersede(_ANALYSIS)
+            self._live = LiveView(self.next_number())
+            return self._live
+
+    def begin_frame(self, view: object) -> tuple[LiveView, Run | None]:
+        """Start the run of a frame and end that of an older one.
+
+        Args:
+            view: the number of the live view that the frame is of, as the browser sent it.
+
+        Returns:
+            The live view, and the run; ``None`` if the live view is over.
+        """
+        with self._lock:
+            if self._live is None or self._live.number != view:
+                return LiveView(view if isinstance(view, int) else 0), None
+            return self._live, self.begin(LIVE, self.next_number())
+
+    def end_live(self) -> None:
+        """End the live view and the run of its frame; the last frame that has a map stays on the page."""
+        with self._lock:
+            self._live = None
+            if self.is_running(LIVE):
+                self.supersede(_ANALYSIS)
 
     def finish(self, run: Run) -> bool:
         """Note that a run is over; it came to its end if it is still wanted.
@@ -301,6 +364,7 @@ class Session:
     def clear(self) -> None:
         """Forget the image and end the running work."""
         with self._lock:
+            self._live = None
             self.cancel()
             self._forget_image()
 

@@ -29,6 +29,8 @@ class UploadedImage:
         height: in pixels, as it is segmented.
         original_size: (width, height) of the file's image, where that is larger.
         source: what the file's header says of its image, for the record of a result.
+        frame: the number of the camera's frame in the browser; ``None`` for an image of a file. A frame has
+            no file: its path is empty.
     """
 
     number: int
@@ -37,6 +39,7 @@ class UploadedImage:
     height: int
     original_size: tuple[int, int] | None = None
     source: SourceImage | None = None
+    frame: int | None = None
 
 
 def open_upload(

@@ -90,10 +90,16 @@ class LentSegmenter:
         classifier: str = CLASSIFIERS[0],
         progress: ProgressCallback = no_progress,
         on_partial: PartialAnalysisCallback | None = None,
+        keep: bool = True,
     ) -> Analysis:
         """As :meth:`Segmenter.analyze`; ``on_partial`` is called once, with the whole analysis."""
         progress(WAITING, 0, 1)
-        options = {"generator": generator, "points_per_side": points_per_side, "classifier": classifier}
+        options = {
+            "generator": generator,
+            "points_per_side": points_per_side,
+            "classifier": classifier,
+            "keep": keep,
+        }
         found = self._work("analyze", (image,), options)
         analysis = replace(found, text_encoder=self._encoders[classifier])
         if on_partial is not None:

@@ -2,6 +2,7 @@
 
 const box = element.querySelector(".chips");
 let newest = -1;
+let displayed = ""; // the chips as text
 
 function chip(entry) {
   const node = document.createElement("span");
@@ -28,13 +29,17 @@ function receive() {
   if (typeof message.link === "string") {
     document.dispatchEvent(new CustomEvent("ovseg-link", { detail: { link: message.link, number: message.number } }));
   }
+  document.dispatchEvent(new CustomEvent("ovseg-names")); // the prompt may hold other names now
+  const { chips: entries, hidden: hiddenNames, problem: sentence } = message;
+  const text = JSON.stringify([entries, hiddenNames, sentence]);
+  if (text === displayed) return; // the maps of a live camera mostly find the same names, and nothing is to be read out
+  displayed = text;
   const problem = document.createElement("span");
   problem.className = "problem";
-  problem.textContent = message.problem;
-  const chips = message.chips.map(chip);
-  if (message.hidden.length) chips.push(hidden(message.hidden));
-  document.dispatchEvent(new CustomEvent("ovseg-names")); // the prompt may hold other names now
-  box.replaceChildren(...chips, ...(message.problem ? [problem] : []));
+  problem.textContent = sentence;
+  const chips = entries.map(chip);
+  if (hiddenNames.length) chips.push(hidden(hiddenNames));
+  box.replaceChildren(...chips, ...(sentence ? [problem] : []));
   allowScrolling();
 }
 

@@ -55,6 +55,7 @@ const receivers = {
     if (!state.image) {
       image.removeAttribute("src");
     } else {
+      live.end(); // the server has ended it
       image.src = message.file.url;
       document.dispatchEvent(new CustomEvent("ovseg-image", { detail: { url: message.file.url } }));
       zoom.reset();
@@ -109,6 +110,10 @@ const receivers = {
     document.dispatchEvent(new CustomEvent("ovseg-example", { detail: { title: message.example } }));
     setTimeout(() => trigger("open")); // when the page has the example's image, too
   },
+  live(message) {
+    if (message.frame && !message.hasMap && live.isOn()) showFrame(message);
+    live.receive(message);
+  },
   file(message) {
     find(".actions").classList.remove("waiting");
     make("a", "", "", { href: message.file.url, download: message.name }).click();
@@ -120,7 +125,7 @@ async function receiveLabels(channel, message, packed = message.labels) {
   const labels = packed ? await readLabels(packed) : null;
   const fixes = message.corrections?.areas ? await readLabels(message.corrections.areas) : null;
   if (message.number !== newest[channel]) return;
-  if (isFilled(message) && message.image !== state.image?.number) return;
+  if (isFilled(message) && message.image !== state.image?.number && !showFrame(message)) return;
   state[channel] = isFilled(message) ? { ...message, labels } : null;
   if (channel === "map") {
     state.fixes = fixes;
@@ -128,6 +133,20 @@ async function receiveLabels(channel, message, packed = message.labels) {
   }
   if (channel === "preview") receivePreview();
   update();
+}
+
+/** Put a frame of the camera on the page, as its answer comes; return whether the browser still has it. */
+function showFrame({ image, frame: number, width, height }) {
+  const address = live.frameOf(number);
+  if (!address || image < state.image?.number) return false;
+  state.image = { number: image, frame: number, width, height };
+  forgetLabels();
+  find("img.image").src = address;
+  find("[data-file=geojson]").hidden = true;
+  frame.style.setProperty("--width", width);
+  frame.style.setProperty("--height", height);
+  update();
+  return true;
 }
 
 function receiveMap() {
@@ -165,8 +184,21 @@ const displayedMap = () => state.map ?? state.preview;
 function forgetMaps() {
   find(".notice").hidden = find(".warning").hidden = true;
   closeLeast();
+  forgetLabels();
+}
+
+function forgetLabels() {
   Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null });
 }
+
+const live = makeLive(viewer, {
+  send: (event, data) => trigger(event, data),
+  tell: (sentence) => receivers.status({ text: sentence, isProblem: true }),
+  changed: () => {
+    if (live?.isOn()) choose("mode", "map");
+    update();
+  },
+});
 
 const zoom = makeZoom(frame, find(".zoom"), {
   isDragged: () => state.mode === "compare" || Boolean(state.pointing),
@@ -197,6 +229,7 @@ function paint() {
   viewer.dataset.map = state.map ? state.map.number : "";
   viewer.dataset.preview = showsPreview() ? state.preview.number : "";
   viewer.dataset.compare = state.compare;
+  viewer.dataset.frame = image?.frame ?? "";
   viewer.dataset.pointing = Boolean(state.pointing);
   if (showsMasks) paintMasks(layers.map);
   else if (map) paintMap(layers.map, map);
@@ -443,6 +476,7 @@ function askAbout(index) {
 }
 
 function pick(x, y) {
+  if (!live.isStill()) return; // the answer would be about a frame that is gone
   closeLeast();
   trigger("pick", { x, y });
 }

@@ -1,0 +1,124 @@
+// The camera, live: the newest frame goes to the server when the answer to the one before is here, never earlier.
+
+const FRAME_SIDE = 640; // pixels of a frame's longer side
+const FRAME_PERIOD = 125; // milliseconds between two frames, however quick the server is
+const RATED_FRAMES = 6;
+const FIRST_PATIENCE = 180000, PATIENCE = 30000; // milliseconds until an answer; the first may load the model
+
+/** The live view. `send(event, data)` passes events to the server, `tell(problem)` shows a sentence.
+ *  Returns `receive(message)`, `end`, `isOn()`, `isStill()`: whether the last frame is an image like any other, and
+ *  `frameOf(number)`: the pixels of a frame, as an address. */
+function makeLive(viewer, { send, tell, changed }) {
+  const tag = viewer.querySelector(".live-view"), video = viewer.querySelector(".self"), rate = viewer.querySelector(".live-rate");
+  const canvas = document.createElement("canvas");
+  const frames = new Map(); // the one that is answered, and the one that is on its way
+  let isOn = false, isAsked = false, isEnding = false, view = null, stream = null, patience = null;
+  let frame = 0, sentAt = 0, answers = [], newest = null;
+
+  async function start() {
+    isOn = true;
+    [isAsked, isEnding, view, answers] = [false, false, null, []];
+    rate.textContent = "{{live.starting}}";
+    show();
+    if (matchMedia("(max-width: 900px)").matches) document.getElementById("chips").scrollIntoView({ behavior: "smooth" });
+    const attempt = (newest = { isCurrent: () => isOn && attempt === newest });
+    const wanted = { width: { ideal: FRAME_SIDE }, height: { ideal: (3 * FRAME_SIDE) / 4 }, facingMode: "environment" };
+    try {
+      if (!navigator.mediaDevices) return fail("{{live.insecure}}");
+      const opened = await navigator.mediaDevices.getUserMedia({ video: wanted });
+      if (!attempt.isCurrent()) return close(opened);
+      stream = opened;
+      stream.getVideoTracks()[0].addEventListener("ended", () => attempt.isCurrent() && stop());
+      video.srcObject = stream;
+      await video.play();
+    } catch (error) {
+      if (attempt.isCurrent()) fail(error.name === "NotAllowedError" ? "{{live.denied}}" : "{{live.no_camera}}");
+      return;
+    }
+    if (!attempt.isCurrent()) return;
+    isAsked = true;
+    expect(FIRST_PATIENCE);
+    send("start");
+  }
+
+  function close(opened) {
+    for (const track of opened?.getTracks() ?? []) track.stop();
+  }
+
+  /** End the view in the browser; the server has ended it, or ends it. */
+  function end(isStill = true) {
+    isEnding = !isStill;
+    if (!isOn) return show();
+    isOn = false;
+    clearTimeout(patience);
+    close(stream);
+    video.srcObject = stream = null;
+    show();
+  }
+
+  /** End the view here and on the server, whose last frame becomes an image like any other. */
+  function stop() {
+    if (!isOn) return;
+    end(!isAsked);
+    if (isAsked) send("still");
+  }
+
+  function fail(sentence) {
+    stop();
+    tell(sentence);
+  }
+
+  function expect(milliseconds) {
+    clearTimeout(patience);
+    patience = setTimeout(() => fail("{{live.no_answer}}"), milliseconds);
+  }
+
+  function show() {
+    viewer.dataset.live = isOn ? "on" : isEnding ? "ending" : "";
+    tag.hidden = video.hidden = !isOn;
+    document.querySelector("#camera .go-live").textContent = isOn ? "{{live.stop}}" : "{{live.start}}";
+    changed();
+  }
+
+  function sendFrame() {
+    if (!isOn) return;
+    if (document.hidden) {
+      clearTimeout(patience);
+      document.addEventListener("visibilitychange", sendFrame, { once: true }); // nobody sees the map now
+      return;
+    }
+    const scale = Math.min(1, FRAME_SIDE / Math.max(video.videoWidth, video.videoHeight));
+    canvas.width = Math.round(scale * video.videoWidth);
+    canvas.height = Math.round(scale * video.videoHeight);
+    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+    const address = canvas.toDataURL("image/jpeg", 0.85);
+    frames.set(++frame, address);
+    frames.delete(frame - 2);
+    sentAt = performance.now();
+    expect(answers.length ? PATIENCE : FIRST_PATIENCE);
+    send("frame", { view, frame, image: address.split(",")[1] });
+  }
+
+  function receive(message) {
+    if (Object.keys(message).length === 1) return end(); // there is nothing on the page any more
+    if (message.event === "ends" && (message.view === view || isEnding)) return end();
+    if (!isOn || (view !== null && message.view !== view)) return;
+    if (message.event === "starts") view = message.view;
+    if (message.event === "drops") rate.textContent = "{{live.waiting}}";
+    if (message.event === "answers") showRate();
+    setTimeout(sendFrame, Math.max(0, sentAt + FRAME_PERIOD - performance.now()));
+  }
+
+  function showRate() {
+    answers = [...answers, performance.now()].slice(-RATED_FRAMES);
+    if (answers.length < 2) return;
+    const perSecond = (1000 * (answers.length - 1)) / (answers.at(-1) - answers[0]);
+    rate.textContent = fill("{{live.rate}}", { rate: perSecond.toFixed(1) });
+  }
+
+  viewer.querySelector(".live-stop").addEventListener("click", stop);
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#camera .go-live")) isOn ? stop() : start();
+  });
+  return { receive, end, isOn: () => isOn, isStill: () => !isOn && !isEnding, frameOf: (number) => frames.get(number) };
+}
