@@ -58,7 +58,8 @@ class Header(Panel):
     """Name, promise, the switch between light and dark, and what the whole page reacts to."""
 
     html = "header.html"
-    scripts = ("header.js", "image_files.js", "present.js")
+    scripts = ("texts.js", "header.js", "image_files.js", "present.js")
+    triggers = ("ahead",)
 
 
 class Camera(Panel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
@@ -32,14 +32,17 @@ from ovseg_demo.ui.background_task import BackgroundTask, Progress
 from ovseg_demo.ui.camera import SLOWEST, FrameDropped, FrameProgress, read_frame, seconds_of
 from ovseg_demo.ui.corrections import REDO, UNDO, Change
 from ovseg_demo.ui.costs import Kind
+from ovseg_demo.ui.examples import Example
 from ovseg_demo.ui.familiarity import is_foreign
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.messages import Message, empty_message, status_message
 from ovseg_demo.ui.model_notice import grid_message, notice_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
+from ovseg_demo.ui.preload import preload_example
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.rivals import Rival, find_rival, rivals
 from ovseg_demo.ui.session import (
+    AHEAD,
     DOWNLOAD,
     EXPORT,
     NAMES,
@@ -123,6 +126,8 @@ class PageController:
         path = path or ""
         if not path and not session.is_frame:
             raise OvsegError("There is no image yet; choose an example, or upload, paste or take one.")
+        if session.ahead != session.example_of(path):
+            session.supersede(AHEAD)  # the image that is wanted now comes first
         run = session.begin("analyze", path, request.analysis_key)
         if run is not None:
             yield from self._work(session, run, lambda task: self._analyze(task, session, run, path, request))
@@ -171,6 +176,25 @@ class PageController:
         run = session.begin(SUGGESTIONS, image.number, analysis.classifier)
         if run is not None:
             yield from self._work(session, run, lambda task: self._suggest(task, session, analysis))
+
+    def analyze_ahead(
+        self, session: Session, examples: Sequence[Example], request: Request
+    ) -> Iterator[None]:
+        """Analyze examples that may be wanted next; yield nothing, from time to time.
+
+        Args:
+            session: the visitor's. An analysis of another image ends this work.
+            examples: in the order of their analysis; none ends this work.
+            request: model and settings.
+        """
+        if not examples:
+            session.supersede(AHEAD)
+        elif self._registry.find(request.model).is_present:
+            run = session.begin(AHEAD, [example.title for example in examples], request.analysis_key)
+            if run is not None:
+                yield from self._work_unseen(
+                    session, run, lambda task: self._analyze_ahead(task, session, run, examples, request)
+                )
 
     def download(self, session: Session, model: str) -> Iterator[Updates]:
         """Download a model; images can be analyzed meanwhile.
@@ -363,6 +387,7 @@ class PageController:
             analysis = segmenter.analyze(
                 pixels,
                 generator=request.generator or None,
+                points_per_side=self._points(request),
                 classifier=request.classifier,
                 progress=progress,
                 keep=False,
@@ -490,6 +515,39 @@ class PageController:
             task.show(updates | {"status": status_message(session.next_number(), line)})
         if not updates:
             task.show(self._offer_suggestions(session, analysis))
+
+    def _analyze_ahead(
+        self,
+        task: BackgroundTask[None],
+        session: Session,
+        run: Run,
+        examples: Sequence[Example],
+        request: Request,
+    ) -> None:
+        for example in examples:
+            if session.is_running("analyze"):
+                return
+            with hold(self._turns, task.report):
+                run.example = example.title
+                preload_example(
+                    self._registry,
+                    self._settings,
+                    example,
+                    request,
+                    budget=self._budget,
+                    progress=task.report,
+                )
+
+    def _work_unseen(
+        self, session: Session, run: Run, work: Callable[[BackgroundTask[None]], None]
+    ) -> Iterator[None]:
+        """Do long work whose progress, results and user errors the page does not display."""
+        try:
+            with suppress(OvsegError):  # who goes to the example gets the error
+                for _ in BackgroundTask(run, work):
+                    yield
+        finally:
+            session.finish(run)
 
     def _take(
         self, task: BackgroundTask[Updates], session: Session, run: Run, path: str

@@ -33,6 +33,8 @@ MAX_RECENT = 6
 MAX_ADDRESS = 4000
 """Characters of the longest address that browsers and proxies take without trouble."""
 
+_MOST_AHEAD = 2  # examples that one event has analyzed
+
 Outputs = dict[Any, Any]
 
 
@@ -95,6 +97,16 @@ class EventHandlers:
             self._parts.granularity: example.granularity,
             self._parts.points_per_side: Request.points_per_side,
         }
+
+    def analyze_ahead(self, event: gr.EventData, session: Session, *values: Any) -> Iterator[None]:
+        """Analyze the examples that a presenter may show next."""
+        request = self._request(values)
+        entry = self._registry.find(request.model)
+        examples = examples_for(self._examples, entry.knows_photographs)
+        wanted = _data(event).get("examples")
+        indices = wanted[:_MOST_AHEAD] if isinstance(wanted, list) else []
+        chosen = [examples[index] for index in indices if index in range(len(examples))]
+        yield from self._controller.analyze_ahead(session, chosen, request)
 
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Display a rival's map beside the page's own, or no longer."""

@@ -42,6 +42,7 @@ class Components:
 
     session: gr.State
     saved: gr.BrowserState
+    header: Header
     image: ImageInput
     prompt: gr.Textbox
     submit: gr.Button
@@ -78,7 +79,7 @@ def build_layout(registry: ModelRegistry, settings: PageSettings, examples: Sequ
         "session": gr.State(Session()),
         "saved": gr.BrowserState({}, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
     }
-    Header(texts, elem_id="header", padding=False)
+    parts["header"] = Header(texts, elem_id="header", padding=False)
     with gr.Row(elem_id="page"):
         with gr.Column(elem_id="controls", scale=0, min_width=300):
             parts |= _controls(registry, settings, Request())

@@ -21,7 +21,10 @@ written."""
 LIVE = "live"
 """The kind of run that analyzes a frame of the camera."""
 
-SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS, EXPORT)
+AHEAD = "ahead"
+"""The kind of run that analyzes examples which are not on the page yet."""
+
+SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS, EXPORT, AHEAD)
 """Each of these kinds has a lane of its own (exports one for each format): it goes on while images are
 analyzed."""
 
@@ -37,12 +40,14 @@ class Run:
         key: what the run works on; the same key again joins the run. Its first entry is the kind of work.
         is_wanted: false once the visitor has cancelled the run or asked for something else.
         is_done: whether the run came to its end.
+        example: the title of the example that the run is analyzing ahead.
     """
 
     number: int
     key: tuple
     is_wanted: bool = True
     is_done: bool = False
+    example: str = ""
 
     @property
     def kind(self) -> str:
@@ -187,6 +192,12 @@ class Session:
         return self._corrections
 
     @property
+    def ahead(self) -> str:
+        """The title of the example that is analyzed ahead just now; empty if none is."""
+        run = self._runs.get(AHEAD)
+        return run.example if run is not None and run.is_wanted else ""
+
+    @property
     def live(self) -> LiveView | None:
         """The live view, while there is one."""
         return self._live
@@ -268,12 +279,12 @@ class Session:
         """Note that a run is over; it came to its end if it is still wanted.
 
         Returns:
-            Whether nothing runs now.
+            Whether nothing runs now whose progress the page displays.
         """
         with self._lock:
             run.is_done = run.is_wanted
             run.is_wanted = False
-            return not any(other.is_wanted for other in self._runs.values())
+            return not any(other.is_wanted and other.kind != AHEAD for other in self._runs.values())
 
     def is_newest(self, run: Run) -> bool:
         """Return whether no later run was started in its lane."""

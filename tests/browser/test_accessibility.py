@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from tests.browser.test_hands import drop
 from tests.browser.test_page import PROMPT, choose, click_image
+from tests.ui.colour_world import landscape, save_image
 
 SCREENS = {"desktop": {"width": 1400, "height": 900}, "phone": {"width": 390, "height": 844}}
 
@@ -58,7 +60,7 @@ def problems(page, axe, state: str, *parts: str) -> list[str]:
     return found
 
 
-def test_axe_finds_nothing_in_any_state(open_page, axe):
+def test_axe_finds_nothing_in_any_state(open_page, axe, tmp_path):
     page = open_page(reduced_motion="reduce")
     page.locator("#image .source-selection").wait_for()
     found = problems(page, axe, "empty")
@@ -88,6 +90,8 @@ def test_axe_finds_nothing_in_any_state(open_page, axe):
     found += problems(page, axe, "masks", ".viewer")
 
     page.locator("body").press("p")
+    drop(page, save_image(tmp_path / "next.tif", landscape()), ".stage")
+    page.locator(".queued").wait_for()
     found += problems(page, axe, "present")
     page.locator(".leave").click()
 

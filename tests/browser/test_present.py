@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.browser.test_hands import places
+from tests.browser.test_hands import drop, places
 from tests.browser.test_page import PROMPT, legend, wait_for_legend, wait_for_map, wait_for_prompt
+from tests.ui.colour_world import save_image, stripes
 
 HIDDEN = ("#controls", "#gallery", "#submit", ".viewer-bar", ".viewer-foot", ".legend", ".suggestions")
 
@@ -55,3 +56,47 @@ def test_a_link_presents_an_example(open_page):
     wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
     page.locator(".leave").click()
     page.locator("#gallery").wait_for()
+
+
+def test_neighbours_are_analyzed_ahead_and_dropped_images_wait_for_their_turn(open_page, address, tmp_path):
+    page = open_page()
+    ahead = []
+    page.on(
+        "request",
+        lambda request: ahead.append(request) if '"examples"' in (request.post_data or "") else None,
+    )
+    page.keyboard.press("p")
+    wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
+    wait_for_map(page)
+    assert ahead[-1].post_data_json["event_data"] == {"examples": [1, 2]}
+
+    before = page.locator(".viewer").get_attribute("data-map")
+    note = page.locator(".queued")
+    for name, colours in (("first", [(255, 255, 255), (255, 0, 0)]), ("second", [(0, 128, 0), (255, 0, 0)])):
+        drop(page, save_image(tmp_path / f"{name}.tif", stripes(*colours, width=200)), ".stage")
+    assert note.text_content() == "2 images wait"
+    assert note.bounding_box()["height"] >= 24
+    assert page.locator(".viewer").get_attribute("data-map") == before, "the image on the page stays"
+
+    page.locator(PROMPT).fill("red, white, green")
+    wait_for_legend(page, ["red", "white", "green"])
+    page.evaluate("document.activeElement.blur()")
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.keyboard.press("ArrowRight")
+    wait_for_map(page, before)
+    assert set(legend(page)) == {"white", "red"}
+    assert note.text_content() == "1 image waits"
+    before = page.locator(".viewer").get_attribute("data-map")
+    note.click()
+    wait_for_map(page, before)
+    assert set(legend(page)) == {"green", "red"}
+    assert not note.is_visible()
+
+    page.keyboard.press("ArrowLeft")
+    wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
+    page.keyboard.press("ArrowRight")
+    wait_for_prompt(page, "blue, red")
+    wait_for_legend(page, ["blue", "red"])
+    page.keyboard.press("Escape")
+    page.locator("#submit").wait_for()
+    assert ahead[-1].post_data_json["event_data"] == {"examples": []}, "leaving ends the work"

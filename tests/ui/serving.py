@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from gradio_client import Client
 
 from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.ui import PageSettings, create_demo
+from ovseg_demo.ui.examples import Example
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.server import ServerSettings, launch
 from ovseg_demo.ui.visitor_files import VisitorFiles
@@ -33,12 +35,13 @@ def serve_page(
     server: ServerSettings | None = None,
     files: VisitorFiles | None = None,
     registry: ModelRegistry | None = None,
+    examples: Sequence[Example] = (),
     **settings,
 ):
     """Open the page on a free port of this machine, and close it."""
     segmenter = colour_segmenter()
     registry = registry or ModelRegistry.of_segmenter(segmenter)
-    demo = create_demo(registry, replace(PageSettings(), **settings), examples=(), files=files)
+    demo = create_demo(registry, replace(PageSettings(), **settings), examples, files)
     _, url, _ = launch(demo, server, prevent_thread_lock=True, quiet=True)
     try:
         yield Server(url.rstrip("/"), segmenter, demo)

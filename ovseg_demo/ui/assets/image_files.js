@@ -29,7 +29,7 @@ for (const name of ["dragenter", "dragover", "drop"]) {
     event.preventDefault();
     event.stopPropagation();
     target.hidden = name === "drop";
-    if (name === "drop" && event.dataTransfer.files.length) bring(event.dataTransfer.files[0]);
+    if (name === "drop") bringOrQueue(event.dataTransfer.files);
   }, true);
 }
 window.addEventListener("dragleave", (event) => {
@@ -42,7 +42,7 @@ document.addEventListener("paste", (event) => {
   // Office programs put an image of a text beside the text.
   if (!files.length || (isTyping && event.clipboardData.getData("text/plain"))) return;
   event.preventDefault();
-  bring(files[0]);
+  bringOrQueue(files);
 });
 
 document.addEventListener("click", (event) => {

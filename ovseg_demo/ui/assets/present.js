@@ -3,6 +3,7 @@
 
 const pageRow = () => document.getElementById("page");
 const isPresenting = () => Boolean(pageRow()?.classList.contains("presenting"));
+const viewerState = () => document.querySelector(".viewer").dataset;
 const addressed = (name) => new URLSearchParams(location.search).has(name);
 
 function present(isOn) {
@@ -16,18 +17,75 @@ function present(isOn) {
   if (document.activeElement !== document.body) document.activeElement.blur();
   document.dispatchEvent(new CustomEvent("ovseg-present", { detail: { isOn } }));
   if (!isOn) fitPrompt();
-  const isEmpty = document.querySelector(".viewer").dataset.state === "empty";
+  const isEmpty = viewerState().state === "empty" && viewerState().live !== "on";
+  showQueue();
+  if (isOn) prepare();
+  else endPreparing();
   if (isOn && isEmpty && !addressed("example") && !addressed("prompt")) go(1);
 }
 
-/** Choose the example that is so many places further; after the last comes the first. */
-function go(places) {
-  const cards = [...document.querySelectorAll("#gallery .card")];
-  if (!cards.length) return;
-  const at = cards.findIndex((card) => card.classList.contains("chosen"));
+const cards = () => [...document.querySelectorAll("#gallery .card")];
+
+/** The example that is so many places further, by its index; after the last comes the first. */
+function exampleAt(places) {
+  const at = cards().findIndex((card) => card.classList.contains("chosen"));
   const next = at < 0 && places < 0 ? -1 : at + places;
-  cards[(next + cards.length) % cards.length].click();
+  return (next + cards().length) % cards().length;
 }
+
+/** Show the image that waits, or the example that is so many places further. */
+function go(places) {
+  prepared = "";
+  if (places > 0 && queue.length) return showQueued();
+  if (!cards().length) return;
+  const next = exampleAt(isBetween && places < 0 ? 0 : places);
+  isBetween = false;
+  cards()[next].click();
+}
+
+// ---- images that were dropped or pasted while another one is shown: each comes after it
+
+const queue = []; // of files
+let isBetween = false; // whether an image from the queue is shown, after the chosen example and before the next one
+
+/** Show a file, or let it wait for its turn. */
+function bringOrQueue(files) {
+  if (!files.length) return;
+  if (!isPresenting() || viewerState().state === "empty") return bring(files[0]);
+  queue.push(...files);
+  showQueue();
+}
+
+function showQueued() {
+  isBetween = true;
+  bring(queue.shift());
+  showQueue();
+}
+
+function showQueue() {
+  const note = document.querySelector(".queued");
+  note.hidden = !queue.length;
+  note.textContent = queue.length ? count("{{present.waits_one}}", "{{present.waits_many}}", queue.length) : "";
+}
+
+// ---- the next and the previous example are analyzed ahead, when there is nothing else to do
+
+let prepared = "";
+
+function prepare() {
+  if (!isPresenting() || !cards().length || !viewerState().map || viewerState().live) return;
+  const examples = [...new Set([exampleAt(1), exampleAt(-1)])];
+  if (prepared === examples.join()) return;
+  prepared = examples.join();
+  trigger("ahead", { examples });
+}
+
+function endPreparing() {
+  if (prepared) trigger("ahead", { examples: [] });
+  prepared = "";
+}
+
+document.addEventListener("ovseg-map", prepare);
 
 /** Give the prompt's box the height of its text, which Gradio does only while one types. */
 function fitPrompt() {
@@ -63,6 +121,7 @@ window.addEventListener("keydown", (event) => {
 
 document.addEventListener("click", (event) => {
   if (event.target.closest?.(".leave")) present(false);
+  if (event.target.closest?.(".queued")) go(1);
   if (event.target.closest?.("#header .present")) present(true);
 });
 

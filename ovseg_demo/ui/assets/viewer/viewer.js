@@ -226,7 +226,10 @@ function paint() {
   const showsMasks = Boolean(masks) && (state.mode === "masks" || !map);
   viewer.dataset.state = !image ? "empty" : map ? "map" : masks ? "masks" : "image";
   viewer.dataset.mode = state.mode;
-  viewer.dataset.map = state.map ? state.map.number : "";
+  const displayed = state.map ? String(state.map.number) : "";
+  const isNew = displayed !== viewer.dataset.map;
+  viewer.dataset.map = displayed;
+  if (isNew && displayed) document.dispatchEvent(new CustomEvent("ovseg-map"));
   viewer.dataset.preview = showsPreview() ? state.preview.number : "";
   viewer.dataset.compare = state.compare;
   viewer.dataset.frame = image?.frame ?? "";

@@ -1,0 +1,89 @@
+"""Examples are analyzed ahead for a presenter, and stand in nobody's way."""
+
+from pathlib import Path
+
+import pytest
+
+from ovseg_demo.ui.examples import PHOTOGRAPH, Example
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.session import AHEAD, Session
+from tests.ui.colour_world import MEADOW, SKY, save_image, stripes
+from tests.ui.http_visitor import HttpVisitor, values_of
+from tests.ui.serving import serve_page
+from tests.ui.updates import REQUEST, analyze, clears, collect, found
+from tests.ui.waiting import wait_until
+
+
+@pytest.fixture
+def following(tmp_path):
+    path = save_image(tmp_path / "stripes.png", stripes(SKY, MEADOW))
+    return Example(path, "Stripes", "skyblue, green", "maskformer", 0.5, PHOTOGRAPH)
+
+
+@pytest.fixture
+def slow(slow_image):
+    return Example(Path(slow_image), "Slow", "red, magenta", kind=PHOTOGRAPH)
+
+
+def begun(controller, session, *examples):
+    """The work on the first of these examples, as it is under way."""
+    work = controller.analyze_ahead(session, examples, REQUEST)
+    next(work)
+    wait_until(lambda: session.ahead == examples[0].title)
+    return work
+
+
+def test_an_example_that_was_analyzed_ahead_comes_from_the_cache(controller, following):
+    list(controller.analyze_ahead(Session(), [following], REQUEST))
+    request = Request(prompt=following.prompt, generator="maskformer", granularity=0.5)
+    _, newest = analyze(controller, str(following.path), request)
+    assert found(newest["map"]) == ["skyblue", "green"]
+    assert "2 masks from the cache" in newest["status"]["text"]
+    assert "names from the cache" in newest["status"]["text"]
+
+
+def test_the_page_asks_for_examples_by_their_places(following):
+    with serve_page(examples=[following]) as server:
+        for wanted in ([7, "0", None], "0", [0]):
+            assert len(server.segmenter.caches.analyses) == 0
+            visitor = HttpVisitor(server.url)
+            answer = visitor.do("analyze_ahead", [None, *values_of()], {"examples": wanted})
+            assert answer["success"]
+        assert len(server.segmenter.caches.analyses) > 0
+
+
+def test_work_ahead_blocks_no_edit_and_no_progress_of_the_page(controller, image, following, slow):
+    session, _ = analyze(controller, image)
+    session.choose_example(image, "Slow")  # so that its analysis does not end the work
+    work = begun(controller, session, slow, following)
+    assert found(controller.edit(session, Request(prompt="yellow"))["map"]) == ["yellow"]
+    updates = list(controller.analyze(session, image, REQUEST))
+    assert clears(updates[-1], "progress", "preview")
+    assert session.is_running(AHEAD)
+    work.close()
+
+
+def test_another_image_ends_the_work_ahead(controller, image, slow):
+    session = Session()
+    work = begun(controller, session, slow)
+    newest = collect(controller.analyze(session, image, REQUEST))
+    assert found(newest["map"])
+    assert not session.is_running(AHEAD)
+    assert list(work) == [], "and nothing is left to do"
+    assert not session.ahead
+
+
+def test_the_end_of_the_presentation_and_a_closed_page_end_the_work(controller, slow):
+    for end in (
+        lambda work, session: list(controller.analyze_ahead(session, [], REQUEST)),
+        lambda work, session: work.close(),
+    ):
+        session = Session()
+        work = begun(controller, session, slow)
+        end(work, session)
+        assert not session.is_running(AHEAD)
+
+
+def test_an_example_that_cannot_be_read_is_reported_when_it_is_shown(controller, tmp_path):
+    gone = Example(tmp_path / "gone.png", "Gone", "red", kind=PHOTOGRAPH)
+    assert not list(controller.analyze_ahead(Session(), [gone], REQUEST))
