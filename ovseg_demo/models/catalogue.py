@@ -107,8 +107,9 @@ class ModelSpec:
         knows_photographs: whether it was trained on photographs.
         larger: the name of the model to turn to where this one is not enough.
         world: the class list of everything that it knows; empty if it is not limited to a list.
-        operations: the arithmetic of an analysis of 1024×768 pixels in TFLOP, by generator for stage 1 and by
-            "clip" for stage 2; empty where it was not counted.
+        seconds: about what a first analysis takes on two processor cores, or the stage that the model has;
+            measured for an image of 1024×768 pixels with 100 masks, with random weights of the published
+            sizes (``benchmarks/engines.py --table catalogue``). 0 means unknown.
     """
 
     name: str
@@ -122,7 +123,7 @@ class ModelSpec:
     knows_photographs: bool = True
     larger: str = ""
     world: str = ""
-    operations: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    seconds: float = 0
 
     @property
     def required(self) -> dict[str, WeightsFile]:

@@ -26,24 +26,18 @@ class Kind(NamedTuple):
     classifier: str
 
 
-class Operations(NamedTuple):
-    """The arithmetic of the two stages of an analysis, in TFLOP; ``None`` where it is not known."""
-
-    proposing: float | None = None
-    embedding: float | None = None
-
-
 class AnalysisCosts:
     """The newest seconds of each stage by kind. Many threads may use one object.
 
     It holds one entry for each kind that was analyzed, and there are few.
 
     Args:
-        operations: returns the arithmetic of a kind, from which a kind that was not measured is estimated.
+        published: returns the seconds that the catalogue names for a kind; 0 where it names none. Only their
+            ratios count.
     """
 
-    def __init__(self, operations: Callable[[Kind], Operations] = lambda kind: Operations()):
-        self._operations = operations
+    def __init__(self, published: Callable[[Kind], float] = lambda kind: 0):
+        self._published = published
         self._proposing: dict[Kind, float] = {}
         self._embedding: dict[Kind, float] = {}
         self._lock = threading.Lock()
@@ -69,8 +63,9 @@ class AnalysisCosts:
     def estimate(self, kind: Kind, known_masks: Kind | None = None) -> float | None:
         """Return about how many seconds an analysis will take; ``None`` where nothing similar was measured.
 
-        Each stage takes what it took the last time, or else what another kind took, times the ratio of their
-        points or of their arithmetic.
+        Each stage takes what it took the last time, or what it took for another kind of the same model, times
+        the ratio of their points. Otherwise, the analysis takes what the newest one took, times the ratio of
+        the catalogue's figures.
 
         Args:
             kind: of the analysis.
@@ -78,30 +73,33 @@ class AnalysisCosts:
                 nothing.
         """
         with self._lock:
-            embedding = self._estimate(self._embedding, kind, _classifier_ratio, "embedding")
+            embedding = _similar(self._embedding, kind, _classifier_ratio)
             if known_masks is not None and _masks_of(known_masks) == _masks_of(kind):
                 return embedding
-            proposing = self._estimate(self._proposing, kind, _grid_ratio, "proposing")
-        return None if proposing is None or embedding is None else proposing + embedding
+            proposing = _similar(self._proposing, kind, _grid_ratio)
+            if proposing is None or embedding is None:
+                return self._by_catalogue(kind)
+            return proposing + embedding
 
-    def _estimate(
-        self,
-        seconds: dict[Kind, float],
-        kind: Kind,
-        ratio: Callable[[Kind, Kind], float | None],
-        stage: str,
-    ) -> float | None:
-        if kind in seconds:
-            return seconds[kind]
-        for other in reversed(seconds):
-            if (factor := ratio(kind, other)) is not None:
-                return factor * seconds[other]
-        wanted = getattr(self._operations(kind), stage)
-        for other in reversed(seconds):
-            known = getattr(self._operations(other), stage)
-            if wanted and known:
-                return seconds[other] * wanted / known
+    def _by_catalogue(self, kind: Kind) -> float | None:
+        wanted = self._published(kind)
+        for other in reversed(self._proposing):
+            known = self._published(other)
+            if wanted and known and other in self._embedding:
+                return (self._proposing[other] + self._embedding[other]) * wanted / known
         return None
+
+
+def _similar(
+    seconds: dict[Kind, float], kind: Kind, ratio: Callable[[Kind, Kind], float | None]
+) -> float | None:
+    """Return the seconds of a kind, or else those of the newest similar one, times their ratio."""
+    if kind in seconds:
+        return seconds[kind]
+    for other in reversed(seconds):
+        if (factor := ratio(kind, other)) is not None:
+            return factor * seconds[other]
+    return None
 
 
 def _masks_of(kind: Kind) -> tuple[str, str, int]:

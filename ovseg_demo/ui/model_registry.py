@@ -12,7 +12,7 @@ from ovseg_demo.errors import ModelError
 from ovseg_demo.models.catalogue import CATALOGUE, ModelSpec
 from ovseg_demo.runtime.caching import ByteCache, LazyModel
 from ovseg_demo.segmenter import Caches, Segmenter
-from ovseg_demo.ui.costs import AnalysisCosts, Kind, Operations
+from ovseg_demo.ui.costs import AnalysisCosts, Kind
 
 MAX_LOADED = 2
 """Number of models that stay in memory; published ones take gigabytes."""
@@ -89,7 +89,7 @@ class ModelRegistry:
         analysis_cache: ByteCache | None = None,
     ):
         self.analysis_cache = analysis_cache
-        self.costs = AnalysisCosts(self._operations)
+        self.costs = AnalysisCosts(self._published_seconds)
         self._entries = {entry.name: entry for entry in entries}
         self._load = load
         self._loaded: OrderedDict[str, LazyModel[Segmenter]] = OrderedDict()
@@ -181,12 +181,12 @@ class ModelRegistry:
                 self._loaded.popitem(last=False)
         return segmenter.get()  # loads one model while others are used
 
-    def _operations(self, kind: Kind) -> Operations:
-        """Return the arithmetic of an analysis from the catalogue, at a generator's own grid."""
+    def _published_seconds(self, kind: Kind) -> float:
+        """Return the catalogue's seconds of an analysis by a model's first generator; 0 for others."""
         spec = self._entries[kind.model].spec
-        if spec is None or kind.points_per_side:
-            return Operations()
-        return Operations(spec.operations.get(kind.generator), spec.operations.get("clip"))
+        if spec is None or kind.points_per_side or kind.generator != spec.generators[0]:
+            return 0
+        return spec.seconds
 
     def forget(self, name: str) -> None:
         """Load a model again when it is next used, because new files of it have been downloaded."""

@@ -1,17 +1,17 @@
 """Estimates of what an analysis will take, from those that were measured."""
 
+from dataclasses import replace
+
 import pytest
 
+from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.progress import EMBEDDING_REGIONS, PROPOSING
 from ovseg_demo.segmentation import Timing
-from ovseg_demo.ui.costs import AnalysisCosts, Kind, Operations
+from ovseg_demo.ui.costs import AnalysisCosts, Kind
+from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 
 OWN = Kind("mini", "sam", 0, "mask-adapted")
-ARITHMETIC = {
-    ("mini", "sam"): Operations(1, 2),
-    ("large", "sam"): Operations(10, 6),
-    ("large", "maskformer"): Operations(None, 6),
-}
+PUBLISHED = {("mini", "sam"): 2, ("large", "sam"): 20}
 
 
 def timings(proposing, embedding, was_cached=False):
@@ -20,7 +20,7 @@ def timings(proposing, embedding, was_cached=False):
 
 @pytest.fixture
 def costs():
-    costs = AnalysisCosts(lambda kind: ARITHMETIC.get((kind.model, kind.generator), Operations()))
+    costs = AnalysisCosts(lambda kind: PUBLISHED.get((kind.model, kind.generator), 0))
     costs.note(OWN, timings(3.0, 1.0), points_per_side=16)
     return costs
 
@@ -52,5 +52,20 @@ def test_masks_that_are_there_cost_nothing(costs):
     assert costs.estimate(unadapted, known_masks=OWN) == 1
 
 
-def test_another_model_takes_the_time_of_its_arithmetic(costs):
-    assert costs.estimate(Kind("large", "sam", 0, "mask-adapted")) == 10 * 3 + 3 * 1
+def test_another_model_takes_the_time_of_the_catalogue(costs):
+    assert costs.estimate(Kind("large", "sam", 0, "mask-adapted")) == 4 * 20 / 2
+    costs.note(Kind("large", "sam", 0, "mask-adapted"), timings(20.0, 8.0))
+    assert costs.estimate(Kind("large", "sam", 0, "mask-adapted")) == 28
+
+
+def test_the_catalogue_counts_for_a_models_first_generator():
+    def entry(name, seconds):
+        spec = replace(CATALOGUE[name], seconds=seconds)
+        return ModelEntry(name, spec.title, spec.description, spec.generators, spec=spec)
+
+    registry = ModelRegistry([entry("photo-mini", 2), entry("ovseg-r101c-vitb16", 30)], load=None)
+    registry.costs.note(Kind("photo-mini", "sam", 0, "mask-adapted"), timings(3.0, 1.0))
+    large = Kind("ovseg-r101c-vitb16", CATALOGUE["ovseg-r101c-vitb16"].generators[0], 0, "mask-adapted")
+    assert registry.costs.estimate(large) == 4 * 30 / 2
+    assert registry.costs.estimate(large._replace(generator="maskformer")) is None
+    assert registry.costs.estimate(large._replace(points_per_side=16)) is None, "a grid that nobody timed"
