@@ -22,6 +22,9 @@ HEAD_WIDTH = 64
 MASK_EMBEDDING = "visual.mask_embedding"
 """The key of the mask prompts, float (D, G², C), among tensors under OpenAI's names."""
 
+_BYTES_AT_ONCE = 2**24
+"""Of a mapped tensor that are in memory while its hash is computed."""
+
 # Tensors of a checkpoint that are not the network's: prompts, which other code reads, and constants that
 # OpenAI's archives contain.
 _OTHER_KEYS = re.compile(
@@ -109,13 +112,18 @@ def fingerprint(tensors: Mapping[str, Tensor], quick_gelu: bool) -> str:
     digest, mapped = hashlib.sha256(f"quick_gelu={quick_gelu}".encode()), MappedFiles.now()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
         whole = len(data) // 8 * 8
-        integers = data[:whole].view(np.uint64)
-        digest.update(integers.sum().tobytes())
+        total = np.uint64(0)
+        for piece in data[:whole].split(_BYTES_AT_ONCE):
+            with np.errstate(over="ignore"):  # a sum modulo 2⁶⁴
+                total += piece.numpy().view(np.uint64).sum()
+            mapped.release(piece)
+        digest.update(total.tobytes())
+        integers = data[:whole].numpy().view(np.uint64)
         digest.update(integers[:: max(1, len(integers) // 1024)].tobytes())
-        digest.update(data[whole:].tobytes())
-        mapped.release(tensor)
+        digest.update(data[whole:].numpy().tobytes())
+        mapped.release(data)
     return digest.hexdigest()
 
 

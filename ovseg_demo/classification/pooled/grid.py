@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import upload
 
-_MASKS_AT_ONCE = 16
-"""How many masks are unpacked to float32 at the same time."""
+_MASKS_AT_ONCE = 4
+"""How many masks are unpacked to float32, and resized, at the same time."""
 
 
 def masks_on_grid(
