@@ -25,6 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+import torch
 from PIL import Image
 
 from benchmarks import harness
@@ -40,6 +41,7 @@ from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import Caches
 from tests.datasets.small_images import contents, journal_lines, save_images
 from tests.tiny.checkpoints import save_tiny_ovseg
+from tests.tiny.sam import tiny_sam
 
 _NETWORKS = (PROPOSING, EMBEDDING_REGIONS, ENCODING_NAMES)
 _NAMES = "tree, house, car, person, dog, grass, sky"
@@ -187,11 +189,24 @@ class _TimedJob(Job):
 
 
 def _command(folder: Path, images: Path) -> list[str]:
-    weights = save_tiny_ovseg(folder / "ovseg.pth")
+    sam, ovseg = _save_tiny_sam(folder / "sam.pth"), save_tiny_ovseg(folder / "ovseg.pth")
     return [
         *(sys.executable, "-m", "ovseg_demo", "segment", str(images)),
-        *("--ovseg", str(weights), "--classes", "cat, grass, sky", "--format", "label-map"),
+        *("--sam", str(sam), "--points", "4", "--ovseg", str(ovseg)),
+        *("--generator", "sam", "--classes", "cat, grass, sky", "--format", "label-map"),
     ]
+
+
+def _save_tiny_sam(path: Path) -> Path:
+    """Save a network of random weights whose masks pass the filters of published ones."""
+    sam = tiny_sam()
+    with torch.no_grad():
+        sam.mask_decoder.iou_prediction_head.layers[-1].bias.fill_(0.95)
+        for mlp in sam.mask_decoder.output_hypernetworks_mlps:
+            for parameter in mlp.layers[-1].parameters():
+                parameter.mul_(30)
+    torch.save(sam.state_dict(), path)
+    return path
 
 
 def _seconds(command: list[str]) -> float:
