@@ -12,6 +12,7 @@ import numpy as np
 from ovseg_demo.classification.corrections import Correction
 from ovseg_demo.classification.rules import Rule
 from ovseg_demo.classification.score_maps import UNLABELLED, ScoreMap
+from ovseg_demo.classification.types import MOST_SMALL_CROPS
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.vocabulary import Vocabulary
 
@@ -206,9 +207,12 @@ def low_memory_note(stage: str, fallback: str) -> tuple[str, ...]:
     return (f"{stage}: {fallback}, because memory was short",) if fallback else ()
 
 
-def coarse_note(count: int) -> tuple[str, ...]:
+def small_masks_note(count: int) -> tuple[str, ...]:
     """Return the note on masks that are too small for the grid of a pooled classifier, or no note."""
     if not count:
         return ()
     masks = "1 mask is" if count == 1 else f"{count} masks are"
-    return (f"{masks} smaller than a cell of the classifier's grid; its nearest cell was read",)
+    way = "read as a crop" if count == 1 else "read as crops"
+    if count > MOST_SMALL_CROPS:
+        way = f"{way} ({MOST_SMALL_CROPS}) or at their nearest cell"
+    return (f"{masks} smaller than a cell of the classifier's grid and {way}",)

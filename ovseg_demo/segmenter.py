@@ -23,7 +23,7 @@ from ovseg_demo.proposals.types import GridProposalGenerator, MaskPrompt, Propos
 from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
-from ovseg_demo.segmentation import Segmentation, Timing, coarse_note, low_memory_note
+from ovseg_demo.segmentation import Segmentation, Timing, low_memory_note, small_masks_note
 from ovseg_demo.vocabularies.class_lists import suggestion_candidates
 from ovseg_demo.vocabulary import check_templates
 
@@ -386,7 +386,7 @@ class Segmenter:
             notes=(
                 *analysis.notes,
                 *low_memory_note(EMBEDDING_REGIONS, regions.fallback),
-                *coarse_note(regions.embeddings.coarse),
+                *small_masks_note(len(regions.embeddings.small)),
             ),
         )
 

@@ -25,8 +25,15 @@ from ovseg_demo.classification.pooled import mask_pooling, text_region
 from ovseg_demo.classification.pooled.conv_tower import ConvTower, convnext_tower, is_convolutional
 from ovseg_demo.classification.pooled.mask_pooling import MaskPooling
 from ovseg_demo.classification.pooled.name_consistency import NameConsistency
+from ovseg_demo.classification.pooled.small_masks import SmallMasksAsCrops
 from ovseg_demo.classification.pooled.text_region import TextRegion, TextRegionSettings
-from ovseg_demo.classification.pooled.vit_towers import ClipViT, TimmViT, has_attention_pool, is_clip_vit
+from ovseg_demo.classification.pooled.vit_towers import (
+    ClipViT,
+    TimmViT,
+    WholeViT,
+    has_attention_pool,
+    is_clip_vit,
+)
 from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
 from ovseg_demo.classification.types import LOGIT_SCALE, REGIONS, RegionClassifier
 from ovseg_demo.errors import CheckpointError, ModelError
@@ -157,14 +164,22 @@ def _make_reader(
     visual = parts.visual
     if regions == "crops":
         return Crops(visual, parts.size, parts.width, mean, std, runtime)
+
+    def with_crops(pooled: RegionReader) -> SmallMasksAsCrops:
+        tower = WholeViT(visual) if is_clip_vit(visual) else visual
+        return SmallMasksAsCrops(pooled, Crops(tower, parts.size, parts.width, mean, std, runtime))
+
     if regions == "text-region":
         if is_clip_vit(visual):
-            return TextRegion(ClipViT(visual), TextRegionSettings(), mean, std, runtime)
+            return with_crops(TextRegion(ClipViT(visual), TextRegionSettings(), mean, std, runtime))
         if has_attention_pool(visual):
-            return TextRegion(TimmViT(visual, runtime), TextRegionSettings(), mean, std, runtime)
+            tower = TimmViT(visual, runtime)
+            return with_crops(TextRegion(tower, TextRegionSettings(), mean, std, runtime))
     elif regions in _POOLING and (isinstance(visual, ConvTower) or is_convolutional(visual)):
         tower = visual if isinstance(visual, ConvTower) else ConvTower.of(visual)
-        return MaskPooling(tower, _POOLING[regions], mean, std, runtime, consistency)
+        pooled = MaskPooling(tower, _POOLING[regions], mean, std, runtime, consistency)
+        # Every mask covers a part of some cell, so that none is too small for weights by area.
+        return pooled if _POOLING[regions].weights == "area" else with_crops(pooled)
     elif regions not in REGIONS:
         raise ModelError(f'There is no way to read regions "{regions}"; choose one of {", ".join(REGIONS)}.')
     kind = "a ViT like CLIP's or SigLIP's" if regions == "text-region" else "a convolutional image tower"

@@ -41,6 +41,10 @@ class NameAdaptation(Protocol):
         ...
 
 
+MOST_SMALL_CROPS = 16
+"""How many masks that are too small for a pooled classifier's grid are read as crops."""
+
+
 @dataclass(frozen=True, eq=False)
 class RegionEmbeddings:
     """The result of stage 2 for one image.
@@ -48,12 +52,13 @@ class RegionEmbeddings:
     Attributes:
         vectors: float32 (N, D), unit length; 0 for a region that is not embedded yet.
         adaptation: how the image changes text embeddings; ``None`` means that it does not.
-        coarse: how many masks were too small for the classifier's grid and took their nearest cell.
+        small: indices of the masks that are too small for the classifier's grid. The largest
+            :data:`MOST_SMALL_CROPS` of them were read as crops, the others at their nearest cell.
     """
 
     vectors: np.ndarray
     adaptation: NameAdaptation | None = None
-    coarse: int = 0
+    small: tuple[int, ...] = ()
 
     @property
     def nbytes(self) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -131,6 +131,11 @@ class Proposals:
     def areas(self) -> np.ndarray:
         """The number of working pixels of each mask: int64 (N,)."""
         return np.bitwise_count(self.packed_masks).sum(axis=(1, 2), dtype=np.int64)
+
+    def take(self, indices: np.ndarray) -> Self:
+        """Return some of the proposals, by their indices, int64 (n,), without what belongs to all of them."""
+        arrays = {name: getattr(self, name)[indices] for name in ("packed_masks", "boxes", "scores")}
+        return replace(self, **arrays, queries=None, embedding=None)
 
     def unpack(self, index: int | slice | np.ndarray) -> np.ndarray:
         """Return one mask, bool (h, w), or several, bool (n, h, w)."""

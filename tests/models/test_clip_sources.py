@@ -244,15 +244,30 @@ def test_an_unadapted_clip_of_another_kind_is_read_in_its_own_way(tmp_path, sam)
     assert segmenter.analyze(image(), classifier="un-adapted").logit_scale == 100
 
 
-def test_a_small_mask_takes_its_nearest_cell_and_the_result_says_so(tmp_path, sam):
-    segmenter = load(sam, write_clip(tmp_path / "clip", CNN), regions="fc-clip")
-    masks = np.zeros((2, 96, 128), bool)
-    masks[0, 10:60, 10:90] = True
-    masks[1, 90, 120] = True
-    proposals = Proposals.from_masks(masks, np.ones(2), image(), (96, 128), "sam")
-    analysis = segmenter.classify(image(), proposals)
-    np.testing.assert_allclose(np.linalg.norm(analysis.regions, axis=1), 1, atol=1e-5)
-    assert "1 mask is smaller than a cell" in analysis.segment("dog").notes[0]
+@pytest.mark.parametrize(
+    ("config", "regions"), [(CNN, "fc-clip"), (CNN, "soft-pooling"), (VIT, "text-region")]
+)
+def test_a_small_mask_is_read_as_a_crop_and_the_result_says_so(tmp_path, sam, config, regions):
+    folder = write_clip(tmp_path / "clip", config)
+    analyses = {}
+    for count in (1, 20):
+        masks = np.zeros((1 + count, 768, 1024), bool)
+        masks[0, 100:600, 100:900] = True
+        for index in range(count):  # the first is the smallest
+            masks[1 + index, 700, 40 * index : 40 * index + 1 + index // 10] = True
+        scene = np.random.default_rng(0).integers(0, 256, (768, 1024, 3), np.uint8)
+        proposals = Proposals.from_masks(masks, np.ones(len(masks)), scene, (768, 1024), "sam")
+        for way in (regions, "crops"):
+            analyses[way, count] = load(sam, folder, regions=way).classify(scene, proposals)
+    one, crop = analyses[regions, 1], analyses["crops", 1]
+    np.testing.assert_allclose(one.regions[1], crop.regions[1], atol=1e-4)
+    assert not np.allclose(one.regions[0], crop.regions[0], atol=1e-2)
+    assert "1 mask is smaller than a cell" in one.notes[0] and one.notes[0].endswith("read as a crop")
+    many, crops = analyses[regions, 20], analyses["crops", 20]
+    is_crop = np.isclose(many.regions, crops.regions, atol=1e-4).all(axis=1)
+    assert is_crop[11:].all() and is_crop.sum() == 16, "the largest"
+    np.testing.assert_allclose(np.linalg.norm(many.regions, axis=1), 1, atol=1e-5)
+    assert many.notes[0].endswith("and read as crops (16) or at their nearest cell")
 
 
 def test_maskclippp_replaces_the_image_tower_and_adapts_names_to_the_image(sam):

@@ -28,8 +28,8 @@ def make_classifier(kit: Kit, prefix: str):
         tuned = Tuned(*read_checkpoint(kit.checkpoint_path, CheckpointKind.MASKCLIPPP).maskclippp())
     classifier = build_classifier(source, FLOAT32, SETTINGS[prefix], tuned)
     config = kit.config
-    classifier.regions._settings = replace(
-        classifier.regions._settings,
+    classifier.regions.pooled._settings = replace(
+        classifier.regions.pooled._settings,
         shorter_side=config["min_size_test"],
         longest_side=config["max_size_test"],
         second_shorter_side=config["test_image_size"],
@@ -44,7 +44,7 @@ def vocabulary_of(kit: Kit) -> Vocabulary:
 
 def test_input_and_dense_features(folder):
     kit = load_kit(folder)
-    regions = make_classifier(kit, "untuned").regions
+    regions = make_classifier(kit, "untuned").regions.pooled
     pixels = regions.resize(kit.image)
     np.testing.assert_array_equal(pixels.shape[1:], kit.outputs["resized_input_shape"])
     kit.assert_close("untuned_dense_features", regions.dense_features(pixels)[None].numpy())
@@ -61,7 +61,7 @@ def test_region_embeddings(folder, prefix):
         seen = (kit.outputs["masks_on_grid"] > 0.5).any(axis=(1, 2))
     expected = kit.outputs[f"{prefix}_region_embeddings"]
     assert np.abs(found.vectors[seen] - expected[seen]).max() <= 1e-4
-    assert found.coarse == np.count_nonzero(~seen) > 0
+    assert len(found.small) == np.count_nonzero(~seen) > 0
     np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-5)
 
 

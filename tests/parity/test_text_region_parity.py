@@ -102,4 +102,4 @@ def test_every_mask_has_an_embedding(folder, setting):
     kit = load_kit(folder)
     found = make_reader(kit, setting).embed(given_proposals(kit), no_progress, None)
     np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-5)
-    assert found.coarse == np.count_nonzero(~kit.outputs[f"{setting}_on_grid"])
+    assert len(found.small) == np.count_nonzero(~kit.outputs[f"{setting}_on_grid"])

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg_demo.classification.duplicates import find_originals
@@ -26,7 +26,7 @@ class Crops:
     """A :class:`.RegionReader` that runs the whole image tower on each masked crop.
 
     Args:
-        visual: the image tower.
+        visual: the image tower; it gives the features (B, D) of crops (B, 3, S, S).
         size: side of its square input, in pixels.
         width: D, of the embeddings.
         mean: of the tower's training images, RGB values in [0, 1].
@@ -36,7 +36,7 @@ class Crops:
 
     def __init__(
         self,
-        visual: nn.Module,
+        visual: Callable[[Tensor], Tensor],
         size: int,
         width: int,
         mean: tuple[float, ...],

@@ -31,6 +31,10 @@ class ConvTower(nn.Module):
         """Return the tower of a CLIP of open_clip."""
         return cls(visual.trunk, visual.head)
 
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the embeddings (B, D) of whole images, normalised pixels (B, 3, H, W)."""
+        return self.head(self.trunk(pixels.contiguous(memory_format=torch.channels_last)))
+
     def dense(self, pixels: Tensor) -> Tensor:
         """Return the last feature map (B, C, h, w) of normalised pixels (B, 3, H, W)."""
         return self.trunk.forward_features(pixels.contiguous(memory_format=torch.channels_last))

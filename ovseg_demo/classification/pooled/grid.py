@@ -40,7 +40,9 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
-def take_nearest_cell(weights: Tensor, proposals: Proposals, cells_per_pixel: tuple[float, float]) -> int:
+def take_nearest_cell(
+    weights: Tensor, proposals: Proposals, cells_per_pixel: tuple[float, float]
+) -> tuple[int, ...]:
     """Give each mask without any weight that of the cell in which its box has its centre, in place.
 
     Args:
@@ -49,7 +51,7 @@ def take_nearest_cell(weights: Tensor, proposals: Proposals, cells_per_pixel: tu
         cells_per_pixel: cells of the grid per working pixel, along rows and columns.
 
     Returns:
-        How many masks had no weight.
+        The indices of the masks that had no weight.
     """
     empty = (~weights.flatten(1).any(dim=1)).nonzero()[:, 0].tolist()
     for index in empty:
@@ -61,4 +63,4 @@ def take_nearest_cell(weights: Tensor, proposals: Proposals, cells_per_pixel: tu
             )
         )
         weights[index, row, column] = 1
-    return len(empty)
+    return tuple(empty)

@@ -116,7 +116,7 @@ class MaskPooling:
         scales = tuple(
             length / of_mask / STRIDE for length, of_mask in zip(size, proposals.working_size, strict=True)
         )
-        coarse = take_nearest_cell(weights, proposals, scales)
+        small = take_nearest_cell(weights, proposals, scales)
         pooled = pool(features, weights)
         vectors = F.normalize(self._tower.project(pooled), dim=-1).cpu().numpy()
         adaptation = None
@@ -124,7 +124,7 @@ class MaskPooling:
             cells = self._tower.project(features.flatten(1).T)
             adaptation = self._consistency.of_image(cells)
         progress(EMBEDDING_REGIONS, len(proposals), len(proposals))
-        return RegionEmbeddings(vectors, adaptation, coarse)
+        return RegionEmbeddings(vectors, adaptation, small)
 
     def resize(self, image: np.ndarray) -> Tensor:
         """Return a uint8 image (H, W, 3) as the tower reads it, before padding: float32 (3, h, w)."""

@@ -123,12 +123,12 @@ class TextRegion:
         grid = features.shape[1:]
         weights = masks_on_grid(proposals, lambda masks: resize(masks, grid), self._device)
         scales = tuple(cells / length for cells, length in zip(grid, proposals.working_size, strict=True))
-        coarse = take_nearest_cell(weights, proposals, scales)
+        small = take_nearest_cell(weights, proposals, scales)
         weights, flat = weights.flatten(1), features.flatten(1)
         filtered = weights * (difference_scores(flat, weights) >= _GLOBAL_PATCH)
         weights = torch.where(filtered.any(dim=1, keepdim=True), filtered, weights)
         vectors = F.normalize(self._tower.pool(weights, flat), dim=-1)
-        return RegionEmbeddings(vectors.cpu().numpy(), coarse=coarse)
+        return RegionEmbeddings(vectors.cpu().numpy(), small=small)
 
     def cut(self, image: np.ndarray) -> Tiles:
         """Return the whole image (uint8, H, W, 3) and its tiles, as the tower reads them."""

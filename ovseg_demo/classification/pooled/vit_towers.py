@@ -10,7 +10,13 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg_demo.classification.clip.towers import add_positions, attend, embed_patches, update
+from ovseg_demo.classification.clip.towers import (
+    add_positions,
+    attend,
+    embed_patches,
+    encode_regions,
+    update,
+)
 from ovseg_demo.runtime.devices import Runtime
 
 ClipVariant = Literal["raw_values", "unit_values", "demo"]
@@ -62,6 +68,21 @@ class ClipViT:
         if self._variant == "demo":
             pooled = pooled + last.mlp(last.ln_2(pooled).to(dtype)).float()
         return self._visual.ln_post(pooled) @ self._visual.proj
+
+
+class WholeViT:
+    """Open_clip's own ViT as a function of whole images, which computes in the precision of its weights.
+
+    Args:
+        visual: the tower.
+    """
+
+    def __init__(self, visual: VisionTransformer):
+        self.visual = visual
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return the embeddings, float32 (B, D), of normalised pixels (B, 3, S, S)."""
+        return encode_regions(self, None, pixels, None)
 
 
 class TimmViT:
