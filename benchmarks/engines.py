@@ -2,106 +2,141 @@
 
 Stage 1 proposes masks as each model of the catalogue does on a CPU: SAM ViT-B at 1,024 points, MobileSAM at
 256. Random weights make noisy masks, which cost more than a trained network's. Stage 2 embeds the same 100
-given masks for all. All run in turns in the precision that ``--precision auto`` takes; each pipeline's memory
-is the peak of a process of its own, less that of a process that imports the same and computes nothing.
+given masks for all. All run in turns in the precision that ``--precision auto`` takes. Each pipeline's memory
+is the peak of a process of its own that reads the weights from files, runs both stages and embeds 20 class
+names, less the peak of a process that imports the same and computes nothing.
 
     python benchmarks/engines.py                     # everything; several minutes
     python benchmarks/engines.py --quick             # 64 points, 8 masks
     python benchmarks/engines.py --table stage2      # pooled against crops of the same tower
     python benchmarks/engines.py --table pipelines   # whole analyses
     python benchmarks/engines.py --table bundled     # the bundled models, 960×720, with their weights
+    python benchmarks/engines.py --table catalogue   # the seconds of each entry of the catalogue
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+import tempfile
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial, reduce
 from itertools import count
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
-from open_clip.model import CLIP
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
-from benchmarks.cases import first, random_clip, random_image, random_proposals
-from benchmarks.sam import VIT_B, Case, random_sam
-from benchmarks.sam_encoders import ENCODERS
-from ovseg_demo.classification.building import build_classifier
-from ovseg_demo.classification.clip.network import MASK_EMBEDDING
-from ovseg_demo.classification.clip.source import ClipSource
+from benchmarks.cases import first, random_image, random_proposals
+from benchmarks.published_size import SHAPES, write_ovseg
+from benchmarks.random_weights import IMAGE_SIZE, load_clip, save_clip, save_sam
+from benchmarks.sam import load_generator
 from ovseg_demo.classification.types import RegionClassifier
+from ovseg_demo.models import catalogue
+from ovseg_demo.models.catalogue import CATALOGUE, SIMSEG_SETTINGS, ModelSpec
+from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.models.loading import load_segmenter
-from ovseg_demo.proposals.sam.generator import SamConfig
+from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator, build_maskformer
+from ovseg_demo.proposals.sam.generator import SamProposalGenerator
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.allocator import keep_freed_memory
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.ui.examples import EXAMPLES
+from ovseg_demo.vocabularies.class_lists import load_vocabulary
 
-SIZE = (768, 1024)
-MOBILE_SAM = SamConfig(encoder=ENCODERS["MobileSAM"])
 CONVNEXT = "convnext_base_w_320"
 
 
-def vit(name: str, regions: str, runtime: Runtime) -> RegionClassifier:
-    """Return a CLIP with one of open_clip's ViTs in OpenAI's format; OVSeg's crops have mask prompts."""
-    tensors = random_clip(name)
-    if regions != "crops":
-        del tensors[MASK_EMBEDDING]
-    return build_classifier(ClipSource(tensors), runtime, regions)
+@dataclass(frozen=True)
+class Model:
+    """The networks of a row.
+
+    Attributes:
+        sam: a key of :data:`SAMS`.
+        points: along a side of the grid.
+        clip: a model of open_clip's registry.
+        regions: how it reads masked regions.
+    """
+
+    sam: str
+    points: int
+    clip: str
+    regions: str
 
 
-def convnext(regions: str, runtime: Runtime) -> RegionClassifier:
-    """Return a CLIP with a ConvNeXt-B in open_clip's format."""
-    config = open_clip.get_model_config(CONVNEXT)
-    torch.manual_seed(0)
-    tensors = CLIP(**open_clip.get_model_config(CONVNEXT)).state_dict()
-    return build_classifier(ClipSource(tensors, config), runtime, regions)
-
-
-STAGE_2: Mapping[str, Callable[[Runtime], RegionClassifier]] = {
-    "ViT-B/16, crops": partial(vit, "ViT-B-16", "crops"),
-    "ViT-B/16, TextRegion": partial(vit, "ViT-B-16", "text-region"),
-    "ViT-L/14, crops": partial(vit, "ViT-L-14", "crops"),
-    "ViT-L/14, TextRegion": partial(vit, "ViT-L-14", "text-region"),
-    "ConvNeXt-B, crops": partial(convnext, "crops"),
-    "ConvNeXt-B, FC-CLIP": partial(convnext, "fc-clip"),
-    "ConvNeXt-B, soft pooling": partial(convnext, "soft-pooling"),
+STAGE_2: Mapping[str, tuple[str, str]] = {
+    "ViT-B/16, crops": ("ViT-B-16", "crops"),
+    "ViT-B/16, TextRegion": ("ViT-B-16", "text-region"),
+    "ViT-L/14, crops": ("ViT-L-14", "crops"),
+    "ViT-L/14, TextRegion": ("ViT-L-14", "text-region"),
+    "ConvNeXt-B, crops": (CONVNEXT, "crops"),
+    "ConvNeXt-B, FC-CLIP": (CONVNEXT, "fc-clip"),
+    "ConvNeXt-B, soft pooling": (CONVNEXT, "soft-pooling"),
 }
-PIPELINES: Mapping[str, tuple[SamConfig, Callable[[Runtime], RegionClassifier]]] = {
-    "OVSeg R-101c's CLIP + SAM ViT-B": (VIT_B, STAGE_2["ViT-B/16, crops"]),
-    "fast-photo": (MOBILE_SAM, STAGE_2["ConvNeXt-B, FC-CLIP"]),
-    "TextRegion ViT-B/16 + MobileSAM": (MOBILE_SAM, STAGE_2["ViT-B/16, TextRegion"]),
-    "TextRegion ViT-L/14@336 + MobileSAM": (MOBILE_SAM, partial(vit, "ViT-L-14-336", "text-region")),
+"""The CLIP of each row, and how it reads regions."""
+PIPELINES: Mapping[str, Model] = {
+    "OVSeg R-101c's CLIP + SAM ViT-B": Model("SAM ViT-B", 32, "ViT-B-16", "crops"),
+    "fast-photo": Model("MobileSAM", 16, CONVNEXT, "fc-clip"),
+    "TextRegion ViT-B/16 + MobileSAM": Model("MobileSAM", 16, "ViT-B-16", "text-region"),
+    "TextRegion ViT-L/14@336 + MobileSAM": Model("MobileSAM", 16, "ViT-L-14-336", "text-region"),
 }
 NOTHING = "nothing"
+NAMES = 20
+
+SAM_OF: Mapping[str, str] = {
+    catalogue.SAM_VIT_H.name: "SAM ViT-H",
+    catalogue.SAM_VIT_L.name: "SAM ViT-L",
+    catalogue.SAM_VIT_B.name: "SAM ViT-B",
+    catalogue.MOBILE_SAM.name: "MobileSAM",
+    catalogue.REPVIT_SAM.name: "RepViT-SAM",
+}
+CLIP_OF: Mapping[str, str] = {
+    catalogue.CLIP_VIT_L14.name: "ViT-L-14",
+    catalogue.CLIP_VIT_B16.name: "ViT-B-16",
+    catalogue.CLIP_VIT_L14_336.name: "ViT-L-14-336",
+    catalogue.CLIP_CONVNEXT_B.name: CONVNEXT,
+    catalogue.OVSEG_CLIP_L.name: "ViT-L-14",
+    catalogue.OVSEG_SWIN_B.name: "ViT-L-14",
+    catalogue.OVSEG_SWIN_B_PROMPTS.name: "ViT-L-14",
+    catalogue.OVSEG_R101C.name: "ViT-B-16",
+    catalogue.SIMSEG_CROSS_DATASET.name: "ViT-B-16",
+    catalogue.SIMSEG_ZERO_SHOT.name: "ViT-B-16",
+}
+"""The network of the same size for each weights file of the catalogue."""
 
 BUNDLED = ("sticker-world", "photo-mini")
 BUNDLED_ON = {"a photograph": "pagoda.jpg", "a scene of Sticker World": "desert.jpg"}
 
 
 class Pipeline:
-    """Both stages of one row, with their networks in memory.
+    """Both stages of one row; each network is read when it is first needed.
 
     Args:
-        name: a key of :data:`PIPELINES`.
+        model: the networks.
+        folder: of their weights files.
         options: of the command line.
     """
 
-    def __init__(self, name: str, options: argparse.Namespace):
-        sam, classifier = PIPELINES[name]
-        self._image = random_image(*SIZE)
-        case = Case(name, random_sam(sam), self._image, device=options.device)
-        points = options.points if sam is VIT_B else options.points // 2
-        self._propose = case.generator("float32", points)
-        self._classifier = classifier(Runtime.resolve(options.device))
-        self._masks = random_proposals(options.masks, SIZE)
+    def __init__(self, model: Model, folder: Path, options: argparse.Namespace):
+        self._model, self._folder = model, folder
+        self._points = max(1, model.points * options.points // 32)
+        self._runtime = Runtime.resolve(options.device)
+        self._image = random_image(*IMAGE_SIZE)
+        self._masks = random_proposals(options.masks, IMAGE_SIZE)
+
+    @cached_property
+    def _propose(self) -> SamProposalGenerator:
+        path = save_sam(self._model.sam, self._folder)
+        return load_generator(path, points_per_side=self._points, runtime=self._runtime.with_float32())
+
+    @cached_property
+    def _classifier(self) -> RegionClassifier:
+        return load_clip(save_clip(self._model.clip, self._folder), self._model.regions, self._runtime)
 
     def stage1(self) -> Proposals:
         """Return the masks that the generator proposes."""
@@ -111,10 +146,15 @@ class Pipeline:
         """Embed the given masks."""
         self._classifier.embed_regions(self._masks)
 
-    def __call__(self) -> None:
-        """Run both stages."""
-        self.stage1()
-        self.stage2()
+    def embed_names(self) -> None:
+        """Embed class names."""
+        names = load_vocabulary("ade20k-150").class_names[:NAMES]
+        self._classifier.embed_names(names, "vild")
+
+    def save(self) -> None:
+        """Write the weights files that are not there yet."""
+        save_sam(self._model.sam, self._folder)
+        save_clip(self._model.clip, self._folder)
 
 
 def main() -> None:
@@ -123,6 +163,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=32, help="points along a side of the grid")
     parser.add_argument("--masks", type=int, default=100)
     parser.add_argument("--crops", type=int, default=20, help="of the masks, that are timed as crops")
+    parser.add_argument("--folder", type=Path, help="keep the weights files here")
     parser.add_argument(
         "--only", choices=(NOTHING, *PIPELINES), help="run one pipeline, print its peak memory"
     )
@@ -133,13 +174,18 @@ def main() -> None:
     if options.only:
         torch.set_num_threads(options.threads)
         if options.only != NOTHING:
-            Pipeline(options.only, options)()
+            pipeline = Pipeline(PIPELINES[options.only], options.folder, options)
+            pipeline.stage1()
+            pipeline.stage2()
+            pipeline.embed_names()
         harness.print_peak_memory()
         return
     harness.start("First analyses", options)
-    for name, compare in TABLES.items():
-        if options.table in (None, name):
-            compare(options)
+    with tempfile.TemporaryDirectory() as temporary:
+        options.folder = options.folder or Path(temporary)
+        for name, compare in TABLES.items():
+            if options.table in (None, name):
+                compare(options)
 
 
 def compare_stage2(options: argparse.Namespace) -> None:
@@ -147,10 +193,11 @@ def compare_stage2(options: argparse.Namespace) -> None:
 
     Crops cost the same each, so only some are timed.
     """
-    runtime, masks = Runtime.resolve(options.device), random_proposals(options.masks, SIZE)
+    runtime, masks = Runtime.resolve(options.device), random_proposals(options.masks, IMAGE_SIZE)
     rows, crops = [], {}
-    for name, make in STAGE_2.items():  # one network in memory at a time
-        classifier, tower = make(runtime), name.split(",")[0]
+    for name, (clip, regions) in STAGE_2.items():  # one network in memory at a time
+        classifier = load_clip(save_clip(clip, options.folder), regions, runtime)
+        tower = name.split(",")[0]
         some = first(masks, options.crops) if name.endswith("crops") else masks
         times = len(masks) / len(some)
         run = partial(classifier.embed_regions, some)
@@ -175,7 +222,9 @@ def compare_stage2(options: argparse.Namespace) -> None:
 
 def compare_pipelines(options: argparse.Namespace) -> None:
     """Print time and memory of whole analyses, stage by stage in turns."""
-    pipelines = {name: Pipeline(name, options) for name in PIPELINES}
+    pipelines = {name: Pipeline(model, options.folder, options) for name, model in PIPELINES.items()}
+    for pipeline in pipelines.values():
+        pipeline.save()
     stages = {
         (name, stage): getattr(pipeline, stage)
         for name, pipeline in pipelines.items()
@@ -227,11 +276,90 @@ def compare_bundled(options: argparse.Namespace) -> None:
     harness.print_table(["model", "image", "s (processor s)", f"it ÷ {BUNDLED[0]}; bar 1.5"], rows)
 
 
-TABLES: Mapping[str, Callable[[argparse.Namespace], None]] = {
-    "stage2": compare_stage2,
-    "pipelines": compare_pipelines,
-    "bundled": compare_bundled,
-}
+def measure_catalogue(options: argparse.Namespace) -> None:
+    """Print for each entry of the catalogue the seconds of a first analysis, 1024×768, 100 masks.
+
+    The stages are measured once for each network, and each entry adds its own. MaskCLIP++'s image tower is
+    an un-tuned one, which takes as long.
+    """
+    runtime, measured = Runtime.resolve(options.device), {}
+
+    def once(key: Hashable, run: Callable[[], harness.Timing]) -> harness.Timing:
+        if key not in measured:
+            measured[key] = run()
+        return measured[key]
+
+    rows = []
+    for spec in CATALOGUE.values():
+        parts = [once(key, partial(run, runtime, options)) for key, run in _stages_of(spec)]
+        total = reduce(_sum, parts)
+        cores = f"{total.processor / options.threads:.1f}"
+        rows.append([spec.name, f"{total.wall:.1f} ({total.processor:.1f})", cores, spec.seconds])
+    harness.print_table(
+        ["model", "s (processor s)", f"processor s ÷ {options.threads} threads", "in the catalogue"], rows
+    )
+
+
+Stage = tuple[Hashable, Callable[[Runtime, argparse.Namespace], harness.Timing]]
+
+
+def _stages_of(spec: ModelSpec) -> Iterator[Stage]:
+    """Yield what an analysis with a model runs: a key of what is measured, and the measurement."""
+    if spec.bundled:
+        yield spec.name, partial(_time_bundled, spec.name)
+        return
+    if "sam" in spec.parts:
+        points = spec.sam.thresholds.get("points_per_side", 32)
+        sam, settings = SAM_OF[spec.parts["sam"].name], spec.sam.long_side
+        yield (sam, points, settings), partial(_time_sam, sam, points, settings)
+    elif "ovseg" in spec.parts:
+        yield "MaskFormer", _time_maskformer
+    clip = spec.parts.get("clip") or spec.parts.get("ovseg")
+    if clip is not None:
+        regions = "crops" if spec.regions == "auto" else spec.regions
+        yield (CLIP_OF[clip.name], regions), partial(_time_clip, CLIP_OF[clip.name], regions)
+
+
+def _time_sam(
+    name: str, points: int | str, long_side: int | None, runtime: Runtime, options: argparse.Namespace
+) -> harness.Timing:
+    path, image = save_sam(name, options.folder), random_image(*IMAGE_SIZE)
+    how = {"points_per_side": points, "long_side": long_side, "runtime": runtime.with_float32()}
+    generator = load_generator(path, **how)
+    path.unlink()  # the large ones would fill the disk
+    return harness.alternate({"": partial(generator, image)}, options.repeats, warm_up=False)[""]
+
+
+def _time_clip(name: str, regions: str, runtime: Runtime, options: argparse.Namespace) -> harness.Timing:
+    """Return the time of all masks; crops cost the same each, so only some are timed."""
+    classifier = load_clip(save_clip(name, options.folder), regions, runtime)
+    masks = random_proposals(options.masks, IMAGE_SIZE)
+    some = first(masks, options.crops) if regions == "crops" else masks
+    run = partial(classifier.embed_regions, some)
+    timing = harness.alternate({"": run}, options.repeats, warm_up=False)[""]
+    times = len(masks) / len(some)
+    return harness.Timing(timing.wall * times, timing.processor * times)
+
+
+def _time_maskformer(runtime: Runtime, options: argparse.Namespace) -> harness.Timing:
+    path = options.folder / "ovseg.pth"
+    write_ovseg(path, SHAPES / "ovseg_R101c_vitB16_ft_mpt.shapes.txt")
+    network = build_maskformer(read_checkpoint(path, CheckpointKind.OVSEG).maskformer())
+    settings = SIMSEG_SETTINGS.generator_options()
+    generator = MaskFormerProposalGenerator(network, runtime=runtime.with_float32(), **settings)
+    run = partial(generator, random_image(*IMAGE_SIZE))
+    return harness.alternate({"": run}, options.repeats, warm_up=False)[""]
+
+
+def _time_bundled(name: str, runtime: Runtime, options: argparse.Namespace) -> harness.Timing:
+    shift, segmenter = count(), load_segmenter(name, device=options.device)
+    image = np.asarray(Image.open(EXAMPLES / "pagoda.jpg").convert("RGB").resize(IMAGE_SIZE[::-1]))
+    segmenter.analyze(image)  # reads the weights
+
+    def analyze() -> None:
+        segmenter.analyze(np.roll(image, next(shift) + 1, axis=1))
+
+    return harness.alternate({"": analyze}, options.repeats, warm_up=False)[""]
 
 
 def _sum(one: harness.Timing, two: harness.Timing) -> harness.Timing:
@@ -240,7 +368,16 @@ def _sum(one: harness.Timing, two: harness.Timing) -> harness.Timing:
 
 def _peak(name: str, options: argparse.Namespace) -> int:
     arguments = ["--only", name, "--points", str(options.points), "--masks", str(options.masks)]
-    return harness.peak_memory("engines.py", [*arguments, "--threads", str(options.threads)])
+    arguments += ["--threads", str(options.threads), "--folder", str(options.folder)]
+    return harness.peak_memory("engines.py", arguments)
+
+
+TABLES: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "stage2": compare_stage2,
+    "pipelines": compare_pipelines,
+    "bundled": compare_bundled,
+    "catalogue": measure_catalogue,
+}
 
 
 if __name__ == "__main__":

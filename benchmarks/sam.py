@@ -13,7 +13,9 @@ quantiles of the network's output.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -61,6 +64,7 @@ SMALL = SamConfig(
     decoder_mlp_dim=512,
     iou_head_dim=128,
 )
+IMAGE_SIZES = {"vit_b": (768, 1024), "small": (480, 640)}
 MASKS_COMPARED = 100
 
 
@@ -90,21 +94,37 @@ class Case:
 
     def generator(self, kind: str, points_per_side: int) -> SamProposalGenerator:
         """Return the generator "stock", "float32" or "bfloat16"."""
-        dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
-        return SamProposalGenerator(
-            self.sam,
-            points_per_side=points_per_side,
-            implementation="stock" if kind == "stock" else "fast",
-            runtime=Runtime(torch.device(self.device), dtype),
-            **self.thresholds,
-        )
+        options = make_options(kind, self.device)
+        return SamProposalGenerator(self.sam, points_per_side=points_per_side, **options, **self.thresholds)
+
+    def save(self, path: Path, tensors: Mapping[str, Tensor] | None = None) -> None:
+        """Write the weights to a file and the thresholds beside it, for :func:`load_generator`.
+
+        ``tensors`` are the weights under a published file's names, where the network has others.
+        """
+        torch.save(tensors or self.sam.state_dict(), path)
+        path.with_suffix(".json").write_text(json.dumps(self.thresholds))
+
+
+def make_options(kind: str, device: str) -> dict[str, object]:
+    """Return what makes a generator "stock", "float32" or "bfloat16"."""
+    dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
+    implementation = "stock" if kind == "stock" else "fast"
+    return {"implementation": implementation, "runtime": Runtime(torch.device(device), dtype)}
+
+
+def load_generator(path: Path, **options: object) -> SamProposalGenerator:
+    """Return the generator of a file of :meth:`Case.save`, built as the program does it."""
+    thresholds = json.loads(path.with_suffix(".json").read_text())
+    sam = build_sam(read_checkpoint(path, expect=CheckpointKind.SAM).sam())
+    return SamProposalGenerator(sam, **options, **thresholds)
 
 
 def make_case(
     name: str, checkpoint: Path | None, size: tuple[int, int] | None = None, device: str = "cpu"
 ) -> Case:
     """Return the case "vit_b" or "small", with seeded random weights unless a checkpoint is given."""
-    height, width = size or {"vit_b": (768, 1024), "small": (480, 640)}[name]
+    height, width = size or IMAGE_SIZES[name]
     image = random_image(height, width)
     if checkpoint:
         tensors = read_checkpoint(checkpoint, expect=CheckpointKind.SAM).sam()
@@ -191,18 +211,21 @@ def _run(generator, image: np.ndarray, results: dict[str, Proposals], kind: str)
     return run
 
 
-def compare_memory(options: argparse.Namespace, kinds: list[str]) -> None:
-    """Print the peak memory of each generator, run in a process of its own."""
-    arguments = ["--model", options.model, "--threads", str(options.threads), "--points", str(options.points)]
-    if options.sam:
-        arguments += ["--sam", str(options.sam)]
-    peaks = {
-        kind: harness.peak_memory("sam.py", [*arguments, "--only", kind]) for kind in ["nothing", *kinds]
-    }
+def compare_memory(case: Case, options: argparse.Namespace, kinds: list[str]) -> None:
+    """Print the peak memory of each generator, run in a process of its own that reads the weights' file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "sam.pth"
+        case.save(file)
+        arguments = ["--threads", str(options.threads), "--points", str(options.points)]
+        arguments += ["--model", options.model, "--file", str(file)]
+        peaks = {
+            kind: harness.peak_memory("sam.py", [*arguments, "--only", kind]) for kind in ["nothing", *kinds]
+        }
     print(f"\nPeak memory, {options.points**2:,} points\n")
+    stock = peaks.get("stock")
     harness.print_table(
         ["generator", "MiB", "÷ stock"],
-        [[kind, peak >> 20, f"{peak / peaks['stock']:.2f}"] for kind, peak in peaks.items()],
+        [[kind, peak >> 20, f"{peak / stock:.2f}" if stock else "–"] for kind, peak in peaks.items()],
     )
 
 
@@ -236,7 +259,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=32, help="points along each side of the grid")
     parser.add_argument("--no-stock", action="store_true", help="do not run the slow yardstick")
     parser.add_argument("--growth", action="store_true", help="measure growth instead of the comparison")
+    parser.add_argument("--memory", action="store_true", help="measure nothing but the peak memory")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # one run in a process of its own, for its memory
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)  # its weights
     options = parser.parse_args()
     if options.bundled:
         options.points = 16
@@ -249,11 +274,10 @@ def main() -> None:
     options = parse_options()
     if options.only:
         torch.set_num_threads(options.threads)
-        case = make_case(options.model, options.sam)
         if options.only != "nothing":
-            generator, image = case.generator(options.only, options.points), case.image
-            del case  # its float32 weights, which the program drops after loading, too
-            generator(image)
+            how = make_options(options.only, options.device)
+            generate = load_generator(options.file, points_per_side=options.points, **how)
+            generate(random_image(*IMAGE_SIZES[options.model]))
         harness.print_peak_memory()
         return
     harness.start("Segment Anything", options)
@@ -265,9 +289,10 @@ def main() -> None:
     if options.growth:
         measure_growth(case, "float32", options.repeats)
         return
-    compare_speed(case, options.points, options.repeats, kinds)
-    if not (options.quick or options.bundled or options.no_stock) and options.device == "cpu":
-        compare_memory(options, kinds)
+    if not options.memory:
+        compare_speed(case, options.points, options.repeats, kinds)
+    if options.memory or (not (options.quick or options.bundled) and options.device == "cpu"):
+        compare_memory(case, options, kinds)
 
 
 if __name__ == "__main__":

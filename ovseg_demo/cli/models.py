@@ -21,6 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
 def describe(spec: ModelSpec) -> str:
     """Return the description of one model, a line for each of its files."""
     lines = [f"{spec.name}: {spec.title}", f"    {spec.description}"]
+    lines.append(f"    about {spec.seconds:g} s for {_work(spec)} on two processor cores")
     for role, file in spec.parts.items():
         state = "present" if file.present() else "not here"
         optional = ", optional" if role in OPTIONAL_ROLES else ""
@@ -30,3 +31,10 @@ def describe(spec: ModelSpec) -> str:
     if spec.missing():
         lines.append(f"    get it: python -m ovseg_demo download {spec.name}")
     return "\n".join(lines)
+
+
+def _work(spec: ModelSpec) -> str:
+    """Return what takes the seconds of a model."""
+    if spec.generators and spec.classifies:
+        return "a first analysis"
+    return "100 masks" if spec.classifies else "the masks of an image"

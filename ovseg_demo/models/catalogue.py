@@ -107,9 +107,9 @@ class ModelSpec:
         knows_photographs: whether it was trained on photographs.
         larger: the name of the model to turn to where this one is not enough.
         world: the class list of everything that it knows; empty if it is not limited to a list.
-        seconds: about what a first analysis takes on two processor cores, or the stage that the model has;
-            measured for an image of 1024×768 pixels with 100 masks, with random weights of the published
-            sizes (``benchmarks/engines.py --table catalogue``). 0 means unknown.
+        seconds: about what a first analysis takes on two processor cores, or the stage that the model has,
+            for an image of 1024×768 pixels with 100 masks (``benchmarks/engines.py --table catalogue``). 0
+            means unknown.
     """
 
     name: str
@@ -440,6 +440,7 @@ _MODELS = (
         PHOTO_MINI_SAM_SETTINGS,
         regions="mask-pooling",
         larger="fast-photo",
+        seconds=1,
     ),
     ModelSpec(
         "sticker-world",
@@ -453,6 +454,7 @@ _MODELS = (
         knows_photographs=False,
         larger="photo-mini",
         world="sticker-world",
+        seconds=1.2,
     ),
     ModelSpec(
         "fast-photo",
@@ -461,6 +463,7 @@ _MODELS = (
         MappingProxyType({"clip": CLIP_CONVNEXT_B, "sam": MOBILE_SAM}),
         sam=FAST_SAM_SETTINGS,
         regions="fc-clip",
+        seconds=7,
     ),
     ModelSpec(
         "maskclippp-convnext-b",
@@ -469,6 +472,7 @@ _MODELS = (
         MappingProxyType({"clip": CLIP_CONVNEXT_B, "maskclippp": MASKCLIPPP_CONVNEXT_B, "sam": MOBILE_SAM}),
         sam=FAST_SAM_SETTINGS,
         regions="soft-pooling",
+        seconds=7,
     ),
     ModelSpec(
         "textregion-vitl14-336",
@@ -478,6 +482,7 @@ _MODELS = (
         sam=FAST_SAM_SETTINGS,
         templates="imagenet",
         regions="text-region",
+        seconds=12,
     ),
     ModelSpec(
         "ovseg-swinb-vitl14",
@@ -485,6 +490,7 @@ _MODELS = (
         "The published model at its best: any class names on photographs.",
         MappingProxyType({"ovseg": OVSEG_SWIN_B, "sam": SAM_VIT_L, "unadapted": CLIP_VIT_L14}),
         SWIN_B_SETTINGS,
+        seconds=85,
     ),
     ModelSpec(
         "ovseg-r101c-vitb16",
@@ -492,6 +498,7 @@ _MODELS = (
         "The smaller published model: less than half the download, several times faster, less accurate.",
         MappingProxyType({"ovseg": OVSEG_R101C, "sam": SAM_VIT_B, "unadapted": CLIP_VIT_B16}),
         R101C_SETTINGS,
+        seconds=33,
     ),
     ModelSpec(
         "ovseg-swinb-vitl14-prompts",
@@ -499,12 +506,14 @@ _MODELS = (
         "CLIP's own weights with learned mask prompts, for comparison with the fine-tuned CLIP.",
         MappingProxyType({"ovseg": OVSEG_SWIN_B_PROMPTS, "sam": SAM_VIT_L}),
         SWIN_B_SETTINGS,
+        seconds=85,
     ),
     ModelSpec(
         "ovseg-clip-vitl14",
         "OVSeg's CLIP with Segment Anything",
         "The fine-tuned CLIP ViT-L/14 alone, without mask prompts, on Segment Anything's masks.",
         MappingProxyType({"clip": OVSEG_CLIP_L, "sam": SAM_VIT_L, "unadapted": CLIP_VIT_L14}),
+        seconds=85,
     ),
     ModelSpec(
         "simseg-cross-dataset",
@@ -512,6 +521,7 @@ _MODELS = (
         "The two-stage baseline with an un-adapted CLIP, trained on 156 classes of COCO-Stuff.",
         MappingProxyType({"ovseg": SIMSEG_CROSS_DATASET}),
         SIMSEG_SETTINGS,
+        seconds=12,
     ),
     ModelSpec(
         "simseg-zero-shot",
@@ -520,48 +530,56 @@ _MODELS = (
         MappingProxyType({"ovseg": SIMSEG_ZERO_SHOT}),
         SIMSEG_SETTINGS,
         templates="learned",
+        seconds=12,
     ),
     ModelSpec(
         "sam-vit-h",
         "Segment Anything, ViT-H",
         "Proposals only: the largest and slowest masks; combine it with a CLIP.",
         MappingProxyType({"sam": SAM_VIT_H}),
+        seconds=55,
     ),
     ModelSpec(
         "sam-vit-l",
         "Segment Anything, ViT-L",
         "Proposals only: the masks of the published demo; combine it with a CLIP.",
         MappingProxyType({"sam": SAM_VIT_L}),
+        seconds=35,
     ),
     ModelSpec(
         "sam-vit-b",
         "Segment Anything, ViT-B",
         "Proposals only: the smallest and fastest of SAM's own image encoders; combine it with a CLIP.",
         MappingProxyType({"sam": SAM_VIT_B}),
+        seconds=23,
     ),
     ModelSpec(
         "mobile-sam",
         "MobileSAM",
         "Proposals only: SAM's decoder behind a small image encoder, for CPUs; combine it with a CLIP.",
         MappingProxyType({"sam": MOBILE_SAM}),
+        seconds=19,
     ),
     ModelSpec(
         "repvit-sam",
         "RepViT-SAM",
         "Proposals only: as MobileSAM, with a larger convolutional encoder and, in its paper, better masks.",
         MappingProxyType({"sam": REPVIT_SAM}),
+        seconds=20,
     ),
     ModelSpec(
         "clip-vitl14-openai",
         "CLIP ViT-L/14, un-adapted",
         "OpenAI's CLIP as it is, for comparison: the classifier that OVSeg adapts to masks.",
         MappingProxyType({"clip": CLIP_VIT_L14}),
+        seconds=50,
     ),
     ModelSpec(
         "clip-vitb16-openai",
         "CLIP ViT-B/16, un-adapted",
         "OpenAI's CLIP as it is, for comparison: SimSeg's classifier.",
         MappingProxyType({"clip": CLIP_VIT_B16}),
+        seconds=10,
     ),
 )
 

@@ -251,7 +251,8 @@ def model_facts(entry: ModelEntry, texts: Texts) -> str:
     if entry.spec is not None:
         state = escape(texts["advanced.ready" if entry.is_present else "advanced.not_downloaded"])
         size = format_size(entry.spec.size) if entry.spec.size else escape(texts["advanced.size_unknown"])
-        facts.append(f"{size} · {escape(entry.licence)} · <b>{state}</b>")
+        time = escape(texts.format("advanced.seconds", seconds=f"{entry.spec.seconds:g}"))
+        facts.append(f"{size} · {time} · {escape(entry.licence)} · <b>{state}</b>")
     return "<p>" + "<br>".join(facts) + "</p>"
 
 

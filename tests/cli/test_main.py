@@ -335,6 +335,7 @@ def test_models_lists_the_whole_catalogue(capsys, monkeypatch, tmp_path):
     printed = capsys.readouterr().out
     for spec in CATALOGUE.values():
         assert f"{spec.name}: {spec.title}" in printed
+        assert f"about {spec.seconds:g} s for " in printed
         for file in spec.required.values():
             assert file.name in printed
             assert file.licence in printed

@@ -43,6 +43,7 @@ def test_every_entry_is_complete(spec):
     assert all(file.kind is ROLE_KINDS[role] for role, file in spec.parts.items())
     assert (spec.maskformer is not None) == ("ovseg" in spec.parts)
     assert spec.required and spec.size > 0 and spec.licence and spec.title and spec.description
+    assert spec.seconds > 0
     assert re.fullmatch(r"[a-z0-9-]+", spec.name)
 
 
