@@ -15,6 +15,7 @@ measure sam --bundled
 measure labeling ""
 measure first_analysis ""
 measure live_edit ""
+measure corrections ""
 measure new_names ""
 measure growth ""
 measure class_names "--classes 10"

@@ -91,10 +91,10 @@ def main() -> None:
 
 
 @contextmanager
-def serve(model: str) -> Iterator[tuple[str, subprocess.Popen, float]]:
-    """Start the page, and yield its address, its process, and the seconds until it was open."""
+def serve(model: str, *options: str) -> Iterator[tuple[str, subprocess.Popen, float]]:
+    """Start the page with further options, and yield its address, its process, and the seconds that took."""
     start = time.monotonic()
-    command = [sys.executable, "app.py", "--model", model]
+    command = [sys.executable, "app.py", "--model", model, *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()
