@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from tests.ui import colour_world
 from tests.ui.colour_world import HOUSE, landscape, save_image, stripes
 
 PROMPT = "#prompt textarea"
+
+COST = r"(less than|about) \d+ s"
+"""What an analysis will take, whatever the machine's load."""
 
 BRIGHTNESS = """() => getComputedStyle(document.querySelector('.viewer')).backgroundColor.match(/[0-9]+/g)
     .slice(0, 3).reduce((sum, channel) => sum + Number(channel), 0)"""
@@ -217,7 +221,7 @@ def test_one_click_asks_at_more_points_until_there_are_64_a_side(open_page, tmp_
     upload(page, save_image(tmp_path / "dots.png", pixels))
     wait_for_map(page)
     more = page.locator(".notice button.finer[data-points='32']")
-    assert more.text_content() == "Analyze again with 4 times as many pointsless than 1 s"
+    assert re.fullmatch(f"Analyze again with 4 times as many points{COST}", more.text_content())
     assert painted(page, 299 / 320, 104 / 240) == [0, 0, 0, 0], "the last dot is missed"
     before = page.locator(".viewer").get_attribute("data-map")
     more.press("Enter")
@@ -426,7 +430,7 @@ def test_image_and_map_and_both_classifiers_are_compared(open_page):
     page.locator(".frame .divider").press("ArrowLeft")
     assert page.locator(".frame .divider").get_attribute("aria-valuenow") == "48"
     clips = page.locator("[role=tab][data-compare=clips]")
-    assert clips.locator("small").text_content() == "less than 1 s", "before the click"
+    assert re.fullmatch(COST, clips.locator("small").text_content()), "before the click"
     clips.click()
     page.locator("canvas.other").wait_for()
     assert clips.locator("small").is_hidden(), "nothing is left to compute"

@@ -33,6 +33,9 @@ from tests.ui import colour_world
 from tests.ui.colour_world import MOST_REGIONS, colour_segmenter, landscape, save_image, stripes
 from tests.ui.updates import REQUEST, analyze, clears, collect, found, labels
 
+COST = r"(less than|about) \d+ s"
+"""What an analysis will take, whatever the machine's load."""
+
 # ---- an analysis
 
 
@@ -477,12 +480,12 @@ def test_classifiers_are_compared_on_the_same_masks_and_settings(controller, ima
 def test_the_cost_of_a_comparison_is_told_before_it_starts(controller, image):
     session, newest = analyze(controller, image)
     costs = {rival["key"]: rival["cost"] for rival in newest["map"]["rivals"]}
-    assert costs == {"clips": "less than 1 s", "generator:maskformer": "one more analysis"}
+    assert re.fullmatch(COST, costs.pop("clips")) and costs == {"generator:maskformer": "one more analysis"}
     collect(controller.compare(session, "generator:maskformer"))
     again = controller.edit(session, replace(REQUEST, granularity=0.3))["map"]
     assert {rival["key"]: rival["cost"] for rival in again["rivals"]}["generator:maskformer"] == ""
     _, newest = analyze(controller, image)
-    assert {rival["cost"] for rival in newest["map"]["rivals"]} == {"less than 1 s"}, "it was measured"
+    assert all(re.fullmatch(COST, rival["cost"]) for rival in newest["map"]["rivals"]), "it was measured"
 
 
 def test_generators_are_compared(controller, image):
