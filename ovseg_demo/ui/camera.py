@@ -14,6 +14,7 @@ import numpy as np
 
 from ovseg_demo.analysis import Analysis
 from ovseg_demo.errors import ImageError
+from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.images import SourceImage, load_image
 from ovseg_demo.progress import WAITING
 from ovseg_demo.runtime.caching import WAITING_PERIOD
@@ -61,12 +62,15 @@ class FrameProgress:
                 raise FrameDropped
 
 
-def read_frame(data: Mapping[str, Any], number: int) -> tuple[UploadedImage, np.ndarray]:
+def read_frame(
+    data: Mapping[str, Any], number: int, budget: MemoryBudget | None = None
+) -> tuple[UploadedImage, np.ndarray]:
     """Return what is known of a frame, and its pixels: uint8 RGB (height, width, 3).
 
     Args:
         data: what the browser sent: "image", a JPEG in base64, and "frame", the frame's number there.
         number: of the image within its session.
+        budget: what all visitors' images may take together while they are decoded.
 
     Raises:
         ImageError: it is no frame.
@@ -75,9 +79,10 @@ def read_frame(data: Mapping[str, Any], number: int) -> tuple[UploadedImage, np.
     if not isinstance(frame, int) or not isinstance(content, str):
         raise ImageError("The camera's frame could not be read; reload the page.")
     try:
-        pixels = load_image(base64.b64decode(content, validate=True), max_pixels=MOST_PIXELS)
+        encoded = base64.b64decode(content, validate=True)
     except binascii.Error:
         raise ImageError("The camera's frame is not in base64; reload the page.") from None
+    pixels = load_image(encoded, max_pixels=MOST_PIXELS, budget=budget)
     height, width = pixels.shape[:2]
     source = SourceImage(_FILE_NAME, width, height, is_turned=False)
     return UploadedImage(number, "", width, height, source=source, frame=frame), pixels

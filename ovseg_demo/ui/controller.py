@@ -382,7 +382,7 @@ class PageController:
         progress = FrameProgress(run)
         with hold(self._turns, progress):
             waited = progress.waited
-            image, pixels = read_frame(data, session.next_number())
+            image, pixels = read_frame(data, session.next_number(), self._budget)
             segmenter = self._registry.segmenter(self._present(request.model).name)
             analysis = segmenter.analyze(
                 pixels,

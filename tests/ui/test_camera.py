@@ -118,6 +118,27 @@ def test_a_frame_whose_turn_does_not_come_asks_for_a_newer_one(monkeypatch, publ
     assert found(waiting.send()["map"]), "the turn is free again"
 
 
+def test_a_live_camera_leaves_others_their_turn(image):
+    settings = PageSettings(concurrent_analyses=1)
+    controller = PageController(ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda *_: {})
+    visitor, is_over = Visitor(controller), threading.Event()
+
+    def film() -> int:
+        maps = 0
+        while not is_over.is_set():
+            maps += "map" in visitor.send()
+        return maps
+
+    thread, results = in_thread(film)
+    wait_until(lambda: visitor.frames > 3)
+    for _ in range(5):
+        _, newest = analyze(controller, image)
+        assert found(newest["map"])
+    is_over.set()
+    thread.join(10)
+    assert results[0] > 3
+
+
 def test_stop_ends_the_work_and_the_last_frame_is_an_image_like_any_other(controller):
     visitor = Visitor(controller)
     visitor.send()
