@@ -29,6 +29,7 @@ MADE_BY_PYTHON = (
     "advanced.ready",
     "advanced.not_",
     "advanced.size_",
+    "advanced.seconds",
     "notice.grid",
     "notice.finer",
     "notice.own_grid",

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 
 import torch
 from open_clip.timm_model import TimmModel
-from timm.models.convnext import ConvNeXt
+from timm.layers import Mlp
+from timm.models.convnext import ConvNeXt, ConvNeXtBlock
 from torch import Tensor, nn
 
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.runtime.tensors import Shapes
+
+PIXELS_AT_ONCE = 8192
+"""Cells of a feature map that pass an MLP together on a CPU."""
 
 
 class ConvTower(nn.Module):
@@ -37,11 +41,38 @@ class ConvTower(nn.Module):
 
     def dense(self, pixels: Tensor) -> Tensor:
         """Return the last feature map (B, C, h, w) of normalised pixels (B, 3, H, W)."""
-        return self.trunk.forward_features(pixels.contiguous(memory_format=torch.channels_last))
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        if isinstance(self.trunk, ConvNeXt) and pixels.device.type == "cpu" and not torch.is_grad_enabled():
+            return _run_in_pieces(self.trunk, pixels)
+        return self.trunk.forward_features(pixels)
 
     def project(self, pooled: Tensor) -> Tensor:
         """Return the embeddings (N, D) of averaged features (N, C)."""
         return self.head(self.trunk.forward_head(pooled[:, :, None, None]))
+
+
+def _run_in_pieces(trunk: ConvNeXt, pixels: Tensor) -> Tensor:
+    """Return ``trunk.forward_features(pixels)`` without the hidden layer of an MLP as a whole in memory.
+
+    An accelerator has the memory, and would lose more by starting many small kernels.
+    """
+    x = trunk.stem(pixels)
+    for stage in trunk.stages:
+        x = stage.downsample(x)
+        for block in stage.blocks:
+            is_plain = isinstance(block.mlp, Mlp) and isinstance(block.shortcut, nn.Identity)
+            x = _add_block(block, x.float()) if is_plain and not block.use_conv_mlp else block(x)
+    return trunk.norm_pre(x)
+
+
+def _add_block(block: ConvNeXtBlock, x: Tensor) -> Tensor:
+    """Add to float32 x (1, C, h, w), in place, what a block computes from it, a few rows at a time."""
+    mixed = block.conv_dw(x)
+    rows = max(1, PIXELS_AT_ONCE // x.shape[3])
+    for some, sums in zip(mixed.split(rows, dim=2), x.split(rows, dim=2), strict=True):
+        update = block.mlp(block.norm(some.permute(0, 2, 3, 1)))
+        sums += (update if block.gamma is None else update * block.gamma).permute(0, 3, 1, 2)
+    return x
 
 
 def is_convolutional(visual: nn.Module) -> bool:
