@@ -26,7 +26,7 @@ FILES = ["label_map.png", "overlay.png", "segmentation.json"]
 
 @pytest.fixture(scope="module")
 def ovseg(tmp_path_factory):
-    return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth")
+    return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth", "narrow")
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def parents(process: int) -> list[int]:
 
 
 def test_two_workers_give_what_one_process_gives_even_if_one_is_killed(tmp_path, capfd):
-    ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth")
+    ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth", "narrow")
     images = save_images(tmp_path / "images", 14, bad=(5, 9))
     whole, output = tmp_path / "whole", tmp_path / "out"
     assert segment(ovseg, whole, images, *FORMATS) == 1

@@ -121,7 +121,7 @@ def test_a_result_of_ours_is_a_ground_truth(tmp_path):
 
 
 def test_the_command_measures_both(folders, tmp_path, capsys):
-    ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth")
+    ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth", "narrow")
     base = ["evaluate", "--ovseg", ovseg, "--records", tmp_path / "records", "--images", folders / "images"]
     own = ["--labels", folders / "labels", "--names", folders / "names.txt", "--json", tmp_path / "f.json"]
     assert main([str(part) for part in base + own]) == 0

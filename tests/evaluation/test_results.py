@@ -90,7 +90,7 @@ def small(monkeypatch):
 
 
 def test_one_command_measures_models_and_training_runs(small, tmp_path):
-    ovseg, sam = save_tiny_ovseg(tmp_path / "ovseg.pth"), save_tiny_sam(tmp_path / "sam.pth")
+    ovseg, sam = save_tiny_ovseg(tmp_path / "ovseg.pth", "narrow"), save_tiny_sam(tmp_path / "sam.pth")
     variant = tmp_path / "runs/finetune-captions/weights.pt"
     variant.parent.mkdir(parents=True)
     variant.hardlink_to(ovseg)

@@ -12,6 +12,10 @@ BACKBONES = {
     "resnet": ResNetConfig(
         stem_channels=(8, 8, 16), depths=(1, 1, 1, 3), widths=(8, 8, 16, 16), channels=(32, 32, 64, 64)
     ),
+    # As wide at the start as Sticker World's, whose settings it gets: 384 pixels, not 640.
+    "narrow": ResNetConfig(
+        stem_channels=(16, 8, 16), depths=(1, 1, 1, 3), widths=(8, 8, 16, 16), channels=(32, 32, 64, 64)
+    ),
 }
 
 

@@ -247,7 +247,7 @@ def test_scenes_are_those_of_the_segmentation_split():
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth")
+    return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth", "narrow")
 
 
 def test_the_stage_runs_on_published_weights(weights, tmp_path):

@@ -80,7 +80,7 @@ def start(folder, base):
 
 
 def test_nothing_is_left_after_sigterm_and_after_sigkill_and_a_new_start(tmp_path, base):
-    save_tiny_ovseg(tmp_path / "ovseg.pth")
+    save_tiny_ovseg(tmp_path / "ovseg.pth", "narrow")
     save_tiny_sam(tmp_path / "sam.pth")
     image = save_image(tmp_path / "upload.png", landscape())
 
