@@ -697,7 +697,7 @@ def test_a_link_brings_an_example_along(open_page):
     type_names(page, "white, blue")
     page.wait_for_function("() => location.search.includes('white')")
     page.locator(".copy-link").click()
-    assert "the example “Stripes”" in page.locator(".copied").text_content()
+    page.locator(".copied", has_text="the example “Stripes”").wait_for()
     other = open_page(page.evaluate("location.search"))
     wait_for_map(other)
     assert set(legend(other)) == {"white", "blue"}
