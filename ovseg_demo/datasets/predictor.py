@@ -10,7 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from ovseg_demo.analysis import choose_rule
@@ -25,6 +27,8 @@ from ovseg_demo.runtime.out_of_memory import is_out_of_memory
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Caches, Segmenter
 from ovseg_demo.vocabulary import Vocabulary
+
+_IMPORTED_IN = os.getpid()
 
 LABEL_MAP, ANNOTATIONS, WIDTH, HEIGHT, ERROR = "label_map", "annotations", "width", "height", "error"
 """The columns that a :class:`Predictor` adds."""
@@ -216,5 +220,10 @@ def _load(process: int, options: bytes) -> Segmenter:
     """
     from ovseg_demo.models.loading import load_segmenter
 
+    if process != _IMPORTED_IN:
+        # The threads of OpenMP and OpenCV do not survive a fork: a child that hands them work waits for ever.
+        # Tools that fork start a process for each core anyway.
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
     # An image of a data set comes once, so its analysis is not kept.
     return load_segmenter(**dict(pickle.loads(options)), caches=Caches(analyses=ByteCache(0)))

@@ -16,7 +16,7 @@ from tests.tiny.checkpoints import save_tiny_ovseg
 
 @pytest.fixture(scope="module")
 def ovseg(tmp_path_factory):
-    return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth", "narrow")
+    return save_tiny_ovseg(tmp_path_factory.mktemp("weights") / "ovseg.pth")
 
 
 @pytest.fixture
