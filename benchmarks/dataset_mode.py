@@ -154,12 +154,12 @@ def measure_workers(options: argparse.Namespace, folder: Path) -> None:
         "1 worker": ["--engine", "ray"],
         "2 workers": ["--engine", "ray", "--workers", "2"],
     }
-    rows = []
+    rows, command = [], _command(folder, images)
     for name, engine in engines.items():
         output = folder / name.replace(" ", "-")
         start = time.perf_counter()
         process = subprocess.Popen(
-            [*_command(folder, images), "--output", str(output), *engine],
+            [*command, "--output", str(output), *engine],
             cwd=harness.ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
