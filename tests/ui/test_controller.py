@@ -184,7 +184,7 @@ def test_suggested_names_stay_when_only_settings_change(controller, image):
 
 
 def test_names_typed_during_the_analysis_count_instead_of_suggestions(controller, slow_image, monkeypatch):
-    monkeypatch.setattr(colour_world, "SLOW_STEPS", 5)
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 30)
     session, updates = Session(), []
     for update in controller.analyze(session, slow_image, Request()):
         updates.append(update)
