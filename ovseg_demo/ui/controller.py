@@ -392,8 +392,7 @@ class PageController:
                 progress=progress,
                 keep=False,
             )
-        session.take(image, run)
-        session.keep_analysis(analysis, (image.number, request.analysis_key), run)
+        session.take_frame(image, analysis, (image.number, request.analysis_key), run)
         seconds = seconds_of(analysis, progress.waited - waited)
         updates: Updates = {}
         if session.wanted.vocabulary is None:

@@ -345,6 +345,22 @@ class Session:
             self._analysis, self._analysis_key, self._comparison = analysis, key, None
             self._is_expired = False
 
+    def take_frame(self, image: UploadedImage, analysis: Analysis, key: tuple, run: Run) -> None:
+        """Put a frame and its analysis on the page at once: a live view may end between any two calls.
+
+        Args:
+            image: the frame.
+            analysis: its analysis.
+            key: as :meth:`keep_analysis` takes it.
+            run: the run that made it.
+
+        Raises:
+            Cancelled: the run is not wanted any more; what is on the page stays.
+        """
+        with self._lock:
+            self.take(image, run)
+            self.keep_analysis(analysis, key, run)
+
     def keep_comparison(self, comparison: Comparison, run: Run) -> None:
         """Keep a rival's analysis.
 
