@@ -2,7 +2,7 @@
 
     python benchmarks/dataset_mode.py kill --images 1000
     python benchmarks/dataset_mode.py memory --images 2000
-    python benchmarks/dataset_mode.py throughput --images 30 --side 640 --model sticker-world
+    python benchmarks/dataset_mode.py throughput --images 38 --side 960
     python benchmarks/dataset_mode.py ray --images 300
 
 "kill", "memory" and "ray" take tiny networks with random weights: the journal, files and memory are measured,
@@ -20,25 +20,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks import harness
 from ovseg_demo.classification.rules import GranularityRule
 from ovseg_demo.datasets.inputs import find_images
-from ovseg_demo.datasets.job import DEFAULT_FORMATS, Job
+from ovseg_demo.datasets.items import Item
+from ovseg_demo.datasets.job import DEFAULT_FORMATS, Job, LoadedImage, Result
 from ovseg_demo.datasets.runner import run_local
 from ovseg_demo.datasets.store import ResultStore
 from ovseg_demo.progress import DRAWING, EMBEDDING_REGIONS, ENCODING_NAMES, PROPOSING
 from ovseg_demo.runtime.allocator import keep_freed_memory
 from ovseg_demo.runtime.caching import ByteCache
-from ovseg_demo.segmentation import Segmentation
-from ovseg_demo.segmenter import Caches
+from ovseg_demo.segmentation import Segmentation, Timing
+from ovseg_demo.segmenter import Caches, Segmenter
 from tests.datasets.small_images import contents, journal_lines, save_images
 from tests.tiny.checkpoints import save_tiny_ovseg
 from tests.tiny.sam import tiny_sam
@@ -53,8 +56,8 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("kill", "memory", "throughput", "ray"))
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--side", type=int, default=480, help="longer side of the images (throughput)")
-    parser.add_argument("--model", default="sticker-world", help="of the catalogue (throughput)")
+    parser.add_argument("--side", type=int, default=960, help="longer side of the images (throughput)")
+    parser.add_argument("--model", default="photo-mini", help="of the catalogue (throughput)")
     parser.add_argument("--generator", default="maskformer", help="its proposal generator (throughput)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of killing")
     options = parser.parse_args()
@@ -108,30 +111,29 @@ def measure_memory(options: argparse.Namespace, folder: Path) -> None:
 
 
 def measure_throughput(options: argparse.Namespace, folder: Path) -> None:
-    """Compare the time of whole runs with that of the networks in them."""
+    """Compare the time of whole runs on the example photographs with that of the networks in them."""
     from ovseg_demo import load_segmenter
 
     keep_freed_memory()
     segmenter = load_segmenter(options.model, caches=Caches(analyses=ByteCache(0)))
-    size = (options.side, options.side * 3 // 4)
-    for number in range(options.images):
-        path = folder / "images" / f"{number:04d}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        noise = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
-        Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, quality=92)
+    (folder / "images").mkdir()
+    examples = cycle(sorted((harness.ROOT / "examples").glob("*.jpg")))
+    for number, example in zip(range(options.images), examples):  # noqa: B905 (the examples come again)
+        image = Image.open(example)
+        image.thumbnail((options.side, options.side))
+        image.save(folder / "images" / f"{number:04d}.jpg", quality=92)
     items, _ = find_images([str(folder / "images")])
     segmenter.segment(items[0].content, _NAMES, generator=options.generator)  # loads the networks
     rows = []
     for formats in (("label-map",), DEFAULT_FORMATS):
-        timings: list[Segmentation] = []
-        job = _TimedJob(segmenter, options.generator, formats, timings)
+        job = _TimedJob(segmenter, options.generator, formats)
         with ResultStore(folder / "-".join(formats)) as store:
             start = time.perf_counter()
             run_local(items, job, store, on_outcome=lambda outcome: None)
             store.merge()
             wall = time.perf_counter() - start
-        networks = sum(t.seconds for s in timings for t in s if t.stage in _NETWORKS)
-        drawing = sum(t.seconds for s in timings for t in s if t.stage == DRAWING)
+        networks = sum(timing.seconds for timing in job.timings if timing.stage in _NETWORKS)
+        drawing = sum(timing.seconds for timing in job.timings if timing.stage == DRAWING)
         rows.append(
             [
                 " ".join(formats),
@@ -140,10 +142,15 @@ def measure_throughput(options: argparse.Namespace, folder: Path) -> None:
                 f"{networks:.1f}",
                 f"{drawing:.1f}",
                 f"{100 * (wall / networks - 1):.1f}%",
+                f"{job.reading / len(items):.3f}",
+                f"{job.writing / len(items):.3f}",
+                f"{job.nbytes / len(items) / 1e3:.0f}",
             ]
         )
-    print(f"{len(items)} images of {size[0]}×{size[1]}, {options.model}, {options.generator}\n")
-    harness.print_table(["formats", "images a second", "run, s", "networks, s", "maps, s", "over"], rows)
+    print(f"{len(items)} photographs, longer side {options.side}, {options.model}, {options.generator}\n")
+    columns = ["formats", "images a second", "run, s", "networks, s", "maps, s", "over"]
+    per_image = ["reading an image, s of a core", "making its files, s of a core", "KB an image"]
+    harness.print_table([*columns, *per_image], rows)
 
 
 def measure_workers(options: argparse.Namespace, folder: Path) -> None:
@@ -178,14 +185,37 @@ def measure_workers(options: argparse.Namespace, folder: Path) -> None:
 
 
 class _TimedJob(Job):
-    def __init__(self, segmenter, generator, formats, timings):
-        super().__init__(segmenter, _NAMES, generator=generator, formats=formats, rule=GranularityRule())
-        self._timings = timings
+    """A job that notes what its images cost.
 
-    def segment(self, *arguments: object) -> Segmentation:
+    Attributes:
+        timings: of the stages of all images.
+        reading, writing: seconds of a core in which files were read and decoded, and results encoded.
+        nbytes: of all files and lines of the journal.
+    """
+
+    def __init__(self, segmenter: Segmenter, generator: str, formats: Sequence[str]):
+        super().__init__(segmenter, _NAMES, generator=generator, formats=formats, rule=GranularityRule())
+        self.timings: list[Timing] = []
+        self.reading = self.writing = 0.0
+        self.nbytes = 0
+
+    def load(self, item: Item) -> LoadedImage:
+        start = time.thread_time()
+        image = super().load(item)
+        self.reading += time.thread_time() - start
+        return image
+
+    def segment(self, *arguments: Any) -> Segmentation:
         segmentation = super().segment(*arguments)
-        self._timings.append(segmentation.timings)
+        self.timings += segmentation.timings
         return segmentation
+
+    def describe(self, *arguments: Any) -> Result:
+        start = time.thread_time()
+        result = super().describe(*arguments)
+        self.writing += time.thread_time() - start
+        self.nbytes += sum(map(len, result.files.values())) + len(json.dumps(result.line))
+        return result
 
 
 def _command(folder: Path, images: Path) -> list[str]:

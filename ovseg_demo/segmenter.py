@@ -254,7 +254,7 @@ class Segmenter:
         # Check the settings first, so that wrong ones fail before the long work.
         vocabulary = read_vocabulary(names, distractors)
         rule = choose_rule(rule, granularity)
-        check_templates(templates or self._templates)
+        check_templates(templates or self.templates)
         if generator is None and isinstance(rule, EnsembleRule):
             generator = "maskformer"
         analysis = self.analyze(

@@ -384,14 +384,7 @@ class PageController:
             waited = progress.waited
             image, pixels = read_frame(data, session.next_number(), self._budget)
             segmenter = self._registry.segmenter(self._present(request.model).name)
-            analysis = segmenter.analyze(
-                pixels,
-                generator=request.generator or None,
-                points_per_side=self._points(request),
-                classifier=request.classifier,
-                progress=progress,
-                keep=False,
-            )
+            analysis = segmenter.analyze(pixels, **self._stages_of(request), progress=progress, keep=False)
         session.take_frame(image, analysis, (image.number, request.analysis_key), run)
         seconds = seconds_of(analysis, progress.waited - waited)
         updates: Updates = {}
@@ -494,9 +487,7 @@ class PageController:
             segmenter = self._registry.segmenter(self._present(request.model).name)
             analysis = segmenter.analyze(
                 pixels,
-                generator=request.generator or None,
-                points_per_side=self._points(request),
-                classifier=request.classifier,
+                **self._stages_of(request),
                 progress=task.report,
                 on_partial=self._previews(task, session, image, request.analysis_key),
             )
@@ -665,9 +656,7 @@ class PageController:
         rival = self._rival(key, request)
         other = self._registry.segmenter(rival.request.model).analyze(
             analysis.image,
-            generator=rival.request.generator or analysis.generator,
-            points_per_side=self._points(rival.request),
-            classifier=rival.request.classifier,
+            **self._stages_of(rival.request) | {"generator": rival.request.generator or analysis.generator},
             progress=progress,
         )
         self._note_cost(rival.request, other)
@@ -774,6 +763,14 @@ class PageController:
             self._points(request) or 0,
             request.classifier,
         )
+
+    def _stages_of(self, request: Request) -> dict[str, Any]:
+        """Return what a request asks of both stages, as :meth:`Segmenter.analyze` takes it."""
+        return {
+            "generator": request.generator or None,
+            "points_per_side": self._points(request),
+            "classifier": request.classifier,
+        }
 
     def _points(self, request: Request) -> int | None:
         """Return the grid of points that a request's generator is asked at; ``None`` for its own."""

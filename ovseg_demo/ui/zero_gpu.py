@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ovseg_demo.analysis import Analysis, ClassNames, choose_rule, read_vocabulary
-from ovseg_demo.classification.rules import Rule
+from ovseg_demo.analysis import Analysis
 from ovseg_demo.classification.text_encoder import TextEncoder
 from ovseg_demo.classification.types import RegionClassifier
 from ovseg_demo.images import ImageSource
 from ovseg_demo.progress import WAITING, ProgressCallback, no_progress
 from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
-from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.segmenter import CLASSIFIERS, Caches, PartialAnalysisCallback, Segmenter
 
 SECONDS = 120
@@ -106,30 +104,7 @@ class LentSegmenter:
             on_partial(analysis)
         return analysis
 
-    def segment(
-        self,
-        image: ImageSource,
-        names: ClassNames,
-        *,
-        generator: str | None = None,
-        points_per_side: int | None = None,
-        classifier: str = CLASSIFIERS[0],
-        rule: Rule | None = None,
-        granularity: float | None = None,
-        distractors: str | Sequence[str] = "",
-        templates: str | None = None,
-        progress: ProgressCallback = no_progress,
-    ) -> Segmentation:
-        """As :meth:`Segmenter.segment`."""
-        vocabulary, rule = read_vocabulary(names, distractors), choose_rule(rule, granularity)
-        analysis = self.analyze(
-            image,
-            generator=generator,
-            points_per_side=points_per_side,
-            classifier=classifier,
-            progress=progress,
-        )
-        return analysis.segment(vocabulary, rule=rule, templates=templates, progress=progress)
+    segment = Segmenter.segment
 
     def _encoder(self, classifier: str) -> TextEncoder:
         model = LazyModel(lambda: _LentTextTower(self._work, classifier), key=("lent", classifier))

@@ -499,11 +499,12 @@ def test_a_second_process_waits_instead_of_downloading_twice(server, tmp_path):
     assert_finished(tmp_path)
 
 
-def test_a_killed_process_leaves_a_part_that_the_next_one_continues(server, tmp_path):
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_process_leaves_a_part_that_the_next_one_continues(server, tmp_path, kill):
     source = entry(server, gate=threading.Event())
     killed = start(source, tmp_path)
     wait_for(lambda: unfinished_bytes(tmp_path))
-    killed.send_signal(signal.SIGKILL)
+    killed.send_signal(kill)
     killed.wait(60)
     server.resources["/weights.pth"].gate.set()
     there = unfinished_bytes(tmp_path)

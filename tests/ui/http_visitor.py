@@ -65,6 +65,12 @@ class HttpVisitor:
         text = self.http.get("gradio_api/queue/data", params={"session_hash": self.session}).text
         return [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line]
 
+    def wait_for(self, text: str) -> None:
+        """Read the session's messages until one has this text in it."""
+        query = {"session_hash": self.session}
+        with self.http.stream("GET", "gradio_api/queue/data", params=query) as stream:
+            assert any(text in line for line in stream.iter_lines()), f"no message has {text!r}"
+
     def do(self, name: str, data: list[Any] | None = None, event_data: Any = None) -> dict[str, Any]:
         """Send an event of the page and return its last message."""
         self.join(name, data, event_data).raise_for_status()

@@ -84,6 +84,6 @@ def test_the_end_of_the_presentation_and_a_closed_page_end_the_work(controller, 
         assert not session.is_running(AHEAD)
 
 
-def test_an_example_that_cannot_be_read_is_reported_when_it_is_shown(controller, tmp_path):
+def test_an_example_that_cannot_be_read_is_reported_when_it_is_chosen(controller, tmp_path):
     gone = Example(tmp_path / "gone.png", "Gone", "red", kind=PHOTOGRAPH)
     assert not list(controller.analyze_ahead(Session(), [gone], REQUEST))

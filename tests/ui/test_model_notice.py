@@ -59,7 +59,7 @@ def grid(points, chosen=0, seconds=3.7):
     return grid_message(points, chosen, lambda points: seconds, load_texts())
 
 
-def test_more_points_are_offered_with_their_cost_up_to_64_a_side():
+def test_buttons_for_more_points_have_their_cost_and_end_at_64_a_side():
     message = grid(16)
     assert "16 × 16 points" in message["text"]
     (button,) = message["buttons"]

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from ovseg_demo.ui.visitor_files import visitor_files
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
 from tests.ui.colour_world import landscape, save_image
-from tests.ui.http_visitor import HttpVisitor, begun_upload
+from tests.ui.http_visitor import HttpVisitor, begun_upload, values_of
 from tests.ui.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -79,37 +80,49 @@ def start(folder, base):
     return process, url
 
 
+@contextmanager
+def work_under_way(url, base, large, small):
+    """One visitor uploads, another one's overlay is made, and a third one's analysis has just been begun."""
+    one, other = HttpVisitor(url), HttpVisitor(url)
+    names = values_of(prompt="red, green", generator="maskformer")
+    assert one.do("analyze", [None, one.uploaded(large), *names])["success"]
+    stored = other.uploaded(small)
+    with begun_upload(url):
+        wait_until(lambda: len(unfinished_in(base)) == 1)
+        assert one.join("save", event_data={"kind": "overlay"}).status_code == 200
+        one.wait_for("Writing the file")
+        assert other.join("analyze", [None, stored, *names]).status_code == 200
+        other.wait_for("image.jpg")  # the image is decoded, its masks are not there yet
+        yield
+
+
 def test_nothing_is_left_after_sigterm_and_after_sigkill_and_a_new_start(tmp_path, base):
     save_tiny_ovseg(tmp_path / "ovseg.pth", "narrow")
     save_tiny_sam(tmp_path / "sam.pth")
-    image = save_image(tmp_path / "upload.png", landscape())
+    images = [
+        save_image(tmp_path / f"{name}.png", landscape(*size))
+        for name, size in {"large": (4000, 3000), "small": (320, 200)}.items()
+    ]
 
     process, url = start(tmp_path, base)
     try:
-        visitor = HttpVisitor(url)
-        visitor.uploaded(image)
-        assert images_in(base) == ["upload.png"]
-        with begun_upload(url):
-            wait_until(lambda: len(unfinished_in(base)) == 1)
+        with work_under_way(url, base, *images):
             process.send_signal(signal.SIGKILL)
             process.wait(60)
-        assert images_in(base) == ["upload.png"], "a killed process deletes nothing"
+        assert {"large.png", "small.png"} < set(images_in(base)), "a killed process deletes nothing"
         assert len(unfinished_in(base)) == 1
+        assert not list(base.rglob("*overlay*")), "and no file is there in part"
     finally:
         process.kill()
 
     process, url = start(tmp_path, base)
     try:
         assert images_in(base) == unfinished_in(base) == [], "but the next start does"
-        visitor = HttpVisitor(url)
-        stored = visitor.uploaded(image)
-        assert visitor.join("analyze", [None, stored, None, None, 0.8, *[None] * 5]).status_code == 200
         with (
-            begun_upload(url),
+            work_under_way(url, base, *images),
             httpx.stream("GET", f"{url}/gradio_api/upload_progress", params={"upload_id": "x"}, timeout=60),
         ):
-            wait_until(lambda: len(unfinished_in(base)) == 1)
-            process.send_signal(signal.SIGTERM)  # in the midst of an analysis and an upload
+            process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
         assert list(base.iterdir()) == []
     finally:

@@ -13,9 +13,9 @@ from torchvision.ops import batched_nms
 
 from ovseg_demo.proposals.types import tight_boxes
 
-_LOOSE_BYTES = 32 * 2**20
-"""Bytes of bits that a collector keeps as they are; further masks are deflated. A large image without edges
-gives a thousand stable masks, of which the suppression leaves a few."""
+_UNCOMPRESSED_BYTES = 32 * 2**20
+"""Bytes of masks that a collector keeps as plain bits; further masks are compressed. A large image without
+edges gives a thousand stable masks, of which the suppression leaves a few."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class FoundMasks:
 
 
 class MaskCollector:
-    """Turns logits into masks, and keeps the stable ones as bits, those of large images deflated."""
+    """Turns logits into masks, and keeps the stable ones as bits, those of large images compressed."""
 
     def __init__(self, geometry: MaskGeometry, filters: MaskFilters, mask_threshold: float):
         self._geometry = geometry
@@ -153,7 +153,7 @@ class MaskCollector:
     def _pack(self, mask: np.ndarray) -> np.ndarray | bytes:
         packed = np.packbits(mask, axis=-1)
         self._nbytes += packed.nbytes
-        return packed if self._nbytes <= _LOOSE_BYTES else zlib.compress(packed, level=1)
+        return packed if self._nbytes <= _UNCOMPRESSED_BYTES else zlib.compress(packed, level=1)
 
     def _packed(self, index: int) -> np.ndarray:
         packed = self._packed_masks[index]

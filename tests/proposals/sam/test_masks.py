@@ -74,10 +74,10 @@ def test_a_mask_that_is_possible_nowhere_is_not_stable():
     assert not MaskFilters(0, 0.5, 1.0, 1).is_stable(np.full((4, 4), -9, np.float32), 0.0)
 
 
-@pytest.mark.parametrize("loose_bytes", [2**20, 600])
-def test_collected_masks_come_back_best_first(monkeypatch, loose_bytes):
-    """Also those of large images, which are deflated meanwhile."""
-    monkeypatch.setattr("ovseg_demo.proposals.sam.masks._LOOSE_BYTES", loose_bytes)
+@pytest.mark.parametrize("uncompressed_bytes", [2**20, 600])
+def test_collected_masks_come_back_best_first(monkeypatch, uncompressed_bytes):
+    """Also those of large images, whose masks are compressed meanwhile."""
+    monkeypatch.setattr("ovseg_demo.proposals.sam.masks._UNCOMPRESSED_BYTES", uncompressed_bytes)
     geometry = geometry_of((64, 64))
     collector = MaskCollector(geometry, KEEP_ALL, mask_threshold=0.0)
     logits = np.random.default_rng(0).normal(size=(4, 32, 32)).astype(np.float32)
