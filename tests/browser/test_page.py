@@ -60,6 +60,13 @@ def wait_for_prompt(page, prompt: str) -> None:
     )
 
 
+def wait_for_link(page, prompt: str) -> None:
+    """Wait until the address holds the class names: it follows the map after a moment."""
+    page.wait_for_function(
+        "prompt => new URLSearchParams(location.search).get('prompt') === prompt", arg=prompt
+    )
+
+
 def wait_for_legend(page, names: list[str]) -> None:
     """Wait until just these names are in the legend, found or not."""
     page.wait_for_function(
@@ -256,9 +263,8 @@ def test_a_class_gets_its_own_least_score_by_keys_and_keeps_it(open_page):
     type_names(page, "green, crimson")
     type_names(page, "red, crimson, green")
     assert "red" in legend(page, ".entry.missing"), "it survives other names"
-    page.wait_for_function(
-        "() => location.search.includes('min_scores') && location.search.includes('green')"
-    )
+    wait_for_link(page, "red, crimson, green")
+    assert "min_scores" in page.evaluate("location.search")
     page.reload()
     wait_for_prompt(page, "red, crimson, green")
     page.wait_for_function("() => document.querySelector('.viewer').dataset.map")
@@ -695,7 +701,7 @@ def test_a_link_brings_an_example_along(open_page):
     page = open_page()
     choose(page, "Stripes")
     type_names(page, "white, blue")
-    page.wait_for_function("() => location.search.includes('white')")
+    wait_for_link(page, "white, blue")
     page.locator(".copy-link").click()
     page.locator(".copied", has_text="the example “Stripes”").wait_for()
     other = open_page(page.evaluate("location.search"))
@@ -728,15 +734,13 @@ def test_after_a_reload_the_newest_names_are_back(open_page):
     page.locator(PROMPT).press("Enter")  # there is no image; the browser remembers the names all the same
     page.locator(".pills button", has_text="blue").wait_for()
     page.locator(PROMPT).fill("red, green")
-    page.wait_for_function("() => location.search.includes('green')")
+    wait_for_link(page, "red, green")
     page.reload()
     page.locator(".chips .chip", has_text="green").wait_for()
     wait_for_prompt(page, "red, green")
     assert page.locator("#granularity input[type=number]").input_value() == "0.5"
     page.locator(PROMPT).fill("")
-    page.wait_for_function(
-        "() => location.search.includes('prompt=&') || location.search.endsWith('prompt=')"
-    )
+    wait_for_link(page, "")
     page.reload()
     page.locator(".pills button", has_text="blue").wait_for()
     wait_for_prompt(page, "")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tests.browser.test_hands import drop, places
 from tests.browser.test_page import PROMPT, legend, wait_for_legend, wait_for_map, wait_for_prompt
 from tests.ui.colour_world import save_image, stripes
@@ -58,17 +61,22 @@ def test_a_link_presents_an_example(open_page):
     page.locator("#gallery").wait_for()
 
 
+def asks_ahead(examples: list[int]) -> Callable[[Any], bool]:
+    """Return what is true of the request that has these examples analyzed ahead, and no others."""
+
+    def is_it(request) -> bool:
+        is_one = '"examples"' in (request.post_data or "")
+        return is_one and request.post_data_json["event_data"] == {"examples": examples}
+
+    return is_it
+
+
 def test_neighbours_are_analyzed_ahead_and_dropped_images_wait_for_their_turn(open_page, address, tmp_path):
     page = open_page()
-    ahead = []
-    page.on(
-        "request",
-        lambda request: ahead.append(request) if '"examples"' in (request.post_data or "") else None,
-    )
-    page.keyboard.press("p")
-    wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
-    wait_for_map(page)
-    assert ahead[-1].post_data_json["event_data"] == {"examples": [1, 2]}
+    with page.expect_request(asks_ahead([1, 2])):
+        page.keyboard.press("p")
+        wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
+        wait_for_map(page)
 
     before = page.locator(".viewer").get_attribute("data-map")
     note = page.locator(".queued")
@@ -97,6 +105,6 @@ def test_neighbours_are_analyzed_ahead_and_dropped_images_wait_for_their_turn(op
     page.keyboard.press("ArrowRight")
     wait_for_prompt(page, "blue, red")
     wait_for_legend(page, ["blue", "red"])
-    page.keyboard.press("Escape")
-    page.locator("#submit").wait_for()
-    assert ahead[-1].post_data_json["event_data"] == {"examples": []}, "leaving ends the work"
+    with page.expect_request(asks_ahead([])):  # leaving ends the work
+        page.keyboard.press("Escape")
+        page.locator("#submit").wait_for()
