@@ -21,9 +21,6 @@ from ovseg_demo.runtime.caching import WAITING_PERIOD
 from ovseg_demo.ui.session import Run
 from ovseg_demo.ui.uploads import UploadedImage
 
-SLOWEST = 2.0
-"""Seconds that the analysis of a frame may take for a live view."""
-
 LONGEST_WAIT = 1.0
 """Seconds that a frame waits for its turn. Then the browser sends a newer one in its place."""
 

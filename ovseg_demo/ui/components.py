@@ -11,8 +11,8 @@ from gradio_client.utils import is_http_url_like
 
 from ovseg_demo.errors import ImageError
 from ovseg_demo.ui.assets import fill_html, read_assets
-from ovseg_demo.ui.controller import CHANNELS
 from ovseg_demo.ui.language.texts import Texts
+from ovseg_demo.ui.messages import CHANNELS
 
 NOT_UPLOADED = (
     "The file was not uploaded to this server; upload it first, and send the path that the upload returns."

@@ -16,12 +16,12 @@ from gradio.processing_utils import save_file_to_cache
 
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.ui.clients import is_local
-from ovseg_demo.ui.controller import PageController, Updates
+from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.failures import log_failure, sentence_of
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
-from ovseg_demo.ui.messages import empty_message, status_message
+from ovseg_demo.ui.messages import Updates, empty_message, status_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import GRIDS, Request, write_min_scores
 from ovseg_demo.ui.session import Session
@@ -160,7 +160,7 @@ class EventHandlers:
         """Start a live view of the camera, with the quickest proposal generator."""
         request = self._request(values)
         try:
-            updates, generator = self._controller.go_live(session, request)
+            updates, generator = self._controller.live.start(session, request)
         except OvsegError as error:
             return self._outputs(_problem(session, error) | _no_live(session))
         return self._outputs(updates) | {self._parts.image: None, self._parts.generator: generator}
@@ -169,7 +169,7 @@ class EventHandlers:
         """Map a frame of the camera."""
         request = self._request(values)
         try:
-            updates = self._controller.map_frame(session, _data(event), request)
+            updates = self._controller.live.answer(session, _data(event), request)
         except Exception as error:  # in the place of the result, and not in a toast
             log_failure("frame", error)
             updates = _problem(session, error) | _no_live(session)
@@ -177,7 +177,7 @@ class EventHandlers:
 
     def end_live(self, session: Session) -> Outputs:
         """End the live view; the last frame is an image like any other."""
-        return self._outputs(self._controller.end_live(session))
+        return self._outputs(self._controller.live.stop(session))
 
     def save(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Make a file to download."""

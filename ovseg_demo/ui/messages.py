@@ -27,6 +27,25 @@ from ovseg_demo.visualization.palette import class_colors, distinct_colors, hex_
 from ovseg_demo.vocabulary import Vocabulary, describe_ignored
 
 Message = dict[str, Any]
+Updates = dict[str, Message]
+"""Messages by the channel of the page that they are for."""
+
+CHANNELS = (
+    "image",
+    "masks",
+    "preview",
+    "map",
+    "other",
+    "why",
+    "notice",
+    "progress",
+    "status",
+    "names",
+    "open",
+    "file",
+    "live",
+)
+"""The channels of the viewer; "chips" and "suggestions" belong to other components."""
 
 _TOP_CLASSES = 6
 _SHOWN_MASKS = 4

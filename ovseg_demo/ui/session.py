@@ -148,7 +148,7 @@ class Session:
         self._image: UploadedImage | None = None
         self._example: tuple[str, str] | None = None
         self._analysis: Analysis | None = None
-        self._analysis_key: tuple | None = None
+        self._settings: tuple | None = None  # that the analysis depends on
         self._comparison: Comparison | None = None
         self._displayed: DisplayedMap | None = None
         self._corrections = Corrections()
@@ -329,12 +329,12 @@ class Session:
             self._forget_image()
             self._image = image
 
-    def keep_analysis(self, analysis: Analysis, key: tuple, run: Run) -> None:
+    def keep_analysis(self, analysis: Analysis, settings: tuple, run: Run) -> None:
         """Keep the analysis of the image on the page.
 
         Args:
             analysis: its analysis.
-            key: the image's number and the settings that the analysis depends on.
+            settings: what the analysis depends on besides the image.
             run: the run that made it.
 
         Raises:
@@ -342,16 +342,16 @@ class Session:
         """
         with self._lock:
             run.check()
-            self._analysis, self._analysis_key, self._comparison = analysis, key, None
+            self._analysis, self._settings, self._comparison = analysis, settings, None
             self._is_expired = False
 
-    def take_frame(self, image: UploadedImage, analysis: Analysis, key: tuple, run: Run) -> None:
+    def take_frame(self, image: UploadedImage, analysis: Analysis, settings: tuple, run: Run) -> None:
         """Put a frame and its analysis on the page at once: a live view may end between any two calls.
 
         Args:
             image: the frame.
             analysis: its analysis.
-            key: as :meth:`keep_analysis` takes it.
+            settings: as :meth:`keep_analysis` takes them.
             run: the run that made it.
 
         Raises:
@@ -359,7 +359,7 @@ class Session:
         """
         with self._lock:
             self.take(image, run)
-            self.keep_analysis(analysis, key, run)
+            self.keep_analysis(analysis, settings, run)
 
     def keep_comparison(self, comparison: Comparison, run: Run) -> None:
         """Keep a rival's analysis.
@@ -371,10 +371,13 @@ class Session:
             run.check()
             self._comparison = comparison
 
-    def analysis_for(self, key: tuple) -> Analysis | None:
-        """Return the analysis if it is the one of this key."""
+    def analyzed(self, settings: tuple) -> tuple[UploadedImage, Analysis] | None:
+        """Return the image on the page and its analysis, if that was made with these settings."""
         with self._lock:
-            return self._analysis if self._analysis_key == key else None
+            image, analysis = self._image, self._analysis
+            if image is None or analysis is None or self._settings != settings:
+                return None
+            return image, analysis
 
     def display(self, displayed: DisplayedMap) -> None:
         """Note which map is on the page, unless a newer map or another image is."""
@@ -411,11 +414,11 @@ class Session:
     def expire(self) -> None:
         """Drop the analysis and the map, to make room for other visitors; the image stays on the page."""
         with self._lock:
-            self._analysis = self._analysis_key = self._comparison = self._displayed = None
+            self._analysis = self._settings = self._comparison = self._displayed = None
             self._is_expired = True
 
     def _forget_image(self) -> None:
-        self._image = self._analysis = self._analysis_key = self._comparison = self._displayed = None
+        self._image = self._analysis = self._settings = self._comparison = self._displayed = None
         self._corrections = Corrections()
         self.compares = ""
         self._is_expired = False

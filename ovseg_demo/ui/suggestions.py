@@ -7,8 +7,11 @@ from dataclasses import replace
 
 from ovseg_demo.analysis import Analysis
 from ovseg_demo.classification.suggestions import Suggestion
+from ovseg_demo.progress import ProgressCallback
+from ovseg_demo.ui import messages
+from ovseg_demo.ui.messages import Updates
 from ovseg_demo.ui.request import Question
-from ovseg_demo.ui.session import Session, SuggestedPrompt
+from ovseg_demo.ui.session import Run, Session, SuggestedPrompt
 
 OFFERED = 12
 """How many names are offered as chips."""
@@ -51,3 +54,38 @@ def choose(
     session.suggested = SuggestedPrompt(request.prompt, session.image.number, request.model)
     session.wanted = Question.read(request, max_names)
     return session.wanted
+
+
+def choose_for(
+    session: Session, run: Run, analysis: Analysis, max_names: int, progress: ProgressCallback
+) -> Updates:
+    """Put suggested names in the place of an empty prompt; names typed in the meantime count instead.
+
+    Args:
+        session: of the visitor.
+        run: which may end meanwhile.
+        analysis: of the image on the page.
+        max_names: how many names a visitor may give.
+        progress: called while the candidates are encoded.
+
+    Raises:
+        Cancelled: the run is not wanted any more.
+    """
+    if not are_chosen(session, session.wanted):
+        return {}
+    found = analysis.suggest(OFFERED, progress=progress)
+    run.check()
+    question = session.wanted
+    if not found or not are_chosen(session, question):
+        return {"suggestions": messages.suggestions_message(session.next_number(), found)}
+    prompt = choose(session, question, found, max_names).request.prompt
+    number = session.next_number()
+    return {"suggestions": messages.suggestions_message(number, found, prompt, question.request.prompt)}
+
+
+def offer(session: Session, analysis: Analysis) -> Updates:
+    """Return suggestions, if that takes milliseconds; or else a message that asks for them as long work."""
+    if not are_ready(analysis):
+        return {"suggestions": {"number": session.next_number(), "isPending": True}}
+    found = analysis.suggest(OFFERED)
+    return {"suggestions": messages.suggestions_message(session.next_number(), found)}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ovseg_demo.errors import ImageError, OvsegError
-from ovseg_demo.ui import camera
+from ovseg_demo.ui import camera, live
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
@@ -39,14 +39,14 @@ class Visitor:
         self.controller = controller
         self.request = request
         self.frames = 0
-        updates, self.generator = controller.go_live(self.session, request)
+        updates, self.generator = controller.live.start(self.session, request)
         assert updates["live"]["event"] == "starts"
         self.view = updates["live"]["view"]
 
     def send(self, image: str = LANDSCAPE, request: Request | None = None) -> dict:
         self.frames += 1
         data = {"view": self.view, "frame": self.frames, "image": image}
-        return self.controller.map_frame(self.session, data, request or self.request)
+        return self.controller.live.answer(self.session, data, request or self.request)
 
 
 def in_thread(work) -> tuple[threading.Thread, list]:
@@ -113,7 +113,7 @@ def test_a_frame_whose_turn_does_not_come_asks_for_a_newer_one(monkeypatch, publ
     wait_until(lambda: busy.session.is_running("live"))
     while waiting.send()["live"]["event"] != "drops":  # until the other one has its turn
         pass
-    controller.end_live(busy.session)
+    controller.live.stop(busy.session)
     thread.join(5)
     assert found(waiting.send()["map"]), "the turn is free again"
 
@@ -145,7 +145,7 @@ def test_stop_ends_the_work_and_the_last_frame_is_an_image_like_any_other(contro
     session = visitor.session
     late, results = in_thread(lambda: visitor.send(encoded(stripes(SLOW_COLOUR, (255, 0, 0)))))
     wait_until(lambda: session.is_running("live"))
-    updates = controller.end_live(session)
+    updates = controller.live.stop(session)
     late.join(5)
     assert results[0]["live"]["event"] == "ends"
     assert updates["masks"]["frame"] == updates["map"]["frame"] == 1
@@ -173,8 +173,7 @@ def test_an_image_ends_the_live_view_and_a_prompt_does_not(controller, image):
 
 
 def test_a_model_that_is_too_slow_says_so_with_its_seconds(controller, monkeypatch):
-    monkeypatch.setattr(camera, "SLOWEST", 0.0)
-    monkeypatch.setattr("ovseg_demo.ui.controller.SLOWEST", 0.0)
+    monkeypatch.setattr(live, "SLOWEST", 0.0)
     visitor = Visitor(controller)
     assert visitor.send()["live"]["event"] == "answers", "the networks may have to warm up"
     updates = visitor.send()
@@ -194,4 +193,4 @@ def test_what_is_no_frame_is_refused(controller, image):
 
 def test_without_a_model_there_is_no_live_view(controller):
     with pytest.raises(OvsegError, match="no model"):
-        controller.go_live(Session(), Request(model="unknown"))
+        controller.live.start(Session(), Request(model="unknown"))

@@ -93,12 +93,12 @@ def test_another_image_starts_without_a_map(analysis):
     session = Session()
     session.take(FIRST, session.begin("analyze", 1))
     session.display(displayed(analysis, 1, FIRST))
-    session.keep_analysis(analysis, (1,), session.begin("analyze", 2))
-    assert session.analysis_for((1,)) is analysis
-    assert session.analysis_for((2,)) is None
+    session.keep_analysis(analysis, ("sam",), session.begin("analyze", 2))
+    assert session.analyzed(("sam",)) == (FIRST, analysis)
+    assert session.analyzed(("maskformer",)) is None
     session.take(SECOND, session.begin("analyze", 3))
     assert session.displayed is None
-    assert session.analysis_for((1,)) is None
+    assert session.analyzed(("sam",)) is None
 
 
 def test_numbers_grow_whoever_asks():

@@ -1,0 +1,159 @@
+"""The camera, live: a visitor's frames, each answered with its map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ovseg_demo.analysis import Analysis
+from ovseg_demo.errors import Cancelled, VocabularyError
+from ovseg_demo.progress import ProgressCallback
+from ovseg_demo.runtime.threads import run_below
+from ovseg_demo.ui import messages, status_text, suggestions
+from ovseg_demo.ui.camera import FrameDropped, FrameProgress, read_frame, seconds_of
+from ovseg_demo.ui.maps import MapMaker, read_names
+from ovseg_demo.ui.messages import Updates, empty_message, status_message
+from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.resources import PageResources
+from ovseg_demo.ui.session import LiveView, Run, Session
+from ovseg_demo.ui.uploads import UploadedImage
+
+SLOWEST = 2.0
+"""Seconds that the analysis of a frame may take for a live view."""
+
+
+class LiveCamera:
+    """Starts live views, answers their frames, and ends them. It holds nothing of the visitors.
+
+    The browser sends a frame when the answer to the one before is there. The view itself is a
+    :class:`.session.LiveView`; any other analysis of the session ends it.
+
+    Args:
+        resources: what all visitors share.
+        maps: makes the maps.
+    """
+
+    def __init__(self, resources: PageResources, maps: MapMaker):
+        self._resources = resources
+        self._maps = maps
+
+    def start(self, session: Session, request: Request) -> tuple[Updates, str]:
+        """Start a live view: the answer to the message "live" is the first frame.
+
+        Returns:
+            The updates, and the model's quickest proposal generator.
+
+        Raises:
+            OvsegError: the model is not on this machine.
+        """
+        entry = self._resources.present(request.model)
+        view = session.go_live()
+        number = session.next_number()
+        updates = {"live": messages.live_message(number, view.number, messages.LIVE_STARTS)}
+        updates |= {channel: empty_message(number) for channel in ("progress", "preview", "status")}
+        return updates, entry.quickest
+
+    def answer(self, session: Session, data: Mapping[str, Any], request: Request) -> Updates:
+        """Return the map of a frame of the camera, with the newest class names.
+
+        A newer frame of the session ends the work on an older one. A frame takes its turn like any analysis;
+        where the turn does not come soon, the answer asks for a newer frame. The first frames of a model and
+        its settings are timed: the live view ends where two of them take longer than :data:`SLOWEST`. The
+        very first may be slow because the networks warm up.
+
+        Args:
+            session: the visitor's.
+            data: what the browser sent: "view", and the frame as :func:`.camera.read_frame` takes it.
+            request: class names and settings.
+
+        Raises:
+            OvsegError: the frame or the settings cannot be used.
+        """
+        view, run = session.begin_frame(data.get("view"))
+        if run is None:
+            return {"live": messages.live_message(session.next_number(), view.number, messages.LIVE_ENDS)}
+        try:
+            updates = read_names(session, request, self._resources.settings.max_names)
+        except VocabularyError as error:  # the map goes on with the names before
+            updates = {"chips": messages.problem_message(session.next_number(), str(error))}
+        try:
+            answer = run_below(lambda: self._answer(session, run, view, data, request))
+        except (Cancelled, FrameDropped):
+            event = messages.LIVE_DROPS if session.live is view else messages.LIVE_ENDS
+            answer = {"live": messages.live_message(session.next_number(), view.number, event)}
+        except Exception:
+            session.end_live()
+            raise
+        finally:
+            session.finish(run)
+        return answer | updates if updates["chips"]["problem"] else updates | answer
+
+    def stop(self, session: Session) -> Updates:
+        """End the live view; return what there is to see and to do for its last frame."""
+        view = session.live.number if session.live is not None else 0
+        session.end_live()
+        updates = {"live": messages.live_message(session.next_number(), view, messages.LIVE_ENDS)}
+        image, analysis, question = session.image, session.analysis, session.wanted
+        if not session.is_frame or image is None or analysis is None:
+            return updates
+        updates["masks"] = messages.masks_message(image, session.next_number(), analysis.proposals)
+        updates |= suggestions.offer(session, analysis)
+        if question.vocabulary is None or session.analyzed(question.request.analysis_key) is None:
+            return updates
+        return updates | self._maps.maps_or_problem(session, image, analysis, question)
+
+    def _answer(
+        self, session: Session, run: Run, view: LiveView, data: Mapping[str, Any], request: Request
+    ) -> Updates:
+        resources, progress = self._resources, FrameProgress(run)
+        with resources.turn(progress):
+            waited = progress.waited
+            image, pixels = read_frame(data, session.next_number(), resources.budget)
+            segmenter = resources.registry.segmenter(resources.present(request.model).name)
+            stages = resources.stages(request)
+            analysis = segmenter.analyze(pixels, **stages, progress=progress, keep=False)
+        session.take_frame(image, analysis, request.analysis_key, run)
+        seconds = seconds_of(analysis, progress.waited - waited)
+        updates: Updates = {}
+        if session.wanted.vocabulary is None:
+            updates = suggestions.choose_for(session, run, analysis, resources.settings.max_names, progress)
+        if seconds <= SLOWEST:
+            view.quick = request.analysis_key
+        elif view.slow == request.analysis_key != view.quick:
+            return self.stop(session) | updates | self._too_slow(session, view, request, seconds)
+        else:
+            view.slow = request.analysis_key
+        return updates | self._map(session, view, image, analysis, progress)
+
+    def _map(
+        self,
+        session: Session,
+        view: LiveView,
+        image: UploadedImage,
+        analysis: Analysis,
+        progress: ProgressCallback,
+    ) -> Updates:
+        question, updates = session.wanted, {}
+        if question.vocabulary is not None:
+            try:
+                updates = self._maps.map_of_frame(session, image, analysis, question, progress)
+            except VocabularyError as error:  # the model knows none of the names
+                updates = {"chips": messages.problem_message(session.next_number(), str(error))}
+        self._resources.memory.touch(session)
+        live = messages.live_message(
+            session.next_number(), view.number, messages.LIVE_ANSWERS, image, has_map="map" in updates
+        )
+        return updates | {"live": live}
+
+    def _too_slow(self, session: Session, view: LiveView, request: Request, seconds: float) -> Updates:
+        sentence = self._resources.texts.format(
+            "status.too_slow",
+            model=self._resources.registry.find(request.model).title,
+            time=status_text.format_seconds(seconds),
+            limit=status_text.format_seconds(SLOWEST),
+        )
+        number = session.next_number()
+        return {
+            "live": messages.live_message(number, view.number, messages.LIVE_ENDS),
+            "status": status_message(number, sentence) | {"isProblem": True},
+        }
