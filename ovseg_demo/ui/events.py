@@ -64,10 +64,10 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
         "concurrency_limit": settings.started_analyses,
         "trigger_mode": "multiple",
     }
-    of_start = [*displays, parts.image, parts.generator]
-    parts.viewer.start(handlers.go_live, [session, *request], of_start, **instant)
+    of_view = [*displays, parts.image, parts.generator]
+    parts.viewer.start(handlers.go_live, [session, *request], of_view, **instant)
     parts.viewer.frame(handlers.map_frame, [session, *request], displays, **of_frame)
-    parts.viewer.still(handlers.end_live, [session], displays, **instant)
+    parts.viewer.still(handlers.end_live, [session], of_view, **instant)
     of_file = _PRIVATE | {
         "concurrency_id": EXPORT,
         "concurrency_limit": settings.concurrent_exports,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,7 @@ from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.failures import log_failure, sentence_of
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
-from ovseg_demo.ui.messages import Updates, empty_message, status_message
+from ovseg_demo.ui.messages import LIVE_ENDS, Updates, live_message, status_message, view_number
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import GRIDS, Request, write_min_scores
 from ovseg_demo.ui.session import Session
@@ -156,28 +157,39 @@ class EventHandlers:
             updates = _problem(session, error)
         return self._outputs(updates)
 
-    def go_live(self, session: Session, *values: Any) -> Outputs:
+    def go_live(self, event: gr.EventData, session: Session, *values: Any) -> Outputs:
         """Start a live view of the camera, with the quickest proposal generator."""
-        request = self._request(values)
+        request, view = self._request(values), _data(event).get("view")
         try:
-            updates, generator = self._controller.live.start(session, request)
+            updates, generator = self._controller.live.start(session, view, request)
         except OvsegError as error:
-            return self._outputs(_problem(session, error) | _no_live(session))
+            return self._outputs(_problem(session, error) | _no_live(session, view))
+        if generator is None:
+            return self._outputs(updates)
         return self._outputs(updates) | {self._parts.image: None, self._parts.generator: generator}
 
     def map_frame(self, event: gr.EventData, session: Session, *values: Any) -> Outputs:
         """Map a frame of the camera."""
-        request = self._request(values)
+        request, data = self._request(values), _data(event)
         try:
-            updates = self._controller.live.answer(session, _data(event), request)
+            updates = self._controller.live.answer(session, data, request)
         except Exception as error:  # in the place of the result, and not in a toast
             log_failure("frame", error)
-            updates = _problem(session, error) | _no_live(session)
+            updates = self._controller.live.last_frame(session)
+            updates |= _problem(session, error) | _no_live(session, data.get("view"))
         return self._outputs(updates, request)
 
-    def end_live(self, session: Session) -> Outputs:
-        """End the live view; the last frame is an image like any other."""
-        return self._outputs(self._controller.live.stop(session))
+    def end_live(self, event: gr.EventData, session: Session) -> Outputs:
+        """End a live view; the last frame is an image like any other.
+
+        Before the first frame, the image that was on the page is there still: it gets its place back.
+        """
+        outputs = self._outputs(self._controller.live.stop(session, _data(event).get("view")))
+        image, displayed = session.image, session.displayed
+        if session.live is not None or image is None or session.is_frame or not Path(image.path).is_file():
+            return outputs
+        generator = {} if displayed is None else {self._parts.generator: displayed.request.generator}
+        return outputs | {self._parts.image: image.path} | generator
 
     def save(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Make a file to download."""
@@ -398,9 +410,9 @@ def _problem(session: Session, error: Exception) -> Updates:
     return {"status": status_message(session.next_number(), sentence_of(error)) | {"isProblem": True}}
 
 
-def _no_live(session: Session) -> Updates:
-    """Return the message that ends whatever live view the browser has."""
-    return {"live": empty_message(session.next_number())}
+def _no_live(session: Session, view: object) -> Updates:
+    """Return the message that ends a live view in the browser."""
+    return {"live": live_message(session.next_number(), view_number(view), LIVE_ENDS)}
 
 
 def _example_on_page(session: Session) -> str:

@@ -25,7 +25,8 @@ SLOWEST = 2.0
 class LiveCamera:
     """Starts live views, answers their frames, and ends them. It holds nothing of the visitors.
 
-    The browser sends a frame when the answer to the one before is there. The view itself is a
+    The browser numbers the views, and each event names its view, as the events of one visitor may arrive in
+    any order. It sends a frame when the answer to the one before is there. The view itself is a
     :class:`.session.LiveView`; any other analysis of the session ends it.
 
     Args:
@@ -37,20 +38,28 @@ class LiveCamera:
         self._resources = resources
         self._maps = maps
 
-    def start(self, session: Session, request: Request) -> tuple[Updates, str]:
+    def start(self, session: Session, view: object, request: Request) -> tuple[Updates, str | None]:
         """Start a live view: the answer to the message "live" is the first frame.
 
+        Args:
+            session: the visitor's.
+            view: its number, as the browser sent it.
+            request: the settings.
+
         Returns:
-            The updates, and the model's quickest proposal generator.
+            The updates, and the model's quickest proposal generator; ``None`` where the view was stopped
+            already.
 
         Raises:
             OvsegError: the model is not on this machine.
         """
-        entry = self._resources.present(request.model)
-        view = session.go_live()
-        number = session.next_number()
-        updates = {"live": messages.live_message(number, view.number, messages.LIVE_STARTS)}
-        updates |= {channel: empty_message(number) for channel in ("progress", "preview", "status")}
+        entry, number = self._resources.present(request.model), messages.view_number(view)
+        if not session.go_live(number):
+            ends = messages.live_message(session.next_number(), number, messages.LIVE_ENDS)
+            return {"live": ends}, None
+        newest = session.next_number()
+        updates = {"live": messages.live_message(newest, number, messages.LIVE_STARTS)}
+        updates |= {channel: empty_message(newest) for channel in ("progress", "preview", "status")}
         return updates, entry.quickest
 
     def answer(self, session: Session, data: Mapping[str, Any], request: Request) -> Updates:
@@ -82,24 +91,37 @@ class LiveCamera:
             event = messages.LIVE_DROPS if session.live is view else messages.LIVE_ENDS
             answer = {"live": messages.live_message(session.next_number(), view.number, event)}
         except Exception:
-            session.end_live()
+            session.end_live(view.number)
             raise
         finally:
             session.finish(run)
         return answer | updates if updates["chips"]["problem"] else updates | answer
 
-    def stop(self, session: Session) -> Updates:
-        """End the live view; return what there is to see and to do for its last frame."""
-        view = session.live.number if session.live is not None else 0
-        session.end_live()
-        updates = {"live": messages.live_message(session.next_number(), view, messages.LIVE_ENDS)}
+    def stop(self, session: Session, view: object) -> Updates:
+        """End a live view; return what there is to see and to do for its last frame.
+
+        Args:
+            session: the visitor's.
+            view: its number, as the browser sent it. A newer view goes on.
+        """
+        number = messages.view_number(view)
+        is_over = session.end_live(number)
+        updates = {"still": messages.still_message(session.next_number(), number)}
+        return updates | self.last_frame(session) if is_over else updates
+
+    def last_frame(self, session: Session) -> Updates:
+        """Return what there is to see and to do for the last frame, which is an image like any other.
+
+        Where it has no map with the newest names and settings, the message "open" asks the page to analyze
+        it.
+        """
         image, analysis, question = session.image, session.analysis, session.wanted
         if not session.is_frame or image is None or analysis is None:
-            return updates
-        updates["masks"] = messages.masks_message(image, session.next_number(), analysis.proposals)
-        updates |= suggestions.offer(session, analysis)
+            return {}
+        updates = {"masks": messages.masks_message(image, session.next_number(), analysis.proposals)}
         if question.vocabulary is None or session.analyzed(question.request.analysis_key) is None:
-            return updates
+            return updates | {"open": {"number": session.next_number(), "example": ""}}
+        updates |= suggestions.offer(session, analysis)
         return updates | self._maps.maps_or_problem(session, image, analysis, question)
 
     def _answer(
@@ -120,7 +142,8 @@ class LiveCamera:
         if seconds <= SLOWEST:
             view.quick = request.analysis_key
         elif view.slow == request.analysis_key != view.quick:
-            return self.stop(session) | updates | self._too_slow(session, view, request, seconds)
+            session.end_live(view.number)
+            return self.last_frame(session) | updates | self._too_slow(session, view, request, seconds)
         else:
             view.slow = request.analysis_key
         return updates | self._map(session, view, image, analysis, progress)

@@ -44,6 +44,7 @@ CHANNELS = (
     "open",
     "file",
     "live",
+    "still",
 )
 """The channels of the viewer; "chips" and "suggestions" belong to other components."""
 
@@ -95,6 +96,16 @@ def live_message(
     """
     frame = {} if image is None else _of_image(image)
     return {"number": number, "view": view, "event": event, "hasMap": has_map, **frame}
+
+
+def view_number(view: object) -> int:
+    """Return the number of a live view that the browser sent; 0, which no view has, for anything else."""
+    return view if isinstance(view, int) else 0
+
+
+def still_message(number: int, view: int) -> Message:
+    """Return the answer to Stop: a live view is over, and its last frame is an image like any other."""
+    return {"number": number, "view": view}
 
 
 def map_message(displayed: DisplayedMap) -> Message:

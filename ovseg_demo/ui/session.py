@@ -118,7 +118,7 @@ class LiveView:
     """The camera of a visitor, live. It ends with any other analysis of the session.
 
     Attributes:
-        number: identifies the live view within its session.
+        number: identifies the live view within its session; the browser counts them.
         quick: the settings that were quick enough for one frame at least.
         slow: the settings that were too slow for the last frame.
     """
@@ -153,6 +153,7 @@ class Session:
         self._displayed: DisplayedMap | None = None
         self._corrections = Corrections()
         self._live: LiveView | None = None
+        self._last_view = 0  # the highest number of a live view that was started or ended
         self._is_expired = False
         self._runs: dict[str, Run] = {}  # the newest of each lane
         self._number = time.time_ns() // 1_000_000  # above the numbers of a server that ran before
@@ -247,12 +248,22 @@ class Session:
                 self._live = None
             return run
 
-    def go_live(self) -> LiveView:
-        """Start a live view and end the running analysis."""
+    def go_live(self, view: int) -> bool:
+        """Start a live view and end the running analysis.
+
+        Args:
+            view: its number. The start and the end of a view may arrive in any order.
+
+        Returns:
+            Whether the view goes on: it has not been ended, and no newer one was started.
+        """
         with self._lock:
+            if view <= self._last_view:
+                return False
+            self._last_view = view
             self.supersede(_ANALYSIS)
-            self._live = LiveView(self.next_number())
-            return self._live
+            self._live = LiveView(view)
+            return True
 
     def begin_frame(self, view: object) -> tuple[LiveView, Run | None]:
         """Start the run of a frame and end that of an older one.
@@ -268,12 +279,24 @@ class Session:
                 return LiveView(view if isinstance(view, int) else 0), None
             return self._live, self.begin(LIVE, self.next_number())
 
-    def end_live(self) -> None:
-        """End the live view and the run of its frame; the last frame that has a map stays on the page."""
+    def end_live(self, view: int) -> bool:
+        """End a live view and the run of its frame; the last frame that has a map stays on the page.
+
+        Args:
+            view: its number; its start may still be on its way.
+
+        Returns:
+            Whether no newer view goes on.
+        """
         with self._lock:
-            self._live = None
-            if self.is_running(LIVE):
-                self.supersede(_ANALYSIS)
+            self._last_view = max(self._last_view, view)
+            if self._live is not None:
+                if self._live.number > view:
+                    return False
+                self._live = None
+                if self.is_running(LIVE):
+                    self.supersede(_ANALYSIS)
+            return True
 
     def finish(self, run: Run) -> bool:
         """Note that a run is over; it came to its end if it is still wanted.

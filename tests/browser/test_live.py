@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.browser.test_page import PROMPT, click_image, legend, upload, wait_for_legend, wait_for_map
+from ovseg_demo.ui.session_memory import SessionMemory
+from tests.browser.test_page import (
+    PROMPT,
+    choose,
+    click_image,
+    legend,
+    upload,
+    wait_for_legend,
+    wait_for_map,
+)
 from tests.ui import colour_world
 
 START, STOP = "#camera .go-live", ".live-stop"
@@ -37,6 +49,55 @@ def wait_for_maps(page, count: int) -> None:
     """Wait until so many further maps were on the page."""
     for _ in range(count):
         wait_for_map(page, page.locator(".viewer").get_attribute("data-map"))
+
+
+def wait_in(page, condition: Callable[[], object]) -> None:
+    """Wait until something is so in this process, while the page goes on."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        page.wait_for_timeout(20)
+
+
+class Calls:
+    """Holds the page's calls of some events back, until they are let go."""
+
+    def __init__(self, page):
+        self._page = page
+        self._names = dict(page.evaluate("gradio_config.dependencies.map(one => [one.id, one.api_name])"))
+        self._held: dict[str, list] = {}
+        page.route("**/queue/join*", self._take)
+
+    def hold(self, name: str) -> None:
+        self._held[name] = []
+
+    def wait_for(self, name: str) -> None:
+        """Wait until the page has made a call that is held."""
+        wait_in(self._page, lambda: self._held[name])
+
+    def let_go(self, name: str) -> None:
+        for route in self._held.pop(name):
+            route.continue_()
+
+    def _take(self, route) -> None:
+        name = self._names[json.loads(route.request.post_data)["fn_index"]]
+        if name in self._held:
+            self._held[name].append(route)
+        else:
+            route.continue_()
+
+
+def wait_for_live(page, state: str) -> None:
+    """Wait until the view is "on", "ending" or over."""
+    page.wait_for_function("state => document.querySelector('.viewer').dataset.live === state", arg=state)
+
+
+def wait_for_still(page) -> None:
+    """Wait until the last frame is an image with a map like any other; ask it why."""
+    wait_for_live(page, "")
+    page.locator(".actions").wait_for()
+    click_image(page, 0.5, 0.5)
+    page.locator(".why h3").first.wait_for()
 
 
 def test_the_map_follows_the_camera_until_stop(open_page):
@@ -114,3 +175,81 @@ def test_without_a_camera_a_sentence_says_so(open_page):
     page.locator(".empty-problem", has_text="does not let this page use the camera").wait_for()
     assert not page.locator(".live-view").is_visible()
     assert page.locator(START).text_content() == "Live camera"
+
+
+def test_stop_leaves_a_map_in_whatever_order_events_arrive(open_page, monkeypatch):
+    page = open_page()
+    calls = Calls(page)
+    sent = go_live(page, "green, red")
+    wait_for_maps(page, 1)
+
+    calls.hold("end_live")
+    page.locator(STOP).click()
+    calls.wait_for("end_live")
+    frame = str(sent[-1])  # which is answered before Stop arrives
+    page.wait_for_function("frame => document.querySelector('.viewer').dataset.frame === frame", arg=frame)
+    assert page.locator(".viewer").get_attribute("data-live") == "ending"
+    page.locator(START).click()
+    wait_for_maps(page, 1)
+    calls.let_go("end_live")
+    wait_for_maps(page, 2)
+    assert page.locator(".live-view").is_visible(), "Stop ends its own view, and no later one"
+
+    calls.hold("map_frame")
+    calls.wait_for("map_frame")
+    page.locator(STOP).click()
+    wait_for_still(page)
+    calls.let_go("map_frame")
+    with page.expect_download():
+        page.locator("[data-file=label-map]").click()
+    assert page.locator(".viewer").get_attribute("data-live") == ""
+
+    is_mapped, may_go_on, has_gone_on = threading.Event(), threading.Event(), threading.Event()
+    touch = SessionMemory.touch
+
+    def pause(memory, session):
+        touch(memory, session)
+        if session.live is not None and not is_mapped.is_set():
+            is_mapped.set()
+            assert may_go_on.wait(60)
+            has_gone_on.set()
+
+    page.locator(START).click()
+    wait_for_maps(page, 1)
+    monkeypatch.setattr(SessionMemory, "touch", pause)
+    wait_in(page, is_mapped.is_set)
+    page.locator(STOP).click()
+    wait_for_still(page)
+    may_go_on.set()
+    assert has_gone_on.wait(60)
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.locator(PROMPT).fill("purple, green")
+    wait_for_map(page, before)
+    wait_for_legend(page, ["purple", "green"])
+    assert page.locator(".actions").is_visible()
+
+
+def test_stop_before_the_first_frame_leaves_the_image_that_was_there(open_page):
+    page = open_page()
+    choose(page, "Landscape")
+    page.locator("#image .image-frame img").wait_for()
+    calls = Calls(page)
+    for number, late in enumerate(("go_live", "map_frame")):
+        calls.hold(late)
+        page.locator(START).click()
+        calls.wait_for(late)
+        page.locator(START).click()
+        wait_for_live(page, "")
+        calls.let_go(late)
+        page.locator("#image .image-frame img").wait_for()
+        before = page.locator(".viewer").get_attribute("data-map")
+        names = ["green", "red", f"name {number}"]
+        page.locator(PROMPT).fill(", ".join(names))
+        wait_for_map(page, before)
+        wait_for_legend(page, names)
+        assert page.locator(".actions").is_visible()
+    page.locator(START).click()
+    wait_for_live(page, "on")
+    wait_for_maps(page, 2)
+    page.locator(STOP).click()
+    wait_for_still(page)

@@ -34,19 +34,28 @@ LANDSCAPE = encoded(landscape())
 class Visitor:
     """A page with a live camera."""
 
-    def __init__(self, controller: PageController, request: Request = FRAMES):
-        self.session = Session()
+    def __init__(
+        self,
+        controller: PageController,
+        request: Request = FRAMES,
+        session: Session | None = None,
+        view: int = 1,
+    ):
+        self.session = session or Session()
         self.controller = controller
         self.request = request
         self.frames = 0
-        updates, self.generator = controller.live.start(self.session, request)
-        assert updates["live"]["event"] == "starts"
-        self.view = updates["live"]["view"]
+        updates, self.generator = controller.live.start(self.session, view, request)
+        assert (updates["live"]["event"], updates["live"]["view"]) == ("starts", view)
+        self.view = view
 
     def send(self, image: str = LANDSCAPE, request: Request | None = None) -> dict:
         self.frames += 1
         data = {"view": self.view, "frame": self.frames, "image": image}
         return self.controller.live.answer(self.session, data, request or self.request)
+
+    def stop(self) -> dict:
+        return self.controller.live.stop(self.session, self.view)
 
 
 def in_thread(work) -> tuple[threading.Thread, list]:
@@ -113,7 +122,7 @@ def test_a_frame_whose_turn_does_not_come_asks_for_a_newer_one(monkeypatch, publ
     wait_until(lambda: busy.session.is_running("live"))
     while waiting.send()["live"]["event"] != "drops":  # until the other one has its turn
         pass
-    controller.live.stop(busy.session)
+    busy.stop()
     thread.join(5)
     assert found(waiting.send()["map"]), "the turn is free again"
 
@@ -145,7 +154,7 @@ def test_stop_ends_the_work_and_the_last_frame_is_an_image_like_any_other(contro
     session = visitor.session
     late, results = in_thread(lambda: visitor.send(encoded(stripes(SLOW_COLOUR, (255, 0, 0)))))
     wait_until(lambda: session.is_running("live"))
-    updates = controller.live.stop(session)
+    updates = visitor.stop()
     late.join(5)
     assert results[0]["live"]["event"] == "ends"
     assert updates["masks"]["frame"] == updates["map"]["frame"] == 1
@@ -193,4 +202,4 @@ def test_what_is_no_frame_is_refused(controller, image):
 
 def test_without_a_model_there_is_no_live_view(controller):
     with pytest.raises(OvsegError, match="no model"):
-        controller.live.start(Session(), Request(model="unknown"))
+        controller.live.start(Session(), 1, Request(model="unknown"))

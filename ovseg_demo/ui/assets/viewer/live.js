@@ -6,64 +6,81 @@ const RATED_FRAMES = 6;
 const FIRST_PATIENCE = 180000, PATIENCE = 30000; // milliseconds until an answer; the first may load the model
 
 /** The live view. `send(event, data)` passes events to the server, `tell(problem)` shows a sentence.
- *  Returns `receive(message)`, `end`, `isOn()`, `isStill()`: whether the last frame is an image like any other, and
- *  `frameOf(number)`: the pixels of a frame, as an address. */
+ *  Returns `receive(message)`, `receiveStill(message)`, `end`, `isOn()`, `isStill()`: whether the last frame is an image
+ *  like any other, and `frameOf(number)`: the pixels of a frame, as an address.
+ *
+ *  The browser numbers the views, and each event names its view: the events of Start, of a frame and of Stop may reach
+ *  the server in any order, and its answers may come in any order, too. */
 function makeLive(viewer, { send, tell, changed }) {
   const tag = viewer.querySelector(".live-view"), video = viewer.querySelector(".self"), rate = viewer.querySelector(".live-rate");
   const canvas = document.createElement("canvas");
   const frames = new Map(); // the one that is answered, and the one that is on its way
-  let isOn = false, isAsked = false, isEnding = false, view = null, stream = null, patience = null;
-  let frame = 0, sentAt = 0, answers = [], newest = null;
+  let view = 0; // the newest one
+  let isOn = false, isAsked = false, isEnding = false, stream = null, patience = null;
+  let frame = 0, sentAt = 0, answers = [], problem = "";
 
   async function start() {
+    const mine = ++view;
     isOn = true;
-    [isAsked, isEnding, view, answers] = [false, false, null, []];
+    [isAsked, isEnding, answers, problem] = [false, false, [], ""];
     rate.textContent = "{{live.starting}}";
     show();
     if (matchMedia("(max-width: 900px)").matches) document.getElementById("chips").scrollIntoView({ behavior: "smooth" });
-    const attempt = (newest = { isCurrent: () => isOn && attempt === newest });
+    const isCurrent = () => isOn && view === mine;
     const wanted = { width: { ideal: FRAME_SIDE }, height: { ideal: (3 * FRAME_SIDE) / 4 }, facingMode: "environment" };
     try {
       if (!navigator.mediaDevices) return fail("{{live.insecure}}");
       const opened = await navigator.mediaDevices.getUserMedia({ video: wanted });
-      if (!attempt.isCurrent()) return close(opened);
+      if (!isCurrent()) return close(opened);
       stream = opened;
-      stream.getVideoTracks()[0].addEventListener("ended", () => attempt.isCurrent() && stop());
+      stream.getVideoTracks()[0].addEventListener("ended", () => isCurrent() && stop());
       video.srcObject = stream;
       await video.play();
     } catch (error) {
-      if (attempt.isCurrent()) fail(error.name === "NotAllowedError" ? "{{live.denied}}" : "{{live.no_camera}}");
+      if (isCurrent()) fail(error.name === "NotAllowedError" ? "{{live.denied}}" : "{{live.no_camera}}");
       return;
     }
-    if (!attempt.isCurrent()) return;
+    if (!isCurrent()) return;
     isAsked = true;
     expect(FIRST_PATIENCE);
-    send("start");
+    send("start", { view });
   }
 
   function close(opened) {
     for (const track of opened?.getTracks() ?? []) track.stop();
   }
 
-  /** End the view in the browser; the server has ended it, or ends it. */
-  function end(isStill = true) {
-    isEnding = !isStill;
-    if (!isOn) return show();
+  /** Turn the camera off; what the server has answered stays on the page. */
+  function turnOff() {
     isOn = false;
     clearTimeout(patience);
     close(stream);
     video.srcObject = stream = null;
+  }
+
+  /** End the view in the browser; the server has ended it. */
+  function end() {
+    isEnding = false;
+    turnOff();
     show();
   }
 
   /** End the view here and on the server, whose last frame becomes an image like any other. */
   function stop() {
     if (!isOn) return;
-    end(!isAsked);
-    if (isAsked) send("still");
+    turnOff();
+    isEnding = isAsked;
+    show();
+    if (!isAsked) return;
+    patience = setTimeout(() => {
+      end();
+      tell("{{live.no_answer}}");
+    }, PATIENCE);
+    send("still", { view });
   }
 
   function fail(sentence) {
+    problem = isAsked ? sentence : "";
     stop();
     tell(sentence);
   }
@@ -80,11 +97,11 @@ function makeLive(viewer, { send, tell, changed }) {
     changed();
   }
 
-  function sendFrame() {
-    if (!isOn) return;
+  function sendFrame(of) {
+    if (!isOn || of !== view) return;
     if (document.hidden) {
       clearTimeout(patience);
-      document.addEventListener("visibilitychange", sendFrame, { once: true }); // nobody sees the map now
+      document.addEventListener("visibilitychange", () => sendFrame(of), { once: true }); // nobody sees the map now
       return;
     }
     const scale = Math.min(1, FRAME_SIDE / Math.max(video.videoWidth, video.videoHeight));
@@ -101,12 +118,19 @@ function makeLive(viewer, { send, tell, changed }) {
 
   function receive(message) {
     if (Object.keys(message).length === 1) return end(); // there is nothing on the page any more
-    if (message.event === "ends" && (message.view === view || isEnding)) return end();
-    if (!isOn || (view !== null && message.view !== view)) return;
-    if (message.event === "starts") view = message.view;
+    if (!isOn || message.view !== view) return; // of a view that is over; the answer to Stop ends it
+    if (message.event === "ends") return end();
     if (message.event === "drops") rate.textContent = "{{live.waiting}}";
     if (message.event === "answers") showRate();
-    setTimeout(sendFrame, Math.max(0, sentAt + FRAME_PERIOD - performance.now()));
+    setTimeout(() => sendFrame(message.view), Math.max(0, sentAt + FRAME_PERIOD - performance.now()));
+  }
+
+  /** Take the answer to Stop. It has a channel of its own, where no answer to a frame replaces it. */
+  function receiveStill(message) {
+    if (message.view !== view) return;
+    end();
+    if (problem) tell(problem); // again, as the answer has a status of its own
+    problem = "";
   }
 
   function showRate() {
@@ -118,7 +142,8 @@ function makeLive(viewer, { send, tell, changed }) {
 
   viewer.querySelector(".live-stop").addEventListener("click", stop);
   document.addEventListener("click", (event) => {
-    if (event.target.closest?.("#camera .go-live")) isOn ? stop() : start();
+    if (event.detail > 1 || !event.target.closest?.("#camera .go-live")) return; // a double click is one click
+    isOn ? stop() : start();
   });
-  return { receive, end, isOn: () => isOn, isStill: () => !isOn && !isEnding, frameOf: (number) => frames.get(number) };
+  return { receive, receiveStill, end, isOn: () => isOn, isStill: () => !isOn && !isEnding, frameOf: (number) => frames.get(number) };
 }

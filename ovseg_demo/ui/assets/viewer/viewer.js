@@ -107,13 +107,14 @@ const receivers = {
   },
   open(message) {
     if (!isFilled(message)) return;
-    document.dispatchEvent(new CustomEvent("ovseg-example", { detail: { title: message.example } }));
+    if (message.example) document.dispatchEvent(new CustomEvent("ovseg-example", { detail: { title: message.example } }));
     setTimeout(() => trigger("open")); // when the page has the example's image, too
   },
   live(message) {
     if (message.frame && !message.hasMap && live.isOn()) showFrame(message);
     live.receive(message);
   },
+  still: (message) => live.receiveStill(message),
   file(message) {
     find(".actions").classList.remove("waiting");
     make("a", "", "", { href: message.file.url, download: message.name }).click();
