@@ -21,6 +21,7 @@ EMBEDDING_REGIONS = "Embedding regions"
 ENCODING_NAMES = "Encoding class names"
 DRAWING = "Drawing the map"
 WRITING = "Writing the file"
+HASHING = "Comparing the weights"
 WAITING = "Waiting for your turn"  # another visitor uses the same model
 
 

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,9 +19,10 @@ from ovseg_demo.classification.text_encoder import TextEncoder
 from ovseg_demo.classification.types import RegionClassifier, RegionEmbeddings
 from ovseg_demo.errors import ImageError, ModelError
 from ovseg_demo.images import ImageSource, load_image
-from ovseg_demo.progress import EMBEDDING_REGIONS, PROPOSING, ProgressCallback, no_progress
+from ovseg_demo.progress import EMBEDDING_REGIONS, HASHING, PROPOSING, ProgressCallback, no_progress
 from ovseg_demo.proposals.types import GridProposalGenerator, MaskPrompt, ProposalGenerator, Proposals
 from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
+from ovseg_demo.runtime.file_digests import file_digest
 from ovseg_demo.runtime.out_of_memory import compute
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmentation import Segmentation, Timing, low_memory_note, small_masks_note
@@ -123,15 +125,36 @@ class Segmenter:
         """CLIP's exponent λ for an :class:`EnsembleRule` without one."""
         return self._clip_weight
 
-    def fingerprint(self, *, generator: str | None = None, classifier: str = CLASSIFIERS[0]) -> str:
-        """Return a hash of the weights and settings that determine a result; it is equal in every process.
+    def fingerprint(
+        self,
+        *,
+        generator: str | None = None,
+        classifier: str = CLASSIFIERS[0],
+        progress: ProgressCallback = no_progress,
+    ) -> str:
+        """Return a hash of the weights and settings that determine a result.
+
+        The weights count by the content of their files, so the hash is equal on every machine, wherever they
+        lie. The first call reads the files, which takes seconds for some gigabytes.
+
+        Args:
+            generator: one of :attr:`generators`; ``None`` means the first.
+            classifier: one of :attr:`classifiers`.
+            progress: called before each file that is read.
 
         Raises:
             ModelError: there is no such generator or classifier.
+            OSError: a file cannot be read any more.
         """
         masks = self._generator(generator or self.generators[0])
         clip = self._classifier(classifier)
-        parts = masks.key, masks.get().settings, clip.get().fingerprint, classifier
+        digests: dict[Path, str] = dict.fromkeys((*masks.files, *clip.files), "")
+        for number, path in enumerate(digests):
+            progress(HASHING, number, len(digests))
+            digests[path] = file_digest(path)
+        weights = (masks.runtime, *map(digests.get, masks.files)) if masks.files else masks.key
+        of_clip = clip.get().fingerprint, *map(digests.get, clip.files)
+        parts = weights, masks.get().settings, of_clip, classifier
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def propose(

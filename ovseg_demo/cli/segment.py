@@ -38,6 +38,7 @@ from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
 
 _SETTINGS = ("templates", "generator", "classifier")
 _LISTED = 20  # failures in the summary; errors.jsonl has all
+_NOT_COMPARED = "-"  # in place of the fingerprint of weights, where nothing is recorded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print_failures(problems, len(problems), len(problems))
         return 1
     if given["suggest"]:
-        return _suggest_all(_make_job({**given, "classes": AUTO}), items, problems)
+        return _suggest_all(_make_job({**given, "classes": AUTO}, weights=_NOT_COMPARED), items, problems)
     _check_names(items, given)
     with ResultStore(given["output"]) as store:
         store.clear_errors()
@@ -189,10 +190,12 @@ def _make_job(given: Mapping[str, Any], weights: str | None = None) -> Job:
     # An image is segmented once, so its analysis is not kept.
     caches = Caches(analyses=ByteCache(0))
     segmenter = load_chosen(given, **chosen(given, ("points_per_side",)), caches=caches)
+    if weights is None:
+        with StageBar() as progress:
+            weights = segmenter.fingerprint(**chosen(given, ("generator", "classifier")), progress=progress)
     files = {name: _as_text(value) for name, value in chosen(given, WEIGHTS).items()}
     description = {
         "model": given.get("model", None if files else DEFAULT_MODEL),
-        **files,
         "device": "auto",
         "precision": "auto",
         "points_per_side": None,
@@ -206,6 +209,7 @@ def _make_job(given: Mapping[str, Any], weights: str | None = None) -> Job:
         stretch=given["stretch"],
         formats=given["format"],
         description=description,
+        weights_files=files,
         weights=weights,
         **chosen(given, _SETTINGS),
     )

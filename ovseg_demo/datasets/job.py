@@ -38,6 +38,9 @@ DEFAULT_FORMATS = tuple(FILES.values())
 INDEXED = ("yolo", "voc")
 """Formats whose files number the classes of the whole data set."""
 
+WEIGHTS_FILES = "weights_files"
+"""In the recorded settings: where the weights were, which does not tell results from others."""
+
 _FILE_NAMES = {format_: name for name, format_ in FILES.items()}
 _ORDER = (*(name for name in FORMATS if name not in DEFAULT_FORMATS), *DEFAULT_FORMATS)
 _VOCABULARIES = 1024  # kept parsed
@@ -91,6 +94,7 @@ class Job:
         stretch: whether deep colours are scaled from their own minimum and maximum.
         formats: names of :data:`ovseg_demo.export.formats.FORMATS`.
         description: settings to record besides these, such as the name of the model.
+        weights_files: where the weights are; recorded, but results of other places are no other results.
         weights: what tells the weights and the device from others; by default
             :meth:`Segmenter.fingerprint`.
 
@@ -111,6 +115,7 @@ class Job:
         stretch: bool = False,
         formats: Sequence[str] = DEFAULT_FORMATS,
         description: Mapping[str, Any] | None = None,
+        weights_files: Mapping[str, Any] | None = None,
         weights: str | None = None,
     ):
         self.segmenter = segmenter
@@ -134,6 +139,7 @@ class Job:
             **asdict(self._rule),
             "weights": weights or segmenter.fingerprint(generator=self._generator, classifier=classifier),
         }
+        self._weights_files = dict(weights_files or {})
         self._read_names = lru_cache(_VOCABULARIES)(self._parse_names)
 
     @staticmethod
@@ -162,6 +168,7 @@ class Job:
         classes = AUTO if vocabulary is None else [" / ".join(entry.names) for entry in vocabulary.classes]
         return identity, {
             **self._description,
+            **({WEIGHTS_FILES: self._weights_files} if self._weights_files else {}),
             "suggested_classes": vocabulary is None,
             "classes": classes,
             "distractors": self._distractors if vocabulary is None else list(vocabulary.distractors),

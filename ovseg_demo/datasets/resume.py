@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ovseg_demo.datasets.items import Item
-from ovseg_demo.datasets.job import INDEXED, Job
+from ovseg_demo.datasets.job import INDEXED, WEIGHTS_FILES, Job
 from ovseg_demo.datasets.store import ResultStore
 from ovseg_demo.errors import OvsegError, VocabularyError
 
@@ -66,7 +66,7 @@ def describe_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     changes = [
         f"{name} was {_shorten(before.get(name))}, is {_shorten(after.get(name))}"
         for name in names
-        if name != "weights"
+        if name not in ("weights", WEIGHTS_FILES)
     ]
     return "; ".join(changes) or "the weights or the device changed"
 

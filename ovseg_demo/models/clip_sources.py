@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ovseg_demo.classification.clip.source import ClipSource
 from ovseg_demo.errors import CheckpointError
@@ -43,19 +43,41 @@ def read_clip_source(path: Path, *, quick_gelu: bool = True, architecture: str =
     Raises:
         CheckpointError: a file is missing, damaged or of another kind.
     """
-    weights = _find_weights(path) if path.is_dir() else path
-    tensors = read_checkpoint(weights, CheckpointKind.CLIP).clip()
+    files = find_clip_files(path, architecture)
+    tensors = read_checkpoint(files.weights, CheckpointKind.CLIP).clip()
     if architecture:
         model, preprocessing = registry_config(architecture)
-        tokenizer = weights.with_name(f"{weights.stem}-{TOKENIZER_FILE}")
-    elif (weights.parent / CONFIG_FILE).is_file():
-        config = _read_config(weights.parent / CONFIG_FILE)
+    elif files.config is not None:
+        config = _read_config(files.config)
         model, preprocessing = config["model_cfg"], config.get("preprocess_cfg") or {}
-        tokenizer = weights.parent / TOKENIZER_FILE
     else:
-        _refuse_without_config(weights, tensors)
+        _refuse_without_config(files.weights, tensors)
         return ClipSource(tensors, quick_gelu=quick_gelu)
-    return ClipSource(tensors, model, preprocessing, tokenizer if tokenizer.is_file() else None)
+    return ClipSource(tensors, model, preprocessing, files.tokenizer)
+
+
+class ClipFiles(NamedTuple):
+    """The files that a CLIP is read from; ``None`` stands for one that it does not have."""
+
+    weights: Path
+    config: Path | None = None
+    tokenizer: Path | None = None
+
+
+def find_clip_files(path: Path, architecture: str = "") -> ClipFiles:
+    """Return the files that :func:`read_clip_source` reads with these arguments.
+
+    Raises:
+        CheckpointError: a folder has no configuration or no weights.
+    """
+    weights = _find_weights(path) if path.is_dir() else path
+    if architecture:
+        config, tokenizer = None, weights.with_name(f"{weights.stem}-{TOKENIZER_FILE}")
+    else:
+        config, tokenizer = weights.parent / CONFIG_FILE, weights.parent / TOKENIZER_FILE
+        if not config.is_file():
+            return ClipFiles(weights)
+    return ClipFiles(weights, config, tokenizer if tokenizer.is_file() else None)
 
 
 def registry_config(architecture: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

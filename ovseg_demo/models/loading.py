@@ -6,7 +6,7 @@ segment_anything the import takes seconds, and the page and the command line's h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +23,7 @@ from ovseg_demo.models.catalogue import (
     maskformer_settings_for,
 )
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.models.clip_sources import read_clip_source
+from ovseg_demo.models.clip_sources import find_clip_files, read_clip_source
 from ovseg_demo.models.weights_files import OPEN_CLIP_PREFIX, WeightsFile, find_open_clip
 from ovseg_demo.proposals.detectron2 import INSTALL_COMMAND, Detectron2ProposalGenerator
 from ovseg_demo.proposals.types import ProposalGenerator
@@ -264,17 +264,20 @@ def _share(
     build: Callable[[C, Runtime], T],
     runtime: Runtime,
     file: _File | None = None,
+    files: Sequence[Path] = (),
 ) -> LazyModel[T]:
     """Return a network whose weights are read at once, with a second one on the CPU that reads them again.
 
-    The network's key in caches is its file and runtime; without a file, the runtime alone.
+    The network's key in caches is its ``file`` and runtime; without it, the runtime alone. ``files`` are
+    those that it is read from, if there are more than the one.
     """
     tensors = read()
     key = runtime if file is None else (file.identity, runtime)
+    files = files or [file.path]
     on_cpu = None
     if runtime.device.type != "cpu":
         on_cpu = LazyModel(lambda: build(read(), Runtime.resolve("cpu")), key)
-    return LazyModel(lambda: build(tensors, runtime), key, on_cpu)
+    return LazyModel(lambda: build(tensors, runtime), key, on_cpu, files=files, runtime=runtime)
 
 
 def _share_sam(file: _File, runtime: Runtime, options: Mapping[str, Any]) -> LazyModel[ProposalGenerator]:
@@ -298,7 +301,13 @@ def _share_maskformer(
 
 
 def _share_detectron2(config: Any, weights: str | Path, runtime: Runtime) -> LazyModel[ProposalGenerator]:
-    return LazyModel(lambda: Detectron2ProposalGenerator(config, weights, runtime), (str(weights), runtime))
+    path = Path(weights)
+    return LazyModel(
+        lambda: Detectron2ProposalGenerator(config, weights, runtime),
+        (str(weights), runtime),
+        files=[path] if path.is_file() else (),  # or an address that detectron2 reads
+        runtime=runtime,
+    )
 
 
 def _share_clip(
@@ -320,5 +329,8 @@ def _share_clip(
         source, tuned = content
         return build_classifier(source, runtime, reading.regions, tuned)
 
+    files = [path for path in find_clip_files(file.path, file.architecture) if path is not None]
+    if maskclippp is not None:
+        files.append(maskclippp.path)
     # No file in the key: it has the fingerprint of the weights, so equal CLIPs in two files share the cache.
-    return _share(read, build, runtime)
+    return _share(read, build, runtime, files=files)

@@ -51,9 +51,9 @@ class Detectron2ProposalGenerator:
         if "://" not in str(weights) and not Path(weights).is_file():
             raise CheckpointError(f"There is no file {weights} with weights for detectron2; check the path.")
         config = _read_config(config)
+        self._settings = (self.name, config.dump())  # before the weights, whose path is no setting
         config.MODEL.WEIGHTS = str(weights)
         config.MODEL.DEVICE = str(runtime.device)
-        self._settings = (self.name, config.dump())
         self.predictor = engine.DefaultPredictor(config)
 
     @property

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -117,18 +118,28 @@ class LazyModel(Generic[T]):
 
     Args:
         load: loads the model; called once, and again only after it raised.
-        key: identifies the weights; part of cache keys.
+        key: identifies the weights in this process; part of cache keys.
         on_cpu: the same model on the CPU, for work that is too large for a GPU's memory.
+        files: all files that the model is read from.
+        runtime: where and in which precision the model computes.
 
     Attributes:
-        key, on_cpu: as above.
+        key, on_cpu, files, runtime: as above.
     """
 
     def __init__(
-        self, load: Callable[[], T], key: Hashable | None = None, on_cpu: LazyModel[T] | None = None
+        self,
+        load: Callable[[], T],
+        key: Hashable | None = None,
+        on_cpu: LazyModel[T] | None = None,
+        *,
+        files: Sequence[Path] = (),
+        runtime: Hashable | None = None,
     ):
         self.key = key if key is not None else object()
         self.on_cpu = on_cpu
+        self.files = tuple(files)
+        self.runtime = runtime
         self._load: Callable[[], T] | None = load
         self._model: T | None = None
         self._loading = threading.Lock()

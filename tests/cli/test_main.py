@@ -198,7 +198,7 @@ def test_a_record_names_its_file_and_all_settings(ovseg, images, tmp_path):
     settings = record["info"]["settings"]
     expected = {
         "model": None,
-        "ovseg": str(ovseg),
+        "weights_files": {"ovseg": str(ovseg)},
         "device": "auto",
         "precision": "auto",
         "points_per_side": None,

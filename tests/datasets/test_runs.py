@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from PIL import Image
 from pycocotools.coco import COCO
@@ -279,14 +280,24 @@ def test_changed_settings_are_named_and_replaced_on_request(ovseg, images, tmp_p
     assert not segmented, "an interrupted overwriting run continues, too"
 
 
-def test_other_weights_are_other_settings(ovseg, images, tmp_path, capsys):
-    output = tmp_path / "out"
-    copy = tmp_path / "copy.pth"
-    copy.write_bytes(ovseg.read_bytes())
-    assert segment(copy, output, images / "part-1") == 0
-    os.utime(copy, (1, 1))
-    assert segment(copy, output, images / "part-1") == 2
+def test_weights_are_known_by_their_content(ovseg, images, tmp_path, segmented, capsys):
+    output, here, there = tmp_path / "out", tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    shutil.copy(ovseg, here / "ovseg.pth")
+    assert segment(here / "ovseg.pth", output, images / "part-1") == 0
+    del segmented[:]
+    weights = here.rename(there) / "ovseg.pth"
+    assert segment(weights, output, images / "part-1") == 0
+    assert not segmented, "a moved file is the same"
+    assert segment(weights, output, images / "part-1", "--granularity", 0.5) == 2
+    assert "(granularity was 0.8, is 0.5)" in capsys.readouterr().err
+    content = torch.load(weights, weights_only=True)
+    next(iter(content["model"].values())).add_(1)
+    torch.save(content, weights)
+    assert segment(weights, output, images / "part-1") == 2
     assert "the weights or the device changed" in capsys.readouterr().err
+    assert segment(weights, output, images / "part-1", "--overwrite") == 0
+    assert len(segmented) == 1
 
 
 def test_other_images_may_have_other_settings(ovseg, images, tmp_path):

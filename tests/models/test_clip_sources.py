@@ -97,7 +97,13 @@ def test_a_folder_in_the_layout_of_open_clip_segments(tmp_path, sam, config, reg
 def test_the_weights_inside_a_folder_are_read_with_its_configuration(tmp_path, sam):
     folder = write_clip(tmp_path / "clip", CNN)
     whole, inside = load(sam, folder), load(sam, folder / "open_clip_model.safetensors")
-    assert whole.fingerprint() == inside.fingerprint()
+    before = whole.fingerprint()
+    assert inside.fingerprint() == before
+    moved = folder.rename(tmp_path / "moved")
+    assert load(sam, moved).fingerprint() == before, "its place does not matter"
+    config = moved / "open_clip_config.json"
+    config.write_text(f"{config.read_text()}\n")
+    assert load(sam, moved).fingerprint() != before, "the content of each file does"
 
 
 def test_the_pixels_are_normalised_as_the_configuration_says(tmp_path, sam):
