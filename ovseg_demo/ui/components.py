@@ -170,9 +170,17 @@ class ImageInput(gr.Image):
             return None
         if not payload.path:
             raise ImageError("The image came without a file; upload it.")
-        if not Path(payload.path).resolve().is_relative_to(Path(self.GRADIO_CACHE).resolve()):
+        return self.uploaded(payload.path)
+
+    def uploaded(self, path: str) -> str:
+        """Return the path of a file that was uploaded.
+
+        Raises:
+            ImageError: it was not.
+        """
+        if "\0" in path or not Path(path).resolve().is_relative_to(Path(self.GRADIO_CACHE).resolve()):
             raise ImageError(NOT_UPLOADED)
-        return payload.path
+        return path
 
     def get_block_name(self) -> str:
         """Return the name of the browser's component."""

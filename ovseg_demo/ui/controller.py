@@ -6,7 +6,7 @@ Each action returns *updates*: messages (:mod:`.messages`) by the channel of the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,14 +22,13 @@ from ovseg_demo.models.downloads import download_model
 from ovseg_demo.progress import WRITING, ProgressCallback
 from ovseg_demo.segmenter import PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text, suggestions
+from ovseg_demo.ui.ahead import AheadAnalyzer
 from ovseg_demo.ui.background_task import BackgroundTask
 from ovseg_demo.ui.corrections import REDO, UNDO, Change
-from ovseg_demo.ui.examples import Example
 from ovseg_demo.ui.live import LiveCamera
 from ovseg_demo.ui.maps import MapMaker, read_names
 from ovseg_demo.ui.messages import CHANNELS, Message, Updates, empty_message, status_message
 from ovseg_demo.ui.model_registry import ModelRegistry
-from ovseg_demo.ui.preload import preload_example
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.rivals import Rival, find_rival
@@ -46,7 +45,7 @@ from ovseg_demo.ui.session import (
 )
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
-from ovseg_demo.ui.work import do_unseen, do_work
+from ovseg_demo.ui.work import do_work
 
 PREVIEW_PERIOD = 2.0
 """Seconds between two previews of a map. A shorter analysis displays none."""
@@ -63,6 +62,7 @@ class PageController:
 
     Attributes:
         live: the camera's live view.
+        ahead: analyzes what a presenter may show next.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class PageController:
         self._texts = settings.texts
         self._maps = MapMaker(self._resources)
         self.live = LiveCamera(self._resources, self._maps)
+        self.ahead = AheadAnalyzer(self._resources)
 
     # ---- what takes seconds
 
@@ -97,7 +98,7 @@ class PageController:
         path = path or ""
         if not path and not session.is_frame:
             raise OvsegError("There is no image yet; choose an example, or upload, paste or take one.")
-        if session.ahead != session.example_of(path):
+        if session.ahead != (session.example_of(path) or path):
             session.supersede(AHEAD)  # the image that is wanted now comes first
         run = session.begin("analyze", path, request.analysis_key)
         if run is not None:
@@ -147,25 +148,6 @@ class PageController:
         run = session.begin(SUGGESTIONS, image.number, analysis.classifier)
         if run is not None:
             yield from self._work(session, run, lambda task: self._suggest(task, session, analysis))
-
-    def analyze_ahead(
-        self, session: Session, examples: Sequence[Example], request: Request
-    ) -> Iterator[None]:
-        """Analyze examples that may be wanted next; yield nothing, from time to time.
-
-        Args:
-            session: the visitor's. An analysis of another image ends this work.
-            examples: in the order of their analysis; none ends this work.
-            request: model and settings.
-        """
-        if not examples:
-            session.supersede(AHEAD)
-        elif self._registry.find(request.model).is_present:
-            run = session.begin(AHEAD, [example.title for example in examples], request.analysis_key)
-            if run is not None:
-                yield from do_unseen(
-                    session, run, lambda task: self._analyze_ahead(task, session, run, examples, request)
-                )
 
     def download(self, session: Session, model: str) -> Iterator[Updates]:
         """Download a model; images can be analyzed meanwhile.
@@ -345,28 +327,6 @@ class PageController:
             task.show(updates | {"status": status_message(session.next_number(), line)})
         if not updates:
             task.show(suggestions.offer(session, analysis))
-
-    def _analyze_ahead(
-        self,
-        task: BackgroundTask[None],
-        session: Session,
-        run: Run,
-        examples: Sequence[Example],
-        request: Request,
-    ) -> None:
-        for example in examples:
-            if session.is_running("analyze"):
-                return
-            with self._resources.turn(task.report):
-                run.example = example.title
-                preload_example(
-                    self._registry,
-                    self._settings,
-                    example,
-                    request,
-                    budget=self._resources.budget,
-                    progress=task.report,
-                )
 
     def _take(
         self, task: BackgroundTask[Updates], session: Session, run: Run, path: str

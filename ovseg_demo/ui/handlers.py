@@ -34,7 +34,7 @@ MAX_RECENT = 6
 MAX_ADDRESS = 4000
 """Characters of the longest address that browsers and proxies take without trouble."""
 
-_MOST_AHEAD = 2  # examples that one event has analyzed
+_MOST_AHEAD = 2  # examples, and images, that one event has analyzed
 
 Outputs = dict[Any, Any]
 
@@ -100,14 +100,15 @@ class EventHandlers:
         }
 
     def analyze_ahead(self, event: gr.EventData, session: Session, *values: Any) -> Iterator[None]:
-        """Analyze the examples that a presenter may show next."""
-        request = self._request(values)
+        """Analyze the uploaded images and the examples that a presenter may show next."""
+        request, data = self._request(values), _data(event)
         entry = self._registry.find(request.model)
         examples = examples_for(self._examples, entry.knows_photographs)
-        wanted = _data(event).get("examples")
-        indices = wanted[:_MOST_AHEAD] if isinstance(wanted, list) else []
-        chosen = [examples[index] for index in indices if index in range(len(examples))]
-        yield from self._controller.analyze_ahead(session, chosen, request)
+        images = [
+            self._parts.image.uploaded(path) for path in _first(data.get("images")) if isinstance(path, str)
+        ]
+        chosen = [examples[index] for index in _first(data.get("examples")) if index in range(len(examples))]
+        yield from self._controller.ahead.analyze(session, [*images, *chosen], request)
 
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Display a rival's map beside the page's own, or no longer."""
@@ -437,6 +438,11 @@ def _address(request: Request, example: str = "") -> str | None:
 def _data(event: gr.EventData) -> Mapping[str, Any]:
     """Return what our script sent along; the browser may send anything."""
     return event._data if isinstance(event._data, dict) else {}
+
+
+def _first(wanted: Any) -> list[Any]:
+    """Return the first entries of a list that the browser sent; none of anything else."""
+    return wanted[:_MOST_AHEAD] if isinstance(wanted, list) else []
 
 
 def _recent(saved: Any) -> list[str]:

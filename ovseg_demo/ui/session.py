@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ovseg_demo.analysis import Analysis
 from ovseg_demo.errors import Cancelled
@@ -22,7 +23,7 @@ LIVE = "live"
 """The kind of run that analyzes a frame of the camera."""
 
 AHEAD = "ahead"
-"""The kind of run that analyzes examples which are not on the page yet."""
+"""The kind of run that analyzes images which are not on the page yet."""
 
 SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS, EXPORT, AHEAD)
 """Each of these kinds has a lane of its own (exports one for each format): it goes on while images are
@@ -40,14 +41,14 @@ class Run:
         key: what the run works on; the same key again joins the run. Its first entry is the kind of work.
         is_wanted: false once the visitor has cancelled the run or asked for something else.
         is_done: whether the run came to its end.
-        example: the title of the example that the run is analyzing ahead.
+        ahead: what the run is analyzing ahead: the title of an example, or the path of an image.
     """
 
     number: int
     key: tuple
     is_wanted: bool = True
     is_done: bool = False
-    example: str = ""
+    ahead: str = ""
 
     @property
     def kind(self) -> str:
@@ -138,6 +139,7 @@ class Session:
         suggested: the names that were put into the empty prompt box; ``None`` if that was never empty.
         compares: the key of the rival (:mod:`.rivals`) whose map the page also displays; empty for none.
         may_download: whether this visitor may download models to the machine.
+        wanted_ahead: what a presenter may show next (:mod:`.ahead`), by what :attr:`ahead` calls it.
     """
 
     def __init__(self) -> None:
@@ -145,6 +147,7 @@ class Session:
         self.suggested: SuggestedPrompt | None = None
         self.compares = ""
         self.may_download = False
+        self.wanted_ahead: Mapping[str, Any] = {}
         self._image: UploadedImage | None = None
         self._example: tuple[str, str] | None = None
         self._analysis: Analysis | None = None
@@ -194,9 +197,9 @@ class Session:
 
     @property
     def ahead(self) -> str:
-        """The title of the example that is analyzed ahead just now; empty if none is."""
+        """The title of the example, or the path of the image, that is analyzed ahead now; empty for none."""
         run = self._runs.get(AHEAD)
-        return run.example if run is not None and run.is_wanted else ""
+        return run.ahead if run is not None and run.is_wanted else ""
 
     @property
     def live(self) -> LiveView | None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.browser.test_hands import drop, places
+from tests.browser.test_live import wait_in
 from tests.browser.test_page import PROMPT, legend, wait_for_legend, wait_for_map, wait_for_prompt
+from tests.ui import colour_world
 from tests.ui.colour_world import save_image, stripes
 
 HIDDEN = ("#controls", "#gallery", "#submit", ".viewer-bar", ".viewer-foot", ".legend", ".suggestions")
@@ -61,28 +63,41 @@ def test_a_link_presents_an_example(open_page):
     page.locator("#gallery").wait_for()
 
 
-def asks_ahead(examples: list[int]) -> Callable[[Any], bool]:
-    """Return what is true of the request that has these examples analyzed ahead, and no others."""
+def asks_ahead(images: list[str], examples: list[int]) -> Callable[[Any], bool]:
+    """Return what is true of the request that has these analyzed ahead, and no others."""
 
     def is_it(request) -> bool:
         is_one = '"examples"' in (request.post_data or "")
-        return is_one and request.post_data_json["event_data"] == {"examples": examples}
+        wanted = {"images": images, "examples": examples}
+        return is_one and request.post_data_json["event_data"] == wanted
 
     return is_it
 
 
-def test_neighbours_are_analyzed_ahead_and_dropped_images_wait_for_their_turn(open_page, address, tmp_path):
+def test_neighbours_and_waiting_images_are_analyzed_ahead(open_page, tmp_path, monkeypatch):
     page = open_page()
-    with page.expect_request(asks_ahead([1, 2])):
+    analyzed = []
+    propose = colour_world._Generator.__call__
+
+    def record(generator, image, **options):
+        proposals = propose(generator, image, **options)
+        analyzed.append(tuple(image[0, 0]))
+        return proposals
+
+    monkeypatch.setattr(colour_world._Generator, "__call__", record)
+    with page.expect_request(asks_ahead([], [1, 2])):
         page.keyboard.press("p")
         wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
         wait_for_map(page)
 
     before = page.locator(".viewer").get_attribute("data-map")
     note = page.locator(".queued")
-    for name, colours in (("first", [(255, 255, 255), (255, 0, 0)]), ("second", [(0, 128, 0), (255, 0, 0)])):
-        drop(page, save_image(tmp_path / f"{name}.tif", stripes(*colours, width=200)), ".stage")
+    waiting = [(255, 255, 255), (0, 128, 0)]
+    for number, colour in enumerate(waiting):
+        image = stripes(colour, (255, 0, 0), width=200)
+        drop(page, save_image(tmp_path / f"{number}.tif", image), ".stage")
     assert note.text_content() == "2 images wait"
+    wait_in(page, lambda: set(waiting) <= set(analyzed))
     assert note.bounding_box()["height"] >= 24
     assert page.locator(".viewer").get_attribute("data-map") == before, "the image on the page stays"
 
@@ -99,12 +114,13 @@ def test_neighbours_are_analyzed_ahead_and_dropped_images_wait_for_their_turn(op
     wait_for_map(page, before)
     assert set(legend(page)) == {"green", "red"}
     assert not note.is_visible()
+    assert [analyzed.count(colour) for colour in waiting] == [1, 1], "their maps come from the cache"
 
     page.keyboard.press("ArrowLeft")
     wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
     page.keyboard.press("ArrowRight")
     wait_for_prompt(page, "blue, red")
     wait_for_legend(page, ["blue", "red"])
-    with page.expect_request(asks_ahead([])):  # leaving ends the work
+    with page.expect_request(asks_ahead([], [])):  # leaving ends the work
         page.keyboard.press("Escape")
         page.locator("#submit").wait_for()

@@ -7,6 +7,7 @@ import pytest
 from ovseg_demo.ui.examples import PHOTOGRAPH, Example
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.session import AHEAD, Session
+from tests.ui import colour_world
 from tests.ui.colour_world import MEADOW, SKY, save_image, stripes
 from tests.ui.http_visitor import HttpVisitor, values_of
 from tests.ui.serving import serve_page
@@ -27,14 +28,14 @@ def slow(slow_image):
 
 def begun(controller, session, *examples):
     """The work on the first of these examples, as it is under way."""
-    work = controller.analyze_ahead(session, examples, REQUEST)
+    work = controller.ahead.analyze(session, examples, REQUEST)
     next(work)
     wait_until(lambda: session.ahead == examples[0].title)
     return work
 
 
 def test_an_example_that_was_analyzed_ahead_comes_from_the_cache(controller, following):
-    list(controller.analyze_ahead(Session(), [following], REQUEST))
+    list(controller.ahead.analyze(Session(), [following], REQUEST))
     request = Request(prompt=following.prompt, generator="maskformer", granularity=0.5)
     _, newest = analyze(controller, str(following.path), request)
     assert found(newest["map"]) == ["skyblue", "green"]
@@ -52,6 +53,35 @@ def test_the_page_asks_for_examples_by_their_places(following):
         assert len(server.segmenter.caches.analyses) > 0
 
 
+def test_an_uploaded_image_that_was_analyzed_ahead_comes_from_the_cache(tmp_path, following):
+    broken, image = tmp_path / "broken.png", save_image(tmp_path / "waits.png", stripes(MEADOW, SKY))
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    with serve_page(examples=[following]) as server:
+        visitor = HttpVisitor(server.url)
+        values = values_of(prompt="skyblue, green", generator="maskformer")
+        paths = [visitor.uploaded(one)["path"] for one in (broken, image)]
+        for foreign in (str(image), "/etc/hostname", "a\0b"):
+            refused = visitor.do("analyze_ahead", [None, *values], {"images": [foreign]})
+            assert "was not uploaded" in refused["output"]["error"]
+        assert visitor.do("analyze_ahead", [None, *values], {"images": paths, "examples": [0]})["success"]
+        for one in (image, following.path):
+            answer = visitor.do("analyze", [None, visitor.uploaded(one), *values])
+            assert "2 masks from the cache" in answer["output"]["data"][0]["props"]["status"]["text"]
+
+
+def test_an_image_that_is_shown_while_it_is_analyzed_ahead_is_analyzed_once(controller, slow_image):
+    session = Session()
+    work = controller.ahead.analyze(session, [slow_image], REQUEST)
+    next(work)
+    wait_until(lambda: session.ahead == slow_image)
+    shown = controller.analyze(session, slow_image, REQUEST)
+    next(shown)
+    next(shown)
+    assert session.is_running(AHEAD), "the work goes on, and both get its result"
+    shown.close()
+    work.close()
+
+
 def test_work_ahead_blocks_no_edit_and_no_progress_of_the_page(controller, image, following, slow):
     session, _ = analyze(controller, image)
     session.choose_example(image, "Slow")  # so that its analysis does not end the work
@@ -61,6 +91,18 @@ def test_work_ahead_blocks_no_edit_and_no_progress_of_the_page(controller, image
     assert clears(updates[-1], "progress", "preview")
     assert session.is_running(AHEAD)
     work.close()
+
+
+def test_what_is_wanted_later_joins_the_work_that_is_under_way(controller, slow, image, monkeypatch):
+    session = Session()
+    work = begun(controller, session, slow)
+    assert list(controller.ahead.analyze(session, [slow, image], REQUEST)) == []
+    assert session.ahead == "Slow", "it is not analyzed anew"
+    monkeypatch.setattr(colour_world, "SLOW_STEP", 0)
+    wait_until(lambda: next(work, "over") == "over")
+    assert not session.is_running(AHEAD)
+    _, newest = analyze(controller, image)
+    assert "masks from the cache" in newest["status"]["text"]
 
 
 def test_another_image_ends_the_work_ahead(controller, image, slow):
@@ -75,7 +117,7 @@ def test_another_image_ends_the_work_ahead(controller, image, slow):
 
 def test_the_end_of_the_presentation_and_a_closed_page_end_the_work(controller, slow):
     for end in (
-        lambda work, session: list(controller.analyze_ahead(session, [], REQUEST)),
+        lambda work, session: list(controller.ahead.analyze(session, [], REQUEST)),
         lambda work, session: work.close(),
     ):
         session = Session()
@@ -86,4 +128,4 @@ def test_the_end_of_the_presentation_and_a_closed_page_end_the_work(controller, 
 
 def test_an_example_that_cannot_be_read_is_reported_when_it_is_chosen(controller, tmp_path):
     gone = Example(tmp_path / "gone.png", "Gone", "red", kind=PHOTOGRAPH)
-    assert not list(controller.analyze_ahead(Session(), [gone], REQUEST))
+    assert not list(controller.ahead.analyze(Session(), [gone], REQUEST))

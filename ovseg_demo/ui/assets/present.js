@@ -1,6 +1,8 @@
 // Presenting: the image and its class names large, everything else gone. Key P or the address's "present=1" begins,
 // Escape leaves, arrow keys and presenters' remote controls go from example to example.
 
+const MOST_AHEAD = 2; // images of the queue that the server gets before they are shown
+
 const pageRow = () => document.getElementById("page");
 const isPresenting = () => Boolean(pageRow()?.classList.contains("presenting"));
 const viewerState = () => document.querySelector(".viewer").dataset;
@@ -33,33 +35,53 @@ function exampleAt(places) {
   return (next + cards().length) % cards().length;
 }
 
+/** The same, seen from what is shown: an image from the queue comes after the chosen example. */
+const neighbour = (places) => exampleAt(isBetween && places < 0 ? 0 : places);
+
 /** Show the image that waits, or the example that is so many places further. */
 function go(places) {
   prepared = "";
+  isMoving = true;
   if (places > 0 && queue.length) return showQueued();
   if (!cards().length) return;
-  const next = exampleAt(isBetween && places < 0 ? 0 : places);
+  const next = neighbour(places);
   isBetween = false;
   cards()[next].click();
 }
 
 // ---- images that were dropped or pasted while another one is shown: each comes after it
 
-const queue = []; // of files
+const queue = []; // of files, each with its path on the server, once it is there
 let isBetween = false; // whether an image from the queue is shown, after the chosen example and before the next one
 
 /** Show a file, or let it wait for its turn. */
 function bringOrQueue(files) {
   if (!files.length) return;
   if (!isPresenting() || viewerState().state === "empty") return bring(files[0]);
-  queue.push(...files);
+  queue.push(...[...files].map((file) => ({ file, path: null })));
   showQueue();
+  uploadQueue();
 }
 
 function showQueued() {
   isBetween = true;
-  bring(queue.shift());
+  bring(queue.shift().file);
   showQueue();
+  uploadQueue();
+}
+
+/** Upload the next images, to have them analyzed ahead. What is wrong with one is said when it is shown. */
+async function uploadQueue() {
+  for (const one of queue.slice(0, MOST_AHEAD).filter(({ path }) => path === null)) {
+    one.path = "";
+    const form = new FormData();
+    form.append("files", one.file, one.file.name);
+    const { root, api_prefix: prefix } = window.gradio_config;
+    const answer = await fetch(`${root}${prefix}/upload`, { method: "POST", body: form }).catch(() => null);
+    if (!answer?.ok) continue;
+    [one.path] = await answer.json();
+    prepare();
+  }
 }
 
 function showQueue() {
@@ -68,24 +90,30 @@ function showQueue() {
   note.textContent = queue.length ? count("{{present.waits_one}}", "{{present.waits_many}}", queue.length) : "";
 }
 
-// ---- the next and the previous example are analyzed ahead, when there is nothing else to do
+// ---- the next images of the queue, and the next and the previous example, are analyzed ahead, when there is nothing else to do
 
 let prepared = "";
+let isMoving = false; // until the map of what is shown next is there: its analysis comes first
 
 function prepare() {
-  if (!isPresenting() || !cards().length || !viewerState().map || viewerState().live) return;
-  const examples = [...new Set([exampleAt(1), exampleAt(-1)])];
-  if (prepared === examples.join()) return;
-  prepared = examples.join();
-  trigger("ahead", { examples });
+  if (!isPresenting() || isMoving || !viewerState().map || viewerState().live) return;
+  const images = queue.slice(0, MOST_AHEAD).map((one) => one.path).filter(Boolean);
+  const examples = cards().length ? [...new Set([neighbour(1), neighbour(-1)])] : [];
+  const wanted = JSON.stringify([images, examples]);
+  if (prepared === wanted || !(images.length || examples.length)) return;
+  prepared = wanted;
+  trigger("ahead", { images, examples });
 }
 
 function endPreparing() {
-  if (prepared) trigger("ahead", { examples: [] });
+  if (prepared) trigger("ahead", { images: [], examples: [] });
   prepared = "";
 }
 
-document.addEventListener("ovseg-map", prepare);
+document.addEventListener("ovseg-map", () => {
+  isMoving = false;
+  prepare();
+});
 
 /** Give the prompt's box the height of its text, which Gradio does only while one types. */
 function fitPrompt() {
