@@ -147,6 +147,7 @@ class Analysis:
             vocabulary=vocabulary,
             proposals=self.proposals,
             probabilities=labeling.probabilities[:, : len(vocabulary.classes)],
+            distractor_probabilities=labeling.probabilities[:, len(vocabulary.classes) :],
             kept=labeling.kept,
             label_map=labeling.label_map.labels,
             areas=areas,

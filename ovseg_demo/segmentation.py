@@ -101,6 +101,7 @@ class Segmentation:
         notes: a phrase for each stage in which something was reduced because memory was short.
         min_score: the least share of a pixel's scores with which a class was drawn.
         corrections: the areas that a person named, which lie over the map in this order.
+        distractor_probabilities: float32 (N, distractors), the probabilities of the hidden distractors.
     """
 
     image: np.ndarray
@@ -119,6 +120,7 @@ class Segmentation:
     notes: tuple[str, ...] = ()
     min_score: MinScore = 0.0
     corrections: tuple[Correction, ...] = ()
+    distractor_probabilities: np.ndarray | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -129,6 +131,10 @@ class Segmentation:
     def best_scores(self) -> np.ndarray:
         """The highest probability of each class over all proposals, kept or not: float32 (K,)."""
         return self.probabilities.max(axis=0, initial=0)
+
+    def least_score(self, name: str) -> float:
+        """Return the least share of a pixel's scores with which a class was drawn."""
+        return self.min_score.get(name, 0.0) if isinstance(self.min_score, Mapping) else self.min_score
 
     def legend(self) -> tuple[LegendEntry, ...]:
         """Return one entry for each class: those found, ordered by area, then the others by best score."""

@@ -139,7 +139,9 @@ class _Winners(NamedTuple):
     total: np.ndarray
 
 
-def _scores(partition: MaskPartition, cells: slice | np.ndarray, probabilities: np.ndarray) -> torch.Tensor:
+def cell_scores(
+    partition: MaskPartition, cells: slice | np.ndarray, probabilities: np.ndarray
+) -> torch.Tensor:
     """Return the scores of some cells: float32 (len(cells), C).
 
     Torch multiplies, because NumPy's threads keep the processor busy after their work is done.
@@ -151,7 +153,7 @@ def _winners(partition: MaskPartition, probabilities: np.ndarray) -> _Winners:
     columns = np.empty(len(partition), dtype=np.int32)
     best, total = np.empty((2, len(partition)), dtype=np.float32)
     for part in blocks(len(partition), floats_each=2 * sum(probabilities.shape)):
-        scores = _scores(partition, part, probabilities)
+        scores = cell_scores(partition, part, probabilities)
         best[part], columns[part] = scores.max(dim=1)
         total[part] = scores.sum(dim=1)
     columns[best <= 0] = UNLABELLED
@@ -205,7 +207,7 @@ def _blended_scores(
     place = np.cumsum(is_needed) - 1
     return F.embedding_bag(  # one weighted sum of four rows for each pixel
         torch.from_numpy(place.take(cells)),
-        _scores(partition, np.flatnonzero(is_needed), probabilities),
+        cell_scores(partition, np.flatnonzero(is_needed), probabilities),
         per_sample_weights=torch.from_numpy(np.stack([v * h for v, h in weights], axis=1)),
         mode="sum",
     )

@@ -9,7 +9,7 @@ from ovseg_demo.errors import VocabularyError
 from ovseg_demo.progress import ProgressCallback, no_progress
 from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui import messages, status_text
-from ovseg_demo.ui.advice import advice
+from ovseg_demo.ui.advice import advice, remedies
 from ovseg_demo.ui.familiarity import is_foreign
 from ovseg_demo.ui.messages import Message, Updates, empty_message, status_message
 from ovseg_demo.ui.model_notice import grid_message, notice_message
@@ -141,6 +141,7 @@ class MapMaker:
             larger,
             self._texts,
             advice=advice(displayed, self._texts),
+            remedies=self._remedies(displayed, analysis),
             may_download=session.may_download,
             is_downloading=larger is not None and session.is_running(DOWNLOAD, larger.name),
             is_foreign=analysis is not None and _is_foreign(entry, analysis),
@@ -170,6 +171,11 @@ class MapMaker:
                 displayed.number, segmentation.vocabulary, messages.found_names(segmentation)
             ),
         }
+
+    def _remedies(self, displayed: DisplayedMap, analysis: Analysis | None) -> list[Message]:
+        if analysis is None or analysis.proposals is not displayed.segmentation.proposals:
+            return []  # the map is of an analysis that is gone
+        return remedies(displayed, analysis.partition, self._texts)
 
     def _grid(self, request: Request, analysis: Analysis | None) -> Message | None:
         """Return what the notice says of Segment Anything's points."""

@@ -292,17 +292,12 @@ def _legend(segmentation: Segmentation) -> list[Message]:
                 "share": entry.share,
                 "score": entry.score,
                 "isFound": entry.is_found,
-                "minScore": _least_score(segmentation, entry.name),
+                "minScore": segmentation.least_score(entry.name),
                 "point": None if point is None else [point[0] / width, point[1] / height],
                 **_color(entry.color),
             }
         )
     return entries
-
-
-def _least_score(segmentation: Segmentation, name: str) -> float:
-    least = segmentation.min_score
-    return least.get(name, 0.0) if isinstance(least, Mapping) else least
 
 
 def _color(color: Sequence[int]) -> dict[str, str]:

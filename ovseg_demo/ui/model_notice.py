@@ -22,6 +22,7 @@ def notice_message(
     texts: Texts,
     *,
     advice: Sequence[str] = (),
+    remedies: Sequence[Message] = (),
     may_download: bool = False,
     is_downloading: bool = False,
     is_foreign: bool = False,
@@ -35,6 +36,7 @@ def notice_message(
         larger: the model to turn to where this one is not enough, if there is one here.
         texts: of the page.
         advice: sentences about the class names and the image.
+        remedies: sentences about names that are not found, most with a button that changes it.
         may_download: whether this visitor may download models to the machine.
         is_downloading: whether the larger model is being downloaded for this visitor.
         is_foreign: whether the image is of a kind that the model does not know.
@@ -46,6 +48,8 @@ def notice_message(
         "text": _character(entry, texts),
         "advice": list(advice),
     }
+    if remedies:
+        notice["remedies"] = list(remedies)
     if grid is not None:
         notice["grid"] = grid
     if is_foreign:

@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.ui import controller
 from tests.ui import colour_world
-from tests.ui.colour_world import HOUSE, landscape, save_image, stripes
+from tests.ui.colour_world import HOUSE, VEILED_RED, landscape, save_image, stripes
 
 PROMPT = "#prompt textarea"
 
@@ -217,6 +217,29 @@ def test_another_generator_analyzes_again(open_page):
     wait_for_map(page, before)
     page.locator("[data-mode=masks]").click()
     page.locator(".masks-card", has_text="Segment Anything").wait_for()
+
+
+def test_one_click_finds_a_name_that_a_mask_has(open_page, tmp_path):
+    page = open_page()
+    page.locator(PROMPT).fill("red, blue")
+    upload(page, save_image(tmp_path / "veiled.png", stripes(*3 * [VEILED_RED], (0, 0, 255))))
+    remedy, missing = page.locator(".notice button.remedy"), page.locator(".legend .entry.missing")
+    missing.filter(has_text="blue").wait_for()
+    page.locator(".notice", has_text="other masks outvote it at granularity 0.8").wait_for()
+    remedy.click()
+    page.locator(".legend .entry:not(.missing)", has_text="blue").wait_for()
+    remedy.wait_for(state="detached")
+    assert page.locator("#granularity input[type=range]").input_value() == "1"
+
+    page.locator(PROMPT).fill("red, orangered")
+    wait_for_legend(page, ["red", "orangered"])
+    page.locator(".tune[data-name=red]").click()
+    page.locator(".least input").fill("1")
+    missing.filter(has_text="red").filter(has_not_text="orange").wait_for()
+    remedy.filter(has_text="Lower its least score to 0.95").focus()
+    page.keyboard.press("Enter")
+    page.locator(".legend .entry:not(.missing) .name", has_text=re.compile("^red$")).wait_for()
+    remedy.wait_for(state="detached")
 
 
 def test_one_click_asks_at_more_points_until_there_are_64_a_side(open_page, tmp_path):

@@ -93,7 +93,11 @@ const receivers = {
     if (panel.hidden) return;
     if (text === state.notice) return allowNotice(panel, notice); // a button must not be replaced under the pointer
     state.notice = text;
-    fillNotice(panel, notice, (kind, model) => trigger(kind === "use" ? "switch" : "obtain", { model }), (points) => trigger("refine", { points }));
+    fillNotice(panel, notice, {
+      act: (kind, model) => trigger(kind === "use" ? "switch" : "obtain", { model }),
+      refine: (points) => trigger("refine", { points }),
+      mend: ({ granularity, name, minScore }) => (granularity === undefined ? tune(name, minScore) : setGranularity(granularity)),
+    });
   },
   status(message) {
     const isProblem = Boolean(message.isProblem);
@@ -460,6 +464,13 @@ function tune(name, score) {
     tuning = null;
     trigger("tune", { scores: state.minScores });
   }, 80);
+}
+
+/** Move the slider as a visitor would, so that the map follows. */
+function setGranularity(granularity) {
+  const slider = document.querySelector("#granularity input[type=range]");
+  slider.value = granularity;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 /** Close the panel; the focus goes back to the button that opened it. */
