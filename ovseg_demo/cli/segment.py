@@ -25,9 +25,10 @@ from ovseg_demo.datasets.inputs import find_images
 from ovseg_demo.datasets.items import Item
 from ovseg_demo.datasets.job import AUTO, DEFAULT_FORMATS, INDEXED, Job
 from ovseg_demo.datasets.ray_engine import run_on_ray
+from ovseg_demo.datasets.remote import parse_place
 from ovseg_demo.datasets.resume import check_settings
 from ovseg_demo.datasets.runner import Counts, Done, Failure, Outcome, describe_failure, run_local
-from ovseg_demo.datasets.store import ANNOTATIONS, ERRORS, ResultStore
+from ovseg_demo.datasets.store import ERRORS, ResultStore
 from ovseg_demo.errors import OvsegError, VocabularyError
 from ovseg_demo.export.formats import FORMATS
 from ovseg_demo.models.loading import DEFAULT_MODEL
@@ -48,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="IMAGE",
         help='images, folders with their sub-folders, patterns such as "*.jpg", lists (CSV or JSON Lines '
-        'with "path" and "classes"), Parquet files, or folders that Hugging Face\'s datasets saved',
+        'with "path" and "classes"), Parquet files, or folders that Hugging Face\'s datasets saved; also '
+        "addresses such as s3://bucket/folder",
     )
     parser.add_argument(
         "--classes",
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=parse_place,
         metavar="DIR",
         help="where to write a folder for each image below images/, and annotations.json, a COCO data set of "
         "all. The same command continues an interrupted run",
@@ -241,7 +243,7 @@ def _segment_all(
             bar.close()
             finished = store.merge()
             print(
-                f"{finished:,} images are finished in {store.folder}; the same command continues.",
+                f"{finished:,} images are finished in {store.address}; the same command continues.",
                 file=sys.stderr,
             )
             raise
@@ -300,7 +302,7 @@ def _stage_bar() -> AbstractContextManager[ProgressCallback]:
 def _describe_end(store: ResultStore, counts: Counts, finished: int) -> None:
     skipped = f", {counts.skipped:,} were finished before" if counts.skipped else ""
     of_all = "1 image" if finished == 1 else f"{finished:,} images"
-    print(f"{counts.done:,} done{skipped}. {store.folder / ANNOTATIONS}: {of_all}")
+    print(f"{counts.done:,} done{skipped}. {store.annotations}: {of_all}")
 
 
 def _print_failures(sentences: Sequence[str], failed: int, total: int) -> None:

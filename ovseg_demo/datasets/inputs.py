@@ -9,16 +9,20 @@ from pathlib import Path
 
 from ovseg_demo.datasets import lists, tables
 from ovseg_demo.datasets.items import Item
+from ovseg_demo.datasets.remote import MissingRemoteError, RemotePath, parse_place
 from ovseg_demo.errors import ImageError
 from ovseg_demo.images import SUFFIXES
 
 
-def find_images(inputs: Iterable[str], *, leave_out: Path | None = None) -> tuple[list[Item], list[str]]:
+def find_images(
+    inputs: Iterable[str], *, leave_out: Path | RemotePath | None = None
+) -> tuple[list[Item], list[str]]:
     """Return the images that inputs name, and a sentence for each input that names none.
 
     Args:
         inputs: paths of images; paths of folders, for all images in them and in their sub-folders; patterns
-            such as ``*.jpg``; lists (:mod:`.lists`) and tables (:mod:`.tables`).
+            such as ``*.jpg``; lists (:mod:`.lists`) and tables (:mod:`.tables`); addresses in an object store
+            (:mod:`.remote`) of all of these but patterns.
         leave_out: a folder whose files are not taken, such as that of the results. Hidden files and folders
             are not taken either, unless they are named.
 
@@ -26,17 +30,47 @@ def find_images(inputs: Iterable[str], *, leave_out: Path | None = None) -> tupl
         The images in the given order, each once, and the sentences.
 
     Raises:
-        OvsegError: a list or a table cannot be read, or a package that reads it is absent.
+        OvsegError: a list, a table or an object store cannot be read, or a package that reads it is absent.
     """
     found: dict[str, Item] = {}
     problems = []
     for given in inputs:
         try:
-            for item in _expand(given, None if leave_out is None else str(leave_out.resolve())):
+            for item in _find(given, leave_out):
                 found.setdefault(item.location, item)
         except ImageError as error:
             problems.append(str(error))
     return list(found.values()), problems
+
+
+def _find(given: str, leave_out: Path | RemotePath | None) -> Iterable[Item]:
+    place = parse_place(given)
+    if isinstance(place, RemotePath):
+        return _expand_address(place, leave_out)
+    folder = str(leave_out.resolve()) if isinstance(leave_out, Path) else None
+    return _expand(str(place), folder)
+
+
+def _expand_address(place: RemotePath, leave_out: Path | RemotePath | None) -> Iterable[Item]:
+    if "*" in place.path:
+        raise ImageError(f'"{place}" is a pattern, which names files of this machine alone; give the folder.')
+    is_table = place.suffix.lower() in (*lists.SUFFIXES, *tables.SUFFIXES)
+    if is_table or place.is_file():
+        return _open_file(place)
+    try:
+        files = list(place.walk())
+    except MissingRemoteError as error:
+        raise ImageError(str(error)) from error
+    images = [
+        Item.of_file(path, place)
+        for path in files
+        if path.name.lower().endswith(SUFFIXES)
+        and not path.is_below(leave_out)
+        and not any(part.startswith(".") for part in path.relative_to(place).split("/"))
+    ]
+    if not images:
+        raise ImageError(f'"{place}" holds no images ({", ".join(SUFFIXES)}), nor do its sub-folders.')
+    return images
 
 
 def _expand(given: str, leave_out: str | None) -> Iterable[Item]:
@@ -61,7 +95,7 @@ def _expand(given: str, leave_out: str | None) -> Iterable[Item]:
     return items
 
 
-def _open_file(path: Path, root: Path | None = None) -> Iterable[Item]:
+def _open_file(path: Path | RemotePath, root: Path | None = None) -> Iterable[Item]:
     """Return the images of a list or a table, or the one image that any other file is.
 
     Whether it is an image, and whether it exists, is found out when it is opened: that is an error of one

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from ovseg_demo.datasets.remote import RemotePath
 from ovseg_demo.export.names import slug
 
 _KEY_DIGITS = 12  # of the hash, in a key: 48 bits, so that a million images do not collide
@@ -19,11 +20,12 @@ class Item:
     """An image to segment.
 
     Attributes:
-        location: where the image is: the resolved path of its file, or that of its table with "#" and the
-            row. It identifies the image.
+        location: where the image is: the resolved path or the address of its file, or that of its table with
+            "#" and the row. It identifies the image.
         file_name: the path relative to the input that named it, with "/" between folders.
         given: the path as the user named it, which tells images of two inputs apart.
-        content: the path of the file, or a function that reads the bytes of a table's row.
+        content: the path of the file, or a function that reads the bytes of a remote file or
+            of a table's row.
         names: the class names of this image; ``None`` means those of the whole run.
         license: the licence of the image, in words; empty if the input does not say it.
     """
@@ -37,19 +39,28 @@ class Item:
 
     @classmethod
     def of_file(
-        cls, path: Path, root: Path | None = None, *, names: str | None = None, license: str = ""
+        cls,
+        path: Path | RemotePath,
+        root: Path | RemotePath | None = None,
+        *,
+        names: str | None = None,
+        license: str = "",
     ) -> Item:
         """Return the item of a file.
 
         Args:
-            path: of the file.
+            path: of the file, here or in an object store.
             root: the folder to which its ``file_name`` is relative; by default, or for a file elsewhere, the
                 file's own.
             names: see :class:`Item`.
             license: see :class:`Item`.
         """
-        is_below = root is not None and path.is_relative_to(root) and ".." not in path.relative_to(root).parts
-        relative = path.relative_to(root) if is_below else Path(path.name)
+        if isinstance(path, RemotePath):
+            relative = path.relative_to(root) if path.is_below(root) else path.name
+            return cls(str(path), relative, str(path), path.read_bytes, names, license)
+        relative = Path(path.name)
+        if isinstance(root, Path) and path.is_relative_to(root) and ".." not in path.relative_to(root).parts:
+            relative = path.relative_to(root)
         return cls(str(path.resolve()), relative.as_posix(), path.as_posix(), path, names, license)
 
     @cached_property

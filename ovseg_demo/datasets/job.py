@@ -54,11 +54,13 @@ class LoadedImage:
         pixels: uint8 RGB (H, W, 3), upright.
         source: the file as it was.
         sha256: of the file.
+        file: its path, or its bytes where it is no file of this machine.
     """
 
     pixels: np.ndarray
     source: SourceImage
     sha256: str
+    file: Path | bytes
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class Job:
 
         Raises:
             ImageError: it is no image that can be segmented.
+            OSError: it cannot be read.
         """
         content = item.content if isinstance(item.content, Path) else item.content()
         try:
@@ -188,7 +191,9 @@ class Job:
             if isinstance(content, Path):
                 raise
             raise ImageError(str(error).replace("The image", f'"{item.file_name}"', 1)) from error
-        return LoadedImage(pixels, replace(source, file_name=_as_text(item.name)), item.hash_content())
+        is_local = isinstance(content, Path)
+        sha256 = item.hash_content() if is_local else hashlib.sha256(content).hexdigest()
+        return LoadedImage(pixels, replace(source, file_name=_as_text(item.name)), sha256, content)
 
     def segment(
         self, image: LoadedImage, item: Item, progress: ProgressCallback = no_progress
@@ -242,8 +247,7 @@ class Job:
         """
         formats = self.formats if formats is None else formats
         identity, settings = self.settings_of(item)
-        path = item.content if isinstance(item.content, Path) else None
-        options = ExportOptions(settings, View(labels=False), image.source, path)
+        options = ExportOptions(settings, View(labels=False), image.source, image.file)
         files = {}
         others = [name for name in formats if name not in _FILE_NAMES]
         source = replace(image.source, file_name=_as_text(item.file_name))

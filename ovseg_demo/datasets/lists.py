@@ -10,26 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_demo.datasets.items import Item
+from ovseg_demo.datasets.remote import RemotePath, join_place
 from ovseg_demo.errors import DatasetError
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson")
 """File name endings of lists."""
 
 PATH, NAMES, LICENSE = "path", "classes", "license"
-"""The columns: the image, relative to the list's folder; its class names; its licence."""
+"""The columns: the image, relative to the list's folder or by its address; its class names; its licence."""
 
 
-def read_list(path: Path) -> list[Item]:
+def read_list(path: Path | RemotePath) -> list[Item]:
     """Return the images of a list.
 
     Args:
-        path: a CSV file with the columns in its first line, or a JSON Lines file with an object a line.
+        path: a CSV file with the columns in its first line, or a JSON Lines file with an object a line;
+            here or in an object store.
 
     Raises:
         DatasetError: the list cannot be read, or a line of it has no path.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = io.TextIOWrapper(io.BytesIO(path.read_bytes()), "utf-8-sig").read()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f'The list "{path.name}" cannot be read as UTF-8 text ({error}).') from error
     rows = _read_csv(path, text) if path.suffix.lower() == ".csv" else _read_json_lines(path, text)
@@ -55,7 +57,7 @@ def names_text(value: Any) -> str | None:
     raise TypeError
 
 
-def _make_item(path: Path, number: int, row: Mapping[str, Any]) -> Item:
+def _make_item(path: Path | RemotePath, number: int, row: Mapping[str, Any]) -> Item:
     name, license = row.get(PATH), row.get(LICENSE) or ""
     if not isinstance(name, str) or not name.strip():
         raise DatasetError(f'Line {number} of "{path.name}" has no "{PATH}"; give the path of an image.')
@@ -65,10 +67,10 @@ def _make_item(path: Path, number: int, row: Mapping[str, Any]) -> Item:
         raise DatasetError(
             f'Line {number} of "{path.name}" has "{NAMES}" that are neither a text nor a list of texts.'
         ) from None
-    return Item.of_file(path.parent / name, path.parent, names=names, license=str(license))
+    return Item.of_file(join_place(path.parent, name), path.parent, names=names, license=str(license))
 
 
-def _read_csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _read_csv(path: Path | RemotePath, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     columns = [column.strip().lower() for column in reader.fieldnames or ()]
     if PATH not in columns:
@@ -86,7 +88,7 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield reader.line_num, row
 
 
-def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _read_json_lines(path: Path | RemotePath, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue

@@ -35,7 +35,7 @@ def check_settings(store: ResultStore, job: Job, items: Sequence[Item]) -> None:
     if first is not None:
         images = "1 image has" if count == 1 else f"{count:,} images have"
         raise OvsegError(
-            f'{images} results of other settings in "{store.folder}" ({describe_change(*first)}); replace '
+            f'{images} results of other settings in "{store.address}" ({describe_change(*first)}); replace '
             "them with --overwrite, or name another --output."
         )
 
@@ -54,7 +54,7 @@ def _check_classes(store: ResultStore, job: Job, items: Sequence[Item]) -> None:
         after = job.settings_of(items[0])[1]["classes"]
         if shared and image not in ours and before != after:
             raise OvsegError(
-                f'Other images in "{store.folder}" have the format "{min(shared)}" with other classes '
+                f'Other images in "{store.address}" have the format "{min(shared)}" with other classes '
                 f"({_shorten(before)}), and it numbers the classes of the whole data set; name another "
                 "--output."
             )

@@ -1,32 +1,33 @@
-"""The folder of a data set's results: files of each image, the journal, the errors and the merged file."""
+"""The results of a data set: files of each image, the journal, the errors and the merged file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ovseg_demo.datasets.folders import RECORDS, open_folder
 from ovseg_demo.datasets.items import Item
 from ovseg_demo.datasets.job import DEFAULT_FORMATS, FOLDER, Job, Result
 from ovseg_demo.datasets.journal import Journal
 from ovseg_demo.datasets.merging import read_format, write_annotations
+from ovseg_demo.datasets.remote import RemotePath
 from ovseg_demo.errors import OvsegError
-from ovseg_demo.export.file_set import replace_files
 from ovseg_demo.export.formats import FORMATS, dataset_files
 from ovseg_demo.runtime.disk import is_full_disk, replace_text
 
-ANNOTATIONS, ERRORS, RECORDS = "annotations.json", "errors.jsonl", "records"
-"""Names in the folder: the merged file, the errors of the last run, and the folder of the journal."""
+ANNOTATIONS, ERRORS = "annotations.json", "errors.jsonl"
+"""Names in the folder: the merged file, and the errors of the last run."""
 
 
 class OutputError(OvsegError):
     """The results of one image cannot be written."""
 
-    def __init__(self, folder: Path, error: OSError):
+    def __init__(self, folder: str, error: OSError):
         reason = error.strerror or error
         super().__init__(
             f'"{folder}" cannot be written to ({reason}); free space, change its permissions, or name '
@@ -37,7 +38,7 @@ class OutputError(OvsegError):
 class FullDiskError(OvsegError):
     """Nothing can be written any more."""
 
-    def __init__(self, folder: Path, error: OSError):
+    def __init__(self, folder: str | Path, error: OSError):
         reason = error.strerror or error
         super().__init__(
             f'The results no longer fit into "{folder}" ({reason}); free space there, and the same command '
@@ -47,6 +48,8 @@ class FullDiskError(OvsegError):
 
 class ResultStore:
     """The results of a data set; a context manager. One process at a time can open it.
+
+    (In an object store nothing keeps a second process out.)
 
     Args:
         folder: made where it is missing.
@@ -58,28 +61,44 @@ class ResultStore:
         OvsegError: the folder cannot be written to, another process writes to it, or a record is damaged.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path | RemotePath):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.journal = Journal(folder / RECORDS)
+            with ExitStack() as stack:
+                self._folder = open_folder(folder)
+                stack.callback(self._folder.close)
+                self._here = self._folder.here
+                self._here.mkdir(parents=True, exist_ok=True)
+                self.journal = Journal(self._here / RECORDS)
+                stack.pop_all()
         except OSError as error:
-            raise OutputError(folder, error) from error
+            raise OutputError(str(folder), error) from error
 
-    def image_folder(self, key: str) -> Path:
-        """Return the folder of an image's files."""
-        return self.folder / FOLDER / key
+    @property
+    def address(self) -> str:
+        """Where the results are, for people."""
+        return self._folder.address_of()
+
+    @property
+    def annotations(self) -> str:
+        """Where the merged file is, for people."""
+        return self._folder.address_of(ANNOTATIONS)
+
+    def image_folder(self, key: str) -> str:
+        """Return where an image's files are, for people."""
+        return self._folder.address_of(f"{FOLDER}/{key}")
 
     def clear_errors(self) -> None:
         """Forget the errors of an earlier run: each run tries again what failed.
 
         Raises:
             OutputError: the file cannot be written.
+            RemoteError: the object store cannot be written to.
         """
         try:
-            replace_text(self.folder / ERRORS, lambda file: None)
+            replace_text(self._here / ERRORS, lambda file: None)
         except OSError as error:
-            raise OutputError(self.folder, error) from error
+            raise OutputError(self.address, error) from error
+        self._folder.publish(ERRORS)
 
     def add_error(self, line: Mapping[str, Any]) -> None:
         """Append a line to ``errors.jsonl``.
@@ -89,10 +108,10 @@ class ResultStore:
         """
         content = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         try:
-            with (self.folder / ERRORS).open("ab") as file:
+            with (self._here / ERRORS).open("ab") as file:
                 file.write(content)
         except OSError as error:
-            raise FullDiskError(self.folder, error) from error
+            raise FullDiskError(self._here, error) from error
 
     def save(self, result: Result) -> None:
         """Write an image's files, then its line of the journal. Older results of the image are replaced.
@@ -103,30 +122,31 @@ class ResultStore:
         Raises:
             OutputError: the image's files cannot be written; older ones stay.
             FullDiskError: the disk is full, or the journal cannot be written to.
+            RemoteError: the object store cannot be written to.
         """
         image = result.line["id"]
         try:
+            was_there = self.journal.find(image) is not None
             older = self._files_of(image)
             self.journal.remove(image)
             for line in result.details:
                 self.journal.describe(line)
+            if was_there:
+                self._folder.publish_records(now=True)
         except OSError as error:
-            raise FullDiskError(self.folder, error) from error
-        folder = self.image_folder(result.line["key"])
+            raise FullDiskError(self._here, error) from error
         try:
-            files = {self.folder / name: content for name, content in result.files.items()}
-            for path in files:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            if files:
-                replace_files(files)
+            self._folder.replace(result.files)
             for name in older - set(result.files):
-                (self.folder / name).unlink(missing_ok=True)
+                self._folder.delete(name)
         except OSError as error:
-            raise (FullDiskError if is_full_disk(error) else OutputError)(folder, error) from error
+            kind = FullDiskError if is_full_disk(error) else OutputError
+            raise kind(self.image_folder(result.line["key"]), error) from error
         try:
             self.journal.append(result.line)
         except OSError as error:
-            raise FullDiskError(self.folder, error) from error
+            raise FullDiskError(self._here, error) from error
+        self._folder.publish_records(now=False)
 
     def _files_of(self, image: str) -> set[str]:
         if self.journal.find(image) is None:
@@ -139,12 +159,14 @@ class ResultStore:
 
         Raises:
             FullDiskError: it cannot be written; an older one stays.
+            RemoteError: the object store cannot be written to.
         """
         try:
-            finished = write_annotations(self.journal, self.folder / ANNOTATIONS)
+            finished = write_annotations(self.journal, self._here / ANNOTATIONS)
+            self._folder.publish(ANNOTATIONS)
             self._write_dataset_files()
         except OSError as error:
-            raise FullDiskError(self.folder, error) from error
+            raise FullDiskError(self._here, error) from error
         return finished
 
     def _write_dataset_files(self) -> None:
@@ -153,13 +175,12 @@ class ResultStore:
         for name in (name for name in FORMATS if name in used and name not in DEFAULT_FORMATS):
             class_names, stems, names = read_format(self.journal, name)
             for file in dataset_files([name], class_names, stems):
-                path = self.folder / file.name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_files({path: file.content})
+                self._folder.replace({file.name: file.content})
             merge = FORMATS[name].merge_dataset
             if merge is not None:
-                paths = [self.folder / name for name in names]
-                replace_text(self.folder / f"{name}.json", partial(merge, class_names, paths))
+                merged, paths = f"{name}.json", self._folder.fetch(names)
+                replace_text(self._here / merged, partial(merge, class_names, paths))
+                self._folder.publish(merged)
 
     def formats_of(self, item: Item, job: Job) -> tuple[str, ...]:
         """Return the formats to write of an image: those of a job, and those that it has of these settings.
@@ -184,12 +205,20 @@ class ResultStore:
             return False
         if entry.settings != job.settings_of(item)[0]:
             return False
-        is_there = all((self.folder / name).is_file() for name in job.fixed_files(entry.key))
-        return is_there and entry.sha256 == item.hash_content()
+        return self._folder.have(job.fixed_files(entry.key)) and entry.sha256 == item.hash_content()
 
     def close(self) -> None:
-        """Let other processes write."""
+        """Let other processes write.
+
+        Raises:
+            RemoteError: the object store cannot be written to.
+        """
         self.journal.close()
+        try:
+            self._folder.publish_records(now=True)
+            self._folder.publish(ERRORS)
+        finally:
+            self._folder.close()
 
     def __enter__(self) -> ResultStore:
         return self

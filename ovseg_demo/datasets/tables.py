@@ -1,6 +1,6 @@
 """Tables of images: Parquet files, and folders that Hugging Face's ``datasets`` saved.
 
-pyarrow reads both. It is an optional package, which is imported here alone.
+pyarrow reads both.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ovseg_demo.datasets.arrow import import_arrow
 from ovseg_demo.datasets.items import Item
 from ovseg_demo.datasets.lists import LICENSE, NAMES, names_text
-from ovseg_demo.errors import DatasetError, ImageError, MissingDependencyError
+from ovseg_demo.datasets.remote import RemotePath, join_place
+from ovseg_demo.errors import DatasetError, ImageError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -33,7 +34,7 @@ def is_dataset_folder(path: Path) -> bool:
     return (path / _STATE).is_file() or (path / _SPLITS).is_file()
 
 
-def read_table(path: Path) -> Iterator[Item]:
+def read_table(path: Path | RemotePath) -> Iterator[Item]:
     """Yield an item for each row of a table; the images are read later, one by one.
 
     The image is in the column "image" or, without it, in the first one of a similar name: its bytes, the
@@ -41,21 +42,22 @@ def read_table(path: Path) -> Iterator[Item]:
     names of the image, "license" its licence.
 
     Args:
-        path: a Parquet file, or a folder of :func:`is_dataset_folder`.
+        path: a Parquet file, here or in an object store, or a folder of :func:`is_dataset_folder`.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
         DatasetError: the table cannot be read, or it has no images.
     """
-    if (path / _SPLITS).is_file():
+    if isinstance(path, Path) and (path / _SPLITS).is_file():
         for split in _read_json(path / _SPLITS)["splits"]:
             yield from _read_rows(path / split, root=path)
     else:
         yield from _read_rows(path)
 
 
-def _read_rows(path: Path, root: Path | None = None) -> Iterator[Item]:
-    table = _ParquetFile(path) if path.is_file() else _ArrowFiles(path)
+def _read_rows(path: Path | RemotePath, root: Path | None = None) -> Iterator[Item]:
+    is_folder = isinstance(path, Path) and path.is_dir()
+    table = _ArrowFiles(path) if is_folder else _ParquetFile(path)
     label = path.name if root is None else path.relative_to(root).as_posix()
     column = _find_image_column(path, table)
     wanted = [name for name in (NAMES, LICENSE) if name in table.schema.names]
@@ -79,7 +81,9 @@ def _read_rows(path: Path, root: Path | None = None) -> Iterator[Item]:
         )
 
 
-def _read_image(path: Path, table: _ParquetFile | _ArrowFiles, column: str, number: int) -> bytes:
+def _read_image(
+    path: Path | RemotePath, table: _ParquetFile | _ArrowFiles, column: str, number: int
+) -> bytes:
     """Return the bytes of an image.
 
     Raises:
@@ -92,7 +96,7 @@ def _read_image(path: Path, table: _ParquetFile | _ArrowFiles, column: str, numb
         return value
     if isinstance(value, str) and value:
         try:
-            return (path.parent / value).read_bytes()
+            return join_place(path.parent, value).read_bytes()
         except OSError as error:
             raise ImageError(
                 f'Row {number} of "{path.name}" names "{value}", which cannot be read ({error.strerror}).'
@@ -103,10 +107,10 @@ def _read_image(path: Path, table: _ParquetFile | _ArrowFiles, column: str, numb
 class _ParquetFile:
     """Rows of a Parquet file. One group of rows is in memory at a time."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path | RemotePath):
         self._path = path
-        parquet = _import_pyarrow("pyarrow.parquet")
-        self._file = _try(path, partial(parquet.ParquetFile, path))
+        parquet = import_arrow("pyarrow.parquet")
+        self._file = _try(path, lambda: parquet.ParquetFile(path if isinstance(path, Path) else path.open()))
         counts = [
             self._file.metadata.row_group(i).num_rows for i in range(self._file.metadata.num_row_groups)
         ]
@@ -142,7 +146,7 @@ class _ArrowFiles:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        arrow = _import_pyarrow("pyarrow")
+        arrow = import_arrow()
         files = [folder / file["filename"] for file in _read_json(folder / _STATE)["_data_files"]]
         if not files:
             raise DatasetError(f'The data set "{folder.name}" names no files; save it again.')
@@ -151,8 +155,8 @@ class _ArrowFiles:
 
     @staticmethod
     def _map(path: Path) -> pyarrow.Table:
-        arrow = _import_pyarrow("pyarrow")
-        return arrow.ipc.open_stream(arrow.memory_map(str(path))).read_all()
+        mapped = import_arrow().memory_map(str(path))
+        return import_arrow("pyarrow.ipc").open_stream(mapped).read_all()
 
     def iterate(self, columns: list[str]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of some columns, row by row."""
@@ -170,8 +174,8 @@ class _ArrowFiles:
         return type(self), (self._folder,)
 
 
-def _find_image_column(path: Path, table: _ParquetFile | _ArrowFiles) -> str:
-    types = _import_pyarrow("pyarrow").types
+def _find_image_column(path: Path | RemotePath, table: _ParquetFile | _ArrowFiles) -> str:
+    types = import_arrow("pyarrow.types")
 
     def holds_images(name: str) -> bool:
         kind = table.schema.field(name).type
@@ -192,19 +196,6 @@ def _find_image_column(path: Path, table: _ParquetFile | _ArrowFiles) -> str:
     return column
 
 
-def _import_pyarrow(name: str) -> ModuleType:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Parquet files and saved data sets are read by pyarrow, which is not installed; install it with "
-            '"pip install pyarrow".'
-        ) from error
-    return pyarrow.parquet if name == "pyarrow.parquet" else pyarrow
-
-
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -212,13 +203,13 @@ def _read_json(path: Path) -> Any:
         raise DatasetError(f'"{path}" cannot be read ({error}); save the data set again.') from error
 
 
-def _try(path: Path, read: Callable[[], Any]) -> Any:
+def _try(path: Path | RemotePath, read: Callable[[], Any]) -> Any:
     """Return the result of reading a file.
 
     Raises:
         DatasetError: it cannot be read.
     """
-    arrow = _import_pyarrow("pyarrow")
+    arrow = import_arrow()
     try:
         return read()
     except (OSError, arrow.ArrowException) as error:

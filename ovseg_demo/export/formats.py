@@ -13,7 +13,7 @@ segmentation. Nothing grows with the number of classes times the number of pixel
 
 ::
 
-    options = ExportOptions(settings, source=read_source(path), path=path, stem="sub/photo")
+    options = ExportOptions(settings, source=read_source(path), file=path, stem="sub/photo")
     for name, content in image_files(segmentation, ["coco", "yolo", "voc"], options):
         write_file(folder / name, content)
     for name, content in dataset_files(["coco", "yolo", "voc"], segmentation.class_names, stems):

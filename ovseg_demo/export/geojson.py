@@ -5,6 +5,7 @@ The optional rasterio reads the georeference of the image's file.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
@@ -73,15 +74,15 @@ class _Georeference:
     @classmethod
     def read(cls, rasterio: ModuleType, sized: SizedSegmentation) -> _Georeference:
         """Return the georeference of the file that was segmented."""
-        path, source = sized.options.path, sized.options.source
-        if path is None or source is None:
+        file, source = sized.options.file, sized.options.source
+        if file is None or source is None:
             raise ImageError("GeoJSON needs the file of the image, a GeoTIFF; segment a file.")
         if source.is_turned:
             raise ImageError(
                 f'"{source.file_name}" has an orientation tag, which turns its pixels away from its '
                 "georeference; save it without the tag."
             )
-        crs, transform = _read_georeference(rasterio, Path(path))
+        crs, transform = _read_georeference(rasterio, file)
         if crs is None or transform.is_identity:
             raise ImageError(
                 f'"{source.file_name}" has no georeference; give a GeoTIFF with a coordinate reference '
@@ -104,13 +105,13 @@ class _Georeference:
         return np.round(np.column_stack([longitude, latitude]), _DECIMALS)
 
 
-def _read_georeference(rasterio: ModuleType, path: Path) -> tuple[Any, Any]:
+def _read_georeference(rasterio: ModuleType, file: str | Path | bytes) -> tuple[Any, Any]:
     """Return the coordinate reference system and the transform of a file; (None, …) where it has none."""
     try:
         with warnings.catch_warnings():  # that there is no georeference: the caller says so
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                return file.crs, file.transform
+            with rasterio.open(io.BytesIO(file) if isinstance(file, bytes) else Path(file)) as opened:
+                return opened.crs, opened.transform
     except rasterio.errors.RasterioIOError:  # a format that GDAL does not read has no georeference
         return None, None
 

@@ -37,7 +37,7 @@ class ExportOptions:
         source: the file that was segmented, if there is one. Exported files have its upright size. Its
             ``file_name`` is the name of the image in the exported files; in a data set, the image's path
             relative to the folder of images, with forward slashes.
-        path: where that file is. Formats that need the file's own pixels or its georeference read it.
+        file: that file, as its path or its bytes, for formats that need its own pixels or its georeference.
         stem: the name of the exported files, a relative path without a suffix, such as ``sub/photo``; by
             default the source's file name without its suffix. YOLO and Pascal VOC find the files of an image
             by this name, so no two images of a data set may share it.
@@ -47,7 +47,7 @@ class ExportOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
     view: View = View()
     source: SourceImage | None = None
-    path: str | Path | None = None
+    file: str | Path | bytes | None = None
     stem: str | None = None
     progress: ProgressCallback = no_progress
 

@@ -97,16 +97,16 @@ class SizedSegmentation:
     def image(self) -> np.ndarray:
         """Return the image: uint8 RGB (H, W, 3).
 
-        The pixels come from the file ``options.path`` if the export is larger than the segmented image.
-        Without a path, the segmented image is enlarged.
+        The pixels come from ``options.file`` if the export is larger than the segmented image.
+        Without a file, the segmented image is enlarged.
 
         Raises:
             ImageError: the file cannot be read any more.
         """
         if self.segmentation.image.shape[:2] == self.size:
             return self.segmentation.image
-        if self.options.path is not None:
-            return load_image(self.options.path)
+        if self.options.file is not None:
+            return load_image(self.options.file)
         return cv2.resize(self.segmentation.image, self.size[::-1], interpolation=cv2.INTER_CUBIC)
 
     def kept_masks(self) -> Iterator[tuple[str, np.ndarray]]:

@@ -118,7 +118,7 @@ class Api:
         source = read_source(image)
         settings = {"model": self._registry.default.name}
         with self._budget.take(BYTES_PER_PIXEL * source.width * source.height):
-            content = encode(segmentation, format, ExportOptions(settings, source=source, path=image))
+            content = encode(segmentation, format, ExportOptions(settings, source=source, file=image))
             record = coco_record(segmentation, settings=settings, source=source)
         name = f"{slug(Path(source.file_name).stem)}-{export_format.suffix}"
         return self._publish(content, name)["path"], record

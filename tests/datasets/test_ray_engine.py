@@ -1,5 +1,6 @@
 """Ray's workers give what a local run gives. Ray is an optional package."""
 
+import json
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.datasets.object_store import serve_bucket
 from tests.datasets.small_images import contents, journal_lines, save_images, segment
 from tests.tiny.checkpoints import save_tiny_ovseg
 
@@ -68,3 +70,13 @@ def test_two_workers_give_what_one_process_gives_even_if_one_is_killed(tmp_path,
     capfd.readouterr()
     assert segment(ovseg, output, images, *FORMATS) == 1, "the other engine continues"
     assert "0 done, 12 were finished before." in capfd.readouterr().out
+
+
+def test_workers_read_a_bucket_and_the_results_go_to_one(tmp_path, monkeypatch):
+    with serve_bucket(monkeypatch) as store:
+        ovseg = save_tiny_ovseg(tmp_path / "ovseg.pth", "narrow")
+        store.upload(save_images(tmp_path / "images", 3), "images")
+        assert segment(ovseg, store.address("out"), store.address("images"), *FORMATS, "--engine", "ray") == 0
+        results = store.contents("out")
+        assert len([name for name in results if name.endswith("/label_map.png")]) == 3
+        assert len(json.loads(results["annotations.json"])["images"]) == 3

@@ -28,8 +28,8 @@ def save_geotiff(path, image, **georeference):
     return path
 
 
-def export(segmentation, path):
-    options = ExportOptions(source=read_source(path), path=path)
+def export(segmentation, path, file=None):
+    options = ExportOptions(source=read_source(path), file=file or path)
     return json.loads(encode(segmentation, "geojson", options))
 
 
@@ -53,6 +53,8 @@ def test_features_have_the_class_and_lie_where_the_image_does(tmp_path):
     segmentation = with_label_map(SHAPES["a ring"])
     path = save_geotiff(tmp_path / "field.tif", segmentation.image, crs=CRS, transform=TRANSFORM)
     (feature,) = export(segmentation, path)["features"]
+    (in_memory,) = export(segmentation, path, path.read_bytes())["features"]
+    assert in_memory == feature
     assert feature["properties"]["class"] == "red"
     assert feature["properties"]["image"] == "field.tif"
     outer, hole = (np.array(ring) for ring in feature["geometry"]["coordinates"])

@@ -39,7 +39,7 @@ def enlarged(label_map):
 @pytest.mark.parametrize("name", SHAPES)
 def test_label_maps_and_records_have_the_size_of_the_upright_file(photo, name):
     segmentation, source = with_label_map(SHAPES[name]), read_source(photo)
-    options = ExportOptions(source=source, path=photo)
+    options = ExportOptions(source=source, file=photo)
     label_map, _ = decode_label_map(encode(segmentation, "label-map", options))
     np.testing.assert_array_equal(label_map, enlarged(SHAPES[name]))
     record = coco_record(segmentation, source=source)
@@ -56,7 +56,7 @@ def test_label_maps_and_records_have_the_size_of_the_upright_file(photo, name):
 
 def test_cut_outs_have_the_pixels_of_the_file(photo):
     segmentation = with_label_map(SHAPES["all of the image"])
-    options = ExportOptions(source=read_source(photo), path=photo)
+    options = ExportOptions(source=read_source(photo), file=photo)
     archive = zipfile.ZipFile(io.BytesIO(encode(segmentation, "cut-outs", options)))
     cut_out = np.asarray(Image.open(archive.open("photo/0001-red.png")))
     np.testing.assert_array_equal(cut_out[..., :3], load_image(photo))

@@ -126,7 +126,7 @@ def test_every_format_has_the_size_of_the_file(name, tmp_path):
     expected = encode(
         colour_segmenter().segment(pixels, Request(prompt=NAMES).vocabulary(300), generator="sam"),
         name,
-        ExportOptions({"model": "custom"}, source=read_source(path), path=path),
+        ExportOptions({"model": "custom"}, source=read_source(path), file=path),
     )
     assert contents(Path(file).read_bytes()) == contents(expected)
     assert (record["images"][0]["width"], record["images"][0]["height"]) == (300, 200)
