@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from urllib.parse import urlparse
 
 import pytest
 
@@ -90,42 +89,37 @@ def browser() -> Iterator:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def visitors(browser):
+    from tests.browser.visitors import Visitors
+
+    return Visitors(browser)
+
+
 @pytest.fixture
-def open_page(browser, address) -> Iterator[Callable]:
+def open_page(visitors, address, request) -> Iterator[Callable]:
     """Opens pages, each as another visitor unless one is given (a page's context).
 
     No page may complain, or ask anybody but our server.
     """
-    contexts, complaints = [], []
+    from tests.browser.visitors import Complaints
 
-    def watch(page) -> None:
-        page.on("pageerror", lambda error: complaints.append(f"error: {error.stack}"))
-        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-        page.on("console", hear)
-        page.on(
-            "request",
-            lambda request: complaints.append(f"request: {request.url}") if leaves(request.url) else None,
-        )
-
-    def hear(message) -> None:
-        is_refused_upload = "/gradio_api/upload" in message.location["url"]  # the browser itself notes it
-        if message.type == "error" and not is_refused_upload:
-            complaints.append(f"console: {message.text}")
-
-    def leaves(url: str) -> bool:
-        return urlparse(url).scheme in ("http", "https", "ws", "wss") and not url.startswith(address)
+    complaints, opened = Complaints(address), []
+    failures = request.session.testsfailed
 
     def open_(query: str = "", visitor=None, is_ready: str = ".gallery .card", **options):
-        context = visitor or browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        page = context.new_page()
-        watch(page)
+        page = visitor.new_page() if visitor else visitors.arrive(PATIENCE, **options)
+        opened.append(page)
+        complaints.watch(page)
         page.goto(address + query)
         page.locator(is_ready).first.wait_for()
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
-    assert not complaints
+    heard = list(complaints)
+    for page in opened:
+        complaints.leave(page)
+    is_whole = not heard and request.session.testsfailed == failures
+    for visitor in dict.fromkeys(page.context for page in opened):
+        visitors.leave(visitor, f"{address}gradio_api/app_id", is_whole)
+    assert not heard

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 
 from tests.browser.test_hands import drop
 from tests.browser.test_page import PROMPT, choose, click_image
@@ -30,18 +29,15 @@ SMALL_TARGETS = """() => {
 }"""
 
 
+RUN = """([parts, rules]) => axe.run(parts ?? document, rules)"""
+
 SWITCH = """isDark => {
     if (document.body.classList.contains("dark") !== isDark) document.querySelector(".theme").click();
     for (const change of document.getAnimations()) if (change instanceof CSSTransition) change.finish();
 }"""
 
 
-@pytest.fixture(scope="module")
-def axe() -> Axe:
-    return Axe()
-
-
-def problems(page, axe, state: str, *parts: str) -> list[str]:
+def problems(page, state: str, *parts: str) -> list[str]:
     """What is wrong on the page or in parts of it, light and dark, on a desktop and on a phone."""
     found = []
     for screen, size in SCREENS.items():
@@ -49,7 +45,7 @@ def problems(page, axe, state: str, *parts: str) -> list[str]:
         for theme in ("light", "dark"):
             where = f"{state}, {theme}, {screen}"
             page.evaluate(SWITCH, theme == "dark")
-            for one in axe.run(page, list(parts) or None, RULES).response["violations"]:
+            for one in page.evaluate(RUN, [list(parts) or None, RULES])["violations"]:
                 found += [
                     f"{where}: {one['id']} ({one['impact']}) {node['target']} {node['failureSummary']}"
                     for node in one["nodes"]
@@ -60,17 +56,18 @@ def problems(page, axe, state: str, *parts: str) -> list[str]:
     return found
 
 
-def test_axe_finds_nothing_in_any_state(open_page, axe, tmp_path):
+def test_axe_finds_nothing_in_any_state(open_page, tmp_path):
     page = open_page(reduced_motion="reduce")
+    page.evaluate(AXE_SCRIPT)
     page.locator("#image .source-selection").wait_for()
-    found = problems(page, axe, "empty")
+    found = problems(page, "empty")
 
     choose(page, "Landscape")
     page.mouse.move(5, 5)
-    found += problems(page, axe, "map")
+    found += problems(page, "map")
 
     page.locator(".more summary").click()
-    found += problems(page, axe, "formats", ".viewer-foot")
+    found += problems(page, "formats", ".viewer-foot")
     page.locator(".more summary").click()
 
     click_image(page, 0.3, 0.5)
@@ -78,21 +75,21 @@ def test_axe_finds_nothing_in_any_state(open_page, axe, tmp_path):
     page.locator("#advanced button").first.click()
     page.locator("#distractors label", has_text="Own names").click()
     page.locator("#own-distractors textarea").wait_for()
-    found += problems(page, axe, "why, advanced", ".viewer", "#controls")
+    found += problems(page, "why, advanced", ".viewer", "#controls")
 
     page.locator(".tune").first.click()
     page.locator(".least input").wait_for()
-    found += problems(page, axe, "least score", ".viewer")
+    found += problems(page, "least score", ".viewer")
 
     page.locator("[role=tab][data-mode=compare]").click()
-    found += problems(page, axe, "compare", ".viewer")
+    found += problems(page, "compare", ".viewer")
     page.locator("[role=tab][data-mode=masks]").click()
-    found += problems(page, axe, "masks", ".viewer")
+    found += problems(page, "masks", ".viewer")
 
     page.locator("body").press("p")
     drop(page, save_image(tmp_path / "next.tif", landscape()), ".stage")
     page.locator(".queued").wait_for()
-    found += problems(page, axe, "present")
+    found += problems(page, "present")
     page.locator(".leave").click()
 
     page.locator(PROMPT).fill("x" * 101)
@@ -100,12 +97,12 @@ def test_axe_finds_nothing_in_any_state(open_page, axe, tmp_path):
     page.locator("#submit").click()
     page.locator(".status.failed").wait_for()
     page.locator(".toast-body").first.wait_for()
-    found += problems(page, axe, "error", ".toast-wrap", "#main")
+    found += problems(page, "error", ".toast-wrap", "#main")
 
     page.locator(PROMPT).fill("red, green")
     page.locator("#camera .go-live").click()
     page.locator(".live-rate", has_text="frames a second").wait_for()
-    found += problems(page, axe, "live", "#camera", "#main")
+    found += problems(page, "live", "#camera", "#main")
     assert not found, "\n".join(found)
 
 
