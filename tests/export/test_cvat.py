@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 from ovseg_demo.export.formats import encode
@@ -32,3 +33,25 @@ def test_pycocotools_reads_the_masks(tmp_path, name):
     labels = json.loads(archive.read("labels.json"))
     assert [label["name"] for label in labels] == ["red", "green", "blue"]
     assert [category["name"] for category in dataset.loadCats([1, 2, 3])] == ["red", "green", "blue"]
+
+
+def test_datumaro_reads_the_masks(tmp_path):
+    """CVAT reads COCO with datumaro, which finds each image's mask, with holes and all parts."""
+    datumaro = pytest.importorskip("datumaro", reason="datumaro needs an older OpenCV than this program")
+    for number, (name, label_map) in enumerate(SHAPES.items()):
+        segmentation = with_label_map(label_map)
+        options = ExportOptions(source=SourceImage("sub/photo.png", *label_map.shape[::-1]))
+        folder = tmp_path / str(number)
+        zipfile.ZipFile(io.BytesIO(encode(segmentation, "cvat", options))).extractall(folder)
+        (folder / "images" / "sub").mkdir(parents=True)
+        Image.fromarray(segmentation.image).save(folder / "images" / "sub" / "photo.png")
+        dataset = datumaro.Dataset.import_from(str(folder), "coco_instances")
+        (item,) = dataset
+        classes = dataset.categories()[datumaro.AnnotationType.label]
+        assert [label.name for label in classes] == ["red", "green", "blue"]
+        assert item.media.data.shape[:2] == label_map.shape, "it finds the image by its name"
+        found = np.full(label_map.shape, -1, np.int32)
+        for annotation in item.annotations:
+            if annotation.type == datumaro.AnnotationType.mask:
+                found[annotation.image.astype(bool)] = annotation.label
+        np.testing.assert_array_equal(found, label_map, err_msg=name)
