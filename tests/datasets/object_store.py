@@ -81,6 +81,8 @@ def serve_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
     try:
         host, port = server.get_host_and_port()
         store = ObjectStore(f"{host}:{port}")
+        # All servers of a process have the same objects.
+        requests.post(f"http://{store.server}/moto-api/reset", timeout=10).raise_for_status()
         store._files.create_dir(BUCKET)
         yield store
     finally:
