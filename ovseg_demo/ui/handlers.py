@@ -22,7 +22,7 @@ from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.failures import log_failure, sentence_of
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
-from ovseg_demo.ui.messages import LIVE_ENDS, Updates, live_message, status_message, view_number
+from ovseg_demo.ui.messages import Updates, status_message, view_message, view_number
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import GRIDS, Request, write_min_scores
 from ovseg_demo.ui.session import Session
@@ -413,7 +413,7 @@ def _problem(session: Session, error: Exception) -> Updates:
 
 def _no_live(session: Session, view: object) -> Updates:
     """Return the message that ends a live view in the browser."""
-    return {"live": live_message(session.next_number(), view_number(view), LIVE_ENDS)}
+    return {"still": view_message(session.next_number(), view_number(view))}
 
 
 def _example_on_page(session: Session) -> str:

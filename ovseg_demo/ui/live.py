@@ -39,7 +39,7 @@ class LiveCamera:
         self._maps = maps
 
     def start(self, session: Session, view: object, request: Request) -> tuple[Updates, str | None]:
-        """Start a live view: the answer to the message "live" is the first frame.
+        """Start a live view: the answer to the message "start" is the first frame.
 
         Args:
             session: the visitor's.
@@ -55,10 +55,9 @@ class LiveCamera:
         """
         entry, number = self._resources.present(request.model), messages.view_number(view)
         if not session.go_live(number):
-            ends = messages.live_message(session.next_number(), number, messages.LIVE_ENDS)
-            return {"live": ends}, None
+            return {}, None
         newest = session.next_number()
-        updates = {"live": messages.live_message(newest, number, messages.LIVE_STARTS)}
+        updates = {"start": messages.view_message(newest, number)}
         updates |= {channel: empty_message(newest) for channel in ("progress", "preview", "status")}
         return updates, entry.quickest
 
@@ -80,7 +79,7 @@ class LiveCamera:
         """
         view, run = session.begin_frame(data.get("view"))
         if run is None:
-            return {"live": messages.live_message(session.next_number(), view.number, messages.LIVE_ENDS)}
+            return self._is_over(session, view.number)
         try:
             updates = read_names(session, request, self._resources.settings.max_names)
         except VocabularyError as error:  # the map goes on with the names before
@@ -88,8 +87,11 @@ class LiveCamera:
         try:
             answer = run_below(lambda: self._answer(session, run, view, data, request))
         except (Cancelled, FrameDropped):
-            event = messages.LIVE_DROPS if session.live is view else messages.LIVE_ENDS
-            answer = {"live": messages.live_message(session.next_number(), view.number, event)}
+            if session.live is view:
+                drops = messages.live_message(session.next_number(), view.number, messages.LIVE_DROPS)
+                answer = {"live": drops}
+            else:
+                answer = self._is_over(session, view.number)
         except Exception:
             session.end_live(view.number)
             raise
@@ -106,7 +108,7 @@ class LiveCamera:
         """
         number = messages.view_number(view)
         is_over = session.end_live(number)
-        updates = {"still": messages.still_message(session.next_number(), number)}
+        updates = {"still": messages.view_message(session.next_number(), number)}
         return updates | self.last_frame(session) if is_over else updates
 
     def last_frame(self, session: Session) -> Updates:
@@ -123,6 +125,15 @@ class LiveCamera:
             return updates | {"open": {"number": session.next_number(), "example": ""}}
         updates |= suggestions.offer(session, analysis)
         return updates | self._maps.maps_or_problem(session, image, analysis, question)
+
+    def _is_over(self, session: Session, view: int) -> Updates:
+        """Return the message that a view is over; nothing where the browser has stopped it itself.
+
+        A message about a view that is gone could replace one about its successor.
+        """
+        if session.was_stopped(view):
+            return {}
+        return {"still": messages.view_message(session.next_number(), view)}
 
     def _answer(
         self, session: Session, run: Run, view: LiveView, data: Mapping[str, Any], request: Request
@@ -177,6 +188,6 @@ class LiveCamera:
         )
         number = session.next_number()
         return {
-            "live": messages.live_message(number, view.number, messages.LIVE_ENDS),
+            "still": messages.view_message(number, view.number),
             "status": status_message(number, sentence) | {"isProblem": True},
         }

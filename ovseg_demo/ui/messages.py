@@ -43,6 +43,7 @@ CHANNELS = (
     "names",
     "open",
     "file",
+    "start",
     "live",
     "still",
 )
@@ -78,14 +79,14 @@ def image_message(image: UploadedImage, url: Mapping[str, Any]) -> Message:
     }
 
 
-LIVE_STARTS, LIVE_ANSWERS, LIVE_DROPS, LIVE_ENDS = "starts", "answers", "drops", "ends"
-"""What a message says of a live view: it starts, a frame is answered or was dropped, the view is over."""
+LIVE_ANSWERS, LIVE_DROPS = "answers", "drops"
+"""What became of a frame: it is answered, or a newer one takes its place."""
 
 
 def live_message(
     number: int, view: int, event: str, image: UploadedImage | None = None, has_map: bool = False
 ) -> Message:
-    """Return what happens to a live view of the camera.
+    """Return what became of a frame of the camera.
 
     Args:
         number: of the message.
@@ -103,8 +104,8 @@ def view_number(view: object) -> int:
     return view if isinstance(view, int) else 0
 
 
-def still_message(number: int, view: int) -> Message:
-    """Return the answer to Stop: a live view is over, and its last frame is an image like any other."""
+def view_message(number: int, view: int) -> Message:
+    """Return which live view has started ("start"), or is over ("still"): its last frame is then an image."""
     return {"number": number, "view": view}
 
 

@@ -156,7 +156,8 @@ class Session:
         self._displayed: DisplayedMap | None = None
         self._corrections = Corrections()
         self._live: LiveView | None = None
-        self._last_view = 0  # the highest number of a live view that was started or ended
+        self._last_view = 0  # the highest number of a live view that was started or stopped
+        self._stopped_view = 0  # the highest number of one that was stopped
         self._is_expired = False
         self._runs: dict[str, Run] = {}  # the newest of each lane
         self._number = time.time_ns() // 1_000_000  # above the numbers of a server that ran before
@@ -293,6 +294,7 @@ class Session:
         """
         with self._lock:
             self._last_view = max(self._last_view, view)
+            self._stopped_view = max(self._stopped_view, view)
             if self._live is not None:
                 if self._live.number > view:
                     return False
@@ -300,6 +302,11 @@ class Session:
                 if self.is_running(LIVE):
                     self.supersede(_ANALYSIS)
             return True
+
+    def was_stopped(self, view: int) -> bool:
+        """Return whether a live view was stopped, or a newer one took its place."""
+        with self._lock:
+            return view <= self._stopped_view or view < self._last_view
 
     def finish(self, run: Run) -> bool:
         """Note that a run is over; it came to its end if it is still wanted.

@@ -46,7 +46,7 @@ class Visitor:
         self.request = request
         self.frames = 0
         updates, self.generator = controller.live.start(self.session, view, request)
-        assert (updates["live"]["event"], updates["live"]["view"]) == ("starts", view)
+        assert updates["start"]["view"] == view
         self.view = view
 
     def send(self, image: str = LANDSCAPE, request: Request | None = None) -> dict:
@@ -156,10 +156,10 @@ def test_stop_ends_the_work_and_the_last_frame_is_an_image_like_any_other(contro
     wait_until(lambda: session.is_running("live"))
     updates = visitor.stop()
     late.join(5)
-    assert results[0]["live"]["event"] == "ends"
+    assert "live" not in results[0]
     assert updates["masks"]["frame"] == updates["map"]["frame"] == 1
     assert updates["map"]["rivals"]
-    assert visitor.send()["live"]["event"] == "ends", "no later frame is read"
+    assert visitor.send() == {}, "no later frame is read"
     assert found(controller.edit(session, Request(prompt="yellow", generator="maskformer"))["map"]) == [
         "yellow"
     ]
@@ -177,7 +177,7 @@ def test_an_image_ends_the_live_view_and_a_prompt_does_not(controller, image):
     assert found(newest["map"]) == ["red"]
     assert visitor.send()["live"]["event"] == "answers"
     analyze(controller, image, REQUEST, visitor.session)
-    assert visitor.send()["live"]["event"] == "ends"
+    assert set(visitor.send()) == {"still"}, "which the visitor has not stopped"
     assert visitor.session.image.path == image
 
 
@@ -186,7 +186,7 @@ def test_a_model_that_is_too_slow_says_so_with_its_seconds(controller, monkeypat
     visitor = Visitor(controller)
     assert visitor.send()["live"]["event"] == "answers", "the networks may have to warm up"
     updates = visitor.send()
-    assert updates["live"]["event"] == "ends"
+    assert updates["still"]["view"] == visitor.view
     assert found(updates["map"]), "one map is there"
     assert updates["status"]["isProblem"]
     assert " ms for a frame on this machine; a live view needs at most 0 ms" in updates["status"]["text"]

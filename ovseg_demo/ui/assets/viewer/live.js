@@ -6,8 +6,8 @@ const RATED_FRAMES = 6;
 const FIRST_PATIENCE = 180000, PATIENCE = 30000; // milliseconds until an answer; the first may load the model
 
 /** The live view. `send(event, data)` passes events to the server, `tell(problem)` shows a sentence.
- *  Returns `receive(message)`, `receiveStill(message)`, `end`, `isOn()`, `isStill()`: whether the last frame is an image
- *  like any other, and `frameOf(number)`: the pixels of a frame, as an address.
+ *  Returns `receiveStart(message)`, `receive(message)`, `receiveStill(message)`, `end`, `view()`, `isOn()`, `isStill()`:
+ *  whether the last frame is an image like any other, and `frameOf(number)`: the pixels of a frame, as an address.
  *
  *  The browser numbers the views, and each event names its view: the events of Start, of a frame and of Stop may reach
  *  the server in any order, and its answers may come in any order, too. */
@@ -118,16 +118,20 @@ function makeLive(viewer, { send, tell, changed }) {
 
   function receive(message) {
     if (Object.keys(message).length === 1) return end(); // there is nothing on the page any more
-    if (!isOn || message.view !== view) return; // of a view that is over; the answer to Stop ends it
-    if (message.event === "ends") return end();
+    if (!isOn) return; // the answer to Stop ends the view
     if (message.event === "drops") rate.textContent = "{{live.waiting}}";
     if (message.event === "answers") showRate();
     setTimeout(() => sendFrame(message.view), Math.max(0, sentAt + FRAME_PERIOD - performance.now()));
   }
 
-  /** Take the answer to Stop. It has a channel of its own, where no answer to a frame replaces it. */
+  // The answers to Start and to Stop have channels of their own, where no answer to a frame replaces them.
+
+  function receiveStart(message) {
+    if (Object.keys(message).length > 1) setTimeout(() => sendFrame(message.view));
+  }
+
   function receiveStill(message) {
-    if (message.view !== view) return;
+    if (Object.keys(message).length === 1) return;
     end();
     if (problem) tell(problem); // again, as the answer has a status of its own
     problem = "";
@@ -145,5 +149,5 @@ function makeLive(viewer, { send, tell, changed }) {
     if (event.detail > 1 || !event.target.closest?.("#camera .go-live")) return; // a double click is one click
     isOn ? stop() : start();
   });
-  return { receive, receiveStill, end, isOn: () => isOn, isStill: () => !isOn && !isEnding, frameOf: (number) => frames.get(number) };
+  return { receiveStart, receive, receiveStill, end, view: () => view, isOn: () => isOn, isStill: () => !isOn && !isEnding, frameOf: (number) => frames.get(number) };
 }

@@ -42,6 +42,7 @@ function receive() {
   for (const channel of Object.keys(receivers)) {
     const message = props[channel];
     if (!(message?.number > (newest[channel] ?? 0))) continue;
+    if (message.view !== undefined && message.view !== live.view()) continue; // of a live view that has a successor
     newest[channel] = message.number;
     receivers[channel](JSON.parse(JSON.stringify(message))); // a copy: Gradio changes its own in place
   }
@@ -118,6 +119,7 @@ const receivers = {
     if (message.frame && !message.hasMap && live.isOn()) showFrame(message);
     live.receive(message);
   },
+  start: (message) => live.receiveStart(message),
   still: (message) => live.receiveStill(message),
   file(message) {
     find(".actions").classList.remove("waiting");
