@@ -63,6 +63,9 @@ function fillPointing(panel, pointing, { send, done }) {
 function fillCorrections(panel, corrections, send) {
   panel.hidden = !corrections || !(corrections.canUndo || corrections.canRedo);
   if (panel.hidden) return;
+  const state = JSON.stringify([corrections.count, corrections.canUndo, corrections.canRedo]);
+  if (state === panel.dataset.state) return; // a button must not be replaced under the pointer
+  panel.dataset.state = state;
   const back = make("button", "", "{{correct.undo}}", { type: "button", "data-change": "undo", title: "Ctrl+Z" });
   const forth = make("button", "", "{{correct.redo}}", { type: "button", "data-change": "redo", title: "Ctrl+Y" });
   back.disabled = !corrections.canUndo;
