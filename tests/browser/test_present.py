@@ -74,7 +74,7 @@ def asks_ahead(images: list[str], examples: list[int]) -> Callable[[Any], bool]:
     return is_it
 
 
-def test_neighbours_and_waiting_images_are_analyzed_ahead(open_page, tmp_path, monkeypatch):
+def test_neighbours_and_waiting_images_are_analyzed_ahead(open_page, tmp_path, monkeypatch, request):
     page = open_page()
     analyzed = []
     propose = colour_world._Generator.__call__
@@ -94,7 +94,8 @@ def test_neighbours_and_waiting_images_are_analyzed_ahead(open_page, tmp_path, m
     note = page.locator(".queued")
     waiting = [(255, 255, 255), (0, 128, 0)]
     for number, colour in enumerate(waiting):
-        image = stripes(colour, (255, 0, 0), width=200)
+        # A second try would find images of the first one in the cache.
+        image = stripes(colour, (255, 0, 0), width=200 + request.node.execution_count)
         drop(page, save_image(tmp_path / f"{number}.tif", image), ".stage")
     assert note.text_content() == "2 images wait"
     wait_in(page, lambda: set(waiting) <= set(analyzed))
