@@ -116,11 +116,17 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(client, image, prompt, n
         call(client, image, prompt, **named)
 
 
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"geojson"}))
-def test_every_format_has_the_size_of_the_file(name, tmp_path):
-    path = save_image(tmp_path / "large one.png", landscape(300, 200))
+@pytest.fixture(scope="module")
+def client_of_small():
+    """A client of a page that scales images down to 150 pixels."""
     with serve_page(max_side=150) as small:
-        file, record = call(small.client(), path, NAMES, format=name)
+        yield small.client()
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"geojson"}))
+def test_every_format_has_the_size_of_the_file(client_of_small, name, tmp_path):
+    path = save_image(tmp_path / "large one.png", landscape(300, 200))
+    file, record = call(client_of_small, path, NAMES, format=name)
     assert Path(file).name == f"large-one-{FORMATS[name].suffix}"
     pixels, _ = read_image(str(path), PageSettings(max_side=150))
     expected = encode(
