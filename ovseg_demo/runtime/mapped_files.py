@@ -11,24 +11,27 @@ import ctypes
 import mmap
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MAPPINGS = Path("/proc/self/smaps")
-_HEADER = re.compile(r"([0-9a-f]+)-([0-9a-f]+) ...(.) \S+ \S+ (\d+) *(.*)")
-"""Of a mapping in :data:`_MAPPINGS`: start, end, "p" if it is private, inode and path."""
-_UNCHANGED = re.compile(r"Anonymous: +0 kB")
-"""Of a mapping to which nothing was written."""
+_MAPPINGS = Path("/proc/self/maps")
+_PRIVATE_FILE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ...p \S+ \S+ [1-9]\d* +(?!/dev/)", re.MULTILINE)
+"""Start and end of a mapping in :data:`_MAPPINGS` that is private and has a file's inode."""
+_PAGES = Path("/proc/self/pagemap")
+"""A 64-bit integer for each page of memory, with these bits among others."""
+_OF_FILE, _SWAPPED, _PRESENT = (np.uint64(1 << bit) for bit in (61, 62, 63))
 
 
 @dataclass(frozen=True)
 class MappedFiles:
-    """The memory that this process has mapped from files and has not written to. Only Linux tells it.
+    """The memory that this process has mapped from files for itself. Only Linux tells it.
 
     Attributes:
         starts, ends: addresses of the mappings, in ascending order.
@@ -41,16 +44,17 @@ class MappedFiles:
     def now(cls) -> Self:
         """Return the mappings of this moment; none where the system does not list them."""
         try:
-            lines = _MAPPINGS.read_text(errors="replace").splitlines()
+            text = _MAPPINGS.read_text(errors="replace")
         except OSError:
             return cls()
-        found = sorted(_unchanged_mappings(lines))
+        found = sorted((int(start, 16), int(end, 16)) for start, end in _PRIVATE_FILE.findall(text))
         return cls(tuple(start for start, _ in found), tuple(end for _, end in found))
 
     def release(self, tensor: Tensor) -> None:
         """Free the physical memory of a tensor in one of the mappings; other tensors are left alone.
 
-        The tensor stays valid: the system reads its values from the file again when they are needed.
+        The tensor stays valid: the system reads its values from the file again when they are needed. A tensor
+        that was written to is therefore left alone too.
         """
         if tensor.device.type != "cpu" or not tensor.numel():
             return
@@ -61,6 +65,8 @@ class MappedFiles:
         if index < 0 or self.ends[index] < end:
             return
         start -= start % mmap.PAGESIZE
+        if _is_written(start, end):
+            return
         ctypes.CDLL(None).madvise(
             ctypes.c_void_p(start), ctypes.c_size_t(end - start), ctypes.c_int(mmap.MADV_DONTNEED)
         )
@@ -85,14 +91,19 @@ def place_tensors(tensors: Mapping[str, Tensor], place: Callable[[str, Tensor], 
     return placed
 
 
-def _unchanged_mappings(lines: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each private mapping of a file that nothing was written to."""
-    mapping: tuple[int, int] | None = None
-    for line in lines:
-        header = _HEADER.fullmatch(line)
-        if header:
-            start, end, sharing, inode, path = header.groups()
-            is_file = sharing == "p" and inode != "0" and not path.startswith("/dev/")
-            mapping = (int(start, 16), int(end, 16)) if is_file else None
-        elif mapping is not None and _UNCHANGED.fullmatch(line):
-            yield mapping
+def _is_written(start: int, end: int) -> bool:
+    """Return whether a range of mapped memory may hold other values than its file.
+
+    Args:
+        start: address of the range's first page.
+        end: address after the range's last byte.
+    """
+    pages = -(-(end - start) // mmap.PAGESIZE)
+    try:
+        with _PAGES.open("rb", buffering=0) as file:
+            file.seek(start // mmap.PAGESIZE * 8)
+            entries = np.frombuffer(file.read(pages * 8), np.uint64)
+    except OSError:
+        return True
+    is_copy = (entries & (_PRESENT | _OF_FILE)) == _PRESENT
+    return len(entries) < pages or bool((is_copy | ((entries & _SWAPPED) != 0)).any())

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
-import inflect
+if TYPE_CHECKING:
+    import inflect
 
 
 def _words(text: str) -> frozenset[str]:
@@ -91,6 +93,8 @@ def singular(noun: str) -> str:
 @cache
 def _inflection() -> inflect.engine:
     """The rules of English plurals, made on first use."""
+    import inflect  # it checks its own types while it is imported: two seconds
+
     return inflect.engine()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 
 import numpy as np
-from open_clip.tokenizer import bytes_to_unicode
 from torch import Tensor
 
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
@@ -33,10 +32,7 @@ def known_tokens(embedding: Tensor, tokenizer: Tokenizer) -> np.ndarray:
     """
     norms = embedding.float().norm(dim=1).cpu().numpy()
     trained = _trained(norms, _template_tokens(tokenizer))
-    bytes_of = {character: byte for byte, character in bytes_to_unicode().items()}
-    for token in range(tokenizer.start):
-        spelling = tokenizer.spelling(token).removesuffix("</w>")
-        trained[token] &= _is_text(bytes(bytes_of[character] for character in spelling))
+    trained[: tokenizer.start] &= tokenizer.spells_text
     return trained
 
 
@@ -63,11 +59,3 @@ def _template_tokens(tokenizer: Tokenizer) -> list[int]:
         for template in chain.from_iterable(TEMPLATES[name] for name in _COMMON_TEMPLATES)
     )
     return sorted({token for text in texts for token in tokenizer.encode(text)})
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
