@@ -212,6 +212,8 @@ def take(browser: Browser, address: str, shot: Shot) -> bytes:
     shot.act(page)
     page.mouse.move(5, 5)
     page.evaluate("document.activeElement.blur()")
+    if shot.screen is LAPTOP:
+        page.evaluate("scrollTo(0, 0)")  # the browser scrolls to what it clicks
     page.wait_for_timeout(1000)  # until Gradio's and the viewer's transitions end
     content = page.screenshot()
     context.close()
