@@ -59,8 +59,6 @@ class FastMaskGenerator:
         pixels_per_batch = PIXELS_PER_BATCH[runtime.device.type]
         self.points_per_batch = points_per_batch or max(1, pixels_per_batch // self._frame.grid_size**2)
         self._sam = move_sam(sam, runtime.device, runtime.dtype)
-        with torch.inference_mode():
-            self._decoder = PointDecoder(self._sam, runtime.dtype)
 
     def __call__(
         self, image: np.ndarray, progress: ProgressCallback, embedding: np.ndarray | None = None
@@ -89,10 +87,10 @@ class FastMaskGenerator:
             prompt: points and box, in pixels of the image.
         """
         geometry = MaskGeometry.of_image(image_size, self._frame.prompt_size, self._frame.grid_size)
-        image_side = self._decoder.prepare(torch.from_numpy(embedding).to(self._device, self.dtype))
-        decoded = self._decoder.decode(self._embed(prompt, geometry), image_side)
+        decoder = PointDecoder(self._sam, torch.from_numpy(embedding).to(self._device), self.dtype)
+        decoded = decoder.decode(self._embed(prompt, geometry))
         every = torch.arange(decoded.quality.shape[1], device=self._device)
-        logits = self._decoder.masks(decoded, 0, every, geometry.cells).cpu().numpy()
+        logits = decoder.masks(decoded, 0, every, geometry.cells).cpu().numpy()
         masks = np.stack([geometry.upsample(one) > self._sam.mask_threshold for one in logits])
         fit = decoded.quality[0].cpu().numpy() + 10 * _agreement(
             masks, prompt
@@ -116,14 +114,14 @@ class FastMaskGenerator:
     ) -> MaskCollector:
         prompts = self._embed_points(geometry)
         done, total = 0, len(prompts)
-        image_side = self._decoder.prepare(embedding)
+        decoder = PointDecoder(self._sam, embedding, self.dtype)
         collector = MaskCollector(geometry, self._filters, self._sam.mask_threshold)
         for batch in prompts.split(self.points_per_batch):
-            decoded = self._decoder.decode(batch, image_side)
+            decoded = decoder.decode(batch)
             wanted = self._filters.good_enough(decoded.quality)  # (B, M)
             for prompt in wanted.any(dim=1).nonzero()[:, 0].tolist():
                 chosen = wanted[prompt].nonzero()[:, 0]
-                logits = self._decoder.masks(decoded, prompt, chosen, geometry.cells)
+                logits = decoder.masks(decoded, prompt, chosen, geometry.cells)
                 for mask, quality in zip(
                     logits.cpu().numpy(), decoded.quality[prompt, chosen].tolist(), strict=True
                 ):

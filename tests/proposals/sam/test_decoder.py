@@ -40,8 +40,8 @@ def test_logits_and_quality_are_the_originals(changes):
     config = changed(**changes)
     sam, embedding, points = make_inputs(config)
     expected_logits, expected_quality, prompts = decode_with_the_original(sam, embedding, points)
-    decoder = PointDecoder(sam, torch.float32)
-    decoded = decoder.decode(prompts, decoder.prepare(embedding))
+    decoder = PointDecoder(sam, embedding, torch.float32)
+    decoded = decoder.decode(prompts)
     torch.testing.assert_close(decoded.quality, expected_quality, rtol=1e-4, atol=1e-5)
     everything = torch.arange(config.multimask_outputs)
     cells = (config.grid_size, config.grid_size)
@@ -53,8 +53,8 @@ def test_logits_and_quality_are_the_originals(changes):
 @torch.inference_mode()
 def test_some_masks_over_some_cells_are_cut_from_all():
     sam, embedding, points = make_inputs(TINY_SAM)
-    decoder = PointDecoder(sam, torch.float32)
-    decoded = decoder.decode(decode_with_the_original(sam, embedding, points)[2], decoder.prepare(embedding))
+    decoder = PointDecoder(sam, embedding, torch.float32)
+    decoded = decoder.decode(decode_with_the_original(sam, embedding, points)[2])
     whole = decoder.masks(decoded, 1, torch.arange(3), (8, 8))
     part = decoder.masks(decoded, 1, torch.tensor([2, 0]), (3, 5))
     torch.testing.assert_close(part, whole[[2, 0], :12, :20])
@@ -64,10 +64,9 @@ def test_some_masks_over_some_cells_are_cut_from_all():
 def test_an_image_serves_any_number_of_batches():
     sam, embedding, points = make_inputs(TINY_SAM)
     prompts = decode_with_the_original(sam, embedding, points)[2]
-    decoder = PointDecoder(sam, torch.float32)
-    image = decoder.prepare(embedding)
-    together = decoder.decode(prompts, image).quality
-    apart = torch.cat([decoder.decode(prompt[None], image).quality for prompt in prompts])
+    decoder = PointDecoder(sam, embedding, torch.float32)
+    together = decoder.decode(prompts).quality
+    apart = torch.cat([decoder.decode(prompt[None]).quality for prompt in prompts])
     torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5)
 
 
@@ -75,8 +74,8 @@ def test_an_image_serves_any_number_of_batches():
 def test_bfloat16_stays_near_float32():
     sam, embedding, points = make_inputs(TINY_SAM)
     logits, quality, prompts = decode_with_the_original(sam, embedding, points)
-    decoder = PointDecoder(sam, torch.bfloat16)
-    decoded = decoder.decode(prompts, decoder.prepare(embedding))
+    decoder = PointDecoder(sam, embedding, torch.bfloat16)
+    decoded = decoder.decode(prompts)
     assert decoded.quality.dtype == torch.float32
     assert (decoded.quality - quality).abs().max() < 0.05
     made = decoder.masks(decoded, 0, torch.arange(3), (8, 8))
