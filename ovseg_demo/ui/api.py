@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from ovseg_demo.segmentation import Segmentation
 from ovseg_demo.ui.admission import PROGRAM
 from ovseg_demo.ui.components import ImageInput
 from ovseg_demo.ui.exports import BYTES_PER_PIXEL
+from ovseg_demo.ui.json_values import is_number
 from ovseg_demo.ui.messages import Message
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import GRIDS, Request
@@ -180,7 +180,7 @@ def complete_inputs(values: list[Any]) -> list[Any]:
     _check_generator(generator)
     if granularity is None:
         granularity = Request().granularity
-    if not _is_number(granularity):
+    if not is_number(granularity):
         raise ModelError(f"{_quote(granularity)} is no number; send a granularity from 0 to 1.")
     format_name = DEFAULT_FORMAT if format_name is None else format_name
     if not isinstance(format_name, str):
@@ -189,7 +189,7 @@ def complete_inputs(values: list[Any]) -> list[Any]:
         )
     find_format(format_name)
     points = Request.points_per_side if points is None else points
-    if not _is_number(points) or points != int(points):
+    if not is_number(points) or points != int(points):
         raise ModelError(f"{_quote(points)} is no whole number; send a grid of points: {_GRIDS}.")
     return [image, prompt, generator or None, granularity, format_name, points]
 
@@ -209,7 +209,7 @@ def complete_suggestion_inputs(values: list[Any]) -> list[Any]:
     _check_generator(generator)
     if count is None:
         count = DEFAULT_SUGGESTIONS
-    if not _is_number(count) or count != int(count):
+    if not is_number(count) or count != int(count):
         raise ModelError(f"{_quote(count)} is no whole number; send a count from 1 to {MAX_SUGGESTIONS}.")
     return [image, generator or None, count]
 
@@ -231,11 +231,6 @@ def _check_image(value: object) -> None:
 def _check_generator(value: object) -> None:
     if value is not None and not isinstance(value, str):
         raise ModelError(f'{_quote(value)} is no text; send the name of a generator, such as "sam".')
-
-
-def _is_number(value: object) -> bool:
-    """Return whether a value is a finite number; JSON of Python may hold infinity."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_file(value: object) -> bool:

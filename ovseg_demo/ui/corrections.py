@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Self
 from ovseg_demo.classification.corrections import Correction
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.proposals.types import MaskPrompt
+from ovseg_demo.ui.json_values import is_number
 from ovseg_demo.ui.uploads import UploadedImage
 
 NAME, MASK, UNDO, REDO = "name", "mask", "undo", "redo"
@@ -133,14 +133,10 @@ def _read_points(points: Any, image: UploadedImage) -> tuple[tuple[float, float]
         raise OvsegError(_UNREADABLE)
     read = []
     for point in points:
-        if not isinstance(point, list) or len(point) != 2 or not all(map(_is_number, point)):
+        if not isinstance(point, list) or len(point) != 2 or not all(map(is_number, point)):
             raise OvsegError(_UNREADABLE)
         x, y = point
         if not (0 <= x < image.width and 0 <= y < image.height):
             raise OvsegError("This point is outside the image; choose one inside it.")
         read.append((float(x), float(y)))
     return tuple(read)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -104,6 +104,7 @@ def test_an_image_and_names_are_enough(client, image):
         ("red," * 6000, {}, "The list of class names is too long"),
         ("red", {"generator": "detectron2"}, "detectron2"),
         ("red", {"granularity": 1.5}, "1.5"),
+        ("red", {"granularity": 10**400}, "is no number; send a granularity"),
         ("red", {"format": "gif"}, 'There is no export format "gif"; choose one of overlay, label-map'),
         ("red", {"format": 7}, "7 is no text; send the name of a format"),
         ("red", {"format": "geojson"}, "GeoTIFF"),
