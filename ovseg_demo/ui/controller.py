@@ -38,6 +38,7 @@ from ovseg_demo.ui.session import (
     EXPORT,
     NAMES,
     SUGGESTIONS,
+    AnalyzedImage,
     Comparison,
     DisplayedMap,
     Run,
@@ -138,7 +139,7 @@ class PageController:
             return
         run = session.begin(NAMES, question.request)
         if run is not None:
-            yield from self._work(session, run, lambda task: self._encode(task, session, *analyzed, question))
+            yield from self._work(session, run, lambda task: self._encode(task, session, analyzed, question))
 
     def suggest(self, session: Session) -> Iterator[Updates]:
         """Suggest class names for the analyzed image, where the message "suggestions" asks for it."""
@@ -210,15 +211,14 @@ class PageController:
         analyzed = session.analyzed(question.request.analysis_key)
         if analyzed is None:
             return updates
-        image, analysis = analyzed
         number = session.next_number()
         if question.vocabulary is None:
             session.hide()
             return updates | {channel: empty_message(number) for channel in ("map", "other", "why", "status")}
-        new_names = self._count_new_names(session, analysis, question)
+        new_names = self._count_new_names(session, analyzed.analysis, question)
         if new_names > FEW_NAMES:
             return updates | {"names": {"number": number, "count": new_names}}
-        return updates | self._maps.maps_or_problem(session, image, analysis, question)
+        return updates | self._maps.maps_or_problem(session, analyzed, question)
 
     def explain(self, session: Session, x: int, y: int) -> Updates:
         """Return why a pixel of the displayed map is labelled as it is."""
@@ -247,14 +247,13 @@ class PageController:
         analyzed = session.analyzed(question.request.analysis_key)
         if displayed is None or analyzed is None or question.vocabulary is None:
             raise OvsegError("There is no map to correct yet; name some classes and wait for the map.")
-        image, analysis = analyzed
         change = Change.read(data, displayed.image)
         if change.kind in (UNDO, REDO):
             session.corrections.move(change.kind)
         else:
-            correction = Correction.of(self._area(displayed, analysis, change), change.name)
+            correction = Correction.of(self._area(displayed, analyzed.analysis, change), change.name)
             session.corrections.add(correction, replaces=change.replaces)
-        return self._maps.maps_or_problem(session, image, analysis, question)
+        return self._maps.maps_or_problem(session, analyzed, question)
 
     def clear(self, session: Session) -> Updates:
         """Forget the visitor's image."""
@@ -289,15 +288,10 @@ class PageController:
         return mask
 
     def _encode(
-        self,
-        task: BackgroundTask[Updates],
-        session: Session,
-        image: UploadedImage,
-        analysis: Analysis,
-        question: Question,
+        self, task: BackgroundTask[Updates], session: Session, analyzed: AnalyzedImage, question: Question
     ) -> None:
         with self._resources.turn(task.report):
-            task.show(self._maps.maps_or_problem(session, image, analysis, question, task.report))
+            task.show(self._maps.maps_or_problem(session, analyzed, question, task.report))
 
     def _analyze(
         self, task: BackgroundTask[Updates], session: Session, run: Run, path: str, request: Request
@@ -320,7 +314,8 @@ class PageController:
         updates = suggestions.choose_for(session, run, analysis, self._settings.max_names, task.report)
         question = session.wanted
         if question.vocabulary is not None and question.request.analysis_key == request.analysis_key:
-            maps = self._maps.maps(session, image, analysis, question, task.report, is_new=True)
+            analyzed = AnalyzedImage(image, analysis)
+            maps = self._maps.maps(session, analyzed, question, task.report, is_new=True)
             task.show(updates | maps)
         else:
             line = status_text.ready_line(analysis, self._texts)
@@ -394,7 +389,8 @@ class PageController:
             if question.request.analysis_key != analysis_key:
                 return
             with suppress(VocabularyError):  # the final map reports it; the analysis must not be lost
-                task.show(self._maps.preview(session, image, partial, question, task.report))
+                analyzed = AnalyzedImage(image, partial)
+                task.show(self._maps.preview(session, analyzed, question, task.report))
             last = time.monotonic()
 
         return show

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ovseg_demo.analysis import Analysis
 from ovseg_demo.errors import Cancelled, VocabularyError
 from ovseg_demo.progress import ProgressCallback
 from ovseg_demo.runtime.threads import run_below
@@ -15,8 +14,7 @@ from ovseg_demo.ui.maps import MapMaker, read_names
 from ovseg_demo.ui.messages import Updates, empty_message, status_message
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.resources import PageResources
-from ovseg_demo.ui.session import LiveView, Run, Session
-from ovseg_demo.ui.uploads import UploadedImage
+from ovseg_demo.ui.session import AnalyzedImage, LiveView, Run, Session
 
 SLOWEST = 2.0
 """Seconds that the analysis of a frame may take for a live view."""
@@ -121,10 +119,11 @@ class LiveCamera:
         if not session.is_frame or image is None or analysis is None:
             return {}
         updates = {"masks": messages.masks_message(image, session.next_number(), analysis.proposals)}
-        if question.vocabulary is None or session.analyzed(question.request.analysis_key) is None:
+        analyzed = session.analyzed(question.request.analysis_key)
+        if question.vocabulary is None or analyzed is None:
             return updates | {"open": {"number": session.next_number(), "example": ""}}
         updates |= suggestions.offer(session, analysis)
-        return updates | self._maps.maps_or_problem(session, image, analysis, question)
+        return updates | self._maps.maps_or_problem(session, analyzed, question)
 
     def _is_over(self, session: Session, view: int) -> Updates:
         """Return the message that a view is over; nothing where the browser has stopped it itself.
@@ -157,25 +156,21 @@ class LiveCamera:
             return self.last_frame(session) | updates | self._too_slow(session, view, request, seconds)
         else:
             view.slow = request.analysis_key
-        return updates | self._map(session, view, image, analysis, progress)
+        return updates | self._map(session, view, AnalyzedImage(image, analysis), progress)
 
     def _map(
-        self,
-        session: Session,
-        view: LiveView,
-        image: UploadedImage,
-        analysis: Analysis,
-        progress: ProgressCallback,
+        self, session: Session, view: LiveView, analyzed: AnalyzedImage, progress: ProgressCallback
     ) -> Updates:
         question, updates = session.wanted, {}
         if question.vocabulary is not None:
-            try:
-                updates = self._maps.map_of_frame(session, image, analysis, question, progress)
-            except VocabularyError as error:  # the model knows none of the names
-                updates = {"chips": messages.problem_message(session.next_number(), str(error))}
+            updates = self._maps.maps_or_problem(session, analyzed, question, progress)
         self._resources.memory.touch(session)
         live = messages.live_message(
-            session.next_number(), view.number, messages.LIVE_ANSWERS, image, has_map="map" in updates
+            session.next_number(),
+            view.number,
+            messages.LIVE_ANSWERS,
+            analyzed.image,
+            has_map="map" in updates,
         )
         return updates | {"live": live}
 

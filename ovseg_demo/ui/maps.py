@@ -17,7 +17,7 @@ from ovseg_demo.ui.model_registry import ModelEntry
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.rivals import Rival, rivals
-from ovseg_demo.ui.session import DOWNLOAD, DisplayedMap, Session
+from ovseg_demo.ui.session import DOWNLOAD, AnalyzedImage, DisplayedMap, Session
 from ovseg_demo.ui.status_text import rough_time
 from ovseg_demo.ui.uploads import UploadedImage
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
@@ -38,18 +38,18 @@ class MapMaker:
     def maps(
         self,
         session: Session,
-        image: UploadedImage,
-        analysis: Analysis,
+        analyzed: AnalyzedImage,
         question: Question,
         progress: ProgressCallback = no_progress,
         is_new: bool = False,
     ) -> Updates:
         """Return the map of a question, and the rival's where both are compared.
 
+        While the camera is live, there is the map alone: what is beside it would change with every frame.
+
         Args:
             session: the visitor's, which takes note of the map.
-            image: the image on the page.
-            analysis: its analysis.
+            analyzed: the image on the page.
             question: class names and settings.
             progress: called while names are encoded.
             is_new: whether the image was analyzed for this map.
@@ -57,65 +57,43 @@ class MapMaker:
         Raises:
             VocabularyError: the model can use none of the names.
         """
-        displayed = _answer(session, image, analysis, question, progress)
+        displayed = _answer(session, analyzed, question, progress)
         session.display(displayed)
         self._resources.memory.touch(session)
-        if session.live is not None:  # what is beside the map would change with every frame
-            return self._map_with_chips(session, displayed)
-        segmentation = displayed.segmentation
-        line = status_text.status_line(segmentation, self._texts, analysis if is_new else None)
-        updates = self._map_with_chips(session, displayed) | {
+        updates = self._map_with_chips(session, displayed)
+        if session.live is not None:
+            return updates
+        line = status_text.status_line(
+            displayed.segmentation, self._texts, analyzed.analysis if is_new else None
+        )
+        updates |= {
             "status": status_message(displayed.number, line),
-            "notice": self.notice(session, displayed, analysis),
+            "notice": self.notice(session, displayed, analyzed.analysis),
         }
-        return updates | self.rivals_map(session, image, question, progress)
+        return updates | self.rivals_map(session, analyzed.image, question, progress)
 
     def maps_or_problem(
         self,
         session: Session,
-        image: UploadedImage,
-        analysis: Analysis,
+        analyzed: AnalyzedImage,
         question: Question,
         progress: ProgressCallback = no_progress,
     ) -> Updates:
         """Return the maps of a question, or why the model cannot use any of its names."""
         try:
-            return self.maps(session, image, analysis, question, progress)
+            return self.maps(session, analyzed, question, progress)
         except VocabularyError as error:
             return {"chips": messages.problem_message(session.next_number(), str(error))}
 
-    def map_of_frame(
-        self,
-        session: Session,
-        image: UploadedImage,
-        analysis: Analysis,
-        question: Question,
-        progress: ProgressCallback,
-    ) -> Updates:
-        """Return a frame's map, without what only a still image has: notice, status and the rival's map.
-
-        Raises:
-            VocabularyError: the model can use none of the names.
-        """
-        displayed = _answer(session, image, analysis, question, progress)
-        session.display(displayed)
-        return self._map_with_chips(session, displayed)
-
     def preview(
-        self,
-        session: Session,
-        image: UploadedImage,
-        partial: Analysis,
-        question: Question,
-        progress: ProgressCallback,
+        self, session: Session, partial: AnalyzedImage, question: Question, progress: ProgressCallback
     ) -> Updates:
         """Return the map of what is analyzed so far.
 
         Raises:
             VocabularyError: the model can use none of the names.
         """
-        displayed = _answer(session, image, partial, question, progress)
-        return {"preview": messages.map_message(displayed)}
+        return {"preview": messages.map_message(_answer(session, partial, question, progress))}
 
     def rivals_map(
         self, session: Session, image: UploadedImage, question: Question, progress: ProgressCallback
@@ -125,7 +103,8 @@ class MapMaker:
         if comparison is None or comparison.key != session.compares:
             return {}
         try:
-            displayed = _answer(session, image, comparison.analysis, question, progress)
+            analyzed = AnalyzedImage(image, comparison.analysis)
+            displayed = _answer(session, analyzed, question, progress)
         except VocabularyError as error:  # the rival knows none of the names
             number = session.next_number()
             return {"other": empty_message(number), "status": status_message(number, str(error))}
@@ -212,13 +191,10 @@ def read_names(session: Session, request: Request, max_names: int) -> Updates:
 
 
 def _answer(
-    session: Session,
-    image: UploadedImage,
-    analysis: Analysis,
-    question: Question,
-    progress: ProgressCallback,
+    session: Session, analyzed: AnalyzedImage, question: Question, progress: ProgressCallback
 ) -> DisplayedMap:
     """Return the map of a question, with a number of its own."""
+    image, analysis = analyzed
     request = replace(question.request, classifier=analysis.classifier)
     number = session.next_number()
     segmentation: Segmentation = analysis.segment(

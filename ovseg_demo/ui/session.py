@@ -102,6 +102,18 @@ class SuggestedPrompt:
     model: str
 
 
+class AnalyzedImage(NamedTuple):
+    """An image on the page and its analysis.
+
+    Attributes:
+        image: the image.
+        analysis: its analysis, or what is analyzed of it so far.
+    """
+
+    image: UploadedImage
+    analysis: Analysis
+
+
 class Comparison(NamedTuple):
     """An image as a rival analyzed it.
 
@@ -404,13 +416,13 @@ class Session:
             run.check()
             self._comparison = comparison
 
-    def analyzed(self, settings: tuple) -> tuple[UploadedImage, Analysis] | None:
+    def analyzed(self, settings: tuple) -> AnalyzedImage | None:
         """Return the image on the page and its analysis, if that was made with these settings."""
         with self._lock:
             image, analysis = self._image, self._analysis
             if image is None or analysis is None or self._settings != settings:
                 return None
-            return image, analysis
+            return AnalyzedImage(image, analysis)
 
     def display(self, displayed: DisplayedMap) -> None:
         """Note which map is on the page, unless a newer map or another image is."""
