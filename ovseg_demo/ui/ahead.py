@@ -32,7 +32,9 @@ class AheadAnalyzer:
     def __init__(self, resources: PageResources):
         self._resources = resources
 
-    def analyze(self, session: Session, wanted: Sequence[Wanted], request: Request) -> Iterator[None]:
+    def analyze(
+        self, session: Session, wanted: Sequence[Wanted], request: Request, wish: int = 0
+    ) -> Iterator[None]:
         """Analyze images that may be shown next; yield nothing, from time to time.
 
         Where the first of them is being analyzed already, that work goes on with the others.
@@ -41,8 +43,10 @@ class AheadAnalyzer:
             session: the visitor's. An analysis of another image ends this work.
             wanted: in the order of their analysis; none ends this work.
             request: model and settings. An example has names, generator and granularity of its own.
+            wish: the number of this wish. The browser counts them, as they may arrive in any order.
         """
-        session.wanted_ahead = {_identity(one): one for one in wanted}
+        if not session.want_ahead(wish, {_identity(one): one for one in wanted}):
+            return
         if not wanted or session.ahead != _identity(wanted[0]):
             session.supersede(AHEAD)
         if not self._resources.registry.find(request.model).is_present:

@@ -22,7 +22,7 @@ from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.failures import log_failure, sentence_of
 from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
-from ovseg_demo.ui.messages import Updates, status_message, view_message, view_number
+from ovseg_demo.ui.messages import Updates, counted, status_message, view_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import GRIDS, Request, write_min_scores
 from ovseg_demo.ui.session import Session
@@ -108,7 +108,8 @@ class EventHandlers:
             self._parts.image.uploaded(path) for path in _first(data.get("images")) if isinstance(path, str)
         ]
         chosen = [examples[index] for index in _first(data.get("examples")) if index in range(len(examples))]
-        yield from self._controller.ahead.analyze(session, [*images, *chosen], request)
+        wish = counted(data.get("wish"))
+        yield from self._controller.ahead.analyze(session, [*images, *chosen], request, wish)
 
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Display a rival's map beside the page's own, or no longer."""
@@ -413,7 +414,7 @@ def _problem(session: Session, error: Exception) -> Updates:
 
 def _no_live(session: Session, view: object) -> Updates:
     """Return the message that ends a live view in the browser."""
-    return {"still": view_message(session.next_number(), view_number(view))}
+    return {"still": view_message(session.next_number(), counted(view))}
 
 
 def _example_on_page(session: Session) -> str:

@@ -51,7 +51,7 @@ class LiveCamera:
         Raises:
             OvsegError: the model is not on this machine.
         """
-        entry, number = self._resources.present(request.model), messages.view_number(view)
+        entry, number = self._resources.present(request.model), messages.counted(view)
         if not session.go_live(number):
             return {}, None
         newest = session.next_number()
@@ -104,7 +104,7 @@ class LiveCamera:
             session: the visitor's.
             view: its number, as the browser sent it. A newer view goes on.
         """
-        number = messages.view_number(view)
+        number = messages.counted(view)
         is_over = session.end_live(number)
         updates = {"still": messages.view_message(session.next_number(), number)}
         return updates | self.last_frame(session) if is_over else updates

@@ -99,9 +99,9 @@ def live_message(
     return {"number": number, "view": view, "event": event, "hasMap": has_map, **frame}
 
 
-def view_number(view: object) -> int:
-    """Return the number of a live view that the browser sent; 0, which no view has, for anything else."""
-    return view if isinstance(view, int) else 0
+def counted(number: object) -> int:
+    """Return the number by which the browser counts its live views or wishes; 0 if it sent anything else."""
+    return number if isinstance(number, int) else 0
 
 
 def view_message(number: int, view: int) -> Message:

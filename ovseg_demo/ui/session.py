@@ -151,7 +151,6 @@ class Session:
         suggested: the names that were put into the empty prompt box; ``None`` if that was never empty.
         compares: the key of the rival (:mod:`.rivals`) whose map the page also displays; empty for none.
         may_download: whether this visitor may download models to the machine.
-        wanted_ahead: what a presenter may show next (:mod:`.ahead`), by what :attr:`ahead` calls it.
     """
 
     def __init__(self) -> None:
@@ -159,7 +158,6 @@ class Session:
         self.suggested: SuggestedPrompt | None = None
         self.compares = ""
         self.may_download = False
-        self.wanted_ahead: Mapping[str, Any] = {}
         self._image: UploadedImage | None = None
         self._example: tuple[str, str] | None = None
         self._analysis: Analysis | None = None
@@ -167,6 +165,8 @@ class Session:
         self._comparison: Comparison | None = None
         self._displayed: DisplayedMap | None = None
         self._corrections = Corrections()
+        self._wanted_ahead: Mapping[str, Any] = {}
+        self._wish = 0  # the number of that wish
         self._live: LiveView | None = None
         self._last_view = 0  # the highest number of a live view that was started or stopped
         self._stopped_view = 0  # the highest number of one that was stopped
@@ -213,6 +213,24 @@ class Session:
         """The title of the example, or the path of the image, that is analyzed ahead now; empty for none."""
         run = self._runs.get(AHEAD)
         return run.ahead if run is not None and run.is_wanted else ""
+
+    @property
+    def wanted_ahead(self) -> Mapping[str, Any]:
+        """What a presenter may show next (:mod:`.ahead`), by what :attr:`ahead` calls it."""
+        return self._wanted_ahead
+
+    def want_ahead(self, wish: int, wanted: Mapping[str, Any]) -> bool:
+        """Note what a presenter may show next, unless a newer wish came first; return whether it is noted.
+
+        Args:
+            wish: its number; the browser counts them.
+            wanted: as :attr:`wanted_ahead`.
+        """
+        with self._lock:
+            if wish < self._wish:
+                return False
+            self._wish, self._wanted_ahead = wish, wanted
+            return True
 
     @property
     def live(self) -> LiveView | None:

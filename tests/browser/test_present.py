@@ -67,9 +67,10 @@ def asks_ahead(images: list[str], examples: list[int]) -> Callable[[Any], bool]:
     """Return what is true of the request that has these analyzed ahead, and no others."""
 
     def is_it(request) -> bool:
-        is_one = '"examples"' in (request.post_data or "")
-        wanted = {"images": images, "examples": examples}
-        return is_one and request.post_data_json["event_data"] == wanted
+        if '"examples"' not in (request.post_data or ""):
+            return False
+        sent = request.post_data_json["event_data"]
+        return (sent["images"], sent["examples"]) == (images, examples)
 
     return is_it
 

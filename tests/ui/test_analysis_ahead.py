@@ -105,6 +105,13 @@ def test_what_is_wanted_later_joins_the_work_that_is_under_way(controller, slow,
     assert "masks from the cache" in newest["status"]["text"]
 
 
+def test_wishes_may_arrive_in_any_order(controller, image, following):
+    session = Session()
+    list(controller.ahead.analyze(session, [image, following], REQUEST, wish=2))
+    list(controller.ahead.analyze(session, [following], REQUEST, wish=1))
+    assert list(session.wanted_ahead) == [image, "Stripes"]
+
+
 def test_another_image_ends_the_work_ahead(controller, image, slow):
     session = Session()
     work = begun(controller, session, slow)

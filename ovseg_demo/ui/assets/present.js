@@ -93,6 +93,7 @@ function showQueue() {
 // ---- the next images of the queue, and the next and the previous example, are analyzed ahead, when there is nothing else to do
 
 let prepared = "";
+let wishes = 0; // the server keeps the newest, as they may arrive in any order
 let isMoving = false; // until the map of what is shown next is there: its analysis comes first
 
 function prepare() {
@@ -102,11 +103,11 @@ function prepare() {
   const wanted = JSON.stringify([images, examples]);
   if (prepared === wanted || !(images.length || examples.length)) return;
   prepared = wanted;
-  trigger("ahead", { images, examples });
+  trigger("ahead", { wish: ++wishes, images, examples });
 }
 
 function endPreparing() {
-  if (prepared) trigger("ahead", { images: [], examples: [] });
+  if (prepared) trigger("ahead", { wish: ++wishes, images: [], examples: [] });
   prepared = "";
 }
 
