@@ -84,16 +84,11 @@ def test_the_installed_command_segments_an_example(home):
     examples, downloads = map(Path, run([python, "-c", where], **surroundings(home)).splitlines())
     assert examples.is_relative_to(home.resolve() / "env")
     assert downloads == home / "cache" / "ovseg-demo" / "weights"
-    entries = json.loads((examples / "manifest.json").read_text(encoding="utf-8"))
-    for example, model in (
-        (entries[0], []),
-        (entries[-1], ["--model", "sticker-world", "--generator", "maskformer"]),
-    ):
-        image = examples / example["image"]
-        options = ["--classes", example["classes"], *model, "--output", "out"]
-        printed = run([program(home, "ovseg"), "segment", image, *options], **surroundings(home))
-        assert "%" in printed
-        assert next((home / "out").rglob("label_map.png")).stat().st_size > 0
+    example = json.loads((examples / "manifest.json").read_text(encoding="utf-8"))[0]
+    options = ["--classes", example["classes"], "--output", "out"]
+    command = [program(home, "ovseg"), "segment", examples / example["image"], *options]
+    assert "%" in run(command, **surroundings(home))
+    assert next((home / "out").rglob("label_map.png")).stat().st_size > 0
 
 
 def test_the_installed_command_serves_the_page(home):
