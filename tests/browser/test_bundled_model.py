@@ -109,6 +109,7 @@ def choose_model(page, title):
 def test_missing_models_are_on_the_menu_with_size_and_licence(page):
     page.locator("#advanced button").first.click()
     page.locator("#model input").click()
+    page.locator("[role=option]").first.wait_for()
     assert page.locator("[role=option]").count() == sum(
         spec.classifies and bool(spec.generators) for spec in CATALOGUE.values()
     )

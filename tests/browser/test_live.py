@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from ovseg_demo.ui.session_memory import SessionMemory
@@ -18,6 +16,7 @@ from tests.browser.test_page import (
     wait_for_legend,
     wait_for_map,
 )
+from tests.browser.waiting import wait_in
 from tests.ui import colour_world
 
 START, STOP = "#camera .go-live", ".live-stop"
@@ -49,14 +48,6 @@ def wait_for_maps(page, count: int) -> None:
     """Wait until so many further maps were on the page."""
     for _ in range(count):
         wait_for_map(page, page.locator(".viewer").get_attribute("data-map"))
-
-
-def wait_in(page, condition: Callable[[], object]) -> None:
-    """Wait until something is so in this process, while the page goes on."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        page.wait_for_timeout(20)
 
 
 class Calls:

@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.ui import controller
+from tests.browser.waiting import wait_in
 from tests.ui import colour_world
 from tests.ui.colour_world import HOUSE, VEILED_RED, landscape, save_image, stripes
 
@@ -259,7 +260,7 @@ def test_one_click_asks_at_more_points_until_there_are_64_a_side(open_page, tmp_
     page.locator(".notice button.finer[data-points='64']").wait_for()
     assert painted(page, 299 / 320, 104 / 240)[3] > 0
     page.locator("#advanced button").first.click()
-    assert page.locator("#points label.selected").text_content().strip() == "32 × 32"
+    page.locator("#points label.selected", has_text="32 × 32").wait_for()
     page.wait_for_function("() => location.search.includes('points_per_side=32')")
     page.locator(".notice button.finer[data-points='0']").click()
     page.locator(".notice button.finer[data-points='32']").wait_for()
@@ -296,7 +297,7 @@ def test_a_class_gets_its_own_least_score_by_keys_and_keeps_it(open_page):
     page.locator(".least .naming-actions button").click()
     page.locator(".legend .entry:not(.missing)", has_text="red").wait_for()
     page.locator(".least .close").click()
-    assert page.locator(".least").is_hidden()
+    page.locator(".least").wait_for(state="hidden")
 
 
 def test_advanced_settings_reach_the_map(open_page):
@@ -340,8 +341,8 @@ def test_the_pointer_names_what_is_under_it(open_page):
     choose(page, "Landscape")
     box = page.locator(".frame").bounding_box()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
-    assert "red" in page.locator(".tip").text_content()
-    assert page.locator(".legend .entry.pointed .name").text_content() == "red"
+    page.locator(".tip", has_text="red").wait_for()
+    page.locator(".legend .entry.pointed .name", has_text="red").wait_for()
 
 
 def test_a_click_on_the_image_explains_the_pixel(open_page):
@@ -426,12 +427,12 @@ def test_the_image_is_enlarged_by_wheel_double_click_and_keys(open_page):
     page.mouse.down()
     page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"], steps=4)
     page.mouse.up()
-    assert frame.bounding_box()["x"] < before["x"] - 0.05 * box["width"], "a drag moves the image"
+    wait_in(page, lambda: frame.bounding_box()["x"] < before["x"] - 0.05 * box["width"])  # a drag moves it
 
     frame.press("-")
     page.locator("[data-zoom=reset]", has_text="180 %").wait_for()
     frame.press("0")
-    assert label.text_content() == "100 %"
+    page.locator("[data-zoom=reset]", has_text="100 %").wait_for()
     assert frame.bounding_box()["width"] == pytest.approx(box["width"])
 
 
@@ -455,9 +456,10 @@ def test_image_and_map_and_both_classifiers_are_compared(open_page):
     choose(page, "Landscape")
     type_names(page, "red, blue")
     page.locator("[data-mode=compare]").click()
+    page.locator(".frame .divider[aria-valuenow='50']").wait_for()
     assert page.locator("canvas.map").evaluate("n => n.style.clipPath").endswith("50%)")
     page.locator(".frame .divider").press("ArrowLeft")
-    assert page.locator(".frame .divider").get_attribute("aria-valuenow") == "48"
+    page.locator(".frame .divider[aria-valuenow='48']").wait_for()
     clips = page.locator("[role=tab][data-compare=clips]")
     assert re.fullmatch(COST, clips.locator("small").text_content()), "before the click"
     clips.click()
@@ -519,15 +521,15 @@ def test_more_formats_are_in_a_menu(open_page):
     assert not menu.locator("[data-file=geojson]").is_visible(), "the image is no TIFF"
     with page.expect_download() as download:
         menu.locator("[data-file=voc]").click()
-    assert not menu.is_visible()
+    menu.wait_for(state="hidden")
     assert download.value.suggested_filename == "landscape-voc.zip"
     archive = zipfile.ZipFile(download.value.path())
     mask = np.asarray(Image.open(archive.open("SegmentationClass/landscape.png")))
     np.testing.assert_array_equal(mask == 1, (landscape() == HOUSE).all(axis=2))
     page.locator(".more summary").press("Enter")
-    assert menu.is_visible()
+    menu.wait_for()
     menu.locator("button").first.press("Escape")
-    assert not menu.is_visible()
+    menu.wait_for(state="hidden")
 
 
 # ---- what can go wrong
@@ -710,7 +712,7 @@ def test_a_link_restores_names_and_settings(open_page, images):
     upload(page, images["stripes"])
     wait_for_map(page)
     page.locator(".copy-link").click()
-    assert "not the image" in page.locator(".copied").text_content()
+    page.locator(".copied", has_text="not the image").wait_for()
     query = page.evaluate("location.search")
     other = open_page(query)
     other.locator(".chips .chip", has_text="blue").wait_for()

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.browser.test_hands import drop, places
-from tests.browser.test_live import wait_in
 from tests.browser.test_page import PROMPT, legend, wait_for_legend, wait_for_map, wait_for_prompt
+from tests.browser.waiting import wait_in
 from tests.ui import colour_world
 from tests.ui.colour_world import save_image, stripes
 
