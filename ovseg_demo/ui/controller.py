@@ -17,7 +17,6 @@ from ovseg_demo.classification.corrections import Correction, connected_area
 from ovseg_demo.classification.text_encoder import FEW_NAMES
 from ovseg_demo.errors import ModelError, OvsegError, VocabularyError
 from ovseg_demo.export.formats import find_format
-from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.models.downloads import download_model
 from ovseg_demo.progress import WRITING, ProgressCallback
 from ovseg_demo.segmenter import PartialAnalysisCallback
@@ -27,8 +26,7 @@ from ovseg_demo.ui.background_task import BackgroundTask
 from ovseg_demo.ui.corrections import REDO, UNDO, Change
 from ovseg_demo.ui.live import LiveCamera
 from ovseg_demo.ui.maps import MapMaker, read_names
-from ovseg_demo.ui.messages import CHANNELS, Message, Updates, empty_message, status_message
-from ovseg_demo.ui.model_registry import ModelRegistry
+from ovseg_demo.ui.messages import CHANNELS, Updates, empty_message, status_message
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.rivals import Rival, find_rival
@@ -44,7 +42,6 @@ from ovseg_demo.ui.session import (
     Run,
     Session,
 )
-from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
 from ovseg_demo.ui.work import do_work
 
@@ -56,30 +53,21 @@ class PageController:
     """What visitors can do. It holds nothing of them: that is in their :class:`Session`.
 
     Args:
-        registry: the models.
-        settings: limits and permissions.
-        publish: stores bytes under a file name, and returns Gradio's record of that file.
-        budget: what all visitors' images may take together while they are decoded.
+        resources: what all visitors share.
 
     Attributes:
         live: the camera's live view.
         ahead: analyzes what a presenter may show next.
     """
 
-    def __init__(
-        self,
-        registry: ModelRegistry,
-        settings: PageSettings,
-        publish: Callable[[bytes, str], Message],
-        budget: MemoryBudget | None = None,
-    ):
-        self._resources = PageResources(registry, settings, publish, budget)
-        self._registry = registry
-        self._settings = settings
-        self._texts = settings.texts
-        self._maps = MapMaker(self._resources)
-        self.live = LiveCamera(self._resources, self._maps)
-        self.ahead = AheadAnalyzer(self._resources)
+    def __init__(self, resources: PageResources):
+        self._resources = resources
+        self._registry = resources.registry
+        self._settings = resources.settings
+        self._texts = resources.texts
+        self._maps = MapMaker(resources)
+        self.live = LiveCamera(resources, self._maps)
+        self.ahead = AheadAnalyzer(resources)
 
     # ---- what takes seconds
 

@@ -18,6 +18,7 @@ from ovseg_demo.ui.examples import Example, load_examples
 from ovseg_demo.ui.handlers import EventHandlers
 from ovseg_demo.ui.layout import build_layout
 from ovseg_demo.ui.model_registry import ModelRegistry
+from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.visitor_files import VisitorFiles, store
 
@@ -55,7 +56,7 @@ def create_demo(
         parts = build_layout(registry, settings, examples)
         publish = _publisher(Path(parts.viewer.GRADIO_CACHE), files)
         budget = MemoryBudget(settings.decode_memory)
-        controller = PageController(registry, settings, publish, budget)
+        controller = PageController(PageResources(registry, settings, publish, budget))
         connect(demo, parts, EventHandlers(parts, controller, registry, settings, examples), settings)
         add_api(registry, settings, publish, budget)
     _close_to_programs(demo)

@@ -2,6 +2,7 @@ import pytest
 
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.model_registry import ModelRegistry
+from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.settings import PageSettings
 from tests.ui.colour_world import SLOW_COLOUR, colour_segmenter, landscape, save_image, stripes
 from tests.ui.serving import serve_page
@@ -32,7 +33,9 @@ def controller(published):
         return {"path": name}
 
     return PageController(
-        ModelRegistry.of_segmenter(colour_segmenter()), PageSettings(max_side=400, max_names=20), publish
+        PageResources(
+            ModelRegistry.of_segmenter(colour_segmenter()), PageSettings(max_side=400, max_names=20), publish
+        )
     )
 
 

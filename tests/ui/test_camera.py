@@ -13,6 +13,7 @@ from ovseg_demo.ui import camera, live
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 from tests.ui.colour_world import SLOW_COLOUR, colour_segmenter, landscape, stripes
@@ -116,7 +117,9 @@ def test_a_newer_frame_ends_the_work_on_an_older_one(controller):
 def test_a_frame_whose_turn_does_not_come_asks_for_a_newer_one(monkeypatch, published):
     monkeypatch.setattr(camera, "LONGEST_WAIT", 0.1)
     settings = PageSettings(concurrent_analyses=1)
-    controller = PageController(ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda *_: {})
+    controller = PageController(
+        PageResources(ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda *_: {})
+    )
     busy, waiting = Visitor(controller), Visitor(controller)
     thread, _ = in_thread(lambda: busy.send(encoded(stripes(SLOW_COLOUR, (255, 0, 0)))))
     wait_until(lambda: busy.session.is_running("live"))
@@ -129,7 +132,9 @@ def test_a_frame_whose_turn_does_not_come_asks_for_a_newer_one(monkeypatch, publ
 
 def test_a_live_camera_leaves_others_their_turn(image):
     settings = PageSettings(concurrent_analyses=1)
-    controller = PageController(ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda *_: {})
+    controller = PageController(
+        PageResources(ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda *_: {})
+    )
     visitor, is_over = Visitor(controller), threading.Event()
 
     def film() -> int:

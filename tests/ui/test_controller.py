@@ -26,6 +26,7 @@ from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.language.texts import load_texts
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request, write_min_scores
+from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.settings import PageSettings
 from ovseg_demo.ui.suggestions import CHOSEN, OFFERED
@@ -94,7 +95,9 @@ def test_a_single_class_competes_with_a_hidden_one(controller, image):
 def test_without_masks_nothing_is_suggested_and_other_names_can_be_typed(image, published):
     segmenter = colour_segmenter(candidates=())
     controller = PageController(
-        ModelRegistry.of_segmenter(segmenter), PageSettings(), lambda content, name: {"path": name}
+        PageResources(
+            ModelRegistry.of_segmenter(segmenter), PageSettings(), lambda content, name: {"path": name}
+        )
     )
     session, newest = analyze(controller, image, Request())
     assert "map" not in newest
@@ -387,7 +390,9 @@ def test_a_newer_image_ends_the_analysis_at_the_older_one(controller, slow_image
 def test_analyses_wait_for_their_turn_and_say_so(slow_image, image):
     settings = PageSettings(concurrent_analyses=1)
     controller = PageController(
-        ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda content, name: {"path": name}
+        PageResources(
+            ModelRegistry.of_segmenter(colour_segmenter()), settings, lambda content, name: {"path": name}
+        )
     )
     first = controller.analyze(Session(), slow_image, REQUEST)
     while "progress" not in next(first):
@@ -573,7 +578,7 @@ def test_files_wait_for_memory(camera_image):
     """While other images take the budget, no file is made."""
     budget = MemoryBudget(50_000_000)
     registry = ModelRegistry.of_segmenter(colour_segmenter())
-    controller = PageController(registry, PageSettings(max_side=400), lambda *file: {}, budget)
+    controller = PageController(PageResources(registry, PageSettings(max_side=400), lambda *file: {}, budget))
     session, _ = analyze(controller, camera_image)
     done = threading.Event()
 
@@ -597,7 +602,7 @@ def test_a_file_that_is_cancelled_is_not_made(camera_image):
         names.append(name)
         return {"path": name}
 
-    controller = PageController(registry, PageSettings(max_side=400), publish, budget)
+    controller = PageController(PageResources(registry, PageSettings(max_side=400), publish, budget))
     session, _ = analyze(controller, camera_image)
     names.clear()
     with budget.take(50_000_000):
@@ -680,7 +685,9 @@ def test_a_model_is_fetched_with_its_progress_where_that_is_allowed(monkeypatch)
 
     monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
     registry = ModelRegistry.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
-    controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    controller = PageController(
+        PageResources(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    )
     updates = list(controller.download(Session(), "ovseg-r101c-vitb16"))
     assert updates[0]["progress"]["label"] == "Downloading weights.pth 5 / 20 MB"
     assert updates[0]["progress"]["fraction"] == 0.25
@@ -698,7 +705,9 @@ def test_the_notice_offers_a_larger_model_and_follows_its_download(monkeypatch, 
 
     monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
     registry = ModelRegistry.of_catalogue("photo-mini", load=lambda name, caches: colour_segmenter())
-    controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    controller = PageController(
+        PageResources(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    )
     session = Session()
     notice = collect(controller.analyze(session, image, REQUEST))["notice"]
     assert notice["title"] == "Answered by Photo mini"
@@ -721,7 +730,9 @@ def test_a_download_that_fails_can_be_started_again(monkeypatch, image):
 
     monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
     registry = ModelRegistry.of_catalogue("photo-mini", load=lambda name, caches: colour_segmenter())
-    controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    controller = PageController(
+        PageResources(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    )
     session = Session()
     session.may_download = True
     collect(controller.analyze(session, image, REQUEST))
@@ -743,7 +754,9 @@ def test_images_can_be_analyzed_during_a_download(monkeypatch, image):
 
     monkeypatch.setattr(ovseg_demo.ui.controller, "download_model", download)
     registry = ModelRegistry.of_catalogue("sticker-world", load=lambda name, caches: colour_segmenter())
-    controller = PageController(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    controller = PageController(
+        PageResources(registry, PageSettings(allow_downloads=True), lambda content, name: {})
+    )
     session = Session()
     fetching = controller.download(session, "ovseg-r101c-vitb16")
     assert next(fetching)["progress"]["fraction"] == 0.25

@@ -11,6 +11,7 @@ from ovseg_demo.ui.handlers import EventHandlers
 from ovseg_demo.ui.layout import build_layout
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.session import Session
 from tests.ui.colour_world import colour_segmenter, landscape, save_image
 
@@ -25,7 +26,7 @@ def handlers():
         parts = build_layout(registry, settings, ())
     return EventHandlers(
         parts,
-        PageController(registry, settings, lambda content, name: {"path": name}),
+        PageController(PageResources(registry, settings, lambda content, name: {"path": name})),
         registry,
         settings,
         (),

@@ -7,6 +7,7 @@ from ovseg_demo.segmenter import Caches
 from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.session_memory import SessionMemory
 from ovseg_demo.ui.settings import PageSettings
@@ -73,7 +74,7 @@ class TestOnThePage:
     def controller(self, caches, memory):
         registry = ModelRegistry.of_segmenter(colour_segmenter(caches=caches))
         settings = PageSettings(analysis_memory=memory)
-        return PageController(registry, settings, lambda content, name: {"path": name})
+        return PageController(PageResources(registry, settings, lambda content, name: {"path": name}))
 
     def test_edits_explanations_and_files_need_no_cache(self, image, monkeypatch):
         controller = self.controller(Caches(ByteCache(0), ByteCache(0)), 2**30)

@@ -14,6 +14,7 @@ from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.model_registry import ModelRegistry
 from ovseg_demo.ui.options import AppOptions
 from ovseg_demo.ui.request import Request
+from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
 from tests.tiny.checkpoints import save_tiny_ovseg
@@ -77,7 +78,7 @@ def test_a_lent_segmenter_gives_the_same(spaces):
 
 def test_the_page_works_with_a_lent_segmenter(spaces, tmp_path):
     registry = ModelRegistry.of_segmenter(lending(lambda **options: colour_segmenter())())
-    controller = PageController(registry, PageSettings(), lambda content, name: {"path": name})
+    controller = PageController(PageResources(registry, PageSettings(), lambda content, name: {"path": name}))
     image = save_image(tmp_path / "landscape.png", landscape())
     *_, newest = (
         update["map"]
