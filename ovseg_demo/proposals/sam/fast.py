@@ -30,10 +30,10 @@ from ovseg_demo.proposals.sam.masks import (
 from ovseg_demo.proposals.types import MaskPrompt
 from ovseg_demo.runtime.devices import Runtime, upload
 
-PIXELS_PER_BATCH = {"cpu": 2**14, "cuda": 2**18, "mps": 2**16}
+PIXELS_PER_BATCH = {"cpu": 2**15, "cuda": 2**18, "mps": 2**16}
 """Cells of the image embedding, over all prompts that pass the decoder together.
 
-At published size these are 4 prompts on a CPU, whose caches hold no more, and 64 on a GPU.
+At published size these are 8 prompts on a CPU, whose caches hold no more, and 64 on a GPU.
 """
 
 

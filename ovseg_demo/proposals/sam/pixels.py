@@ -24,6 +24,7 @@ is used in the chosen precision.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
 
@@ -68,13 +69,6 @@ class Basis:
         """Return the basis of the pixels less their mean over the channels."""
         return Basis(_centered(self.base), tuple(map(_centered, self.maps)), _centered(self.bias))
 
-    def rows(self, pixels: PromptPixels) -> list[Tensor]:
-        """Return, for each layer's addition, what its weights multiply: (B, H · T, C)."""
-        return [
-            (added.values @ maps).flatten(1, 2)
-            for added, maps in zip(pixels.additions, self.maps, strict=True)
-        ]
-
 
 @dataclass(frozen=True)
 class Addition:
@@ -115,6 +109,10 @@ class PromptPixels:
         addition = Addition(weights, torch.cat([values, ones], dim=-1))
         return PromptPixels(self.scales, (*self.additions, addition))
 
+    def rows(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return, for each layer's addition, what its weights multiply: (B, H · T, C) with a basis's maps."""
+        return [(added.values @ one).flatten(1, 2) for added, one in zip(self.additions, maps, strict=True)]
+
 
 class PixelScores:
     """Products of tokens with pixels and their positions, both projected by head.
@@ -128,7 +126,7 @@ class PixelScores:
     """
 
     def __init__(self, basis: Basis, positions: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype):
-        self._basis = basis
+        self._maps = basis.maps
         self._weight = weight
         image = weight @ basis.base.T  # (H, d, P)
         offset = weight @ (positions + basis.bias).T + bias  # (H, d, P)
@@ -144,7 +142,7 @@ class PixelScores:
         if self._offset is None:
             return scores
         folded = (tokens @ self._weight).flatten(1, 2)  # (B, H · T, C)
-        for rows, added in zip(self._basis.rows(pixels), pixels.additions, strict=True):
+        for rows, added in zip(pixels.rows(self._maps), pixels.additions, strict=True):
             products = (folded @ rows.mT).to(scores.dtype) @ added.weights
             scores = products.view(scores.shape).add_(scores)
         return scores.mul_(pixels.scales[:, None]).add_(_by_prompt(stacked @ self._offset, count))
@@ -160,7 +158,7 @@ class PixelSums:
     """
 
     def __init__(self, basis: Basis, weight: Tensor, dtype: torch.dtype):
-        self._basis = basis
+        self._maps = basis.maps
         self._weight = weight
         self._image = (basis.base @ weight.mT).to(dtype)  # (H, P, d)
         self._bias = basis.bias @ weight.mT  # (H, d)
@@ -170,7 +168,7 @@ class PixelSums:
         if pixels.scales is not None:
             attention *= pixels.scales[:, None]
         sums = _by_prompt(_by_head(attention) @ self._image, len(attention)).float()
-        for rows, added in zip(self._basis.rows(pixels), pixels.additions, strict=True):
+        for rows, added in zip(pixels.rows(self._maps), pixels.additions, strict=True):
             shares = attention.flatten(1, 2) @ added.weights.mT  # (B, H · T, rows)
             seen = (shares.float() @ rows).view(*sums.shape[:3], -1)  # (B, H, T, C)
             sums = sums + seen @ self._weight.mT
@@ -193,7 +191,7 @@ class PixelNorm:
         centered = basis.centered()
         maps = tuple(one * norm.weight for one in centered.maps)
         self.basis = Basis(centered.base * norm.weight, maps, norm.bias)
-        self._centered = centered
+        self._maps = centered.maps
         self._images = [(one @ centered.base.T).to(dtype) for one in centered.maps]  # (H, d + 1, P) each
         self._squares = centered.base.square().sum(dim=1)  # (P,)
         self._channels = len(norm.weight)
@@ -216,7 +214,7 @@ class PixelNorm:
         of each pair of additions.
         """
         squares = self._squares
-        rows = self._centered.rows(pixels)
+        rows = pixels.rows(self._maps)
         for index, (added, image) in enumerate(zip(pixels.additions, self._images, strict=True)):
             products = (rows[index] @ rows[index].mT).to(image.dtype) @ added.weights
             for before, others in zip(pixels.additions[:index], rows[:index], strict=True):
@@ -252,10 +250,13 @@ class PixelLinear:
             prompt: index of the one to compute.
             cells: (rows, columns) of the square image to compute, from the top left.
         """
-        outputs = _crop(self._image.T, cells).T
-        for maps, added in zip(self._maps, pixels.additions, strict=True):
-            rows = (added.values[prompt] @ maps).flatten(0, 1)  # (H · T, O)
-            outputs = torch.addmm(outputs, _crop(added.weights[prompt], cells).T, rows.to(outputs.dtype))
+        weights = torch.cat([_crop(added.weights[prompt], cells) for added in pixels.additions])
+        rows = [
+            (added.values[prompt] @ maps).flatten(0, 1)  # (H · T, O)
+            for added, maps in zip(pixels.additions, self._maps, strict=True)
+        ]
+        image = _crop(self._image.T, cells).T
+        outputs = torch.addmm(image, weights.T, torch.cat(rows).to(image.dtype))
         return outputs.mul_(_crop(pixels.scales[prompt], cells).T).add_(self._bias)
 
 
