@@ -144,8 +144,11 @@ class MaskCollector:
         # The stock generator compares boxes that end at their last pixel instead of behind it.
         compared = torch.from_numpy(boxes - [0, 0, 1, 1]).float()
         kept = batched_nms(compared, scores, torch.zeros(len(boxes)), self._filters.box_nms_thresh).numpy()
+        packed = np.empty((len(kept), *self._packed(kept[0]).shape), np.uint8)
+        for row, index in zip(packed, kept, strict=True):  # so that one mask at a time is there twice
+            row[:] = self._packed(index)
         return FoundMasks(
-            packed_masks=np.stack([self._packed(index) for index in kept]),
+            packed_masks=packed,
             boxes=boxes[kept],
             scores=scores.numpy()[kept],
         )
