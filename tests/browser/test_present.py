@@ -70,7 +70,8 @@ def asks_ahead(images: list[str], examples: list[int]) -> Callable[[Any], bool]:
         if '"examples"' not in (request.post_data or ""):
             return False
         sent = request.post_data_json["event_data"]
-        return (sent["images"], sent["examples"]) == (images, examples)
+        is_counted = sent.get("wish", 0) > 0  # without it, the server cannot tell the newest
+        return is_counted and (sent["images"], sent["examples"]) == (images, examples)
 
     return is_it
 

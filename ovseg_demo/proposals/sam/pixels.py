@@ -65,10 +65,6 @@ class Basis:
         maps = torch.cat([weight, share], dim=1)
         return Basis(self.base, (*self.maps, maps), torch.zeros_like(bias))
 
-    def centered(self) -> Basis:
-        """Return the basis of the pixels less their mean over the channels."""
-        return Basis(_centered(self.base), tuple(map(_centered, self.maps)), _centered(self.bias))
-
 
 @dataclass(frozen=True)
 class Addition:
@@ -188,12 +184,12 @@ class PixelNorm:
     """
 
     def __init__(self, basis: Basis, norm: nn.LayerNorm, dtype: torch.dtype):
-        centered = basis.centered()
-        maps = tuple(one * norm.weight for one in centered.maps)
-        self.basis = Basis(centered.base * norm.weight, maps, norm.bias)
-        self._maps = centered.maps
-        self._images = [(one @ centered.base.T).to(dtype) for one in centered.maps]  # (H, d + 1, P) each
-        self._squares = centered.base.square().sum(dim=1)  # (P,)
+        base = _centered(basis.base)
+        self._maps = [_centered(maps) for maps in basis.maps]
+        weighted = tuple(maps * norm.weight for maps in self._maps)
+        self.basis = Basis(base * norm.weight, weighted, norm.bias)
+        self._images = [(maps @ base.T).to(dtype) for maps in self._maps]  # (H, d + 1, P) each
+        self._squares = base.square().sum(dim=1)  # (P,)
         self._channels = len(norm.weight)
         self._eps = norm.eps
 
