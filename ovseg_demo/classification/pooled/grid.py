@@ -12,7 +12,7 @@ from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import upload
 
 _MASKS_AT_ONCE = 4
-"""How many masks are unpacked to float32, and resized, at the same time."""
+"""How many masks are unpacked, and resized, at the same time."""
 
 
 def masks_on_grid(
@@ -22,22 +22,22 @@ def masks_on_grid(
 
     Args:
         proposals: N masks.
-        weigh: turns masks of the working size, float32 (n, 1, H, W), into weights (n, 1, h, w).
+        weigh: turns masks of the working size, bool (n, 1, H, W), into weights, float32 (n, 1, h, w).
         device: where the work is done.
     """
     parts = [
-        weigh(upload(proposals.unpack(slice(start, start + _MASKS_AT_ONCE)), device).float()[:, None])[:, 0]
+        weigh(upload(proposals.unpack(slice(start, start + _MASKS_AT_ONCE)), device)[:, None])[:, 0]
         for start in range(0, len(proposals), _MASKS_AT_ONCE)
     ]
     return torch.cat(parts)
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return maps (n, c, H, W) resized to (h, w): bilinear, without antialiasing.
+    """Return maps (n, c, H, W), numbers or bool, resized to (h, w): float32, bilinear, without antialiasing.
 
     Only the four pixels around each cell's centre count.
     """
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    return F.interpolate(maps.float(), size, mode="bilinear", align_corners=False)
 
 
 def take_nearest_cell(

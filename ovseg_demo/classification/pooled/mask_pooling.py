@@ -130,7 +130,7 @@ class MaskPooling:
         """Return a uint8 image (H, W, 3) as the tower reads it, before padding: float32 (3, h, w)."""
         own = self._settings
         if own.shorter_side is None:
-            resized = _resize_to_cells(image, own.longest_side)
+            resized = _resize_to_whole_cells(image, own.longest_side)
         else:
             resized = resize_shortest_edge(image, own.shorter_side, own.longest_side)
         pixels = upload(resized, self._runtime.device).permute(2, 0, 1).float()
@@ -147,15 +147,15 @@ class MaskPooling:
             return self._tower.dense(pad(pixels)[None])[0].float()
 
     def _weigh(self, masks: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the weights (n, 1, h, w) of masks (n, 1, H, W) for an image of a size before padding."""
-        cells = tuple(-(-length // STRIDE) for length in size)
+        """Return the weights (n, 1, h, w) of masks, bool (n, 1, H, W), for an image of a size before padding."""
         if self._settings.weights == "area":
-            return F.adaptive_avg_pool2d(masks, cells)
-        soft = resize(pad(resize(masks, size)), cells)
+            cells = tuple(-(-length // STRIDE) for length in size)
+            return F.adaptive_avg_pool2d(masks.float(), cells)
+        soft = resize_to_cells(masks, size)
         return (soft > 0.5).float() if self._settings.weights == "binary" else soft
 
 
-def _resize_to_cells(image: np.ndarray, longer_side: int) -> np.ndarray:
+def _resize_to_whole_cells(image: np.ndarray, longer_side: int) -> np.ndarray:
     """Return an image whose longer side is near a length, and whose sides are whole cells."""
     scale = longer_side / max(image.shape[:2])
     height, width = (max(1, round(length * scale / STRIDE)) * STRIDE for length in image.shape[:2])
@@ -166,6 +166,40 @@ def pad(pixels: Tensor) -> Tensor:
     """Return maps (…, H, W) with zeros at the right and the bottom up to whole cells."""
     rows, columns = (-length % STRIDE for length in pixels.shape[-2:])
     return F.pad(pixels, (0, columns, 0, rows))
+
+
+def resize_to_cells(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return ``resize(pad(resize(masks, size)), cells)`` from the few pixels that count.
+
+    The second resizing reads the four pixels around each cell's centre, and the first at most four for each of
+    these.
+
+    Args:
+        masks: bool (n, 1, H, W).
+        size: of the resized image before padding.
+
+    Returns:
+        float32 (n, 1, h, w), the values of the cells, in [0, 1].
+    """
+    (rows, of_rows), (columns, of_columns) = (
+        _pixels_that_count(length, resized, masks.device)
+        for length, resized in zip(masks.shape[-2:], size, strict=True)
+    )
+    values = masks[..., rows, :][..., columns] * of_rows[:, None] * of_columns
+    return values.unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4)).sum((-3, -1))
+
+
+def _pixels_that_count(length: int, resized: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return four positions along an axis of the mask for each cell, and their weights: (4 · cells) each."""
+    cells = torch.arange(-(-resized // STRIDE), device=device)
+    around_centre = torch.tensor([STRIDE // 2 - 1, STRIDE // 2], device=device)
+    pixels = (cells[:, None] * STRIDE + around_centre).flatten()  # of the resized and padded mask
+    position = ((pixels + 0.5) * (length / resized) - 0.5).clamp(0, length - 1)
+    before = position.long()
+    after = (before + 1).clamp(max=length - 1)
+    part = position - before
+    half = (pixels < resized) / 2  # the padding is zero
+    return torch.stack((before, after), 1).flatten(), torch.stack(((1 - part) * half, part * half), 1).flatten()
 
 
 def pool(features: Tensor, weights: Tensor) -> Tensor:
