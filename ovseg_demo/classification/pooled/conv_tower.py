@@ -70,8 +70,11 @@ def _add_block(block: ConvNeXtBlock, x: Tensor) -> Tensor:
     mixed = block.conv_dw(x)
     rows = max(1, PIXELS_AT_ONCE // x.shape[3])
     for some, sums in zip(mixed.split(rows, dim=2), x.split(rows, dim=2), strict=True):
-        update = block.mlp(block.norm(some.permute(0, 2, 3, 1)))
-        sums += (update if block.gamma is None else update * block.gamma).permute(0, 3, 1, 2)
+        update = block.mlp(block.norm(some.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        if block.gamma is None:
+            sums += update
+        else:
+            sums.addcmul_(update, block.gamma[:, None, None])
     return x
 
 

@@ -132,7 +132,8 @@ class TinyVitEncoder(ImageEncoder):
 
     def encode(self, pixels: Tensor, after_block: Callable[[], None]) -> Tensor:
         """See :meth:`.ImageEncoder.encode`."""
-        x = self.trunk.patch_embed(pixels)
+        # The blocks of the later stages want the channels last, and the convolutions are no slower so.
+        x = self.trunk.patch_embed(pixels.contiguous(memory_format=torch.channels_last))
         first, *others = self.trunk.stages
         for block in first.blocks:
             # An accelerator has the memory, and would lose more by starting many small kernels.
@@ -147,6 +148,8 @@ class TinyVitEncoder(ImageEncoder):
         for module in self.modules():
             if isinstance(module, Attention):
                 _index_biases(module)
+                # The fused kernels take no bias without a batch axis; PyTorch's way around them is slower.
+                module.fused_attn = False
         fuse_norms(self.trunk)
 
 
