@@ -147,7 +147,7 @@ class MaskPooling:
             return self._tower.dense(pad(pixels)[None])[0].float()
 
     def _weigh(self, masks: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the weights (n, 1, h, w) of masks, bool (n, 1, H, W), for an image of a size before padding."""
+        """Return the weights (n, 1, h, w) of masks, bool (n, 1, H, W), for an image of a size, unpadded."""
         if self._settings.weights == "area":
             cells = tuple(-(-length // STRIDE) for length in size)
             return F.adaptive_avg_pool2d(masks.float(), cells)
@@ -171,8 +171,7 @@ def pad(pixels: Tensor) -> Tensor:
 def resize_to_cells(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Return ``resize(pad(resize(masks, size)), cells)`` from the few pixels that count.
 
-    The second resizing reads the four pixels around each cell's centre, and the first at most four for each of
-    these.
+    The second resizing reads the four pixels around each cell's centre, and the first at most four for each.
 
     Args:
         masks: bool (n, 1, H, W).
@@ -199,7 +198,8 @@ def _pixels_that_count(length: int, resized: int, device: torch.device) -> tuple
     after = (before + 1).clamp(max=length - 1)
     part = position - before
     half = (pixels < resized) / 2  # the padding is zero
-    return torch.stack((before, after), 1).flatten(), torch.stack(((1 - part) * half, part * half), 1).flatten()
+    weights = torch.stack(((1 - part) * half, part * half), 1)
+    return torch.stack((before, after), 1).flatten(), weights.flatten()
 
 
 def pool(features: Tensor, weights: Tensor) -> Tensor:
