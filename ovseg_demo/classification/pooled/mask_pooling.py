@@ -147,7 +147,7 @@ class MaskPooling:
             return self._tower.dense(pad(pixels)[None])[0].float()
 
     def _weigh(self, masks: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the weights (n, 1, h, w) of masks, bool (n, 1, H, W), for an image of a size, unpadded."""
+        """Return the weights (n, 1, h, w) of masks, bool (n, 1, H, W); ``size``: the unpadded image."""
         if self._settings.weights == "area":
             cells = tuple(-(-length // STRIDE) for length in size)
             return F.adaptive_avg_pool2d(masks.float(), cells)

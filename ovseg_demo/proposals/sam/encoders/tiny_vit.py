@@ -132,7 +132,7 @@ class TinyVitEncoder(ImageEncoder):
 
     def encode(self, pixels: Tensor, after_block: Callable[[], None]) -> Tensor:
         """See :meth:`.ImageEncoder.encode`."""
-        # The blocks of the later stages want the channels last, and the convolutions are no slower so.
+        # The later stages read the channels last; in this layout they need no copy of the map.
         x = self.trunk.patch_embed(pixels.contiguous(memory_format=torch.channels_last))
         first, *others = self.trunk.stages
         for block in first.blocks:
@@ -148,7 +148,7 @@ class TinyVitEncoder(ImageEncoder):
         for module in self.modules():
             if isinstance(module, Attention):
                 _index_biases(module)
-                # The fused kernels take no bias without a batch axis; PyTorch's way around them is slower.
+                # timm's bias has no batch axis, which PyTorch's fast kernels need; its general one is slower.
                 module.fused_attn = False
         fuse_norms(self.trunk)
 
