@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.runtime.tensors import Shapes
 
-PIXELS_AT_ONCE = 8192
+PIXELS_AT_ONCE = 2048
 """Cells of a feature map that pass an MLP together on a CPU."""
 
 

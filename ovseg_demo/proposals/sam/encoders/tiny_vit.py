@@ -150,7 +150,17 @@ class TinyVitEncoder(ImageEncoder):
                 _index_biases(module)
                 # timm's bias has no batch axis, which PyTorch's fast kernels need; its general one is slower.
                 module.fused_attn = False
+            for name, child in module.named_children():
+                if isinstance(child, nn.GELU):
+                    module.add_module(name, _GeluInPlace())
         fuse_norms(self.trunk)
+
+
+class _GeluInPlace(nn.Module):
+    """GELU that is written over its input, which nothing else reads, so that wide tensors exist only once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.aten.gelu_(x)
 
 
 def run_in_stripes(block: MBConv, x: Tensor) -> Tensor:
