@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ovseg_demo.classification.types import RegionClassifier
+from ovseg_demo.classification.types import REGIONS, RegionClassifier
 from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.training.photos.sources import (
     CAMVID_NAMES,
@@ -251,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sam", type=Path, help="weights of a Segment Anything")
     parser.add_argument("--maskformer", type=Path, help="weights of a MaskFormer")
     parser.add_argument("--clip", type=Path, help="a CLIP: weights, or a folder in open_clip's layout")
+    parser.add_argument("--regions", choices=REGIONS, default="auto", help="how the CLIP reads regions")
     parser.add_argument(
         "--model", help="a model of the catalogue, measured end to end with each of its generators"
     )
@@ -322,7 +323,7 @@ def _measure_clip(options: argparse.Namespace) -> dict[str, float]:
     from ovseg_demo.models.clip_sources import read_clip_source
     from ovseg_demo.runtime.devices import Runtime
 
-    clip = build_classifier(read_clip_source(options.clip), Runtime.resolve())
+    clip = build_classifier(read_clip_source(options.clip), Runtime.resolve(), regions=options.regions)
     figures = measure_names(clip, options.root, options.every)
     if options.seconds:
         whole = np.ones((50, *TIMED_SIZE), bool)

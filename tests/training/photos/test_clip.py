@@ -12,9 +12,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ovseg_demo.errors import ModelError
 from ovseg_demo.evaluation.photos import NamedRegions, best_ious, held_out, measure_pixels
+from ovseg_demo.evaluation.photos import main as measure
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.resources import bundled
 from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.photos import sources
 from ovseg_demo.training.photos.naming import (
@@ -200,3 +203,9 @@ def test_named_segments_lie_in_their_photographs(tmp_path: Path) -> None:
         ("grass", 1800),
         ("horse", 600),
     ]
+
+
+def test_the_command_says_that_a_clip_cannot_read_regions_in_a_way(photographs: Path) -> None:
+    model = bundled("weights") / "photo-mini"
+    with pytest.raises(ModelError, match='"text-region" needs a CLIP with a ViT'):
+        measure(["--root", str(photographs), "--clip", str(model), "--regions", "text-region"])
