@@ -74,6 +74,8 @@ STAGE_2: Mapping[str, tuple[str, str]] = {
     "ViT-B/16, TextRegion": ("ViT-B-16", "text-region"),
     "ViT-L/14, crops": ("ViT-L-14", "crops"),
     "ViT-L/14, TextRegion": ("ViT-L-14", "text-region"),
+    "ViT-L/14@336, crops": ("ViT-L-14-336", "crops"),
+    "ViT-L/14@336, TextRegion": ("ViT-L-14-336", "text-region"),
     "ConvNeXt-B, crops": (CONVNEXT, "crops"),
     "ConvNeXt-B, FC-CLIP": (CONVNEXT, "fc-clip"),
     "ConvNeXt-B, soft pooling": (CONVNEXT, "soft-pooling"),
