@@ -18,6 +18,7 @@ from ovseg_demo.classification.text_encoder import TextEncoder
 from ovseg_demo.classification.types import RegionClassifier
 from ovseg_demo.images import ImageSource
 from ovseg_demo.progress import WAITING, ProgressCallback, no_progress
+from ovseg_demo.proposals.types import MaskPrompt
 from ovseg_demo.runtime.caching import LazyModel
 from ovseg_demo.runtime.text_embedding_cache import TextEmbeddingCache
 from ovseg_demo.segmenter import CLASSIFIERS, Caches, PartialAnalysisCallback, Segmenter
@@ -106,6 +107,10 @@ class LentSegmenter:
 
     segment = Segmenter.segment
 
+    def mask_at(self, analysis: Analysis, prompt: MaskPrompt) -> np.ndarray:
+        """As :meth:`Segmenter.mask_at`; each mask takes a call of its own."""
+        return self._work("mask_at", (replace(analysis, text_encoder=None), prompt), {})
+
     def _encoder(self, classifier: str) -> TextEncoder:
         model = LazyModel(lambda: _LentTextTower(self._work, classifier), key=("lent", classifier))
         memory = self._here.caches.text_embeddings
@@ -146,4 +151,4 @@ def _encode_there(segmenter: Segmenter, classifier: str, names: Sequence[str], t
     return segmenter.text_encoder(classifier).encode(names, templates).vectors
 
 
-_WORK = MappingProxyType({"analyze": _analyze_there, "encode": _encode_there})
+_WORK = MappingProxyType({"analyze": _analyze_there, "encode": _encode_there, "mask_at": Segmenter.mask_at})

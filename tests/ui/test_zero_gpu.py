@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from ovseg_demo.errors import Cancelled, VocabularyError
+from ovseg_demo.proposals.sam.generator import SamProposalGenerator
+from ovseg_demo.proposals.types import MaskPrompt
+from ovseg_demo.runtime.caching import LazyModel
+from ovseg_demo.segmenter import Segmenter
 from ovseg_demo.ui import PageSettings
 from ovseg_demo.ui.application import make_registry
 from ovseg_demo.ui.controller import PageController
@@ -17,7 +21,9 @@ from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.zero_gpu import is_zero_gpu, lending
+from tests.test_segmenter import make_clip, random_image
 from tests.tiny.checkpoints import save_tiny_ovseg
+from tests.tiny.sam import TINY_SAM_THRESHOLDS, tiny_sam
 from tests.ui.colour_world import colour_segmenter, landscape, save_image
 
 
@@ -74,6 +80,18 @@ def test_a_lent_segmenter_gives_the_same(spaces):
     assert len(analysis.proposals) == len(own.propose(image, generator="maskformer"))
     assert analysis.segment("green, red").class_names == ("green", "red")
     assert spaces.lent == 3, "known names need no GPU"
+
+
+def test_a_new_mask_is_made_on_the_lent_gpu(spaces):
+    def load(**options):
+        generator = SamProposalGenerator(tiny_sam(), **TINY_SAM_THRESHOLDS)
+        return Segmenter({"sam": LazyModel(lambda: generator)}, LazyModel(make_clip))
+
+    lent, own = lending(load)(), load()
+    image, prompt = random_image(), MaskPrompt(inside=((20, 10),))
+    analysis, calls = lent.analyze(image), spaces.lent
+    np.testing.assert_array_equal(lent.mask_at(analysis, prompt), own.mask_at(own.analyze(image), prompt))
+    assert spaces.lent == calls + 1
 
 
 def test_the_page_works_with_a_lent_segmenter(spaces, tmp_path):
