@@ -7,7 +7,6 @@ bounds each kind of event by itself, and within a kind each address and each ses
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from gradio.server_messages import ProcessCompletedMessage
 from gradio.utils import LRUCache
 
 from ovseg_demo.ui.clients import RateLimit, client_of
+from ovseg_demo.ui.http_errors import FULL, TOO_MANY, try_again
 
 PROGRAM, ANALYSIS, FRAME, EXPORT, EDIT, INSTANT = "program", "analysis", "frame", "export", "edit", "instant"
 """The kinds of events: Gradio's concurrency ids."""
@@ -269,11 +269,10 @@ class AdmissionQueue(Queue):
 
 def _refuse(kind: str, reason: str, wait: float) -> None:
     """Raise the HTTP error. Gradio's clients take 503 for a full queue; the page displays 429's sentence."""
-    seconds = max(1, math.ceil(wait))
-    unit = "second" if seconds == 1 else "seconds"
+    seconds, sentence = try_again(wait)
     raise fastapi.HTTPException(
-        503 if kind == PROGRAM else 429,
-        f"{reason} Try again in {seconds} {unit}.",
+        FULL if kind == PROGRAM else TOO_MANY,
+        f"{reason} {sentence.capitalize()}",
         headers={"Retry-After": str(seconds)},
     )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ovseg_demo.ui.clients import RateLimit, Rates, client_of
-from ovseg_demo.ui.http_errors import FULL, TOO_MANY, refuse
+from ovseg_demo.ui.http_errors import FULL, TOO_MANY, refuse_until
 from ovseg_demo.ui.upload_guard import is_upload
 
 PAGE = RateLimit(burst=300, per_second=30)
@@ -79,7 +78,5 @@ class CallRate:
         return self._programs if "/gradio_api/call/" in scope["path"] else None
 
     def _refusal(self, request: Request, wait: float, rates: Rates) -> ASGIApp:
-        seconds = math.ceil(wait)
-        sentence = f"Your address has called very often lately; try again in {seconds} seconds."
         status = FULL if rates is self._programs else TOO_MANY
-        return refuse(request, status, sentence, **{"Retry-After": str(seconds)})
+        return refuse_until(request, status, "Your address has called very often lately", wait)

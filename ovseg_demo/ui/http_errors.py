@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -35,6 +36,18 @@ def refuse(request: Request, status: int, sentence: str, **headers: str) -> JSON
     if status not in (TOO_MANY, FULL):
         _log.warning("refused %s %s: %s", request.method, request.url.path[:100], sentence)
     return JSONResponse({"detail": encodable(sentence)}, status, headers=headers)
+
+
+def refuse_until(request: Request, status: int, reason: str, wait: float) -> JSONResponse:
+    """Return an answer that tells why a request is refused, and in how many seconds it may come again."""
+    seconds, sentence = try_again(wait)
+    return refuse(request, status, f"{reason}; {sentence}", **{"Retry-After": str(seconds)})
+
+
+def try_again(wait: float) -> tuple[int, str]:
+    """Return whole seconds, at least 1, and the words that name them: "try again in 2 seconds."."""
+    seconds = max(1, math.ceil(wait))
+    return seconds, f"try again in {seconds} {'second' if seconds == 1 else 'seconds'}."
 
 
 async def _on_unreadable_body(request: Request, error: Exception) -> Response:

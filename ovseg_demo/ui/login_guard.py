@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import OrderedDict
 
@@ -11,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ovseg_demo.ui.clients import client_of
-from ovseg_demo.ui.http_errors import refuse
+from ovseg_demo.ui.http_errors import TOO_MANY, refuse_until
 
 FREE_ATTEMPTS = 3
 """Wrong logins in a row that are not slowed."""
@@ -43,9 +42,7 @@ class LoginGuard:
         client = client_of(request)
         wait = self._wait(client)
         if wait > 0:
-            seconds = math.ceil(wait)
-            sentence = f"Too many wrong logins came from your address; try again in {seconds} seconds."
-            answer = refuse(request, 429, sentence, **{"Retry-After": str(seconds)})
+            answer = refuse_until(request, TOO_MANY, "Too many wrong logins came from your address", wait)
             await answer(scope, receive, send)
             return
         self._note_wrong(client)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ovseg_demo.ui.clients import RateLimit, client_of
-from ovseg_demo.ui.http_errors import refuse
+from ovseg_demo.ui.http_errors import TOO_MANY, refuse, refuse_until
 from ovseg_demo.ui.visitor_files import VisitorFiles
 
 SIGNATURES = (
@@ -133,14 +132,13 @@ class UploadGuard:
         if self._under_way[client] >= limits.at_once:
             return refuse(
                 request,
-                429,
+                TOO_MANY,
                 f"{limits.at_once} uploads from your address are under way; wait until one has ended.",
                 **{"Retry-After": "5"},
             )
-        wait = math.ceil(self._rates.take(client, size))
+        wait = self._rates.take(client, size)
         if wait > 0:
-            sentence = f"Your address has uploaded much lately; try again in {wait} seconds."
-            return refuse(request, 429, sentence, **{"Retry-After": str(wait)})
+            return refuse_until(request, TOO_MANY, "Your address has uploaded much lately", wait)
         return None
 
     @contextmanager
