@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
@@ -30,9 +29,6 @@ from ovseg_demo.ui.settings import PageSettings
 
 MAX_RECENT = 6
 """Number of prompts that the browser remembers."""
-
-MAX_ADDRESS = 4000
-"""Characters of the longest address that browsers and proxies take without trouble."""
 
 _MOST_AHEAD = 2  # examples, and images, that one event has analyzed
 
@@ -388,7 +384,7 @@ class EventHandlers:
         }
         outputs: Outputs = {self._parts.viewer: gr.update(**channels)} if channels else {}
         if "chips" in updates:
-            link = {} if request is None else {"link": _address(request, example)}
+            link = {} if request is None else {"link": request.link(example)}
             outputs[self._parts.chips] = updates["chips"] | link
         if "suggestions" in updates:
             outputs[self._parts.suggestions] = updates["suggestions"]
@@ -425,15 +421,6 @@ def _example_on_page(session: Session) -> str:
 def _of_example(example: Example) -> dict[str, Any]:
     """Return the fields of a :class:`Request` that an example has."""
     return {"prompt": example.prompt, "generator": example.generator, "granularity": example.granularity}
-
-
-def _address(request: Request, example: str = "") -> str | None:
-    """Return the query part of the address; ``None`` where the prompt is too long for one.
-
-    A prompt that was erased is part of it: without one, the browser's older prompt would come back.
-    """
-    link = request.link(example) if request.prompt else f"?{urlencode({'prompt': '', **request.save()})}"
-    return link if len(link) <= MAX_ADDRESS else None
 
 
 def _data(event: gr.EventData) -> Mapping[str, Any]:

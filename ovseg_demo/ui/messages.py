@@ -110,7 +110,10 @@ def view_message(number: int, view: int) -> Message:
 
 
 def map_message(displayed: DisplayedMap) -> Message:
-    """Return a label map with its legend, and a link that restores the request and the example."""
+    """Return a label map with its legend, and a link that restores the request and the example.
+
+    The link is ``None`` where the request is too long for one.
+    """
     segmentation = displayed.segmentation
     return {
         "number": displayed.number,

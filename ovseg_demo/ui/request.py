@@ -30,6 +30,9 @@ GRIDS = (16, 32, 64)
 MAX_CHARACTERS = 20_000
 """Limit of each of the two texts."""
 
+MAX_ADDRESS = 4000
+"""Characters of the longest query part of an address that browsers and proxies take without trouble."""
+
 MAX_MIN_SCORES = 300
 """Limit of classes with a least score of their own."""
 
@@ -89,13 +92,20 @@ class Request:
         default = Request()
         return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
 
-    def link(self, example: str = "") -> str:
-        """Return the query part of an address that restores this request.
+    def link(self, example: str = "") -> str | None:
+        """Return the query part of an address that restores this request; ``None`` if it would be too long.
+
+        An erased prompt is part of it: without one, the browser's older prompt would come back.
 
         Args:
-            example: the title of an example that the address also opens.
+            example: the title of an example that the address also opens, if there is a prompt.
         """
-        return f"?{urlencode(({'example': example} if example else {}) | self.save())}"
+        if self.prompt:
+            restored = ({"example": example} if example else {}) | self.save()
+        else:
+            restored = {"prompt": ""} | self.save()
+        link = f"?{urlencode(restored)}"
+        return link if len(link) <= MAX_ADDRESS else None
 
     def check(self) -> None:
         """Check every field; the browser may send anything.

@@ -50,6 +50,17 @@ def test_a_link_is_short():
     assert Request(prompt="dog, red bench").link() == "?prompt=dog%2C+red+bench"
 
 
+def test_a_link_that_no_server_would_take_is_not_made():
+    many = ", ".join(f"a class with a long name {number}" for number in range(200))
+    assert Request(prompt=many).link() is None
+    scores = write_min_scores({f"a class with a long name {number}": 0.25 for number in range(100)})
+    assert Request(prompt="dog", min_scores=scores).link() is None
+
+
+def test_a_link_without_names_erases_those_that_the_browser_remembers():
+    assert Request(model="photo-mini").link("Cat") == "?prompt=&model=photo-mini"
+
+
 def test_links_of_earlier_versions_still_work():
     old = {"words": "dog, cat", "distractors": "own", "own": "grass"}
     assert Request.restore(old) == Request(prompt="dog, cat", distractors="own", own_distractors="grass")

@@ -725,8 +725,8 @@ find(".copy-image").addEventListener("click", async (event) => {
   setTimeout(() => (button.textContent = "{{files.copy_image}}"), 2500);
 });
 
-let copied = null;
-find(".copy-link").addEventListener("click", async () => {
+/** Copy the address of the map; return what was copied. */
+async function copyLink() {
   if (state.map) setAddress(state.map.link);
   let done = "{{files.link_copied}}";
   try {
@@ -735,8 +735,13 @@ find(".copy-link").addEventListener("click", async () => {
     done = "{{files.link_in_address_bar}}"; // where the page is not served securely, there is no clipboard
   }
   const example = linked("example");
+  return `${done} ${example ? fill("{{files.link_with_example}}", { example }) : "{{files.link_without_image}}"}`;
+}
+
+let copied = null;
+find(".copy-link").addEventListener("click", async () => {
   const note = find(".copied");
-  note.textContent = `${done} ${example ? fill("{{files.link_with_example}}", { example }) : "{{files.link_without_image}}"}`;
+  note.textContent = state.map && !state.map.link ? "{{files.link_too_long}}" : await copyLink();
   note.hidden = false;
   clearTimeout(copied);
   copied = setTimeout(() => (note.hidden = true), 6000);
