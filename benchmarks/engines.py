@@ -235,15 +235,15 @@ def compare_pipelines(options: argparse.Namespace) -> None:
     timings = harness.alternate(stages, options.repeats)
     idle = _peak(NOTHING, options)
     memory = {name: _peak(name, options) - idle for name in PIPELINES}
-    today = next(iter(PIPELINES))
+    first_row = next(iter(PIPELINES))
     totals = {name: _sum(timings[name, "stage1"], timings[name, "stage2"]) for name in PIPELINES}
     rows = [
         [
             name,
             f"{total.wall:.1f} ({total.processor:.1f})",
-            totals[today].over(total),
+            totals[first_row].over(total),
             " + ".join(f"{timings[name, stage].wall:.1f}" for stage in ("stage1", "stage2")),
-            f"{memory[name] / 2**30:.2f} GiB, {memory[name] / memory[today]:.2f}",
+            f"{memory[name] / 2**30:.2f} GiB, {memory[name] / memory[first_row]:.2f}",
         ]
         for name, total in totals.items()
     ]
@@ -251,7 +251,7 @@ def compare_pipelines(options: argparse.Namespace) -> None:
         [
             "analysis",
             "s (processor s)",
-            "today's ÷ it; fast-photo's bar 6",
+            "first row ÷ this row; fast-photo's bar 6",
             "stage 1 + stage 2, s",
             f"memory over the libraries' {idle / 2**30:.2f} GiB, ratio; bar 0.7",
         ],
