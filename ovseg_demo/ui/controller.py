@@ -29,7 +29,7 @@ from ovseg_demo.ui.maps import MapMaker, read_names
 from ovseg_demo.ui.messages import CHANNELS, Updates, empty_message, status_message
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.resources import PageResources
-from ovseg_demo.ui.rivals import Rival, find_rival
+from ovseg_demo.ui.rivals import find_rival
 from ovseg_demo.ui.session import (
     AHEAD,
     DOWNLOAD,
@@ -108,7 +108,11 @@ class PageController:
         displayed, analysis = session.displayed, session.analysis
         if not key or displayed is None or analysis is None:
             return
-        self._rival(key, displayed.request)  # so that a wrong key fails first
+        rival = find_rival(key, displayed.request, self._registry, self._texts)
+        if rival is None:
+            raise ModelError("There is nothing of this kind to compare with; choose another comparison.")
+        if rival.obstacle:
+            raise ModelError(rival.obstacle)
         session.compares = key
         if session.is_running("analyze"):
             return  # the analysis brings both maps
@@ -239,8 +243,9 @@ class PageController:
         if change.kind in (UNDO, REDO):
             session.corrections.move(change.kind)
         else:
-            correction = Correction.of(self._area(displayed, analyzed.analysis, change), change.name)
-            session.corrections.add(correction, replaces=change.replaces)
+            area = self._area(displayed, analyzed.analysis, question.request.model, change)
+            correction = Correction.of(area, change.name)
+            session.corrections.add(correction, change.mask)
         return self._maps.maps_or_problem(session, analyzed, question)
 
     def clear(self, session: Session) -> Updates:
@@ -260,17 +265,20 @@ class PageController:
 
     def _count_new_names(self, session: Session, analysis: Analysis, question: Question) -> int:
         """Return how many names the displayed maps need that must be encoded first."""
-        comparison = session.comparison
-        is_compared = comparison is not None and comparison.key == session.compares
-        analyses = [analysis, comparison.analysis if is_compared else None]
-        names, templates = question.vocabulary.all_names, question.request.prompt_templates
-        return sum(one.text_encoder.count_missing(names, templates) for one in analyses if one is not None)
+        asked = [(analysis, question)]
+        comparison, of_rival = session.shown_comparison, self._maps.rivals_question(session, question)
+        if comparison is not None and of_rival is not None:
+            asked.append((comparison.analysis, of_rival))
+        return sum(
+            one.text_encoder.count_missing(asks.vocabulary.all_names, asks.request.prompt_templates)
+            for one, asks in asked
+        )
 
-    def _area(self, displayed: DisplayedMap, analysis: Analysis, change: Change) -> np.ndarray:
-        """Return the area that a change names: bool (H, W)."""
+    def _area(self, displayed: DisplayedMap, analysis: Analysis, model: str, change: Change) -> np.ndarray:
+        """Return the area that a change names: bool (H, W). A new mask is made by the analysis's model."""
         if change.prompt is None:
             return connected_area(displayed.segmentation.label_map, change.x, change.y)
-        mask = self._registry.segmenter(displayed.request.model).mask_at(analysis, change.prompt)
+        mask = self._registry.segmenter(model).mask_at(analysis, change.prompt)
         if not mask.any():
             raise OvsegError("Segment Anything finds nothing there; choose another point, or draw a box.")
         return mask
@@ -296,8 +304,7 @@ class PageController:
             )
             self._resources.note_cost(request, analysis)
             session.keep_analysis(analysis, request.analysis_key, run)
-            if session.compares:
-                self._add_comparison(session, run, analysis, request, task.report)
+            self._add_comparison(session, run, analysis, request, task.report)
         self._resources.memory.touch(session)
         updates = suggestions.choose_for(session, run, analysis, self._settings.max_names, task.report)
         question = session.wanted
@@ -401,28 +408,20 @@ class PageController:
     def _add_comparison(
         self, session: Session, run: Run, analysis: Analysis, request: Request, progress: ProgressCallback
     ) -> None:
-        """Analyze the same image as the rival does."""
-        key = session.compares
-        rival = self._rival(key, request)
-        stages = self._resources.stages(rival.request)
-        stages["generator"] = rival.request.generator or analysis.generator
-        segmenter = self._registry.segmenter(rival.request.model)
-        other = segmenter.analyze(analysis.image, **stages, progress=progress)
-        self._resources.note_cost(rival.request, other)
-        session.keep_comparison(Comparison(key, other), run)
+        """Analyze the same image as the rival does that the page's own map is compared with, if there is one.
 
-    def _rival(self, key: str, request: Request) -> Rival:
-        """Return the rival of a key.
-
-        Raises:
-            ModelError: there is none, or it cannot answer.
+        Another model, or another generator, may leave nothing of this kind to compare with.
         """
-        rival = find_rival(key, request, self._registry, self._texts)
-        if rival is None:
-            raise ModelError("There is nothing of this kind to compare with; choose another comparison.")
-        if rival.obstacle:
-            raise ModelError(rival.obstacle)
-        return rival
+        rival = find_rival(session.compares, request, self._registry, self._texts)
+        if rival is None or rival.obstacle:
+            session.compares = ""
+            return
+        stages = self._resources.stages(rival.request)
+        other = self._registry.segmenter(rival.request.model).analyze(
+            analysis.image, **stages, progress=progress
+        )
+        self._resources.note_cost(rival.request, other)
+        session.keep_comparison(Comparison(rival.key, other, rival.request.model), run)
 
     def _renewed_notice(self, session: Session) -> Iterator[Updates]:
         """Yield the notice beside the displayed map, if there is one, as a download changes it."""
@@ -430,11 +429,13 @@ class PageController:
             yield {"notice": self._maps.notice(session, session.displayed, session.analysis)}
 
     def _catch_up(self, session: Session, run: Run) -> Iterator[Updates]:
-        """Answer what was typed while a run came to its end."""
+        """Answer what was typed, and compare what was chosen, while a run came to its end."""
         wanted, displayed = session.wanted, session.displayed
         is_answered = displayed is not None and displayed.request == wanted.request
         if run.is_done and wanted.vocabulary is not None and not is_answered:
             yield self.edit(session, wanted.request)
+        if run.is_done and session.compares and session.displayed and session.shown_comparison is None:
+            yield from self.compare(session, session.compares)
 
     def _expired(self, session: Session) -> Updates:
         return {"status": status_message(session.next_number(), self._texts["status.expired"])}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from itertools import chain
+from typing import Any, NamedTuple, Self
 
 from ovseg_demo.classification.corrections import Correction
 from ovseg_demo.errors import OvsegError
@@ -21,7 +22,15 @@ MOST_POINTS = 50
 
 _UNREADABLE = "This correction cannot be read; reload the page."
 
-State = tuple[Correction, ...]
+
+class _Drawn(NamedTuple):
+    """A correction, and the number of its mask as :class:`Change` has it; 0 for the name of an area."""
+
+    correction: Correction
+    mask: int
+
+
+State = tuple[_Drawn, ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ class Change:
         name: of the area; an empty one leaves it unlabelled.
         x, y: the pixel that is named, for :data:`NAME`.
         prompt: what the new mask contains, for :data:`MASK`.
-        replaces: whether the new mask takes the place of the last correction, as one that got another point.
+        mask: the number of the new mask. It stays the same while the mask gets more points; the browser
+            counts its masks from 1.
     """
 
     kind: str
@@ -41,7 +51,7 @@ class Change:
     x: int = 0
     y: int = 0
     prompt: MaskPrompt | None = None
-    replaces: bool = False
+    mask: int = 0
 
     @classmethod
     def read(cls, data: Mapping[str, Any], image: UploadedImage) -> Self:
@@ -64,8 +74,7 @@ class Change:
             corners = _read_points([box[:2], box[2:]] if isinstance(box, list) else None, image)
             (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*corners, strict=True))
             box = (x0, y0, x1 + 1, y1 + 1)
-        prompt = MaskPrompt(inside, outside, box)
-        return cls(kind, name, prompt=prompt, replaces=data.get("replaces") is True)
+        return cls(kind, name, prompt=MaskPrompt(inside, outside, box), mask=_read_number(data.get("mask")))
 
 
 class Corrections:
@@ -77,10 +86,10 @@ class Corrections:
         self._lock = threading.RLock()
 
     @property
-    def current(self) -> State:
+    def current(self) -> tuple[Correction, ...]:
         """The corrections that are drawn, the last one on top."""
         with self._lock:
-            return self._states[self._at]
+            return tuple(drawn.correction for drawn in self._states[self._at])
 
     @property
     def can_undo(self) -> bool:
@@ -96,23 +105,28 @@ class Corrections:
     def parts(self) -> Sequence[Correction]:
         """All corrections that are kept, also the undone ones, each once."""
         with self._lock:
-            return list(
-                {id(correction): correction for state in self._states for correction in state}.values()
-            )
+            return list({id(drawn.correction): drawn.correction for drawn in chain(*self._states)}.values())
 
-    def add(self, correction: Correction, *, replaces: bool = False) -> None:
-        """Draw a correction on top of the others, or in place of the last one.
+    def add(self, correction: Correction, mask: int = 0) -> None:
+        """Draw a correction on top of the others.
 
         The changes before the last :data:`MOST_CORRECTIONS` cannot be undone any more.
+
+        Args:
+            correction: the area and its name.
+            mask: the number of a new mask. If the last correction is the same mask with other points, it is
+                replaced.
 
         Raises:
             OvsegError: there are as many corrections as may be.
         """
         with self._lock:
-            kept = self.current[:-1] if replaces else self.current
+            kept = self._states[self._at]
+            if mask and kept and kept[-1].mask == mask:
+                kept = kept[:-1]
             if len(kept) >= MOST_CORRECTIONS:
                 raise OvsegError(f"An image takes {MOST_CORRECTIONS} corrections; undo some.")
-            states = [*self._states[: self._at + 1], (*kept, correction)]
+            states = [*self._states[: self._at + 1], (*kept, _Drawn(correction, mask))]
             self._states = states[-MOST_CORRECTIONS - 1 :]
             self._at = len(self._states) - 1
 
@@ -121,6 +135,17 @@ class Corrections:
         with self._lock:
             step = -1 if kind == UNDO else 1
             self._at = min(max(0, self._at + step), len(self._states) - 1)
+
+
+def _read_number(number: Any) -> int:
+    """Return the number of a new mask.
+
+    Raises:
+        OvsegError: it is no number above 0.
+    """
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise OvsegError(_UNREADABLE)
+    return number
 
 
 def _read_points(points: Any, image: UploadedImage) -> tuple[tuple[float, float], ...]:

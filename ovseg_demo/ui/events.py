@@ -32,8 +32,7 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
 
     gr.on([parts.submit.click, parts.prompt.submit], handlers.analyze, inputs, displays, **long)
     # Not the image's `input`: it also comes when the image is removed, and may still bring the image along.
-    choices = [parts.image.upload, parts.generator.input, parts.classifier.input, parts.model.input]
-    choices.append(parts.points_per_side.input)
+    choices = [parts.image.upload, parts.generator.input, parts.classifier.input, parts.points_per_side.input]
     gr.on(choices, handlers.analyze_if_chosen, inputs, displays, **long)
     parts.gallery.choose(handlers.fill_in, [session, *request], [parts.image, *request], **instant).success(
         handlers.analyze, inputs, displays, **long
@@ -87,6 +86,10 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     )
     of_model = [parts.generator, parts.model_facts, parts.download, parts.gallery, parts.licence]
     parts.model.change(handlers.describe, [parts.model, parts.generator], of_model, **instant)
+    # Its own event: the model may lack the generator that was chosen, and the menu must follow first.
+    parts.model.input(handlers.describe, [parts.model, parts.generator], of_model, **instant).success(
+        handlers.analyze_if_chosen, inputs, displays, **long
+    )
 
     submits = [parts.submit.click, parts.prompt.submit]
     gr.on(submits, handlers.remember, [saved, *request], [saved, parts.recent], **instant)

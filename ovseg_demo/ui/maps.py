@@ -16,7 +16,7 @@ from ovseg_demo.ui.model_notice import grid_message, notice_message
 from ovseg_demo.ui.model_registry import ModelEntry
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.resources import PageResources
-from ovseg_demo.ui.rivals import Rival, rivals
+from ovseg_demo.ui.rivals import Rival, find_rival, rivals
 from ovseg_demo.ui.session import DOWNLOAD, AnalyzedImage, DisplayedMap, Session
 from ovseg_demo.ui.status_text import rough_time
 from ovseg_demo.ui.uploads import UploadedImage
@@ -99,8 +99,8 @@ class MapMaker:
         self, session: Session, image: UploadedImage, question: Question, progress: ProgressCallback
     ) -> Updates:
         """Return the map of the rival that the page's own is compared with; nothing without one."""
-        comparison = session.comparison
-        if comparison is None or comparison.key != session.compares:
+        comparison, question = session.shown_comparison, self.rivals_question(session, question)
+        if comparison is None or question is None:
             return {}
         try:
             analyzed = AnalyzedImage(image, comparison.analysis)
@@ -109,6 +109,11 @@ class MapMaker:
             number = session.next_number()
             return {"other": empty_message(number), "status": status_message(number, str(error))}
         return {"other": messages.map_message(displayed) | {"rival": comparison.key}}
+
+    def rivals_question(self, session: Session, question: Question) -> Question | None:
+        """Return a question as it is put to the rival on the page; ``None`` without a comparison."""
+        rival = find_rival(session.compares, question.request, self._registry, self._texts)
+        return None if rival is None else replace(question, request=rival.request)
 
     def notice(self, session: Session, displayed: DisplayedMap, analysis: Analysis | None) -> Message:
         """Return the notice beside a map."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -15,7 +15,7 @@ from ovseg_demo.segmenter import Caches, Segmenter
 from ovseg_demo.ui.costs import AnalysisCosts, Kind
 
 MAX_LOADED = 2
-"""Number of models that stay in memory; published ones take gigabytes."""
+"""Number of models that stay in memory besides the bundled ones, which are small; others take gigabytes."""
 
 CUSTOM = "custom"
 
@@ -93,6 +93,7 @@ class ModelRegistry:
         self._entries = {entry.name: entry for entry in entries}
         self._load = load
         self._loaded: OrderedDict[str, LazyModel[Segmenter]] = OrderedDict()
+        self._watchers: list[Callable[[Collection[str]], None]] = []
         self._lock = threading.Lock()
 
     @classmethod
@@ -177,9 +178,26 @@ class ModelRegistry:
                 self._loaded[name] = LazyModel(lambda: self._load(name))
             segmenter = self._loaded[name]
             self._loaded.move_to_end(name)
-            while len(self._loaded) > MAX_LOADED:
-                self._loaded.popitem(last=False)
+            unloaded = self._make_room()
+        for watcher in self._watchers if unloaded else ():
+            watcher(unloaded)
         return segmenter.get()  # loads one model while others are used
+
+    def watch(self, watcher: Callable[[Collection[str]], None]) -> None:
+        """Have a function called with the names of models that make room for another one.
+
+        Whoever holds an analysis of such a model also holds its text tower. The default model has two names:
+        its own and the empty one.
+        """
+        self._watchers.append(watcher)
+
+    def _make_room(self) -> set[str]:
+        """Unload the models that were not used for longest; return their names."""
+        downloaded = [name for name in self._loaded if not self._entries[name].is_bundled]
+        unloaded = set(downloaded[:-MAX_LOADED])
+        for name in unloaded:
+            del self._loaded[name]
+        return unloaded | ({""} if self.default.name in unloaded else set())
 
     def _published_seconds(self, kind: Kind) -> float:
         """Return the catalogue's seconds of an analysis by a model's first generator; 0 for others."""

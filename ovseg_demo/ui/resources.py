@@ -47,6 +47,7 @@ class PageResources:
         self.publish = publish
         self.budget = budget
         self.memory = SessionMemory(settings.analysis_memory, registry.analysis_cache)
+        registry.watch(self.memory.expire_models)
         self._turns = threading.Semaphore(settings.concurrent_analyses)
 
     @property
@@ -82,26 +83,27 @@ class PageResources:
 
     def kind(self, request: Request) -> Kind:
         """Return what the time of a request's analysis depends on."""
-        entry = self.registry.find(request.model)
+        stages = self.stages(request)
         return Kind(
-            entry.name,
-            entry.suitable(request.generator),
-            self._points(request) or 0,
-            request.classifier,
+            self.registry.find(request.model).name,
+            stages["generator"],
+            stages["points_per_side"] or 0,
+            stages["classifier"],
         )
 
     def stages(self, request: Request) -> dict[str, Any]:
-        """Return what a request asks of both stages, as :meth:`Segmenter.analyze` takes it."""
+        """Return what a request asks of both stages, as :meth:`Segmenter.analyze` takes it.
+
+        A visitor may choose a model before the menu of generators follows: a generator that the model lacks
+        gives way to the model's first.
+        """
+        generator = self.registry.find(request.model).suitable(request.generator)
         return {
-            "generator": request.generator or None,
-            "points_per_side": self._points(request),
+            "generator": generator,
+            "points_per_side": request.points_for(generator),
             "classifier": request.classifier,
         }
 
     def note_cost(self, request: Request, analysis: Analysis) -> None:
         """Note what an analysis took, for the estimates of later ones."""
         self.registry.costs.note(self.kind(request), analysis.timings, analysis.proposals.points_per_side)
-
-    def _points(self, request: Request) -> int | None:
-        """Return the grid of points that a request's generator is asked at; ``None`` for its own."""
-        return request.points_for(self.registry.find(request.model).suitable(request.generator))

@@ -68,7 +68,9 @@ def rivals(request: Request, registry: ModelRegistry, texts: Texts) -> Iterator[
 
 
 def find_rival(key: str, request: Request, registry: ModelRegistry, texts: Texts) -> Rival | None:
-    """Return the rival of a key, if there is one."""
+    """Return the rival of a key, if there is one; there is none of an empty key."""
+    if not key:
+        return None
     return next((rival for rival in rivals(request, registry, texts) if rival.key == key), None)
 
 

@@ -120,10 +120,12 @@ class Comparison(NamedTuple):
     Attributes:
         key: of the rival.
         analysis: its analysis.
+        model: the rival's model, as :attr:`Request.model`.
     """
 
     key: str
     analysis: Analysis
+    model: str = ""
 
 
 @dataclass(eq=False)
@@ -202,6 +204,12 @@ class Session:
     def comparison(self) -> Comparison | None:
         """The same image, analyzed by a rival, if that was asked for."""
         return self._comparison
+
+    @property
+    def shown_comparison(self) -> Comparison | None:
+        """The comparison, if it is by the rival whose map the page displays."""
+        comparison = self._comparison
+        return comparison if comparison is not None and comparison.key == self.compares else None
 
     @property
     def corrections(self) -> Corrections:
@@ -474,11 +482,23 @@ class Session:
                 parts.append(self._displayed.segmentation.label_map)
             return {id(part): part.nbytes for part in parts}
 
+    @property
+    def models(self) -> set[str]:
+        """The models whose analyses the session holds, as :attr:`Request.model`."""
+        with self._lock:
+            own = set() if self._settings is None else {self._settings[0]}
+            return own if self._comparison is None else own | {self._comparison.model}
+
     def expire(self) -> None:
-        """Drop the analysis and the map, to make room for other visitors; the image stays on the page."""
+        """Drop the analysis and the map, to make room for other visitors; the image and corrections stay."""
         with self._lock:
             self._analysis = self._settings = self._comparison = self._displayed = None
             self._is_expired = True
+
+    def forget_corrections(self) -> None:
+        """Drop the corrections."""
+        with self._lock:
+            self._corrections = Corrections()
 
     def _forget_image(self) -> None:
         self._image = self._analysis = self._settings = self._comparison = self._displayed = None

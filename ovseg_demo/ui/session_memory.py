@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Collection
 
 from ovseg_demo.runtime.caching import ByteCache
 from ovseg_demo.ui.session import Session
 
 
 class SessionMemory:
-    """Bounds the memory of all sessions' analyses; the least recently used one gives way.
+    """Bounds the memory of all sessions' analyses and corrections; the least recently used ones give way.
 
     Sessions and the segmenters' cache share one budget: the cache takes what the sessions leave. A part that
     two sessions share counts once.
@@ -34,24 +35,48 @@ class SessionMemory:
             return self._count()
 
     def touch(self, session: Session) -> None:
-        """Note that a session was used, and make room: others expire until all fit the budget."""
+        """Note that a session was used, and make room for it.
+
+        The analyses of others are dropped until all fit the budget. If that is not enough, so are the
+        corrections of others.
+        """
         with self._lock:
             reference = weakref.ref(session)
             self._sessions[reference] = None
             self._sessions.move_to_end(reference)
-            while (held := self._count()) > self._max_bytes and len(self._sessions) > 1:
-                oldest, _ = self._sessions.popitem(last=False)
-                if (other := oldest()) is not None:
-                    other.expire()
+            held = self._make_room(session)
         if self._cache is not None:
             self._cache.reserve(min(held, self._max_bytes))
 
+    def expire_models(self, names: Collection[str]) -> None:
+        """Expire the sessions that hold analyses of these models, as :attr:`Session.models` names them."""
+        with self._lock:
+            for session in self._alive():
+                if not session.models.isdisjoint(names):
+                    session.expire()
+
+    def _make_room(self, newest: Session) -> int:
+        """Drop what others hold until all fit, the least recently used first; return the bytes still held."""
+        held = self._count()
+        for drop in (Session.expire, Session.forget_corrections):
+            for session in self._alive():
+                if held <= self._max_bytes:
+                    return held
+                if session is not newest and session.arrays():
+                    drop(session)
+                    held = self._count()
+        return held
+
     def _count(self) -> int:
         arrays: dict[int, int] = {}
-        for reference in list(self._sessions):
-            session = reference()
+        for session in self._alive():
+            arrays |= session.arrays()
+        return sum(arrays.values())
+
+    def _alive(self) -> list[Session]:
+        """Return the sessions whose pages are open, the least recently used first."""
+        found = [(reference, reference()) for reference in self._sessions]
+        for reference, session in found:
             if session is None:
                 del self._sessions[reference]
-            else:
-                arrays |= session.arrays()
-        return sum(arrays.values())
+        return [session for _, session in found if session is not None]

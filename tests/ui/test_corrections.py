@@ -74,33 +74,40 @@ def test_a_new_mask_needs_segment_anything(controller, image):
     session, newest = analyze(controller, image)
     assert not newest["map"]["corrections"]["canPoint"]
     with pytest.raises(OvsegError, match='generator "sam"'):
-        controller.correct(session, {"kind": "mask", "name": "barn", "inside": [[80, 100]]})
+        controller.correct(session, {"kind": "mask", "mask": 1, "name": "barn", "inside": [[80, 100]]})
 
 
 def correction(name="dog"):
     return Correction.of(np.ones((2, 3), dtype=bool), name)
 
 
-def test_a_new_mask_replaces_the_one_with_fewer_points():
-    corrections, first, second = Corrections(), correction("a"), correction("b")
-    corrections.add(first)
-    corrections.add(second, replaces=True)
-    assert corrections.current == (second,)
+def test_a_mask_with_another_point_replaces_itself_and_nothing_else():
+    area, first, second, other = (correction(name) for name in ("area", "first", "second", "other"))
+    corrections = Corrections()
+    corrections.add(area)
+    corrections.add(first, mask=1)
+    assert corrections.current == (area, first), "the mask has no points before these"
+    corrections.add(second, mask=1)
+    assert corrections.current == (area, second)
     corrections.move(UNDO)
-    assert corrections.current == (first,)
-    corrections.add(second)
-    assert corrections.current == (first, second) and not corrections.can_redo
-    assert set(map(id, corrections.parts)) == {id(first), id(second)}
+    corrections.move(UNDO)
+    assert corrections.current == (area,)
+    corrections.add(second, mask=1)
+    assert corrections.current == (area, second) and not corrections.can_redo, "what was undone is not there"
+    corrections.add(other, mask=2)
+    assert corrections.current == (area, second, other)
+    assert set(map(id, corrections.parts)) == {id(one) for one in (area, second, other)}
 
 
 def test_corrections_are_bounded():
     corrections = Corrections()
-    for _ in range(MOST_CORRECTIONS):
+    for _ in range(MOST_CORRECTIONS - 1):
         corrections.add(correction())
+    corrections.add(correction(), mask=1)
     with pytest.raises(OvsegError, match="takes 100 corrections"):
         corrections.add(correction())
     for _ in range(2 * MOST_CORRECTIONS):
-        corrections.add(correction(), replaces=True)
+        corrections.add(correction(), mask=1)
     for _ in range(3 * MOST_CORRECTIONS):
         corrections.move(UNDO)
     assert len(corrections.parts) <= 2 * MOST_CORRECTIONS
@@ -108,9 +115,9 @@ def test_corrections_are_bounded():
 
 def test_points_and_a_box_are_read():
     data = {"kind": "mask", "name": "cat", "inside": [[3, 4]], "outside": [[1.5, 2]], "box": [9, 8, 2, 1]}
-    change = Change.read(data | {"replaces": True}, IMAGE)
+    change = Change.read(data | {"mask": 3}, IMAGE)
     assert change.prompt.inside == ((3, 4),) and change.prompt.outside == ((1.5, 2),)
-    assert change.prompt.box == (2, 1, 10, 9) and change.replaces
+    assert change.prompt.box == (2, 1, 10, 9) and change.mask == 3
 
 
 anything = st.recursive(
@@ -121,7 +128,7 @@ anything = st.recursive(
 
 
 @given(
-    st.dictionaries(st.sampled_from(["name", "x", "y", "inside", "outside", "box", "replaces"]), anything),
+    st.dictionaries(st.sampled_from(["name", "x", "y", "inside", "outside", "box", "mask"]), anything),
     st.sampled_from(["name", "mask", "undo", "else", None]),
 )
 def test_whatever_the_browser_sends_is_read_or_refused(data, kind):

@@ -34,6 +34,17 @@ def test_models_are_loaded_when_first_used_and_the_last_few_are_kept():
     assert registry.segmenter(NAMES[0]) is not first, "it made room"
 
 
+def test_bundled_models_stay():
+    loaded = []
+    entries = [ModelEntry(name, name, "", ("sam",)) for name in NAMES]
+    bundled = ModelEntry("photo-mini", "photo-mini", "", ("sam",), spec=CATALOGUE["photo-mini"])
+    registry = ModelRegistry([bundled, *entries], lambda name: loaded.append(name) or colour_segmenter())
+    first = registry.segmenter("photo-mini")
+    for name in NAMES:
+        registry.segmenter(name)
+    assert registry.segmenter("photo-mini") is first and loaded == ["photo-mini", *NAMES]
+
+
 def test_a_model_that_failed_to_load_is_tried_again():
     attempts = []
 

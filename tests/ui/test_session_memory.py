@@ -2,6 +2,9 @@
 
 import gc
 
+import numpy as np
+
+from ovseg_demo.classification.corrections import Correction
 from ovseg_demo.runtime.caching import ByteCache
 from ovseg_demo.segmenter import Caches
 from ovseg_demo.ui.controller import PageController
@@ -55,6 +58,23 @@ def test_a_session_is_served_even_if_it_alone_exceeds_the_budget():
     memory = SessionMemory(10)
     memory.touch(session)
     assert not session.is_expired
+
+
+def test_corrections_stay_longer_than_analyses_and_count_until_they_go():
+    segmenter = colour_segmenter()
+    sessions = [session_of(segmenter.analyze(landscape(100 + number, 80))) for number in range(3)]
+    for session in sessions:
+        session.corrections.add(Correction.of(np.ones((1000, 1000), bool), "barn"))
+    correction = sum(part.nbytes for part in sessions[0].corrections.parts)
+    memory = SessionMemory(sum(sessions[2].arrays().values()) + 2 * correction)
+    for session in sessions:
+        memory.touch(session)
+    assert [session.is_expired for session in sessions] == [True, True, False]
+    assert all(session.corrections.current for session in sessions)
+    assert memory.nbytes == sum(sum(session.arrays().values()) for session in sessions)
+    sessions[2].corrections.add(Correction.of(np.ones((1000, 1000), bool), "house"))
+    memory.touch(sessions[2])
+    assert [bool(session.corrections.current) for session in sessions] == [False, True, True]
 
 
 def test_the_cache_takes_what_the_sessions_leave():

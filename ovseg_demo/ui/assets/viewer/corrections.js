@@ -1,15 +1,11 @@
 // Corrections: the panel that names an area or a new mask, and the way back. `send(change)` passes a change to the
 // server; what is typed only ever becomes text.
 
-/** A new mask that is being pointed out: its points and box in pixels of the image, and its name. */
-const newPointing = (x, y, name) => ({ name, inside: [[x, y]], outside: [], box: null, side: "inside", isSent: false });
+/** A new mask that is being pointed out: its number, its points and box in pixels of the image, and its name. */
+const newPointing = (mask, x, y, name) => ({ mask, name, inside: [[x, y]], outside: [], box: null, side: "inside" });
 
-/** Send the newest points; the answer replaces the mask that the points before gave. */
-function sendPointing(pointing, send) {
-  const { name, inside, outside, box } = pointing;
-  send({ kind: "mask", name, inside, outside, box, replaces: pointing.isSent });
-  pointing.isSent = true;
-}
+/** Send the newest points; the answer replaces the mask of the same number that the points before gave. */
+const sendPointing = ({ mask, name, inside, outside, box }, send) => send({ kind: "mask", mask, name, inside, outside, box });
 
 /** The part of the panel "Why?" that names the area. */
 function namingForm(why, canPoint, { send, point, close }) {

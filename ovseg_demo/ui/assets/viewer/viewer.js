@@ -18,6 +18,7 @@ const state = {
   why: null,
   fixes: null, // the labels of the areas that the visitor corrected
   pointing: null, // the new mask that the visitor is pointing out
+  pointed: 0, // the number of new masks so far
   cursor: null, // the place that arrow keys move, as fractions
   notice: null, // the displayed one as text
   tuned: null, // the name of the class whose least score is being set
@@ -420,7 +421,7 @@ function correct(change) {
 }
 
 function beginPointing(x, y, name) {
-  state.pointing = newPointing(x, y, name || state.map.classes[0]?.name || "");
+  state.pointing = newPointing(++state.pointed, x, y, name || state.map.classes[0]?.name || "");
   sendPointing(state.pointing, correct);
   update();
 }
