@@ -114,19 +114,19 @@ class Analysis:
             templates: the prompt templates, a key of :data:`ovseg_demo.vocabulary.TEMPLATES` or "learned";
                 ``None`` means the model's default.
             min_score: pixels whose class has a smaller share of their scores stay unlabelled: a number from 0
-                to 1 for all classes, or one for each class name; other classes have 0.
+                to 1 for all classes, or one for each class name, whatever its case; other classes have 0.
             corrections: areas of this image that a person named, drawn over the map in this order. A name
                 that is not among the class names becomes a further class.
             progress: called while new names are encoded; it may stop the work by raising an exception.
 
         Raises:
-            VocabularyError: the names are not valid.
+            VocabularyError: the names are not valid, or ``min_score`` has a name that is no class.
             ModelError: a setting is not valid for this analysis.
             ImageError: a correction was made for an image of another size.
         """
         vocabulary = read_vocabulary(names, distractors)
         rule = self._complete(choose_rule(rule, granularity))
-        least_scores(vocabulary, min_score)  # so that a wrong one fails first
+        check_min_score(vocabulary, min_score)  # so that a wrong one fails first
         start = time.perf_counter()
         if vocabulary.is_typed:
             vocabulary = vocabulary.without(self.text_encoder.obstacles(vocabulary.all_names, templates))
@@ -138,7 +138,8 @@ class Analysis:
         labeling = rule.label(
             NamedMasks(self.proposals, self.partition, probabilities, text.vectors, vocabulary)
         )
-        least = least_scores(vocabulary, min_score)
+        min_score = _match_min_score(vocabulary, min_score)
+        least = _least_scores(vocabulary, min_score)
         labeling = labeling._replace(label_map=labeling.label_map.leave_out(least))
         labeling, vocabulary = apply_corrections(labeling, vocabulary, corrections)
         areas, scores = labeling.label_map.summarise(len(vocabulary.classes))
@@ -247,19 +248,38 @@ def read_vocabulary(names: ClassNames, distractors: str | Sequence[str] = "") ->
     return names
 
 
-def least_scores(vocabulary: Vocabulary, min_score: MinScore) -> np.ndarray:
-    """Return for each class the share of the scores below which its pixels stay unlabelled: float (K,).
+def check_min_score(vocabulary: Vocabulary, min_score: MinScore) -> None:
+    """Raise unless a least score is from 0 to 1 and, where it is one for each name, each name is a class.
 
     Raises:
         ModelError: a number is outside [0, 1].
+        VocabularyError: a name is no class of the vocabulary.
     """
     given = min_score if isinstance(min_score, Mapping) else dict.fromkeys(vocabulary.class_names, min_score)
+    known = {name.casefold() for name in vocabulary.class_names}
     for name, value in given.items():
         if not 0 <= value <= 1:
             raise ModelError(f'The least score {value} of "{name}" is outside the range from 0 to 1.')
-    by_name = {name.casefold(): value for name, value in given.items()}
-    least = [by_name.get(name.casefold(), 0.0) for name in vocabulary.class_names]
-    return np.array(least, dtype=np.float32)
+        if name.casefold() not in known:
+            raise VocabularyError(
+                f'min_score has a value for "{name}", which is no class; leave it out, or name the class as '
+                "the class names do, without its synonyms."
+            )
+
+
+def _match_min_score(vocabulary: Vocabulary, min_score: MinScore) -> MinScore:
+    """Return a least score for all classes, or one for each class under the name that the vocabulary has."""
+    if not isinstance(min_score, Mapping):
+        return min_score
+    given = {name.casefold(): value for name, value in min_score.items()}
+    return {name: given.get(name.casefold(), 0.0) for name in vocabulary.class_names}
+
+
+def _least_scores(vocabulary: Vocabulary, min_score: MinScore) -> np.ndarray:
+    """Return the least score of each class, from :func:`_match_min_score`: float32 (K,)."""
+    if not isinstance(min_score, Mapping):
+        return np.full(len(vocabulary.classes), min_score, dtype=np.float32)
+    return np.array([min_score[name] for name in vocabulary.class_names], dtype=np.float32)
 
 
 def choose_rule(rule: Rule | None, granularity: float | None) -> Rule:

@@ -99,7 +99,8 @@ class Segmentation:
         templates: the name of the prompt templates.
         timings: the timings of the stages.
         notes: a phrase for each stage in which something was reduced because memory was short.
-        min_score: the least share of a pixel's scores with which a class was drawn.
+        min_score: the least share of a pixel's scores with which a class was drawn: a number for all classes,
+            or one for each of the vocabulary's class names.
         corrections: the areas that a person named, which lie over the map in this order.
         distractor_probabilities: float32 (N, distractors), the probabilities of the hidden distractors.
     """
@@ -133,8 +134,14 @@ class Segmentation:
         return self.probabilities.max(axis=0, initial=0)
 
     def least_score(self, name: str) -> float:
-        """Return the least share of a pixel's scores with which a class was drawn."""
-        return self.min_score.get(name, 0.0) if isinstance(self.min_score, Mapping) else self.min_score
+        """Return the least share of a pixel's scores with which a class was drawn: from 0 to 1.
+
+        The name's case does not matter. A class that a correction added has 0 where each class has its own.
+        """
+        if not isinstance(self.min_score, Mapping):
+            return self.min_score
+        folded = name.casefold()
+        return next((least for own, least in self.min_score.items() if own.casefold() == folded), 0.0)
 
     def legend(self) -> tuple[LegendEntry, ...]:
         """Return one entry for each class: those found, ordered by area, then the others by best score."""

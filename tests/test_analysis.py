@@ -372,6 +372,19 @@ def test_pixels_below_the_least_score_stay_unlabelled(analysis):
     assert explanation.label == -1 and explanation.name == plain.explain(int(x), int(y)).name
 
 
+def test_a_segmentation_knows_the_least_score_that_was_applied_to_each_class(analysis):
+    one = analysis.segment("Dog, grass / lawn", min_score={"dog": 0.5})
+    assert one.min_score == {"Dog": 0.5, "grass": 0.0}
+    assert [one.least_score(name) for name in ("Dog", "dog", "grass")] == [0.5, 0.5, 0.0]
+    assert analysis.segment("Dog, grass", min_score=0.25).least_score("Dog") == 0.25
+
+
+@pytest.mark.parametrize("name", ["dgo", "lawn"])
+def test_a_least_score_is_of_a_class(analysis, name):
+    with pytest.raises(VocabularyError, match=f'min_score has a value for "{name}", which is no class'):
+        analysis.segment("dog, grass / lawn", min_score={name: 0.5})
+
+
 @pytest.mark.parametrize("min_score", [-0.1, 1.5, {"dog": 2}])
 def test_a_least_score_is_a_share(analysis, min_score):
     with pytest.raises(ModelError, match="outside the range from 0 to 1"):
