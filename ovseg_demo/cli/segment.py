@@ -38,7 +38,7 @@ from ovseg_demo.segmenter import CLASSIFIERS, Caches
 from ovseg_demo.vocabulary import LEARNED, TEMPLATES, Vocabulary
 
 _SETTINGS = ("templates", "generator", "classifier")
-_LISTED = 20  # failures in the summary; errors.jsonl has all
+_LISTED = 20  # failures in the summary, where a file has all
 _NOT_COMPARED = "-"  # in place of the fingerprint of weights, where nothing is recorded
 
 
@@ -251,7 +251,7 @@ def _segment_all(
     _describe_end(store, counts, finished)
     failed, total = counts.failed + len(problems), len(items) + len(problems)
     if failed:
-        _print_failures(failures, failed, total)
+        _print_failures(failures, failed, total, file=ERRORS)
     return 1 if failed else 0
 
 
@@ -305,10 +305,11 @@ def _describe_end(store: ResultStore, counts: Counts, finished: int) -> None:
     print(f"{counts.done:,} done{skipped}. {store.annotations}: {of_all}")
 
 
-def _print_failures(sentences: Sequence[str], failed: int, total: int) -> None:
-    lines = list(sentences[:_LISTED])
+def _print_failures(sentences: Sequence[str], failed: int, total: int, file: str | None = None) -> None:
+    """Print what failed: the first sentences where ``file`` has them all, or else every sentence."""
+    lines = list(sentences if file is None else sentences[:_LISTED])
     if failed > len(lines):
-        lines.append(f"… and {failed - len(lines):,} more in {ERRORS}")
+        lines.append(f"… and {failed - len(lines):,} more in {file}")
     print(f"{failed:,} of {total:,} could not be segmented:", *lines, sep="\n  ", file=sys.stderr)
 
 

@@ -169,6 +169,22 @@ def test_nothing_is_loaded_when_no_image_is_meant(tmp_path, capsys):
     assert "1 of 1 could not be segmented" in capsys.readouterr().err
 
 
+def test_a_long_list_of_failures_is_cut_only_where_a_file_has_all(ovseg, images, tmp_path, capsys):
+    missing = [images / f"{number}.png" for number in range(25)]
+    patterns = [images / f"{number}*.bmp" for number in range(25)]
+    assert run("segment", *patterns, "--suggest") == 1
+    end = capsys.readouterr().err
+    assert end.count("No file matches") == 25 and "more in" not in end
+    sentence = '.png" does not exist'
+    assert run("segment", images / "first.png", *missing, "--ovseg", ovseg, "--suggest") == 1
+    end = capsys.readouterr().err
+    assert end.count(sentence) == 25 and "more in" not in end
+    assert segment(ovseg, tmp_path / "out", images / "first.png", *missing) == 1
+    end = capsys.readouterr().err
+    assert end.count(sentence) == 20 and "… and 5 more in errors.jsonl" in end
+    assert (tmp_path / "out" / "errors.jsonl").read_text().count(sentence.replace('"', '\\"')) == 25
+
+
 def test_each_image_has_a_folder_of_its_own_in_any_order_and_run(ovseg, images, tmp_path):
     (images / "sub").mkdir()
     paths = [images / "first.png", images / "First.jpg", images / "sub" / "first.png", images / "...jpg"]
