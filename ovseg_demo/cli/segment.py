@@ -155,11 +155,10 @@ def _check_arguments(given: Mapping[str, Any]) -> None:
             f"{' and '.join(missing)} must be given, unless --suggest prints names alone; see "
             '"ovseg segment --help".'
         )
-    if given["workers"] < 1 or given["gpus_per_worker"] < 0:
-        raise OvsegError(
-            f"{given['workers']} workers with {given['gpus_per_worker']:g} GPUs each: choose at least one "
-            "worker."
-        )
+    if given["workers"] < 1:
+        raise OvsegError(f"--workers is {given['workers']}; choose 1 or more.")
+    if not given["gpus_per_worker"] >= 0:  # not a number, either
+        raise OvsegError(f"--gpus-per-worker is {given['gpus_per_worker']:g}; choose 0 or more.")
 
 
 def _describe_names(given: Mapping[str, Any]) -> None:

@@ -451,6 +451,9 @@ def test_an_image_without_masks_is_named_at_the_end(ovseg, sam, images, tmp_path
         (("--output", "out"), "--classes must be given"),
         (("--suggest", "--classes", "cat"), "leave out --classes and --output"),
         (("--suggest", "--output", "out"), "leave out --classes and --output"),
+        (("--suggest", "--workers", "0"), "--workers is 0; choose 1 or more."),
+        (("--suggest", "--gpus-per-worker", "-1"), "--gpus-per-worker is -1; choose 0 or more."),
+        (("--suggest", "--gpus-per-worker", "nan"), "--gpus-per-worker is nan; choose 0 or more."),
     ],
 )
 def test_arguments_that_do_not_fit_together_are_refused(images, capsys, options, sentence):
