@@ -3,6 +3,7 @@
 import json
 import pickle
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,22 @@ def test_a_run_that_is_killed_continues_from_the_journal_in_the_bucket(
     assert "1 done, 2 were finished before." in capsys.readouterr().out
     assert segment(ovseg, tmp_path / "whole", images, "--format", "label-map") == 0
     assert store.contents("killed") == contents(tmp_path / "whole")
+
+
+def test_the_record_of_an_image_is_uploaded_after_its_other_files(store, ovseg, tmp_path, monkeypatch):
+    uploaded, real = [], RemotePath.write_bytes
+
+    def write_bytes(path, content):
+        if path.suffix == ".png":
+            time.sleep(0.2)  # longer than the record takes
+        real(path, content)
+        uploaded.append(path.name)
+
+    monkeypatch.setattr(RemotePath, "write_bytes", write_bytes)
+    formats = ("--format", "coco", "overlay", "label-map")
+    assert segment(ovseg, store.address("ordered"), save_image(tmp_path / "a.png"), *formats) == 0
+    assert sorted(uploaded[:2]) == ["label_map.png", "overlay.png"]
+    assert uploaded[2:] == ["segmentation.json"]
 
 
 # ---- what does not work
