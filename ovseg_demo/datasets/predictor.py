@@ -148,7 +148,7 @@ class Predictor:
             if _has_names(names):
                 return self._failure(str(error))
             raise
-        except (RuntimeError, MemoryError, OSError) as error:
+        except (RuntimeError, MemoryError, OSError, cv2.error) as error:
             if not is_out_of_memory(error):
                 raise
             return self._failure("There is too little memory for this image; scale it down.")

@@ -5,12 +5,14 @@ import multiprocessing
 import pickle
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ovseg_demo import Predictor, load_segmenter
+from ovseg_demo.classification.rules import GranularityRule
 from ovseg_demo.errors import OvsegError, VocabularyError
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
@@ -96,6 +98,21 @@ def test_an_image_that_fails_stops_no_other(predictor, paths, monkeypatch):
     assert "too little memory" in result["error"][3]
     assert result["label_map"][0] == b""
     assert (result["annotations"][0], result["width"][0]) == ("[]", 0)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("(-4:Insufficient memory) Failed to allocate")])
+def test_an_image_whose_map_does_not_fit_into_memory_stops_no_other(predictor, paths, monkeypatch, error):
+    real = GranularityRule.label
+
+    def label(rule, masks):
+        if masks.proposals.image_size == (30, 30):
+            raise error
+        return real(rule, masks)
+
+    monkeypatch.setattr(GranularityRule, "label", label)
+    large = np.zeros((30, 30, 3), np.uint8)
+    failed, done = predictor({"image": [large, paths[0]]})["error"]
+    assert "too little memory" in failed and not done
 
 
 def test_rows_may_have_class_names_of_their_own(predictor, ovseg, paths):
