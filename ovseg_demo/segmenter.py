@@ -336,10 +336,13 @@ class Segmenter:
     ) -> _Stage1:
         own = model.get()
         chosen = own if points_per_side is None else _with_points(own, points_per_side)
-        content = content_key(image)
+        source = (content_key(image), model.key) if keep else None
+        key = source and (*source, chosen.settings)
 
         def make() -> _Masks:
-            embedding = self._embedding((content, model.key, own.settings))
+            embedding = None
+            if source is not None and points_per_side is not None:
+                embedding = self._embedding((*source, own.settings))
 
             def propose(generator: ProposalGenerator) -> Proposals:
                 if points_per_side is None:
@@ -350,7 +353,6 @@ class Segmenter:
             found, fallback = compute(model, propose, progress)
             return _Masks.of(image, replace(found, fallback=fallback) if fallback else found)
 
-        key = (content, model.key, chosen.settings) if keep else None
         masks, timing = self._remember(PROPOSING, key, make, progress)
         return _Stage1(masks, key, (timing,))
 

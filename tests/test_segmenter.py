@@ -239,6 +239,15 @@ def test_frames_of_a_video_stay_out_of_the_caches(segmenter, generator):
     np.testing.assert_array_equal(analyses[0].regions, segmenter.analyze(random_image()).regions)
 
 
+def test_the_cache_is_not_asked_for_frames_of_a_video(generator, clip):
+    class NeverAsked(ByteCache):
+        def get(self, key):
+            raise AssertionError(f"asked for {key}")
+
+    segmenter = make_segmenter(generator, clip, caches=Caches(analyses=NeverAsked(2**20)))
+    assert len(segmenter.analyze(random_image(), keep=False).proposals) == 5
+
+
 def test_masks_of_any_source_can_be_classified(segmenter, generator, clip):
     proposals = QuadrantGenerator(count=2)(random_image())
     analysis = segmenter.classify(random_image(), proposals)
