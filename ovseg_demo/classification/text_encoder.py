@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,7 +130,9 @@ class TextEncoder:
             ModelError: the templates are unknown, or the model has no learned prompts.
         """
         fingerprint = self._model.get().fingerprint
-        key = self._model.key, fingerprint, templates or self.templates, "usable", tuple(names)
+        # A digest, because the cache counts a byte a name for the answer and nothing for its key.
+        digest = hashlib.sha256(repr(tuple(names)).encode()).hexdigest()
+        key = self._model.key, fingerprint, templates or self.templates, "usable", digest
 
         def find() -> np.ndarray:
             obstacles = self.obstacles(names, templates)
