@@ -188,7 +188,10 @@ class Vocabulary:
         return (*(name for entry in self.classes for name in entry.names), *self.distractors)
 
     def describe(self) -> str:
-        """Return one line that lists the classes and distractors in the notation of :meth:`parse`."""
+        """Return one line for people: how many classes there are, then their names, then the distractors.
+
+        ``/`` joins synonyms, as in "2 classes: dog, cup / mug; hidden distractors: wall".
+        """
         count = "1 class" if len(self.classes) == 1 else f"{len(self.classes):,} classes"
         line = f"{count}: {', '.join(' / '.join(entry.names) for entry in self.classes)}"
         if self.distractors:
