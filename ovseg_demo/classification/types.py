@@ -118,7 +118,11 @@ class RegionClassifier(Protocol):
         ...
 
     def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
-        """Return the names whose embeddings would mean nothing, each with the reason."""
+        """Return the names whose embeddings would mean nothing, each with the reason.
+
+        Raises:
+            ModelError: the templates are unknown, or the model has no learned prompts.
+        """
         ...
 
     def text_key(self, templates: str) -> str:

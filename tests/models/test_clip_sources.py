@@ -143,6 +143,8 @@ def test_siglip_reads_names_with_its_own_tokenizer(sam):
         segmenter.text_encoder().encode([long])
     found = segmenter.text_encoder().obstacles(["dog", long, "狗"])
     assert found == {long: TOO_MANY_TOKENS, "狗": UNKNOWN}
+    with pytest.raises(ModelError, match="no learned prompts"):
+        segmenter.text_encoder().obstacles(["dog"], "learned")
 
 
 def test_a_folder_without_its_tokenizer_says_what_is_missing(tmp_path, sam):

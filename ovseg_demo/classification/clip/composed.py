@@ -67,7 +67,11 @@ class ClipClassifier:
         return self.names.key(templates)
 
     def obstacles(self, names: Sequence[str], templates: str) -> dict[str, str]:
-        """Return the names that the text tower cannot use, each with the reason."""
+        """Return the names that the text tower cannot use, each with the reason.
+
+        Raises:
+            ModelError: the templates are unknown, or the model has no learned prompts.
+        """
         return self.names.obstacles(names, templates)
 
     def fallbacks(self) -> Iterator[tuple[str, Self]]:

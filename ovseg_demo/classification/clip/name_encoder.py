@@ -143,6 +143,7 @@ class CausalNames:
         Raises:
             ModelError: the templates are unknown, or the model has no learned prompts.
         """
+        check_prompts(templates, self.has_learned_prompts)
         found = {}
         for name in names:
             tokens = self._tokenizer.encode(name)
@@ -174,6 +175,7 @@ class CausalNames:
             ModelError: the templates are unknown, or the model has no learned prompts.
             VocabularyError: a name is too long for the text tower.
         """
+        check_prompts(templates, self.has_learned_prompts)
         if not names:
             return np.empty((0, self.width), dtype=np.float32)
         texts = [self._tokenize(name, templates) for name in names]
@@ -188,13 +190,10 @@ class CausalNames:
 
     def _tokenize(self, name: str, templates: str) -> list[list[int]]:
         """Return the token ids of each template, filled in with the name."""
-        check_templates(templates)
-        if templates != LEARNED:
-            texts = [template.format(name) for template in TEMPLATES[templates]]
-            return [self._tokenizer.enclose(self._tokenizer.encode(text), name) for text in texts]
-        if self._prompts is None:
-            raise no_learned_prompts()
-        return [self._prompts.tokenize(name, self._tokenizer)]
+        if templates == LEARNED:
+            return [self._prompts.tokenize(name, self._tokenizer)]
+        texts = [template.format(name) for template in TEMPLATES[templates]]
+        return [self._tokenizer.enclose(self._tokenizer.encode(text), name) for text in texts]
 
     def _encode_texts(
         self, texts: Sequence[Sequence[int]], prompts: LearnedPrompts | None, report: Callable[[int], None]
@@ -264,6 +263,10 @@ def tokens_per_batch(device: torch.device) -> int:
     return _TOKENS_PER_BATCH.get(device.type, _TOKENS_PER_BATCH_ELSEWHERE)
 
 
-def no_learned_prompts() -> ModelError:
-    """Return the error for templates "learned" with a model that has none."""
-    return ModelError(f"This model has no learned prompts; choose other templates: {', '.join(TEMPLATES)}.")
+def check_prompts(templates: str, has_learned_prompts: bool) -> None:
+    """Raise :class:`ModelError` unless the templates are known and the model has them, if "learned"."""
+    check_templates(templates)
+    if templates == LEARNED and not has_learned_prompts:
+        raise ModelError(
+            f"This model has no learned prompts; choose other templates: {', '.join(TEMPLATES)}."
+        )

@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg_demo.classification.clip.name_encoder import (
+    check_prompts,
     mean_over_templates,
-    no_learned_prompts,
     tokens_per_batch,
 )
 from ovseg_demo.classification.clip.network import fingerprint
 from ovseg_demo.errors import CheckpointError, ModelError, VocabularyError
 from ovseg_demo.progress import ENCODING_NAMES, ProgressCallback, no_progress
 from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.vocabulary import LEARNED, TEMPLATES, TOO_MANY_TOKENS, UNKNOWN, check_templates
+from ovseg_demo.vocabulary import TEMPLATES, TOO_MANY_TOKENS, UNKNOWN
 
 INSTALL_COMMAND = 'pip install "ovseg-demo[siglip]"'
 
@@ -131,15 +131,16 @@ class PaddedNames:
         """Return the names that the text tower cannot use, each with the reason.
 
         Raises:
-            ModelError: the templates are unknown, or the model has no learned prompts.
+            ModelError: the templates are unknown, or "learned", which this kind of model lacks.
         """
+        check_prompts(templates, self.has_learned_prompts)
         found = {}
         for name in names:
             if self._tokenizer.is_unknown(name):
                 found[name] = UNKNOWN
                 continue
             try:
-                for template in TEMPLATES.get(templates, ()):
+                for template in TEMPLATES[templates]:
                     self._tokenizer(template.format(name), name)
             except VocabularyError:
                 found[name] = TOO_MANY_TOKENS
@@ -152,12 +153,10 @@ class PaddedNames:
         """Return for each name the mean of its unit features over all templates, scaled to unit length.
 
         Raises:
-            ModelError: the templates are unknown or "learned".
+            ModelError: the templates are unknown, or "learned", which this kind of model lacks.
             VocabularyError: a name is too long for the text tower.
         """
-        check_templates(templates)
-        if templates == LEARNED:
-            raise no_learned_prompts()
+        check_prompts(templates, self.has_learned_prompts)
         if not names:
             return np.empty((0, self.width), dtype=np.float32)
         texts = TEMPLATES[templates]

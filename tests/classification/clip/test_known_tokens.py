@@ -6,7 +6,7 @@ import torch
 
 from ovseg_demo.classification.clip.known_tokens import known_tokens
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
-from ovseg_demo.errors import VocabularyError
+from ovseg_demo.errors import ModelError, VocabularyError
 from ovseg_demo.models.loading import load_segmenter
 from ovseg_demo.runtime.resources import bundled
 from ovseg_demo.vocabulary import Vocabulary
@@ -32,6 +32,15 @@ def test_emoji_other_scripts_and_typos_are_unknown_to_a_model_that_never_saw_the
 def test_a_name_of_too_many_tokens_is_named(bundled_encoder):
     name = " ".join(["a", "x"] * 25) + " red frog" * 12
     assert bundled_encoder.obstacles([name, "frog"]) == {name: "too long for this model"}
+
+
+@pytest.mark.parametrize(
+    ("templates", "message"), [("vlid", 'no prompt templates "vlid"'), ("learned", "no learned prompts")]
+)
+def test_templates_that_a_model_lacks_are_refused_whatever_the_names(bundled_encoder, templates, message):
+    for names in (["frog"], []):
+        with pytest.raises(ModelError, match=message):
+            bundled_encoder.obstacles(names, templates)
 
 
 @pytest.mark.parametrize("seed", range(3))
