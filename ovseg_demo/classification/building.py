@@ -75,6 +75,7 @@ def build_classifier(
     Raises:
         CheckpointError: the files do not make up a CLIP that can be built here.
         ModelError: this CLIP's image tower cannot read regions in that way.
+        MissingDependencyError: the package that reads names for this CLIP is not installed.
     """
     if tuned is not None:
         if regions not in ("auto", "soft-pooling"):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 
 import numpy as np
 import open_clip
@@ -14,7 +15,13 @@ from safetensors.torch import load_file, save_file
 from ovseg_demo import load_segmenter
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.cli.main import main
-from ovseg_demo.errors import CheckpointError, DownloadError, ModelError, VocabularyError
+from ovseg_demo.errors import (
+    CheckpointError,
+    DownloadError,
+    MissingDependencyError,
+    ModelError,
+    VocabularyError,
+)
 from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.models.downloads import download
 from ovseg_demo.models.weights_files import HuggingFaceSource, find_open_clip
@@ -145,6 +152,12 @@ def test_siglip_reads_names_with_its_own_tokenizer(sam):
     assert found == {long: TOO_MANY_TOKENS, "狗": UNKNOWN}
     with pytest.raises(ModelError, match="no learned prompts"):
         segmenter.text_encoder().obstacles(["dog"], "learned")
+
+
+def test_where_the_package_tokenizers_is_missing_the_error_has_its_command(sam, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingDependencyError, match='tokenizers; install it with "pip install tokenizers"'):
+        load(sam, unpack_folder(SMALL / "open_clip_timm")).segment(image(), "dog")
 
 
 def test_a_folder_without_its_tokenizer_says_what_is_missing(tmp_path, sam):

@@ -21,12 +21,12 @@ from ovseg_demo.classification.clip.name_encoder import (
     tokens_per_batch,
 )
 from ovseg_demo.classification.clip.network import fingerprint
-from ovseg_demo.errors import CheckpointError, ModelError, VocabularyError
+from ovseg_demo.errors import CheckpointError, MissingDependencyError, VocabularyError
 from ovseg_demo.progress import ENCODING_NAMES, ProgressCallback, no_progress
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.vocabulary import TEMPLATES, TOO_MANY_TOKENS, UNKNOWN
 
-INSTALL_COMMAND = 'pip install "ovseg-demo[siglip]"'
+INSTALL_COMMAND = "pip install tokenizers"
 
 
 class PaddedTokenizer:
@@ -39,7 +39,7 @@ class PaddedTokenizer:
         clean: the name of open_clip's text cleaning: "canonicalize", "lower" or "whitespace".
 
     Raises:
-        ModelError: the package ``tokenizers`` is not installed.
+        MissingDependencyError: the package ``tokenizers`` is not installed.
         CheckpointError: the file is not a tokenizer.
     """
 
@@ -47,9 +47,8 @@ class PaddedTokenizer:
         try:
             from tokenizers import Tokenizer
         except ImportError:
-            raise ModelError(
-                'This CLIP needs the package "tokenizers" to read class names; install it with '
-                f"{INSTALL_COMMAND}."
+            raise MissingDependencyError(
+                f'This CLIP reads names with the package tokenizers; install it with "{INSTALL_COMMAND}".'
             ) from None
         try:
             self._tokenizer = Tokenizer.from_file(str(file))
@@ -184,7 +183,7 @@ def make_tokenizer(text_config: Mapping[str, Any], file: Path | None) -> PaddedT
 
     Raises:
         CheckpointError: the file is missing.
-        ModelError: the package ``tokenizers`` is not installed.
+        MissingDependencyError: the package ``tokenizers`` is not installed.
     """
     if file is None:
         raise CheckpointError(
