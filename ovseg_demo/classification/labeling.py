@@ -99,10 +99,7 @@ def keep_masks(probabilities: np.ndarray, granularity: float) -> np.ndarray:
     Raises:
         ModelError: ``granularity`` is outside [0, 1].
     """
-    if not 0 <= granularity <= 1:
-        raise ModelError(
-            f"The granularity {granularity} is outside the range from 0 (coarse) to 1 (precise)."
-        )
+    check_granularity(granularity)
     if not len(probabilities):
         return np.zeros(0, dtype=bool)
     if granularity < 1:
