@@ -38,6 +38,7 @@ from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
 from ovseg_demo.classification.types import LOGIT_SCALE, REGIONS, RegionClassifier
 from ovseg_demo.errors import CheckpointError, ModelError
 from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.tensors import tensors_below
 
 _POOLING = {
     "mask-pooling": mask_pooling.AREA,
@@ -112,7 +113,7 @@ def _build_parts(source: ClipSource, runtime: Runtime) -> _Parts:
         width, quick_gelu = source.model["embed_dim"], bool(source.model.get("quick_gelu"))
         return _Parts(model.visual, _text_of(model, source), model.visual.image_size[0], width, quick_gelu)
     if _CONVNEXT_STEM in source.tensors:
-        visual = _below(source.tensors, "visual.")
+        visual = tensors_below(source.tensors, "visual.")
         tower = place_weights(lambda: convnext_tower(visual), visual, "a CLIP with a ConvNeXt", runtime)
         text = build_text_tower(source.tensors, dtype=runtime.dtype, device=runtime.device)
         return _Parts(tower, text, _CROP_SIDE, text.text_projection.shape[1], quick_gelu=False)
@@ -211,7 +212,3 @@ def _replace_parts(source: ClipSource, tuned: Tuned) -> ClipSource:
     return ClipSource(
         {**kept, **tuned.tensors}, source.model, source.preprocessing, source.tokenizer, source.quick_gelu
     )
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

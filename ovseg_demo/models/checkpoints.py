@@ -22,6 +22,7 @@ from ovseg_demo.errors import CheckpointError
 from ovseg_demo.models.kinds import CheckpointKind
 from ovseg_demo.models.shared_tensors import SharedTensors
 from ovseg_demo.models.torchscript import is_torchscript, read_torchscript
+from ovseg_demo.runtime.tensors import tensors_below
 
 IGNORED = {
     "criterion.*": "weights of the training loss",
@@ -106,11 +107,11 @@ class Checkpoint:
         """
         if self.kind is CheckpointKind.CLIP:
             return _without_ignored(self.tensors)
-        tensors = _below(self.tensors, _CLIP_PREFIX)
+        tensors = tensors_below(self.tensors, _CLIP_PREFIX)
         if not tensors:
             found = "a MaskFormer without a CLIP" if self.kind is CheckpointKind.OVSEG else self.kind
             raise CheckpointError(_mixed_up(self.path, found, CheckpointKind.CLIP))
-        prompts = _below(self.tensors, _PROMPTS_PREFIX)
+        prompts = tensors_below(self.tensors, _PROMPTS_PREFIX)
         return _without_ignored(
             tensors | {f"prompt_learner.{name}": tensor for name, tensor in prompts.items()}
         )
@@ -145,9 +146,9 @@ class Checkpoint:
         tuned = {
             new + name: tensor
             for old, new in _TUNED_PREFIXES.items()
-            for name, tensor in _below(tensors, old).items()
+            for name, tensor in tensors_below(tensors, old).items()
         }
-        return tuned, _below(tensors, _CONSISTENCY_PREFIX)
+        return tuned, tensors_below(tensors, _CONSISTENCY_PREFIX)
 
     def sam(self) -> dict[str, torch.Tensor]:
         """Return the Segment Anything tensors: ``prompt_encoder.*`` and ``mask_decoder.*`` as in the package.
@@ -310,7 +311,7 @@ def _canonical(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Remove the prefixes of data-parallel training and compiling from all names; replace old names."""
     for prefix in _NAME_PREFIXES * 2:  # wrappers nest, in any order
         if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = _below(tensors, prefix)
+            tensors = tensors_below(tensors, prefix)
     return {
         _OLD_PIXEL_DECODER.sub("sem_seg_head.pixel_decoder.", name): tensor
         for name, tensor in tensors.items()
@@ -352,10 +353,6 @@ def _mixed_up(path: Path, found: CheckpointKind | str, expect: CheckpointKind | 
         return f'"{path}" looks like {found}, but {expected} was expected; choose another file.'
     remedy = f"give it as {_OPTIONS[found]}=…, and another file here"
     return f'"{path}" looks like {found.value}, but {expected} was expected; {remedy}.'
-
-
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _without_ignored(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -23,13 +23,8 @@ class Shapes(dict[str, tuple[int, ...]]):
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], what: str, *, hint: str = "", prefix: str = ""):
-        super().__init__(
-            {
-                name.removeprefix(prefix): tuple(tensor.shape)
-                for name, tensor in tensors.items()
-                if name.startswith(prefix)
-            }
-        )
+        below = tensors_below(tensors, prefix)
+        super().__init__({name: tuple(tensor.shape) for name, tensor in below.items()})
         self._what, self._hint, self._prefix = what, hint, prefix
 
     def __missing__(self, name: str) -> tuple[int, ...]:
@@ -56,6 +51,11 @@ class Shapes(dict[str, tuple[int, ...]]):
         return CheckpointError(
             f'These are not the weights of {self._what}: "{self._prefix}{name}" is missing.{hint}'
         )
+
+
+def tensors_below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names start with a prefix, under their names without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def check_names_and_shapes(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
