@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ovseg_demo.classification.corrections import Correction, apply_corrections
 from ovseg_demo.classification.labeling import class_probabilities
 from ovseg_demo.classification.partition import MaskPartition
-from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, NamedMasks, Rule
+from ovseg_demo.classification.rules import EnsembleRule, GranularityRule, Labeling, NamedMasks, Rule
 from ovseg_demo.classification.suggestions import (
     DEFAULT_SUGGESTIONS,
     Candidate,
@@ -132,39 +133,23 @@ class Analysis:
             vocabulary = vocabulary.without(self.text_encoder.obstacles(vocabulary.all_names, templates))
         text = self.text_encoder.encode(vocabulary.all_names, templates, progress=progress)
         encoded = time.perf_counter()
-        vectors = text.vectors if self.adaptation is None else self.adaptation(text.vectors)
-        probabilities = class_probabilities(self.regions, vectors, vocabulary, self.logit_scale)
-        probabilities[~self.regions.any(axis=1)] = 0
-        labeling = rule.label(
-            NamedMasks(self.proposals, self.partition, probabilities, text.vectors, vocabulary)
-        )
         min_score = _match_min_score(vocabulary, min_score)
-        least = _least_scores(vocabulary, min_score)
-        labeling = labeling._replace(label_map=labeling.label_map.leave_out(least))
+        labeling = self._label(vocabulary, text.vectors, rule, _least_scores(vocabulary, min_score))
         labeling, vocabulary = apply_corrections(labeling, vocabulary, corrections)
-        areas, scores = labeling.label_map.summarise(len(vocabulary.classes))
-        return Segmentation(
-            image=self.image,
-            vocabulary=vocabulary,
-            proposals=self.proposals,
-            probabilities=labeling.probabilities[:, : len(vocabulary.classes)],
-            distractor_probabilities=labeling.probabilities[:, len(vocabulary.classes) :],
-            kept=labeling.kept,
-            label_map=labeling.label_map.labels,
-            areas=areas,
-            scores=scores,
-            score_map=labeling.score_map,
+        segmentation = self._segmentation(
+            labeling,
+            vocabulary,
             rule=rule,
-            classifier=self.classifier,
             templates=templates or self.text_encoder.templates,
-            timings=(
-                Timing(ENCODING_NAMES, encoded - start, text.was_cached),
-                Timing(DRAWING, time.perf_counter() - encoded, was_cached=False),
-            ),
             notes=(*self.notes, *low_memory_note(ENCODING_NAMES, text.fallback)),
             min_score=min_score,
             corrections=tuple(corrections),
         )
+        timings = (
+            Timing(ENCODING_NAMES, encoded - start, text.was_cached),
+            Timing(DRAWING, time.perf_counter() - encoded, was_cached=False),
+        )
+        return replace(segmentation, timings=timings)
 
     def suggest(
         self,
@@ -228,6 +213,40 @@ class Analysis:
             ValueError: there is no such pixel.
         """
         return self.segment(names, **settings).explain(x, y)
+
+    def _label(self, vocabulary: Vocabulary, text: np.ndarray, rule: Rule, least: np.ndarray) -> Labeling:
+        """Return what a rule makes of the masks, without pixels whose class has less than its least score.
+
+        Args:
+            vocabulary: K classes and their distractors.
+            text: float32 (names, D), the embeddings of all names of the vocabulary.
+            rule: computes the map from the masks.
+            least: float32 (K,), the least score of each class.
+        """
+        vectors = text if self.adaptation is None else self.adaptation(text)
+        probabilities = class_probabilities(self.regions, vectors, vocabulary, self.logit_scale)
+        probabilities[~self.regions.any(axis=1)] = 0
+        labeling = rule.label(NamedMasks(self.proposals, self.partition, probabilities, text, vocabulary))
+        return labeling._replace(label_map=labeling.label_map.leave_out(least))
+
+    def _segmentation(self, labeling: Labeling, vocabulary: Vocabulary, **settings: Any) -> Segmentation:
+        """Return the result of a labeling; ``settings`` are the attributes that tell how it was made."""
+        count = len(vocabulary.classes)
+        areas, scores = labeling.label_map.summarise(count)
+        return Segmentation(
+            image=self.image,
+            vocabulary=vocabulary,
+            proposals=self.proposals,
+            probabilities=labeling.probabilities[:, :count],
+            distractor_probabilities=labeling.probabilities[:, count:],
+            kept=labeling.kept,
+            label_map=labeling.label_map.labels,
+            areas=areas,
+            scores=scores,
+            score_map=labeling.score_map,
+            classifier=self.classifier,
+            **settings,
+        )
 
     def _complete(self, rule: Rule) -> Rule:
         if isinstance(rule, EnsembleRule) and rule.clip_weight is None:

@@ -19,7 +19,14 @@ from ovseg_demo.classification.text_encoder import TextEncoder
 from ovseg_demo.classification.types import RegionClassifier, RegionEmbeddings
 from ovseg_demo.errors import ImageError, ModelError
 from ovseg_demo.images import ImageSource, load_image
-from ovseg_demo.progress import EMBEDDING_REGIONS, HASHING, PROPOSING, ProgressCallback, no_progress
+from ovseg_demo.progress import (
+    EMBEDDING_REGIONS,
+    HASHING,
+    PROPOSING,
+    ProgressCallback,
+    RegionsCallback,
+    no_progress,
+)
 from ovseg_demo.proposals.types import GridProposalGenerator, MaskPrompt, ProposalGenerator, Proposals
 from ovseg_demo.runtime.caching import ByteCache, LazyModel, content_key
 from ovseg_demo.runtime.file_digests import file_digest
@@ -368,10 +375,27 @@ class Segmenter:
         progress: ProgressCallback,
         on_partial: PartialAnalysisCallback | None = None,
     ) -> Analysis:
-        model, proposals = self._classifier(classifier), stage.masks.proposals
+        model = self._classifier(classifier)
         clip = model.get()
         mask_prompts = classifier == CLASSIFIERS[0] and clip.has_mask_prompts
-        analysis = Analysis(
+        analysis = self._without_regions(stage, classifier, clip)
+
+        def on_regions(embeddings: np.ndarray) -> None:
+            if on_partial is not None:
+                on_partial(replace(analysis, regions=embeddings))
+
+        def make() -> _Regions:
+            return _embed_regions(model, analysis.proposals, mask_prompts, progress, on_regions)
+
+        on_regions(analysis.regions)
+        key = stage.key and (stage.key, model.key, clip.fingerprint, mask_prompts)
+        regions, timing = self._remember(EMBEDDING_REGIONS, key, make, progress)
+        return _with_regions(analysis, regions, timing)
+
+    def _without_regions(self, stage: _Stage1, classifier: str, clip: RegionClassifier) -> Analysis:
+        """Return the analysis of an image of which no region is embedded yet."""
+        proposals = stage.masks.proposals
+        return Analysis(
             image=stage.masks.image,
             proposals=proposals,
             partition=stage.masks.partition,
@@ -383,36 +407,6 @@ class Segmenter:
             candidates=self._candidates,
             timings=stage.timings,
             notes=low_memory_note(PROPOSING, proposals.fallback),
-        )
-
-        def on_regions(embeddings: np.ndarray) -> None:
-            if on_partial is not None:
-                on_partial(replace(analysis, regions=embeddings))
-
-        def make() -> _Regions:
-            embeddings, fallback = compute(
-                model,
-                lambda clip: clip.embed_regions(
-                    proposals, mask_prompts=mask_prompts, progress=progress, on_regions=on_regions
-                ),
-                progress,
-                part="regions",
-            )
-            return _Regions(embeddings, fallback)
-
-        on_regions(analysis.regions)
-        key = stage.key and (stage.key, model.key, clip.fingerprint, mask_prompts)
-        regions, timing = self._remember(EMBEDDING_REGIONS, key, make, progress)
-        return replace(
-            analysis,
-            regions=regions.embeddings.vectors,
-            adaptation=regions.embeddings.adaptation,
-            timings=(*analysis.timings, timing),
-            notes=(
-                *analysis.notes,
-                *low_memory_note(EMBEDDING_REGIONS, regions.fallback),
-                *small_masks_note(len(regions.embeddings.small)),
-            ),
         )
 
     def _remember(
@@ -482,6 +476,36 @@ class _Regions:
     @property
     def nbytes(self) -> int:
         return self.embeddings.nbytes
+
+
+def _embed_regions(
+    model: LazyModel[RegionClassifier],
+    proposals: Proposals,
+    mask_prompts: bool,
+    progress: ProgressCallback,
+    on_regions: RegionsCallback,
+) -> _Regions:
+    def embed(clip: RegionClassifier) -> RegionEmbeddings:
+        return clip.embed_regions(
+            proposals, mask_prompts=mask_prompts, progress=progress, on_regions=on_regions
+        )
+
+    return _Regions(*compute(model, embed, progress, part="regions"))
+
+
+def _with_regions(analysis: Analysis, regions: _Regions, timing: Timing) -> Analysis:
+    """Return a complete analysis: one without regions, and these."""
+    return replace(
+        analysis,
+        regions=regions.embeddings.vectors,
+        adaptation=regions.embeddings.adaptation,
+        timings=(*analysis.timings, timing),
+        notes=(
+            *analysis.notes,
+            *low_memory_note(EMBEDDING_REGIONS, regions.fallback),
+            *small_masks_note(len(regions.embeddings.small)),
+        ),
+    )
 
 
 def _check_points(points_per_side: int | None) -> None:
