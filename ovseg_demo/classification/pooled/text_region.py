@@ -27,7 +27,8 @@ LOGIT_SCALE = 50.0
 """The factor on cosines before the softmax, of CLIP and PE-Core."""
 
 _GLOBAL_PATCH = 0.07
-"""A patch is "global" if it resembles the masks that it lies in by no more than this, against the others."""
+"""A patch is "global", and left out, if its mean cosine with the masks that it lies in exceeds that with the
+other masks by less than this."""
 _TILES_AT_ONCE = {"cpu": 2}
 _TILES_AT_ONCE_ELSEWHERE = 16
 
