@@ -98,7 +98,8 @@ class Segmentation:
         classifier: the name of the classifier.
         templates: the name of the prompt templates.
         timings: the timings of the stages.
-        notes: a phrase for each stage in which something was reduced because memory was short.
+        notes: a phrase for each thing that makes the result coarser than usual: what was reduced because
+            memory was short, and masks too small for the classifier's grid.
         min_score: the least share of a pixel's scores with which a class was drawn: a number for all classes,
             or one for each of the vocabulary's class names.
         corrections: the areas that a person named, which lie over the map in this order.
