@@ -85,7 +85,7 @@ def load_image(
     stretch: bool = False,
     budget: MemoryBudget | None = None,
 ) -> np.ndarray:
-    """An image in any common form as upright RGB.
+    """Return an image in any common form as upright RGB.
 
     The first frame of an animation is taken. The EXIF orientation is applied, the colours of an ICC profile
     become those of sRGB, transparent pixels are blended with white, and deeper pixels are scaled from their

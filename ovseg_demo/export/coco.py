@@ -26,12 +26,12 @@ Shapes = Literal["rle", "polygons"]
 
 
 def write(sized: SizedSegmentation) -> bytes:
-    """The record of a segmentation as JSON, with masks as run lengths."""
+    """Return the record of a segmentation as JSON, with masks as run lengths."""
     return to_json(_record(sized, "rle"))
 
 
 def write_polygons(sized: SizedSegmentation) -> bytes:
-    """The record of a segmentation as JSON, with masks as polygons, on one line: there may be many points."""
+    """Return the record of a segmentation as JSON with masks as polygons, on one line: points are many."""
     return to_json(_record(sized, "polygons"), indent=None)
 
 
@@ -42,7 +42,7 @@ def coco_record(
     source: SourceImage | None = None,
     shapes: Shapes = "rle",
 ) -> dict[str, Any]:
-    """All that a segmentation says, as a COCO data set of one image, at the upright size of the file.
+    """Return all that a segmentation says as a COCO data set of one image, at the upright size of the file.
 
     Args:
         segmentation: what to record.
@@ -62,7 +62,7 @@ def coco_record(
 
 
 def flat_points(ring: Ring) -> list[float]:
-    """The points of a ring as COCO lists them: x, y, x, y, …; whole numbers as integers."""
+    """Return the points of a ring as COCO lists them: x, y, x, y, …; whole numbers as integers."""
     points = ring.points.ravel()
     whole = points.astype(np.int64)
     if np.array_equal(whole, points):

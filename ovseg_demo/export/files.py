@@ -25,7 +25,7 @@ class ExportFile(NamedTuple):
 
 
 def zip_files(files: Iterable[ExportFile]) -> bytes:
-    """The files as a zip archive; each is made when its turn comes."""
+    """Return the files as a zip archive; each is made when its turn comes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files:
@@ -44,5 +44,5 @@ def write_json_list(file: TextIO, values: Iterable[Any]) -> None:
 
 
 def to_json(value: Any, indent: int | None = 1) -> bytes:
-    """A value as JSON in UTF-8; numbers that JSON lacks (NaN) are an error."""
+    """Return a value as JSON in UTF-8; numbers that JSON lacks (NaN) are an error."""
     return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent) + "\n").encode("utf-8")

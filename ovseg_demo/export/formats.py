@@ -123,7 +123,7 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
 
 
 def find_format(name: str) -> ExportFormat:
-    """The format with this name.
+    """Return the format with this name.
 
     Raises:
         OvsegError: there is none.
@@ -134,7 +134,7 @@ def find_format(name: str) -> ExportFormat:
 
 
 def encode(segmentation: Segmentation, name: str, options: ExportOptions | None = None) -> bytes:
-    """A segmentation in one format: the file, or a zip archive of all files where a format has several.
+    """Return a segmentation in one format: the file, or a zip archive where the format has several files.
 
     Raises:
         OvsegError: there is no such format, or it cannot hold this segmentation.

@@ -22,12 +22,12 @@ MAX_PALETTE_CLASSES = 255
 
 
 def write(sized: SizedSegmentation) -> bytes:
-    """PNG bytes of a segmentation's label map; see :func:`encode_label_map`."""
+    """Return PNG bytes of a segmentation's label map; see :func:`encode_label_map`."""
     return encode_label_map(sized.label_map, sized.class_names)
 
 
 def encode_label_map(label_map: np.ndarray, class_names: Sequence[str]) -> bytes:
-    """PNG bytes of a label map: a pixel's value is its class index + 1, and 0 where it is unlabelled.
+    """Return PNG bytes of a label map: a pixel's value is its class index + 1, and 0 where it is unlabelled.
 
     Up to 255 classes give an 8-bit indexed image whose palette holds the classes' colours. More classes give
     a 16-bit grey image, which cannot have a palette. In both, the text field "classes" is a JSON list of the
@@ -51,7 +51,7 @@ def encode_label_map(label_map: np.ndarray, class_names: Sequence[str]) -> bytes
 
 
 def decode_label_map(source: bytes | str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The label map, int32 (H, W), and the class names that :func:`encode_label_map` wrote.
+    """Return the label map, int32 (H, W), and the class names that :func:`encode_label_map` wrote.
 
     Args:
         source: the bytes of the PNG, or the path of its file.

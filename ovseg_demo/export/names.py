@@ -10,7 +10,7 @@ _RESERVED = re.compile("(con|prn|aux|nul|com[0-9]|lpt[0-9])", re.ASCII)  # no fi
 
 
 def slug(name: str) -> str:
-    """A name reduced to lower-case letters and digits of any script and hyphens; never empty."""
+    """Return a name reduced to lower-case letters and digits of any script and hyphens; never empty."""
     words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", name).casefold())
     shortened = "-".join(words)[:_MAX_LENGTH].strip("-")
     if not shortened:

@@ -13,7 +13,7 @@ _COMPRESSION = 2  # a photograph takes a quarter of the time of Pillow's 6, and 
 
 
 def write(sized: SizedSegmentation) -> bytes:
-    """PNG bytes of the overlay, drawn as ``options.view`` says, with the resolution for print."""
+    """Return PNG bytes of the overlay, drawn as ``options.view`` says, with the resolution for print."""
     legend = sized.segmentation.legend()
     overlay = render_overlay(sized.image(), sized.label_map, legend, **asdict(sized.options.view))
     buffer = io.BytesIO()

@@ -80,7 +80,7 @@ class Polygon:
 
 
 def trace_polygons(label_map: np.ndarray) -> list[Polygon]:
-    """The connected parts of all classes, ordered by class and then from top to bottom.
+    """Return the connected parts of all classes, ordered by class and then from top to bottom.
 
     Memory grows with the pixels' corners at which the classes' borders turn, not with the number of classes.
 

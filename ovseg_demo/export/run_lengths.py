@@ -20,7 +20,7 @@ _CHANNELS = 4  # of an RGBA image, which Label Studio's run lengths describe; al
 
 
 def class_rles(label_map: np.ndarray, classes: int) -> list[dict[str, Any]]:
-    """The mask of each class as a COCO run-length encoding whose counts are text, which JSON can hold.
+    """Return the mask of each class as a COCO run-length encoding, whose counts are text for JSON.
 
     One pass over the map finds the runs of all classes together.
 

@@ -13,7 +13,7 @@ _SMALLEST = 4  # tolerances; of a ring that is less wide or high, little would b
 
 
 def simplify(polygon: Polygon, tolerance: float) -> Polygon:
-    """The polygon without the points that lie within ``tolerance`` of the line without them.
+    """Return the polygon without the points that lie within ``tolerance`` of the line without them.
 
     This is Douglas and Peucker's algorithm on each ring. The ends of the edges that cuts meet stay, and so do
     all points of a ring that is less than four tolerances wide or high. The rings' ``inward`` is 0.

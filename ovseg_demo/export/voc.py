@@ -49,7 +49,7 @@ def write_dataset(class_names: Sequence[str], stems: Iterable[str]) -> Iterator[
 
 
 def voc_palette() -> np.ndarray:
-    """The 256 colours of Pascal VOC's masks: uint8 RGB (256, 3).
+    """Return the 256 colours of Pascal VOC's masks: uint8 RGB (256, 3).
 
     The bits of an index go in turn to red, green and blue, from each channel's highest bit down
     (VOCdevkit's ``VOClabelcolormap``).

@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def resize_longer_side(image: np.ndarray, side: int) -> np.ndarray:
-    """The image scaled so that its longer side has ``side`` pixels; the other is truncated to an integer.
+    """Return the image scaled to a longer side of ``side`` pixels; the other is truncated to an integer.
 
     The interpolation is OpenCV's bilinear one. The published demo scales images for Segment Anything like
     this.

@@ -9,12 +9,12 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def is_installed() -> bool:
-    """Whether the program was installed from a wheel; otherwise it runs in a checkout."""
+    """Return whether the program was installed from a wheel; otherwise it runs in a checkout."""
     return (_PACKAGE / "_bundled").is_dir()
 
 
 def bundled(name: str) -> Path:
-    """The path of a folder that comes with the program.
+    """Return the path of a folder that comes with the program.
 
     A checkout has it beside the package. A wheel carries it inside the package, in ``_bundled``.
 
@@ -25,7 +25,7 @@ def bundled(name: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """The folder for files that can be made or fetched again.
+    """Return the folder for files that can be made or fetched again.
 
     It is ``OVSEG_CACHE_DIR``, or ``ovseg-demo`` in the user's cache folder (XDG). Nothing is created here.
     """

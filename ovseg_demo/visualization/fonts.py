@@ -54,7 +54,7 @@ class Lettering:
 
 
 def lettering(text: str, *, max_width: float | None = None, size: int = 16) -> Lettering:
-    """The text as it can be drawn, and the font that draws most of it.
+    """Return the text as it can be drawn, and the font that draws most of it.
 
     Args:
         text: any text; control and formatting characters are dropped.
@@ -72,7 +72,7 @@ def lettering(text: str, *, max_width: float | None = None, size: int = 16) -> L
 
 @lru_cache(maxsize=64)
 def pillow_font(path: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font file at a size in pixels, for Pillow."""
+    """Return a font file at a size in pixels, for Pillow."""
     return ImageFont.truetype(path, size)
 
 
@@ -90,7 +90,7 @@ def _best_font(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def _font_with(needed: frozenset[int]) -> str:
-    """The other installed font that has most of these characters; the default font where none has any."""
+    """Return the other installed font with most of these characters; the default one where none has any."""
     return max([DEFAULT_FONT, *_other_fonts()], key=lambda path: len(needed & _characters(path)))
 
 

@@ -56,7 +56,7 @@ def legend_entries(
     best_scores: Sequence[float],
     pixels: int,
 ) -> tuple[LegendEntry, ...]:
-    """Legend entries of all classes: those with pixels by area, then the others by their best score.
+    """Return legend entries of all classes: those with pixels by area, then the others by their best score.
 
     Args:
         class_names: K names.

@@ -25,7 +25,7 @@ def overlay_array(
     opacity: float = DEFAULT_OPACITY,
     outlines: bool = True,
 ) -> np.ndarray:
-    """The image with the colours of a label map over it; unlabelled pixels keep their colour.
+    """Return the image with the colours of a label map over it; unlabelled pixels keep their colour.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -52,7 +52,7 @@ def overlay_array(
 def draw_labels(
     image: np.ndarray, label_map: np.ndarray, class_names: Sequence[str], colors: np.ndarray
 ) -> np.ndarray:
-    """The image with each class name in the largest region of its class, where larger regions leave room.
+    """Return the image with each class's name in its largest region, where larger regions leave room.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -82,7 +82,7 @@ def draw_labels(
 
 
 def label_points(label_map: np.ndarray) -> dict[int, tuple[int, int]]:
-    """Where to write each class name: in the largest connected region, far from its edge, near its middle.
+    """Return where to write each class name: in its largest region, far from the edge, near the middle.
 
     Args:
         label_map: int32 (H, W), class indices, or −1.
@@ -106,12 +106,12 @@ def label_points(label_map: np.ndarray) -> dict[int, tuple[int, int]]:
 
 
 def line_width(image: np.ndarray) -> int:
-    """Pixels of a fine line on an image (H, W, …): 1 below 1,000 pixels a side, then 2, and so on."""
+    """Return the width of a fine line on an image (H, W, …): 1 below 1,000 pixels a side, then 2 etc."""
     return 1 + max(image.shape[:2]) // 1000
 
 
 def _inner_point(region: np.ndarray) -> tuple[int, int]:
-    """The pixel (x, y) nearest to a region's middle among those that are (nearly) farthest from its edge."""
+    """Return the pixel (x, y) nearest to a region's middle among those (nearly) farthest from its edge."""
     distance = cv2.distanceTransform(np.pad(region, 1).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[
         1:-1, 1:-1
     ]
@@ -122,7 +122,7 @@ def _inner_point(region: np.ndarray) -> tuple[int, int]:
 
 
 def _paint(label_map: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """The colour of each pixel's class, black where unlabelled: uint8 (H, W, 3)."""
+    """Return the colour of each pixel's class, black where unlabelled: uint8 (H, W, 3)."""
     table = np.zeros((len(colors) + 1, 4), np.uint8)  # 4 bytes a colour: one 32-bit word to look up
     table[:-1, :3] = colors
     words = table.view(np.uint32)[:, 0].take(label_map, mode="wrap")  # −1 wraps to the last row
@@ -130,7 +130,7 @@ def _paint(label_map: np.ndarray, colors: np.ndarray) -> np.ndarray:
 
 
 def _borders(label_map: np.ndarray) -> np.ndarray:
-    """1 where a pixel's label is not that of its neighbour to the right or below: uint8 (H, W)."""
+    """Return 1 where a pixel's label is not that of its neighbour to the right or below: uint8 (H, W)."""
     borders = np.zeros(label_map.shape, bool)
     borders[:, :-1] = label_map[:, 1:] != label_map[:, :-1]
     borders[:-1] |= label_map[1:] != label_map[:-1]
@@ -138,7 +138,7 @@ def _borders(label_map: np.ndarray) -> np.ndarray:
 
 
 def _widen(lines: np.ndarray, width: int) -> np.ndarray:
-    """Lines of one pixel made ``width`` pixels wide."""
+    """Return lines of one pixel made ``width`` pixels wide."""
     return cv2.dilate(lines, np.ones((width, width), np.uint8))
 
 
@@ -148,7 +148,7 @@ def _free_box(
     image_size: tuple[int, int],
     taken: Sequence[tuple[int, int, int, int]],
 ) -> tuple[int, int, int, int] | None:
-    """A box (left, top, right, bottom) at, above or below a point, in the image and clear of all others."""
+    """Return a box (left, top, right, bottom) at, above or below a point, in the image, clear of others."""
     (width, height), (image_width, image_height) = size, image_size
     left = min(max(0, center[0] - width // 2), max(0, image_width - width - 1))
     for rows in (0, -1, 1, -2, 2):

@@ -49,7 +49,7 @@ SECONDARY_COUNT = 1021
 
 
 def class_colors(class_names: Sequence[str]) -> np.ndarray:
-    """A colour for each name of a list.
+    """Return a colour for each name of a list.
 
     Upper and lower case, blanks at the ends and Unicode's ways of writing the same letter make no difference.
 
@@ -69,7 +69,7 @@ def class_colors(class_names: Sequence[str]) -> np.ndarray:
 
 
 def distinct_colors(count: int) -> np.ndarray:
-    """Colours for things without names, such as mask proposals: uint8 RGB (count, 3).
+    """Return colours for things without names, such as mask proposals: uint8 RGB (count, 3).
 
     The first 1,035 differ from each other; then they come again.
     """
@@ -77,19 +77,19 @@ def distinct_colors(count: int) -> np.ndarray:
 
 
 def text_color(background: Color) -> Color:
-    """Black or white, whichever contrasts more with a background (by WCAG 2, at least 4.5 : 1)."""
+    """Return black or white, whichever contrasts more with a background (by WCAG 2, at least 4.5 : 1)."""
     return BLACK if _contrast(background, BLACK) >= _contrast(background, WHITE) else WHITE
 
 
 def hex_color(color: Sequence[int]) -> str:
-    """An RGB colour as ``#rrggbb``."""
+    """Return an RGB colour as ``#rrggbb``."""
     red, green, blue = (int(channel) for channel in color)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 @cache
 def secondary_colors() -> tuple[Color, ...]:
-    """Colours for long lists: hues a golden angle apart, in three shades and three strengths, none twice."""
+    """Return colours for long lists, none twice: hues a golden angle apart, three shades, three strengths."""
     golden_ratio = (5**0.5 - 1) / 2
     colors: dict[Color, None] = {}
     index = 0
@@ -105,7 +105,7 @@ def secondary_colors() -> tuple[Color, ...]:
 
 
 def _ranking(name: str, primary_is_free: bool) -> Sequence[Color]:
-    """The colours in a name's own order of preference."""
+    """Return the colours in a name's own order of preference."""
     key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     if primary_is_free:
         return sorted(PRIMARY, key=lambda color: _hash(f"{hex_color(color)} {key}"))

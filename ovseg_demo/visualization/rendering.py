@@ -25,7 +25,7 @@ def render_overlay(
     outlines: bool = True,
     labels: bool = False,
 ) -> Image.Image:
-    """The label map over its image with its legend, large enough for print.
+    """Return the label map over its image with its legend, large enough for print.
 
     Args:
         image: uint8 RGB (H, W, 3).

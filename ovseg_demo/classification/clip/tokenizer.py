@@ -45,7 +45,7 @@ class Tokenizer:
         return self._bpe.encode(text)
 
     def spelling(self, token: int) -> str:
-        """How the byte-pair encoding writes a token; "</w>" stands at the end of a word."""
+        """Return how the byte-pair encoding writes a token; "</w>" stands at the end of a word."""
         return self._bpe.decoder[token]
 
     @property

@@ -37,7 +37,7 @@ class TokensAttend:
         self._sums = PixelSums(basis, _split_weight(attention.v_proj.weight, attention.num_heads), dtype)
 
     def __call__(self, positioned: Tensor, pixels: PromptPixels) -> Tensor:
-        """What tokens (B, T, C), with their positions, see in the pixels: (B, T, C)."""
+        """Return what tokens (B, T, C), with their positions, see in the pixels: (B, T, C)."""
         queries = _scaled(self._attention.q_proj(positioned), self._attention.num_heads)
         seen = self._sums(self._scores(queries, pixels).softmax(dim=-1), pixels)
         joined = seen.transpose(1, 2).flatten(2) + self._attention.v_proj.bias
@@ -92,6 +92,6 @@ def _split_heads(tokens: Tensor, heads: int) -> Tensor:
 
 
 def _scaled(tokens: Tensor, heads: int) -> Tensor:
-    """Queries or keys (B, T, H · d), by head and divided by √d: (B, H, T, d)."""
+    """Return queries or keys (B, T, H · d), by head and divided by √d: (B, H, T, d)."""
     split = _split_heads(tokens, heads)
     return split * split.shape[-1] ** -0.5

@@ -96,7 +96,7 @@ def read_config(tensors: Mapping[str, Tensor]) -> SamConfig:
 
 
 def build_sam(tensors: Mapping[str, Tensor]) -> Sam:
-    """Build the Segment Anything network that these tensors belong to, on the CPU, in float32, for inference.
+    """Return the Segment Anything network of these tensors, on the CPU, in float32, for inference.
 
     All kinds of image encoders in :data:`.encoders.registry.ENCODERS` and all sizes take the same path.
     Float32 tensors become the network's weights without a copy, except where an encoder folds its batch norms
@@ -126,14 +126,14 @@ def build_sam(tensors: Mapping[str, Tensor]) -> Sam:
 
 
 def new_sam(config: SamConfig) -> Sam:
-    """Build a randomly initialised network to train; its ``state_dict()`` is a checkpoint."""
+    """Return a randomly initialised network to train; its ``state_dict()`` is a checkpoint."""
     sam = _construct(config)
     sam.image_encoder.initialize()
     return sam
 
 
 def move_sam(sam: Sam, device: torch.device, encoder_dtype: torch.dtype = torch.float32) -> Sam:
-    """A network for inference on a device, with the image encoder in a precision of its own.
+    """Return a network for inference on a device, with the image encoder in a precision of its own.
 
     Weights are shared with ``sam`` where device and precision allow; ``sam`` stays as it is.
     """
@@ -156,7 +156,7 @@ def move_sam(sam: Sam, device: torch.device, encoder_dtype: torch.dtype = torch.
 
 
 def _module_names(config: SamConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the network's own names, without those that take no part."""
+    """Return the tensors under the network's own names, without those that take no part."""
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name.startswith(PREFIX):
@@ -169,7 +169,7 @@ def _module_names(config: SamConfig, tensors: Mapping[str, Tensor]) -> dict[str,
 
 
 def _convert(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A tensor on a device; numbers with a fraction have the dtype."""
+    """Return a tensor on a device; numbers with a fraction have the dtype."""
     return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
 

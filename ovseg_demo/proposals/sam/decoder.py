@@ -136,7 +136,7 @@ class _Upscaling:
         self._second = _stacked_taps(second, dtype)
 
     def __call__(self, pixels: PromptPixels, prompt: int, weights: Tensor, cells: tuple[int, int]) -> Tensor:
-        """Logits (n, 4 · h, 4 · w), float32, of the top left h × w cells, for masks' weights (n, C / 8)."""
+        """Return logits, float32 (n, 4 · h, 4 · w), of the top left h × w cells, for weights (n, C / 8)."""
         height, width = cells
         channels = 8 * weights.shape[1]
         x = self._first(pixels, prompt, cells)  # (h·w, 2·2·C/4)
@@ -148,6 +148,6 @@ class _Upscaling:
 
 
 def _stacked_taps(convolution: nn.ConvTranspose2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weight (4 · out, in) and bias (4 · out) that make a pixel's four outputs, ordered (dy, dx, channel)."""
+    """Return weight (4 · out, in) and bias (4 · out) for a pixel's four outputs, by (dy, dx, channel)."""
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
     return weight.to(dtype), convolution.bias.repeat(4).to(dtype)

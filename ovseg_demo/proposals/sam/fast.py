@@ -98,13 +98,13 @@ class FastMaskGenerator:
         return masks[fit.argmax()]
 
     def in_batches_of(self, points: int) -> FastMaskGenerator:
-        """The same network with another ``points_per_batch``."""
+        """Return the same network with another ``points_per_batch``."""
         other = copy(self)
         other.points_per_batch = points
         return other
 
     def with_points(self, points_per_side: int) -> FastMaskGenerator:
-        """The same network with another grid of points."""
+        """Return the same network with another grid of points."""
         other = copy(self)
         other._points_per_side = points_per_side
         return other
@@ -131,7 +131,7 @@ class FastMaskGenerator:
         return collector
 
     def _embed_points(self, geometry: MaskGeometry) -> Tensor:
-        """Sparse prompt embeddings (points, 2, C) of the grid: the point, and its padding."""
+        """Return sparse prompt embeddings (points, 2, C) of the grid: the point, and its padding."""
         height, width = geometry.resized_size
         points = torch.from_numpy(build_point_grid(self._points_per_side) * [width, height])
         labels = torch.ones(len(points), 1)  # all of them lie on the object
@@ -139,7 +139,7 @@ class FastMaskGenerator:
         return embeddings.to(self._device)
 
     def _embed(self, prompt: MaskPrompt, geometry: MaskGeometry) -> Tensor:
-        """Sparse prompt embeddings (1, S, C) of one prompt."""
+        """Return sparse prompt embeddings (1, S, C) of one prompt."""
         points = np.array([*prompt.inside, *prompt.outside], dtype=np.float64).reshape(-1, 2)
         labels = [1] * len(prompt.inside) + [0] * len(prompt.outside)
         given = None

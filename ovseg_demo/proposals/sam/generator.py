@@ -196,7 +196,7 @@ class SamProposalGenerator:
         return self._masks.mask_at(embedding, image_size, prompt)
 
     def fallbacks(self) -> Iterator[tuple[str, SamProposalGenerator]]:
-        """Variants that need less and less memory: fewer points at a time, then smaller masks."""
+        """Yield variants that need less memory each time: fewer points at a time, then smaller masks."""
         variant = copy(self)
         variant._masks = self._masks.in_batches_of(max(1, self._masks.points_per_batch // 8))
         yield "fewer points at a time", variant

@@ -14,7 +14,7 @@ CELLS_PER_POINT = 2
 
 
 def resolve_points_per_side(points_per_side: int | str, device_type: str, grid_size: int) -> int:
-    """The number of points along each side of the grid.
+    """Return the number of points along each side of the grid.
 
     Args:
         points_per_side: a number, or "auto" for :data:`POINTS_PER_SIDE` of the device, with at least

@@ -40,7 +40,7 @@ class MaskGeometry:
 
     @classmethod
     def of_image(cls, image_size: tuple[int, int], input_size: int, grid_size: int) -> MaskGeometry:
-        """How an image of (height, width) is laid into the square, its longer side filling the square's."""
+        """Return how an image of (height, width) lies in the square, whose side its longer side fills."""
         return cls(image_size, size_in_square(image_size, input_size), input_size, grid_size)
 
     @property
@@ -76,11 +76,11 @@ class MaskFilters:
     box_nms_thresh: float
 
     def good_enough(self, quality: Tensor) -> Tensor:
-        """Which masks (bool, as ``quality``) have a predicted IoU above the threshold."""
+        """Return which masks (bool, as ``quality``) have a predicted IoU above the threshold."""
         return quality > (self.pred_iou_thresh if self.pred_iou_thresh > 0 else -torch.inf)
 
     def is_stable(self, logits: np.ndarray, mask_threshold: float) -> bool:
-        """Whether the mask of these logits (h, w) changes little when their threshold is moved.
+        """Return whether the mask of these logits (h, w) changes little when their threshold is moved.
 
         The score is the IoU of the masks under a higher and a lower threshold; one contains the other.
         """
@@ -103,7 +103,7 @@ class FoundMasks:
 
     @classmethod
     def none(cls, image_size: tuple[int, int]) -> FoundMasks:
-        """No mask at all on an image of (height, width)."""
+        """Return no mask at all on an image of (height, width)."""
         height, width = image_size
         return cls(
             packed_masks=np.zeros((0, height, -(-width // 8)), dtype=np.uint8),
@@ -136,7 +136,7 @@ class MaskCollector:
             self._scores.append(quality)
 
     def without_duplicates(self) -> FoundMasks:
-        """All masks, best first, after non-maximum suppression of their boxes."""
+        """Return all masks, best first, after non-maximum suppression of their boxes."""
         if not self._packed_masks:
             return FoundMasks.none(self._geometry.image_size)
         boxes = np.stack(self._boxes)
@@ -166,7 +166,7 @@ class MaskCollector:
 
 
 def size_in_square(image_size: tuple[int, int], side: int) -> tuple[int, int]:
-    """The size (height, width) of an image whose longer side is resized to ``side``, rounded, at least 1."""
+    """Return (height, width), rounded, at least 1, of an image whose longer side is made ``side``."""
     scale = side / max(image_size)
     height, width = (max(1, int(length * scale + 0.5)) for length in image_size)
     return height, width

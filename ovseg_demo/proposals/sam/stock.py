@@ -93,13 +93,13 @@ class StockMaskGenerator:
         )
 
     def in_batches_of(self, points: int) -> StockMaskGenerator:
-        """The same network with another ``points_per_batch``."""
+        """Return the same network with another ``points_per_batch``."""
         other = copy(self)
         other.points_per_batch = points
         return other
 
     def with_points(self, points_per_side: int) -> StockMaskGenerator:
-        """The same network with another grid of points."""
+        """Return the same network with another grid of points."""
         other = copy(self)
         other._points_per_side = points_per_side
         other._settings = {**self._settings, "points_per_side": points_per_side}

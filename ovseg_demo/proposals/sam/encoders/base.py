@@ -33,7 +33,7 @@ class InputFrame:
 
     @classmethod
     def of_stride(cls, image_size: int, stride: int) -> InputFrame:
-        """The frame of an encoder whose cells are squares of ``stride`` pixels."""
+        """Return the frame of an encoder whose cells are squares of ``stride`` pixels."""
         return cls(image_size, image_size // stride, image_size)
 
 
@@ -53,7 +53,7 @@ class EncoderConfig(ABC):
     @classmethod
     @abstractmethod
     def recognizes(cls, names: Collection[str]) -> bool:
-        """Whether a checkpoint whose encoder has tensors of these names is of this kind."""
+        """Return whether a checkpoint whose encoder has tensors of these names is of this kind."""
 
     @classmethod
     @abstractmethod
@@ -78,7 +78,7 @@ class EncoderConfig(ABC):
         """Build the network with random weights; its embedding has ``prompt_dim`` channels."""
 
     def module_name(self, name: str) -> str | None:
-        """The network's own name for a tensor of a checkpoint; ``None`` for one that takes no part."""
+        """Return the network's own name for a tensor of a checkpoint; ``None`` for one that takes no part."""
         return name
 
 

@@ -210,7 +210,7 @@ class _ConvNorm(nn.Module):
         return self.norm(self.conv(x))
 
     def fuse(self) -> nn.Module:
-        """The single convolution that this equals in evaluation mode."""
+        """Return the single convolution that this equals in evaluation mode."""
         return fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 
 def make_neck(width: int, prompt_dim: int) -> nn.Sequential:
-    """Two convolutions, 1 × 1 and 3 × 3, from ``width`` to ``prompt_dim`` channels, each with a norm."""
+    """Return convolutions, 1 × 1 and 3 × 3, from ``width`` to ``prompt_dim`` channels, each with a norm."""
     return nn.Sequential(
         nn.Conv2d(width, prompt_dim, 1, bias=False),
         LayerNorm2d(prompt_dim),  # over the channels, epsilon 1e-6

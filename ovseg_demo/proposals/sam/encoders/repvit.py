@@ -113,7 +113,7 @@ class RepVitConfig(EncoderConfig):
         return f"trunk.stages.{place}.{rest}"
 
     def _place(self, block: int) -> tuple[str, Mapping[str, str]]:
-        """Where timm keeps a block, below "stages", and the names within it."""
+        """Return where timm keeps a block, below "stages", and the names within it."""
         stage, start = 0, 1  # the stage and its first plain block
         while stage < len(self.depths) - 1 and block > start + self.depths[stage] + 1:
             start += self.depths[stage] + 2

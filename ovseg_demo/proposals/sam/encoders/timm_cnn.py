@@ -113,7 +113,7 @@ class _Neck(nn.Module):
         self.out_norm = LayerNorm2d(prompt_dim)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Features (B, ·, S/4, S/4) to (B, ·, S/32, S/32), finest first, to (B, C, S/16, S/16)."""
+        """Return (B, C, S/16, S/16) of features (B, ·, S/4, S/4) to (B, ·, S/32, S/32), finest first."""
         finest, fine, middle, coarse = features
         context = F.interpolate(self.context(coarse), scale_factor=2.0, mode="bilinear", align_corners=False)
         x = self.lateral(middle) + context

@@ -155,7 +155,7 @@ def _run_block(block: Block, x: Tensor) -> Tensor:
 
 
 def _attend(attention: Attention, x: Tensor) -> Tensor:
-    """Multi-head attention within each of B windows (B, h, w, C), with decomposed relative positions."""
+    """Return multi-head attention within B windows (B, h, w, C), with decomposed relative positions."""
     batch, height, width, channels = x.shape
     heads = attention.num_heads
     qkv = attention.qkv(x).view(batch, height * width, 3, heads, channels // heads)
