@@ -59,7 +59,7 @@ class Header(Panel):
 
     html = "header.html"
     scripts = ("texts.js", "header.js", "image_files.js", "present.js")
-    triggers = ("ahead",)
+    triggers = ("prefetch",)
 
 
 class Camera(Panel):

@@ -21,20 +21,20 @@ from ovseg_demo.models.downloads import download_model
 from ovseg_demo.progress import WRITING, ProgressCallback
 from ovseg_demo.segmenter import PartialAnalysisCallback
 from ovseg_demo.ui import exports, messages, status_text, suggestions
-from ovseg_demo.ui.ahead import AheadAnalyzer
 from ovseg_demo.ui.background_task import BackgroundTask
 from ovseg_demo.ui.corrections import REDO, UNDO, Change
 from ovseg_demo.ui.live import LiveCamera
 from ovseg_demo.ui.maps import MapMaker, read_names
 from ovseg_demo.ui.messages import CHANNELS, Updates, empty_message, status_message
+from ovseg_demo.ui.prefetch import Prefetcher
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.rivals import find_rival
 from ovseg_demo.ui.session import (
-    AHEAD,
     DOWNLOAD,
     EXPORT,
     NAMES,
+    PREFETCH,
     SUGGESTIONS,
     AnalyzedImage,
     Comparison,
@@ -57,7 +57,7 @@ class PageController:
 
     Attributes:
         live: the camera's live view.
-        ahead: analyzes what a presenter may show next.
+        prefetcher: analyzes what a presenter may show next.
     """
 
     def __init__(self, resources: PageResources):
@@ -67,7 +67,7 @@ class PageController:
         self._texts = resources.texts
         self._maps = MapMaker(resources)
         self.live = LiveCamera(resources, self._maps)
-        self.ahead = AheadAnalyzer(resources)
+        self.prefetcher = Prefetcher(resources)
 
     # ---- what takes seconds
 
@@ -87,8 +87,8 @@ class PageController:
         path = path or ""
         if not path and not session.is_frame:
             raise OvsegError("There is no image yet; choose an example, or upload, paste or take one.")
-        if session.ahead != (session.example_of(path) or path):
-            session.supersede(AHEAD)  # the image that is wanted now comes first
+        if session.prefetching != (session.example_of(path) or path):
+            session.supersede(PREFETCH)  # the image that is wanted now comes first
         run = session.begin("analyze", path, request.analysis_key)
         if run is not None:
             yield from self._work(session, run, lambda task: self._analyze(task, session, run, path, request))

@@ -37,7 +37,7 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     parts.gallery.choose(handlers.fill_in, [session, *request], [parts.image, *request], **instant).success(
         handlers.analyze, inputs, displays, **long
     )
-    parts.header.ahead(handlers.analyze_ahead, [session, *request], None, **long)
+    parts.header.prefetch(handlers.prefetch, [session, *request], None, **long)
     parts.viewer.open(handlers.analyze_if_chosen, inputs, displays, **long)
     parts.viewer.compare(handlers.compare, [session], displays, **long)
     parts.viewer.encode(handlers.encode, [session], displays, **long)

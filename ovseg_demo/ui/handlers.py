@@ -30,7 +30,7 @@ from ovseg_demo.ui.settings import PageSettings
 MAX_RECENT = 6
 """Number of prompts that the browser remembers."""
 
-_MOST_AHEAD = 2  # examples, and images, that one event has analyzed
+_MOST_PREFETCHED = 2  # examples, and images, that one event has analyzed
 
 Outputs = dict[Any, Any]
 
@@ -95,7 +95,7 @@ class EventHandlers:
             self._parts.points_per_side: Request.points_per_side,
         }
 
-    def analyze_ahead(self, event: gr.EventData, session: Session, *values: Any) -> Iterator[None]:
+    def prefetch(self, event: gr.EventData, session: Session, *values: Any) -> Iterator[None]:
         """Analyze the uploaded images and the examples that a presenter may show next."""
         request, data = self._request(values), _data(event)
         entry = self._registry.find(request.model)
@@ -104,8 +104,8 @@ class EventHandlers:
             self._parts.image.uploaded(path) for path in _first(data.get("images")) if isinstance(path, str)
         ]
         chosen = [examples[index] for index in _first(data.get("examples")) if index in range(len(examples))]
-        wish = counted(data.get("wish"))
-        yield from self._controller.ahead.analyze(session, [*images, *chosen], request, wish)
+        number = counted(data.get("number"))
+        yield from self._controller.prefetcher.analyze(session, [*images, *chosen], request, number)
 
     def compare(self, event: gr.EventData, session: Session) -> Iterator[Outputs]:
         """Display a rival's map beside the page's own, or no longer."""
@@ -430,7 +430,7 @@ def _data(event: gr.EventData) -> Mapping[str, Any]:
 
 def _first(wanted: Any) -> list[Any]:
     """Return the first entries of a list that the browser sent; none of anything else."""
-    return wanted[:_MOST_AHEAD] if isinstance(wanted, list) else []
+    return wanted[:_MOST_PREFETCHED] if isinstance(wanted, list) else []
 
 
 def _recent(saved: Any) -> list[str]:

@@ -100,7 +100,7 @@ def live_message(
 
 
 def counted(number: object) -> int:
-    """Return the number by which the browser counts its live views or wishes; 0 if it sent anything else."""
+    """Return the number by which the browser counts live views or prefetches; 0 if it sent anything else."""
     return number if isinstance(number, int) else 0
 
 

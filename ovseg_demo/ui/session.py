@@ -22,10 +22,10 @@ written."""
 LIVE = "live"
 """The kind of run that analyzes a frame of the camera."""
 
-AHEAD = "ahead"
+PREFETCH = "prefetch"
 """The kind of run that analyzes images which are not on the page yet."""
 
-SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS, EXPORT, AHEAD)
+SIDE_LANES = (DOWNLOAD, NAMES, SUGGESTIONS, EXPORT, PREFETCH)
 """Each of these kinds has a lane of its own (exports one for each format): it goes on while images are
 analyzed."""
 
@@ -41,14 +41,14 @@ class Run:
         key: what the run works on; the same key again joins the run. Its first entry is the kind of work.
         is_wanted: false once the visitor has cancelled the run or asked for something else.
         is_done: whether the run came to its end.
-        ahead: what the run is analyzing ahead: the title of an example, or the path of an image.
+        prefetching: what the run is analyzing ahead: the title of an example, or the path of an image.
     """
 
     number: int
     key: tuple
     is_wanted: bool = True
     is_done: bool = False
-    ahead: str = ""
+    prefetching: str = ""
 
     @property
     def kind(self) -> str:
@@ -167,8 +167,8 @@ class Session:
         self._comparison: Comparison | None = None
         self._displayed: DisplayedMap | None = None
         self._corrections = Corrections()
-        self._wanted_ahead: Mapping[str, Any] = {}
-        self._wish = 0  # the number of that wish
+        self._to_prefetch: Mapping[str, Any] = {}
+        self._newest_prefetch = 0  # the number of the call that asked for it
         self._live: LiveView | None = None
         self._last_view = 0  # the highest number of a live view that was started or stopped
         self._stopped_view = 0  # the highest number of one that was stopped
@@ -217,27 +217,27 @@ class Session:
         return self._corrections
 
     @property
-    def ahead(self) -> str:
+    def prefetching(self) -> str:
         """The title of the example, or the path of the image, that is analyzed ahead now; empty for none."""
-        run = self._runs.get(AHEAD)
-        return run.ahead if run is not None and run.is_wanted else ""
+        run = self._runs.get(PREFETCH)
+        return run.prefetching if run is not None and run.is_wanted else ""
 
     @property
-    def wanted_ahead(self) -> Mapping[str, Any]:
-        """What a presenter may show next (:mod:`.ahead`), by what :attr:`ahead` calls it."""
-        return self._wanted_ahead
+    def to_prefetch(self) -> Mapping[str, Any]:
+        """What a presenter may show next (:mod:`.prefetch`), by what :attr:`prefetching` calls it."""
+        return self._to_prefetch
 
-    def want_ahead(self, wish: int, wanted: Mapping[str, Any]) -> bool:
-        """Note what a presenter may show next, unless a newer wish came first; return whether it is noted.
+    def request_prefetch(self, number: int, wanted: Mapping[str, Any]) -> bool:
+        """Note what a presenter may show next, unless a newer call came first; return whether it is noted.
 
         Args:
-            wish: its number; the browser counts them.
-            wanted: as :attr:`wanted_ahead`.
+            number: of the call; the browser counts them.
+            wanted: as :attr:`to_prefetch`.
         """
         with self._lock:
-            if wish < self._wish:
+            if number < self._newest_prefetch:
                 return False
-            self._wish, self._wanted_ahead = wish, wanted
+            self._newest_prefetch, self._to_prefetch = number, wanted
             return True
 
     @property
@@ -355,7 +355,7 @@ class Session:
         with self._lock:
             run.is_done = run.is_wanted
             run.is_wanted = False
-            return not any(other.is_wanted and other.kind != AHEAD for other in self._runs.values())
+            return not any(other.is_wanted and other.kind != PREFETCH for other in self._runs.values())
 
     def is_newest(self, run: Run) -> bool:
         """Return whether no later run was started in its lane."""

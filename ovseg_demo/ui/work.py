@@ -47,7 +47,9 @@ def do_work(
         raise error
 
 
-def do_unseen(session: Session, run: Run, work: Callable[[BackgroundTask[None]], None]) -> Iterator[None]:
+def do_in_background(
+    session: Session, run: Run, work: Callable[[BackgroundTask[None]], None]
+) -> Iterator[None]:
     """Do long work whose progress, results and user errors the page does not display."""
     try:
         with suppress(OvsegError):  # who asks for the result gets the error

@@ -63,14 +63,14 @@ def test_a_link_presents_an_example(open_page):
     page.locator("#gallery").wait_for()
 
 
-def asks_ahead(images: list[str], examples: list[int]) -> Callable[[Any], bool]:
+def asks_to_prefetch(images: list[str], examples: list[int]) -> Callable[[Any], bool]:
     """Return what is true of the request that has these analyzed ahead, and no others."""
 
     def is_it(request) -> bool:
         if '"examples"' not in (request.post_data or ""):
             return False
         sent = request.post_data_json["event_data"]
-        is_counted = sent.get("wish", 0) > 0  # without it, the server cannot tell the newest
+        is_counted = sent.get("number", 0) > 0  # without it, the server cannot tell the newest
         return is_counted and (sent["images"], sent["examples"]) == (images, examples)
 
     return is_it
@@ -87,7 +87,7 @@ def test_neighbours_and_waiting_images_are_analyzed_ahead(open_page, tmp_path, m
         return proposals
 
     monkeypatch.setattr(colour_world._Generator, "__call__", record)
-    with page.expect_request(asks_ahead([], [1, 2])):
+    with page.expect_request(asks_to_prefetch([], [1, 2])):
         page.keyboard.press("p")
         wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
         wait_for_map(page)
@@ -124,6 +124,6 @@ def test_neighbours_and_waiting_images_are_analyzed_ahead(open_page, tmp_path, m
     page.keyboard.press("ArrowRight")
     wait_for_prompt(page, "blue, red")
     wait_for_legend(page, ["blue", "red"])
-    with page.expect_request(asks_ahead([], [])):  # leaving ends the work
+    with page.expect_request(asks_to_prefetch([], [])):  # leaving ends the work
         page.keyboard.press("Escape")
         page.locator("#submit").wait_for()

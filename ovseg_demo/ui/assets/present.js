@@ -1,7 +1,7 @@
 // Presenting: the image and its class names large, everything else gone. Key P or the address's "present=1" begins,
 // Escape leaves, arrow keys and presenters' remote controls go from example to example.
 
-const MOST_AHEAD = 2; // images of the queue that the server gets before they are shown
+const MOST_PREFETCHED = 2; // images of the queue that the server gets before they are shown
 
 const pageRow = () => document.getElementById("page");
 const isPresenting = () => Boolean(pageRow()?.classList.contains("presenting"));
@@ -72,7 +72,7 @@ function showQueued() {
 
 /** Upload the next images, to have them analyzed ahead. What is wrong with one is said when it is shown. */
 async function uploadQueue() {
-  for (const one of queue.slice(0, MOST_AHEAD).filter(({ path }) => path === null)) {
+  for (const one of queue.slice(0, MOST_PREFETCHED).filter(({ path }) => path === null)) {
     one.path = "";
     const form = new FormData();
     form.append("files", one.file, one.file.name);
@@ -93,21 +93,21 @@ function showQueue() {
 // ---- the next images of the queue, and the next and the previous example, are analyzed ahead, when there is nothing else to do
 
 let prepared = "";
-let wishes = 0; // the server keeps the newest, as they may arrive in any order
+let prefetches = 0; // the number of the newest; they may arrive in any order
 let isMoving = false; // until the map of what is shown next is there: its analysis comes first
 
 function prepare() {
   if (!isPresenting() || isMoving || !viewerState().map || viewerState().live) return;
-  const images = queue.slice(0, MOST_AHEAD).map((one) => one.path).filter(Boolean);
+  const images = queue.slice(0, MOST_PREFETCHED).map((one) => one.path).filter(Boolean);
   const examples = cards().length ? [...new Set([neighbour(1), neighbour(-1)])] : [];
   const wanted = JSON.stringify([images, examples]);
   if (prepared === wanted || !(images.length || examples.length)) return;
   prepared = wanted;
-  trigger("ahead", { wish: ++wishes, images, examples });
+  trigger("prefetch", { number: ++prefetches, images, examples });
 }
 
 function endPreparing() {
-  if (prepared) trigger("ahead", { wish: ++wishes, images: [], examples: [] });
+  if (prepared) trigger("prefetch", { number: ++prefetches, images: [], examples: [] });
   prepared = "";
 }
 

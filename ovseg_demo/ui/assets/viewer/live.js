@@ -5,13 +5,13 @@ const FRAME_PERIOD = 125; // milliseconds between two frames, however quick the 
 const RATED_FRAMES = 6;
 const FIRST_PATIENCE = 180000, PATIENCE = 30000; // milliseconds until an answer; the first may load the model
 
-/** The live view. `send(event, data)` passes events to the server, `tell(problem)` shows a sentence.
+/** The live view. `send(event, data)` passes events to the server, `showProblem(sentence)` displays what went wrong.
  *  Returns `receiveStart(message)`, `receive(message)`, `receiveStill(message)`, `end`, `view()`, `isOn()`, `isStill()`:
  *  whether the last frame is an image like any other, and `frameOf(number)`: the pixels of a frame, as an address.
  *
  *  The browser numbers the views, and each event names its view: the events of Start, of a frame and of Stop may reach
  *  the server in any order, and its answers may come in any order, too. */
-function makeLive(viewer, { send, tell, changed }) {
+function makeLive(viewer, { send, showProblem, changed }) {
   const tag = viewer.querySelector(".live-view"), video = viewer.querySelector(".self"), rate = viewer.querySelector(".live-rate");
   const canvas = document.createElement("canvas");
   const frames = new Map(); // the one that is answered, and the one that is on its way
@@ -74,7 +74,7 @@ function makeLive(viewer, { send, tell, changed }) {
     if (!isAsked) return;
     patience = setTimeout(() => {
       end();
-      tell("{{live.no_answer}}");
+      showProblem("{{live.no_answer}}");
     }, PATIENCE);
     send("still", { view });
   }
@@ -82,7 +82,7 @@ function makeLive(viewer, { send, tell, changed }) {
   function fail(sentence) {
     problem = isAsked ? sentence : "";
     stop();
-    tell(sentence);
+    showProblem(sentence);
   }
 
   function expect(milliseconds) {
@@ -133,7 +133,7 @@ function makeLive(viewer, { send, tell, changed }) {
   function receiveStill(message) {
     if (Object.keys(message).length === 1) return;
     end();
-    if (problem) tell(problem); // again, as the answer has a status of its own
+    if (problem) showProblem(problem); // again, as the answer has a status of its own
     problem = "";
   }
 

@@ -201,7 +201,7 @@ function forgetLabels() {
 
 const live = makeLive(viewer, {
   send: (event, data) => trigger(event, data),
-  tell: (sentence) => receivers.status({ text: sentence, isProblem: true }),
+  showProblem: (sentence) => receivers.status({ text: sentence, isProblem: true }),
   changed: () => {
     if (live?.isOn()) choose("mode", "map");
     update();
@@ -616,7 +616,7 @@ function choose(attribute, value) {
     button.tabIndex = isChosen ? 0 : -1;
   }
   state[attribute] = value;
-  tellComparison();
+  sendComparison();
   update();
 }
 
@@ -644,7 +644,7 @@ function offerRivals(rivals) {
 }
 
 /** A rival's map is made when somebody wants to see it, and kept up to date while they do. */
-function tellComparison() {
+function sendComparison() {
   const rival = state.mode === "compare" && state.compare !== "image" ? state.compare : "";
   if (rival === state.wantedRival) return;
   state.wantedRival = rival;

@@ -12,9 +12,9 @@ from ovseg_demo.ui.examples import Example
 from ovseg_demo.ui.preload import preload_example
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.resources import PageResources
-from ovseg_demo.ui.session import AHEAD, Run, Session
+from ovseg_demo.ui.session import PREFETCH, Run, Session
 from ovseg_demo.ui.uploads import read_image
-from ovseg_demo.ui.work import do_unseen
+from ovseg_demo.ui.work import do_in_background
 
 _PERIOD = 0.1  # seconds between two checks whether an analysis has ended
 
@@ -22,7 +22,7 @@ Wanted = Example | str
 """An example, or the path of an image that the visitor uploaded."""
 
 
-class AheadAnalyzer:
+class Prefetcher:
     """Analyzes images ahead of a presenter; the models' caches, which are bounded in bytes, hold the results.
 
     Args:
@@ -33,7 +33,7 @@ class AheadAnalyzer:
         self._resources = resources
 
     def analyze(
-        self, session: Session, wanted: Sequence[Wanted], request: Request, wish: int = 0
+        self, session: Session, wanted: Sequence[Wanted], request: Request, number: int = 0
     ) -> Iterator[None]:
         """Analyze images that may be shown next; yield nothing, from time to time.
 
@@ -43,20 +43,20 @@ class AheadAnalyzer:
             session: the visitor's. An analysis of another image ends this work.
             wanted: in the order of their analysis; none ends this work.
             request: model and settings. An example has names, generator and granularity of its own.
-            wish: the number of this wish. The browser counts them, as they may arrive in any order.
+            number: of this call. The browser counts its calls, as they may arrive in any order.
         """
-        if not session.want_ahead(wish, {_identity(one): one for one in wanted}):
+        if not session.request_prefetch(number, {_identity(one): one for one in wanted}):
             return
-        if not wanted or session.ahead != _identity(wanted[0]):
-            session.supersede(AHEAD)
+        if not wanted or session.prefetching != _identity(wanted[0]):
+            session.supersede(PREFETCH)
         if not self._resources.registry.find(request.model).is_present:
             return
         done: set[str] = set()
         while _next(session, done) is not None:  # again, if more were wanted while a run came to its end
-            run = session.begin(AHEAD, request.analysis_key)
+            run = session.begin(PREFETCH, request.analysis_key)
             if run is None:
                 return  # the run that is under way has seen what is wanted
-            yield from do_unseen(session, run, partial(self._analyze_all, session, run, done, request))
+            yield from do_in_background(session, run, partial(self._analyze_all, session, run, done, request))
             if not run.is_done:
                 return
 
@@ -71,8 +71,8 @@ class AheadAnalyzer:
                 following = _next(session, done)  # the newest, as the turn may have come late
                 if following is None:
                     return
-                run.ahead, one = following
-                done.add(run.ahead)
+                run.prefetching, one = following
+                done.add(run.prefetching)
                 try:
                     self._analyze(task, one, request)
                 except Cancelled:
@@ -94,9 +94,9 @@ class AheadAnalyzer:
 
 def _next(session: Session, done: set[str]) -> tuple[str, Wanted] | None:
     """Return what is wanted first of what is not done, with its identity; ``None`` if all is done."""
-    return next(((name, one) for name, one in session.wanted_ahead.items() if name not in done), None)
+    return next(((name, one) for name, one in session.to_prefetch.items() if name not in done), None)
 
 
 def _identity(one: Wanted) -> str:
-    """Return what :attr:`.session.Session.ahead` calls an image: an example's title, or a path."""
+    """Return what :attr:`.session.Session.prefetching` calls an image: an example's title, or a path."""
     return one.title if isinstance(one, Example) else one
