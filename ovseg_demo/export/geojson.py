@@ -1,6 +1,6 @@
 """The regions of a georeferenced image as GeoJSON: longitude and latitude in degrees (RFC 7946).
 
-The optional rasterio reads the georeference of the image's file.
+The optional rasterio reads the georeference of the image's file and transforms coordinates.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ _DECIMALS = 9  # of a degree: a tenth of a millimetre
 
 
 def write(sized: SizedSegmentation) -> Iterator[ExportFile]:
-    """Yield a collection of features: a polygon for each connected part of a class.
+    """Yield a collection of features: one for each connected part of a class.
+
+    A part that the 180th meridian crosses is cut there into several polygons (RFC 7946, section 3.1.9).
 
     Raises:
         MissingDependencyError: rasterio is not installed.
-        ImageError: the image's file has no georeference, or there is no file.
+        ImageError: there is no file, it has no georeference, or a part lies outside its projection.
     """
     rasterio = _import_rasterio()
     reference = _Georeference.read(rasterio, sized)
@@ -49,7 +51,7 @@ def write(sized: SizedSegmentation) -> Iterator[ExportFile]:
                 "score": float(sized.segmentation.scores[polygon.label]),
                 "image": sized.options.image_name,
             },
-            "geometry": {"type": "Polygon", "coordinates": reference.coordinates(polygon)},
+            "geometry": reference.geometry(polygon),
         }
         for polygon in trace_polygons(sized.label_map)
     ]
@@ -64,12 +66,14 @@ class _Georeference:
         rasterio: the package.
         crs: the coordinate reference system of the file.
         transform: from columns and rows to its coordinates.
+        file_name: of the image, for messages.
     """
 
-    def __init__(self, rasterio: ModuleType, crs: Any, transform: Any):
+    def __init__(self, rasterio: ModuleType, crs: Any, transform: Any, file_name: str):
         self._rasterio = rasterio
         self._crs = crs
         self._transform = transform
+        self._file_name = file_name
 
     @classmethod
     def read(cls, rasterio: ModuleType, sized: SizedSegmentation) -> _Georeference:
@@ -88,21 +92,38 @@ class _Georeference:
                 f'"{source.file_name}" has no georeference; give a GeoTIFF with a coordinate reference '
                 "system, or choose another format, such as coco."
             )
-        return cls(rasterio, crs, transform)
+        return cls(rasterio, crs, transform, source.file_name)
 
-    def coordinates(self, polygon: Polygon) -> list[list[list[float]]]:
-        """Return a polygon's rings as GeoJSON has them: closed, the outer one counter-clockwise."""
-        rings = [self._in_degrees(ring) for ring in (polygon.exterior, *polygon.holes)]
-        if _signed_area(rings[0]) < 0:
-            rings = [ring[::-1] for ring in rings]
-        return [ring.tolist() for ring in rings]
+    def geometry(self, polygon: Polygon) -> dict[str, Any]:
+        """Return a polygon as GeoJSON has it: closed rings, outer ones counter-clockwise, holes clockwise.
 
-    def _in_degrees(self, ring: Ring) -> np.ndarray:
+        Raises:
+            ImageError: a part of it lies outside the projection.
+        """
+        rings = [self._in_file(ring).tolist() for ring in (polygon.exterior, *polygon.holes)]
+        found = self._in_degrees({"type": "Polygon", "coordinates": rings})
+        is_cut = found["type"] == "MultiPolygon"
+        polygons = [
+            _oriented(rings) for rings in (found["coordinates"] if is_cut else [found["coordinates"]])
+        ]
+        return {"type": found["type"], "coordinates": polygons if is_cut else polygons[0]}
+
+    def _in_file(self, ring: Ring) -> np.ndarray:
+        """Return a ring in the coordinates of the file: float64 (n, 2)."""
         columns, rows = _densify(ring.points).T
         a, b, c, d, e, f, *_ = self._transform
-        x, y = a * columns + b * rows + c, d * columns + e * rows + f
-        longitude, latitude = self._rasterio.warp.transform(self._crs, _DEGREES, x, y)
-        return np.round(np.column_stack([longitude, latitude]), _DECIMALS)
+        return np.column_stack([a * columns + b * rows + c, d * columns + e * rows + f])
+
+    def _in_degrees(self, geometry: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._rasterio.warp.transform_geom(
+                self._crs, _DEGREES, geometry, antimeridian_cutting=True, precision=_DECIMALS
+            )
+        except self._rasterio._err.CPLE_BaseError as error:
+            raise ImageError(
+                f'"{self._file_name}" has regions outside its projection; cut the image, or choose another '
+                "format, such as coco."
+            ) from error
 
 
 def _read_georeference(rasterio: ModuleType, file: str | Path | bytes) -> tuple[Any, Any]:
@@ -126,8 +147,15 @@ def _densify(points: np.ndarray) -> np.ndarray:
     return np.concatenate([points[first] + part * (ends - points)[first], points[:1]])
 
 
-def _signed_area(line: np.ndarray) -> float:
-    x, y = (line - line[0]).T
+def _oriented(rings: list[list[tuple[float, float]]]) -> list[list[tuple[float, float]]]:
+    """Return the rings of a polygon, the first one counter-clockwise and the others clockwise."""
+    return [
+        ring if (_signed_area(ring) > 0) == (index == 0) else ring[::-1] for index, ring in enumerate(rings)
+    ]
+
+
+def _signed_area(ring: list[tuple[float, float]]) -> float:
+    x, y = (np.array(ring) - ring[0]).T
     return float(x[:-1] @ y[1:] - x[1:] @ y[:-1])
 
 

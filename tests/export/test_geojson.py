@@ -49,6 +49,30 @@ def test_rasterio_burns_the_regions_back(tmp_path, name):
     np.testing.assert_array_equal(found - 1, SHAPES[name])
 
 
+def test_a_region_across_the_180th_meridian_is_cut_there(tmp_path):
+    segmentation = with_label_map(SHAPES["a ring"])
+    _, width = SHAPES["a ring"].shape
+    east = 3_339_584.7  # of 150° in this projection: 180°
+    transform = from_origin(east - 1000 * (width // 2 + 0.5), 500_000, 1000, 1000)
+    path = save_geotiff(tmp_path / "pacific.tif", segmentation.image, crs="EPSG:3832", transform=transform)
+    (feature,) = export(segmentation, path)["features"]
+    assert feature["geometry"]["type"] == "MultiPolygon"
+    for polygon in feature["geometry"]["coordinates"]:
+        longitudes = np.array(polygon[0])[:, 0]
+        assert np.ptp(longitudes) < 1, "and does not go around the earth"
+        assert np.isclose(np.abs(longitudes).max(), 180)
+
+
+def test_a_region_outside_the_projection_is_an_error(tmp_path):
+    segmentation = with_label_map(SHAPES["a ring"])
+    height, width = SHAPES["a ring"].shape
+    transform = from_origin(-6_000_000, 6_000_000, 12_000_000 / width, 12_000_000 / height)
+    disk = "+proj=geos +h=35785831 +lon_0=0 +sweep=y"
+    path = save_geotiff(tmp_path / "disk.tif", segmentation.image, crs=disk, transform=transform)
+    with pytest.raises(ImageError, match="has regions outside its projection"):
+        export(segmentation, path)
+
+
 def test_features_have_the_class_and_lie_where_the_image_does(tmp_path):
     segmentation = with_label_map(SHAPES["a ring"])
     path = save_geotiff(tmp_path / "field.tif", segmentation.image, crs=CRS, transform=TRANSFORM)
