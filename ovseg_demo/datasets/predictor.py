@@ -202,8 +202,28 @@ def _image_source(value: Any) -> Any:
     if isinstance(value, str | Path | Image.Image | np.ndarray):
         return value
     if isinstance(value, list):
-        return np.asarray(value, np.uint8)
+        return _listed_pixels(value)
     raise ImageError(f"An image is a path, bytes, a PIL image or an array, not a {type(value).__name__}.")
+
+
+def _listed_pixels(values: list) -> np.ndarray:
+    """Return the pixels of an image that is given as lists of numbers.
+
+    Raises:
+        ImageError: the lists differ in length, or whole numbers are outside 0 to 255.
+    """
+    try:
+        pixels = np.asarray(values)
+    except ValueError as error:
+        raise ImageError("An image in lists has rows of different lengths; give it as an array.") from error
+    if pixels.dtype.kind not in "iu":
+        return pixels  # fractions from 0 to 1, or what load_image refuses
+    if pixels.min(initial=0) < 0 or pixels.max(initial=0) > 255:
+        raise ImageError(
+            f"An image in lists has values from {pixels.min()} to {pixels.max()}; use 0 to 255, or fractions "
+            "from 0 to 1."
+        )
+    return pixels.astype(np.uint8)
 
 
 def _as_texts(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,10 +75,23 @@ def test_images_come_in_any_form(predictor, paths):
         Image.open(paths[0]),
         np.asarray(Image.open(paths[0])),
         np.asarray(Image.open(paths[0])).tolist(),
+        (np.asarray(Image.open(paths[0])) / 255).tolist(),
     ]
     maps = predictor({"image": forms})["label_map"]
     assert len(set(maps)) == 1
     assert len(maps) == len(forms)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        ([[0, 300], [1, 2]], "values from 0 to 300; use 0 to 255"),
+        ([[1, 2], [3]], "rows of different lengths"),
+    ],
+)
+def test_lists_that_are_no_image_stop_no_other(predictor, paths, pixels, reason):
+    result = predictor({"image": [pixels, paths[0]]})
+    assert reason in result["error"][0] and result["error"][1] == ""
 
 
 def test_an_image_that_fails_stops_no_other(predictor, paths, monkeypatch):
