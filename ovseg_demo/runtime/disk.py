@@ -32,10 +32,11 @@ def write_file(path: Path, content: bytes, *, is_lasting: bool = True) -> None:
             late.
 
     Raises:
-        OSError: it cannot be written; nothing of it is left.
+        OSError: it cannot be written; nothing of it is left. A file that may not be opened stays as it was.
     """
+    file = path.open("wb")
     try:
-        with path.open("wb") as file:
+        with file:
             file.write(content)
             if is_lasting:
                 file.flush()
