@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,9 +62,9 @@ def damaged(name: str) -> ImageError:
 
 def _unknown_tiff(name: str, file: Path | io.BytesIO) -> ImageError | None:
     """Return the error for a TIFF whose kind of pixels Pillow does not know; ``None`` for another file."""
-    content = io.BytesIO(file.read_bytes()) if isinstance(file, Path) else file
-    content.seek(0)
-    return describe_unknown(name, content) if is_tiff(content.read(_HEADER)) else None
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as content:
+        content.seek(0)
+        return describe_unknown(name, content) if is_tiff(content.read(_HEADER)) else None
 
 
 def _prepare(name: str, file: Path | io.BytesIO) -> tuple[Path | io.BytesIO, tuple[str, ...]]:
