@@ -89,7 +89,8 @@ def _read_csv(path: Path | RemotePath, text: str) -> Iterator[tuple[int, Mapping
 
 
 def _read_json_lines(path: Path | RemotePath, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): JSON allows other line ends, such as U+2028, within its texts.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -53,8 +53,7 @@ def parse_place(text: str) -> Path | RemotePath:
 
 def join_place(folder: Path | RemotePath, name: str) -> Path | RemotePath:
     """Return the place that a list in a folder names: an address, or a path relative to the folder."""
-    place = parse_place(name)
-    return place if isinstance(place, RemotePath) else folder / name
+    return parse_place(name) if _ADDRESS.match(name) else folder / name
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
     """Write files of one folder that belong together; older ones are replaced.
 
     The files are written under other names and renamed together: where writing or renaming fails, the older
-    files stay. While they are renamed, the last one, the record, is absent: a process that is killed then
-    leaves no record beside files that it does not describe, and the next call restores the older files.
+    files stay. While files are renamed, the record has no file: a process that is killed then leaves files
+    without a record. The next call with the same paths restores the older files.
 
     Args:
         contents: of each file, the record last.

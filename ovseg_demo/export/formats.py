@@ -156,7 +156,7 @@ def image_files(
     Args:
         segmentation: what to write.
         names: of the formats.
-        options: ``source`` and ``path`` tell the image's file, ``stem`` the name of the image's files in the
+        options: ``source`` and ``file`` tell the image's file, ``stem`` the name of the image's files in the
             data set.
 
     Returns:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ovseg_demo.errors import ImageError
 from ovseg_demo.export.sized import SizedSegmentation
 from ovseg_demo.visualization.palette import BLACK, class_colors
 
@@ -55,8 +56,14 @@ def decode_label_map(source: bytes | str | Path) -> tuple[np.ndarray, tuple[str,
 
     Args:
         source: the bytes of the PNG, or the path of its file.
+
+    Raises:
+        ImageError: the PNG names no classes.
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG"]) as image:
         values = np.asarray(image)
-        names = json.loads(image.text["classes"])
+        texts = image.text
+    if "classes" not in texts:
+        raise ImageError('The PNG has no text "classes"; give a label map that this program wrote.')
+    names = json.loads(texts["classes"])
     return values.astype(np.int32) - FIRST_ID, tuple(names)

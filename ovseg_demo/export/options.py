@@ -54,7 +54,7 @@ class ExportOptions:
     @property
     def image_name(self) -> str:
         """The name of the image in the exported files."""
-        return "image" if self.source is None else self.source.file_name
+        return (self.source.file_name if self.source is not None else "") or "image"
 
     @property
     def file_stem(self) -> str:

@@ -12,7 +12,7 @@ from ovseg_demo.datasets import folders
 from ovseg_demo.datasets.inputs import find_images
 from ovseg_demo.datasets.items import Item
 from ovseg_demo.datasets.job import Job
-from ovseg_demo.datasets.remote import RemoteError, RemotePath, parse_place
+from ovseg_demo.datasets.remote import RemoteError, RemotePath, join_place, parse_place
 from ovseg_demo.datasets.store import ResultStore
 from ovseg_demo.errors import MissingDependencyError
 from tests.datasets.object_store import serve_bucket
@@ -60,6 +60,12 @@ def test_what_is_an_address():
         "s3://key:secret@bucket/other/b.png?region=eu&scheme=http"
     )
     assert str(parse_place("gs://bucket")) == "gs://bucket"
+
+
+def test_an_address_in_a_list_is_no_name_beside_the_list():
+    assert join_place(Path("/lists"), "cats/a.jpg") == Path("/lists/cats/a.jpg")
+    assert join_place(Path("/lists"), "file:///photos/a.jpg") == Path("/photos/a.jpg")
+    assert join_place(Path("/lists"), "s3://bucket/a.jpg") == parse_place("s3://bucket/a.jpg")
 
 
 # ---- reading

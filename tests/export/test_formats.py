@@ -12,7 +12,7 @@ from ovseg_demo.errors import Cancelled, OvsegError
 from ovseg_demo.export.formats import FORMATS, dataset_files, encode, find_format, image_files, write
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.export.options import ExportOptions, View
-from ovseg_demo.images import SourceImage
+from ovseg_demo.images import SourceImage, read_source
 from tests.export.samples import two_masks
 
 READERS = {
@@ -77,6 +77,15 @@ def test_a_data_set_has_the_files_of_each_image_and_those_that_it_has_once():
     assert of_dataset["voc/ImageSets/Segmentation/default.txt"].decode().split() == stems
     names = [json.loads(files[f"coco/{stem}.json"])["images"][0]["file_name"] for stem in stems]
     assert names == ["a.jpg", "sub/a.jpg", "sub/b.jpg"]
+
+
+def test_an_image_without_a_file_has_a_name():
+    content = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(content, "PNG")
+    file = content.getvalue()
+    options = ExportOptions(source=read_source(file), file=file)
+    assert (options.image_name, options.file_stem) == ("image", "image")
+    assert encode(two_masks(), "coco", options)
 
 
 def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from PIL import Image
 
+from ovseg_demo.errors import ImageError
 from ovseg_demo.export.label_map import decode_label_map, encode_label_map
 from ovseg_demo.visualization.palette import class_colors
 from tests.export.samples import label_maps
@@ -56,3 +57,9 @@ def test_names_in_any_script_travel_with_the_png(tmp_path):
     assert decode_label_map(path)[1] == names
     long_names = tuple("🍄" * 96 + f"{index:04d}" for index in range(1000))
     assert decode_label_map(encode_label_map(np.zeros((2, 2), np.int32), long_names))[1] == long_names
+
+
+def test_another_png_is_refused(tmp_path):
+    Image.new("L", (4, 3)).save(tmp_path / "other.png")
+    with pytest.raises(ImageError, match='no text "classes"'):
+        decode_label_map(tmp_path / "other.png")
