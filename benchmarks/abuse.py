@@ -104,7 +104,7 @@ class Stranger:
 
 
 def send_bombs(stranger: Stranger) -> None:
-    """Small files of 49 megapixels, for the endpoint and for the page's analysis."""
+    """Send small files of 49 megapixels to the endpoint and to the page's analysis."""
     bomb = _encoded(Image.fromarray(np.zeros((7000, 7000), np.uint16)))
     while stranger.goes_on():
         file = stranger.upload(bomb)
@@ -121,7 +121,7 @@ def send_bombs(stranger: Stranger) -> None:
 
 
 def flood_calls(stranger: Stranger) -> None:
-    """Calls of the endpoint whose results nobody fetches."""
+    """Call the endpoint over and over, and fetch none of the results."""
     file = stranger.upload(_encoded(Image.fromarray(np.zeros((16, 16, 3), np.uint8))))
     while file is not None and stranger.goes_on():
         stranger.post("gradio_api/call/segment", json={"data": [file, "red", None, 0.8]})
@@ -133,7 +133,7 @@ def new_names() -> str:
 
 
 def flood_edits(stranger: Stranger) -> None:
-    """Edits of an analyzed image, each with new names, whose results nobody fetches."""
+    """Edit an analyzed image over and over, each time with new names, and fetch none of the results."""
     client, event = stranger.visit(), stranger.events["edit"]
     while stranger.goes_on():
         join = {
@@ -145,7 +145,7 @@ def flood_edits(stranger: Stranger) -> None:
 
 
 def edit_without_pause(stranger: Stranger) -> None:
-    """Edits of an analyzed image, each with new names, one after the other."""
+    """Edit an analyzed image, each time with new names, one edit right after the other."""
     client = stranger.visit()
     while stranger.goes_on():
         client.edit(Request(prompt=new_names()))
@@ -153,7 +153,7 @@ def edit_without_pause(stranger: Stranger) -> None:
 
 
 def upload_slowly(stranger: Stranger) -> None:
-    """Uploads that send a byte a second."""
+    """Open up to 100 uploads that send a byte a second."""
     connections: list[socket.socket] = []
     address = urlparse(stranger.url)
     cookies = "; ".join(f"{name}={value}" for name, value in stranger.http.cookies.items())
@@ -180,7 +180,7 @@ def upload_slowly(stranger: Stranger) -> None:
 
 
 def upload_many(stranger: Stranger) -> None:
-    """Requests of 30 files of 19 MB each."""
+    """Send requests of 30 files of 19 MB each."""
     content = b"\x89PNG\r\n\x1a\n" + os.urandom(2**16) * (19 * 16)
     files = [("files", (f"{number}.png", content)) for number in range(30)]
     request = stranger.http.build_request("POST", "gradio_api/upload", files=files)
@@ -192,14 +192,14 @@ def upload_many(stranger: Stranger) -> None:
 
 
 def upload_much(stranger: Stranger) -> None:
-    """Requests of one new file of 15 MB each."""
+    """Send requests of one new file of 15 MB each."""
     while stranger.goes_on():
         if stranger.upload(b"\x89PNG\r\n\x1a\n" + os.urandom(2**16) + bytes(15 * 2**20)) is None:
             time.sleep(0.05)
 
 
 def guess_passwords(stranger: Stranger) -> None:
-    """Logins with wrong passwords."""
+    """Log in with wrong passwords."""
     while stranger.goes_on():
         stranger.post("login", data={"username": LOGIN[0], "password": uuid.uuid4().hex})
 

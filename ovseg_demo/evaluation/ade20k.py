@@ -47,7 +47,7 @@ _VALIDATION = ("images/ADE/validation", "images/validation")
 
 
 def open_ade20k_150(root: Path) -> ImageFiles:
-    """The challenge's 2,000 validation images; 0 in the annotations ("other") does not count.
+    """Return the challenge's 2,000 validation images; 0 in the annotations ("other") does not count.
 
     Args:
         root: ``ADEChallengeData2016``, or the folder it is in.
@@ -70,7 +70,7 @@ def open_ade20k_150(root: Path) -> ImageFiles:
 
 
 def open_ade20k_847(root: Path) -> ImageFiles:
-    """The full data set's 2,000 validation images.
+    """Return the full data set's 2,000 validation images.
 
     Args:
         root: ``ADE20K_2021_17_01`` or ``ADE20K_2016_07_26``, or the folder it is in.
@@ -134,13 +134,13 @@ def _open_converted(folder: Path) -> ImageFiles:
 
 
 def _class_numbers(path: Path) -> np.ndarray:
-    """Object classes by their official numbers: int32 (H, W)."""
+    """Return the object classes of a label image by their official numbers: int32 (H, W)."""
     red, green, _ = np.moveaxis(read_image(path).astype(np.int32), -1, 0)
     return red // 10 * 256 + green
 
 
 def _names_reader(release: Path) -> Callable[[Path], Mapping[int, str]]:
-    """A function from the path of an image's ``.json`` to the names of the numbers in the image."""
+    """Return a function from the path of an image's ``.json`` to the names of the numbers in the image."""
     index = release / "index_ade20k.mat"
 
     def read(path: Path) -> Mapping[int, str]:

@@ -31,7 +31,7 @@ DATASETS = (STICKER_WORLD, *_IN_FOLDERS)
 def open_dataset(
     name: str, root: Path | None = None, *, scenes: int | None = None, seed: int | None = None
 ) -> Dataset:
-    """The data set of a benchmark.
+    """Return the data set of a benchmark.
 
     Args:
         name: one of :data:`DATASETS`.

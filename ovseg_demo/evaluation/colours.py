@@ -28,7 +28,7 @@ def colour_accuracy(
     first_seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> float:
-    """Per cent of the crops for which the right one of "red mushroom", "blue mushroom", … scores highest.
+    """Return the percentage of crops whose right name ("red mushroom", "blue mushroom", …) scores highest.
 
     Each crop's object is cut out by its perfect mask.
 

@@ -28,7 +28,7 @@ MODEL, ORACLE_MASKS, ORACLE_CLASSIFIER = "model", "oracle masks", "oracle classi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The benchmark, the model, and how its label maps are drawn."""
+    """Add the arguments for the benchmark, the model, and how its label maps are drawn."""
     parser.add_argument("--dataset", choices=DATASETS, help=f"default: {STICKER_WORLD}")
     parser.add_argument("--root", type=Path, metavar="DIR", help="of the data set, in its official layout")
     parser.add_argument("--images", type=Path, metavar="DIR", help="your own images, instead of --dataset")
@@ -124,7 +124,7 @@ def _open(given: Mapping[str, Any]) -> Dataset:
 
 
 def choose_settings(segmenter: Segmenter, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of :meth:`Segmenter.segment`: the given ones, and the benchmarks' defaults."""
+    """Return the arguments of :meth:`Segmenter.segment`: the given ones, and the benchmarks' defaults."""
     generator = given.get("generator") or (
         "maskformer" if given.get("rule") == "ensemble" else segmenter.generators[0]
     )
@@ -157,7 +157,7 @@ def evaluate(
     bottleneck: bool = False,
     records: Path = _RECORDS,
 ) -> dict[str, Scores]:
-    """Scores of a model on a data set; prints a progress bar, and resumes an interrupted run.
+    """Return the scores of a model on a data set; print a progress bar, and resume an interrupted run.
 
     Args:
         segmenter: the model.

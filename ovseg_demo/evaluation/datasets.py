@@ -35,7 +35,7 @@ class LabelledImage:
 
     @classmethod
     def from_labels(cls, image: np.ndarray, labels: np.ndarray) -> LabelledImage:
-        """An image whose segments are its classes."""
+        """Return an image whose segments are its classes."""
         classes, segments = np.unique(labels, return_inverse=True)
         has_ignored = int(len(classes) > 0 and classes[0] == IGNORED)
         segments = segments.reshape(labels.shape).astype(np.int32) - has_ignored
@@ -106,7 +106,7 @@ class ImageFiles:
 
 
 def find_folder(root: Path, candidates: Sequence[str], needed: str) -> Path:
-    """The first of some folders below ``root`` that holds ``needed``.
+    """Return the first of some folders below ``root`` that holds ``needed``.
 
     Raises:
         DatasetError: none does.
@@ -119,7 +119,7 @@ def find_folder(root: Path, candidates: Sequence[str], needed: str) -> Path:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Stored pixels, uint8 RGB (H, W, 3), without EXIF rotation, as the labels refer to them.
+    """Return the stored pixels, uint8 RGB (H, W, 3), without EXIF rotation, as the labels refer to them.
 
     Raises:
         DatasetError: there is no such image.
@@ -128,7 +128,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_label_image(path: Path) -> np.ndarray:
-    """Values of a label image with one channel of 8 or 16 bits, or palette indices: int32 (H, W).
+    """Return a label image's values, of one channel of 8 or 16 bits, or palette indices: int32 (H, W).
 
     Raises:
         DatasetError: there is no such file, or it has several channels.
@@ -142,12 +142,15 @@ def read_label_image(path: Path) -> np.ndarray:
 
 
 def shift_labels(values: np.ndarray, *ignored: int) -> np.ndarray:
-    """Labels of files that count classes from 1: value − 1; 0 and the values of ``ignored`` do not count."""
+    """Return the labels of values that count classes from 1: value − 1, or -1 for 0 and ``ignored``; int32.
+
+    Pixels with -1 do not count.
+    """
     return np.where(np.isin(values, ignored), IGNORED, values - 1).astype(np.int32)
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
-    """The first word of each line of a list of images.
+    """Return the first word of each line of a list of images.
 
     Raises:
         DatasetError: there is no such list, or it is empty.

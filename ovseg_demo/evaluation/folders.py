@@ -27,7 +27,7 @@ _NUMBERED = re.compile(r"\s*(\d+)\s*[:,\t]\s*(\S.*)")
 
 
 def open_labelled_images(images: Path, labels: Path, names: Path | None) -> ImageFiles:
-    """The images that have labels.
+    """Return the images that have labels.
 
     Args:
         images: their folder.
@@ -52,7 +52,7 @@ def open_labelled_images(images: Path, labels: Path, names: Path | None) -> Imag
 
 
 def read_names(path: Path) -> dict[int, ClassName]:
-    """The class of each value of label images.
+    """Return the class of each value of label images.
 
     Args:
         path: a JSON file with an object of values and names, or with a list of names; or a text file with a
@@ -137,7 +137,10 @@ def _find_image(images: Path, key: str) -> Path:
 
 
 def _open_coco(images: Path, file: Path) -> ImageFiles:
-    """The images of a COCO file. Of overlapping instances the smaller one counts; the rest does not count."""
+    """Return the images of a COCO file.
+
+    Of overlapping instances the smaller one counts; pixels without an instance do not count.
+    """
     coco = _read_coco(file)
     categories = sorted(coco.cats.values(), key=lambda category: category["id"])
     index = {category["id"]: number for number, category in enumerate(categories)}

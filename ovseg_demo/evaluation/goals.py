@@ -33,11 +33,11 @@ class Goal:
     lower_is_better: bool = False
 
     def bound(self, value: float) -> str:
-        """The floor or the aim as text."""
+        """Return the floor or the aim as text, such as "≤ 5"."""
         return f"{'≤ ' if self.lower_is_better else ''}{value:g}"
 
     def verdict(self, value: float) -> str:
-        """Which of the two a figure reaches, as text."""
+        """Return whether a figure reaches the aim, the floor, or neither, as text."""
         sign = -1 if self.lower_is_better else 1
         if sign * value >= sign * self.aim:
             return "aim reached"

@@ -33,7 +33,7 @@ class Measure(Protocol):
     """A function from an image to counts: int64 arrays of the same shape for every image."""
 
     def __call__(self, sample: LabelledImage) -> Counts:
-        """The counts, by their names."""
+        """Return the counts, by their names."""
         ...
 
 
@@ -52,7 +52,7 @@ class LabelMaps:
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __call__(self, sample: LabelledImage) -> Counts:
-        """Returns ``confusion`` (K, K + 1)."""
+        """Return ``confusion``, int64 (K, K + 1)."""
         found = self.segmenter.segment(sample.image, self.vocabulary, **self.settings)
         return {"confusion": confusion_matrix(sample.labels, found.label_map, len(self.vocabulary.classes))}
 
@@ -66,7 +66,7 @@ class OracleMasks:
     classifier: str = CLASSIFIERS[0]
 
     def __call__(self, sample: LabelledImage) -> Counts:
-        """Returns ``confusion`` (K, K + 1), and the number of ``regions`` and of ``right`` ones (K,)."""
+        """Return ``confusion`` (K, K + 1), and the number of ``regions`` and ``right`` ones (K,): int64."""
         proposals = oracle_proposals(sample)
         analysis = self.segmenter.classify(sample.image, proposals, classifier=self.classifier)
         found = analysis.segment(self.vocabulary, granularity=0)
@@ -86,7 +86,7 @@ class UnmaskedRegions:
     classifier: str = CLASSIFIERS[0]
 
     def __call__(self, sample: LabelledImage) -> Counts:
-        """Returns ``regions`` and ``right`` (K,)."""
+        """Return ``regions`` and ``right``, int64 (K,) each."""
         boxes = _boxes_as_masks(oracle_proposals(sample))
         analysis = self.segmenter.classify(sample.image, boxes, classifier=self.classifier)
         found = analysis.segment(self.vocabulary, granularity=0)
@@ -110,7 +110,7 @@ class OracleClassifier:
     soft: bool
 
     def __call__(self, sample: LabelledImage) -> Counts:
-        """Returns ``confusion`` (K, K + 1)."""
+        """Return ``confusion``, int64 (K, K + 1)."""
         proposals = self.segmenter.propose(sample.image, generator=self.generator)
         class_count = len(self.vocabulary.classes)
         label_map = label_by_oracle(proposals, sample, class_count, soft=self.soft)
@@ -125,7 +125,7 @@ class Coverage:
     generator: str
 
     def __call__(self, sample: LabelledImage) -> Counts:
-        """Returns scalars: ``objects``, how many are ``covered_50`` and ``covered_75``, and ``masks``."""
+        """Return scalars: ``objects``, how many are ``covered_50`` and ``covered_75``, and ``masks``."""
         proposals = self.segmenter.propose(sample.image, generator=self.generator)
         overlaps = segment_overlaps(proposals, MaskPartition.of(proposals), sample)
         wanted = is_thing(sample.segment_classes) & (_segment_areas(sample) > SMALLEST_OBJECT)
@@ -140,7 +140,7 @@ class Coverage:
 
 
 def _count_right(sample: LabelledImage, probabilities: np.ndarray, class_count: int) -> Counts:
-    """Number of large enough segments of each class, and of those that get the right class."""
+    """Return the number (K,) of large enough segments of each class, and of those with the right class."""
     large = _segment_areas(sample) >= SMALLEST_REGION
     classes = sample.segment_classes[large]
     right = probabilities[large].argmax(axis=1) == classes
@@ -151,12 +151,12 @@ def _count_right(sample: LabelledImage, probabilities: np.ndarray, class_count: 
 
 
 def _segment_areas(sample: LabelledImage) -> np.ndarray:
-    """Pixels of each segment: int64 (S,)."""
+    """Return the number of pixels of each segment: int64 (S,)."""
     return np.bincount(sample.segments.ravel() + 1, minlength=len(sample.segment_classes) + 1)[1:]
 
 
 def _boxes_as_masks(proposals: Proposals) -> Proposals:
-    """The proposals' boxes with some context, as masks: their regions are unmasked crops."""
+    """Return the proposals' boxes with some context, as masks: their regions are unmasked crops."""
     height, width = proposals.working_size
     masks = np.zeros((len(proposals), height, width), dtype=bool)
     for mask, (x0, y0, x1, y1) in zip(masks, proposals.boxes, strict=True):

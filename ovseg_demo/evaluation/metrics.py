@@ -29,7 +29,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_count: int
 
 
 def class_iou(confusion: np.ndarray) -> np.ndarray:
-    """IoU of each class: float64 (K,) in [0, 1], NaN for classes in neither labels nor predictions."""
+    """Return each class's IoU: float64 (K,) in [0, 1], NaN for classes in neither labels nor predictions."""
     found = confusion[:, :-1]
     intersection = found.diagonal()
     union = confusion.sum(axis=1) + found.sum(axis=0) - intersection
@@ -37,12 +37,15 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
 
 
 def mean_iou(iou: np.ndarray, classes: Sequence[int] | None = None) -> float:
-    """Mean over the classes (by default all) whose IoU is defined; NaN if there is none."""
+    """Return the mean over the classes (by default all) whose IoU is defined; NaN if there is none."""
     chosen = iou if classes is None else iou[list(classes)]
     known = chosen[~np.isnan(chosen)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 def harmonic_mean(first: float, second: float) -> float:
-    """The harmonic mean, such as hIoU of base and novel classes (arXiv 2112.14757); 0 if both are 0."""
+    """Return the harmonic mean; 0 if both are 0.
+
+    An example is hIoU of base and novel classes (arXiv 2112.14757).
+    """
     return 2 * first * second / (first + second) if first + second else 0.0

@@ -16,16 +16,16 @@ ORACLE = "oracle"
 
 
 def oracle_proposals(sample: LabelledImage) -> Proposals:
-    """One perfect mask for each segment, in their order."""
+    """Return one perfect mask for each segment, in their order."""
     count = len(sample.segment_classes)
     masks = sample.segments == np.arange(count)[:, None, None]
     return Proposals.from_masks(masks, np.ones(count), sample.image, sample.labels.shape, ORACLE)
 
 
 def segment_overlaps(proposals: Proposals, partition: MaskPartition, sample: LabelledImage) -> np.ndarray:
-    """IoU of each proposal with each segment: float32 (N, S); pixels that do not count are left out.
+    """Return the IoU of each proposal with each segment: float32 (N, S) in [0, 1].
 
-    Segments are brought to the proposals' working size.
+    Pixels that do not count are left out. Segments are brought to the proposals' working size.
     """
     count = len(sample.segment_classes)
     segments = resize_nearest(sample.segments, proposals.working_size)
@@ -41,7 +41,7 @@ def segment_overlaps(proposals: Proposals, partition: MaskPartition, sample: Lab
 def label_by_oracle(
     proposals: Proposals, sample: LabelledImage, class_count: int, *, soft: bool
 ) -> np.ndarray:
-    """The label map of proposals with a perfect classifier: int32 (H, W), -1 where unlabelled.
+    """Return the label map of proposals with a perfect classifier: int32 (H, W), -1 where unlabelled.
 
     Each mask gets the class of the segment with the highest IoU, and that IoU as its probability, so that the
     better of two overlapping masks wins.

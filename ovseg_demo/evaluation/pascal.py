@@ -33,7 +33,7 @@ _LISTS = ("ImageSets/SegmentationContext/val.txt", "ImageSets/Main/val.txt")
 
 
 def open_voc_20(root: Path) -> ImageFiles:
-    """PASCAL VOC 2012's 1,449 validation images; background and void (0 and 255) do not count.
+    """Return PASCAL VOC 2012's 1,449 validation images; background and void (0 and 255) do not count.
 
     Args:
         root: ``VOC2012``, ``VOCdevkit``, or the folder with ``VOCdevkit`` in it.
@@ -56,12 +56,15 @@ def open_voc_20(root: Path) -> ImageFiles:
 
 
 def open_context_59(root: Path) -> ImageFiles:
-    """PASCAL Context, the 59 frequent classes; no others count. Arguments as :func:`open_context_459`."""
+    """Return PASCAL Context with the 59 frequent classes; no others count.
+
+    Arguments as :func:`open_context_459`.
+    """
     return _open_context(root, "pascal-context-59")
 
 
 def open_context_459(root: Path) -> ImageFiles:
-    """PASCAL Context, all classes; 0 in the label maps does not count.
+    """Return PASCAL Context with all classes; 0 in the label maps does not count.
 
     Args:
         root: ``VOC2010``, ``VOCdevkit``, or the folder with ``VOCdevkit`` in it.
@@ -97,7 +100,7 @@ def _open_context(root: Path, name: str) -> ImageFiles:
 
 
 def _class_of_value(name: str) -> np.ndarray:
-    """Class index by the value in a label map: int32 (460,)."""
+    """Return the class index of each value in a label map: int32 (460,), -1 for values that do not count."""
     index = {entry.name: i for i, entry in enumerate(load_vocabulary(name).classes)}
     everything = load_vocabulary("pascal-context-459").class_names
     return np.array([IGNORED, *(index.get(name, IGNORED) for name in everything)], dtype=np.int32)

@@ -62,7 +62,7 @@ class NamedRegions:
     truth: np.ndarray
 
     def accuracy(self, allowed: np.ndarray | None = None, of: np.ndarray | None = None) -> float:
-        """Share of regions whose best name is right.
+        """Return the share of regions, from 0 to 1, whose best name is right; NaN if no region counts.
 
         Args:
             allowed: bool (K,), the names to choose from; all if ``None``.
@@ -75,7 +75,7 @@ class NamedRegions:
 
 
 def best_ious(proposals: Proposals, masks: Sequence[np.ndarray]) -> np.ndarray:
-    """The highest IoU (N,) that any proposal has with each of N bool masks (H, W) of the image's size."""
+    """Return the highest IoU (N,) of any proposal with each of N bool masks (H, W) of the image's size."""
     if not len(proposals):
         return np.zeros(len(masks))
     packed = _packed_at(proposals, masks[0].shape)
@@ -89,7 +89,7 @@ def best_ious(proposals: Proposals, masks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _packed_at(proposals: Proposals, size: tuple[int, ...]) -> np.ndarray:
-    """The packed masks of proposals, resized to (height, width) if they have another size."""
+    """Return the packed masks of proposals, resized to (height, width) if they have another size."""
     if proposals.working_size == size:
         return proposals.packed_masks
     height, width = size
@@ -101,7 +101,7 @@ def _packed_at(proposals: Proposals, size: tuple[int, ...]) -> np.ndarray:
 
 
 def measure_coverage(generator: ProposalGenerator, photographs: Sequence[Photograph]) -> dict[str, float]:
-    """Share of COCO's objects of at least 48² pixels that a proposal covers, and how many masks there are."""
+    """Return the share of COCO's objects of at least 48² pixels that are covered, and the masks an image."""
     found, counts = [], []
     for photograph in photographs:
         masks = [
@@ -121,7 +121,10 @@ def measure_coverage(generator: ProposalGenerator, photographs: Sequence[Photogr
 
 
 def measure_covering(generator: ProposalGenerator, photographs: Sequence[Photograph]) -> dict[str, float]:
-    """BSDS500's covering: best IoU of every segment, weighted by area; mean of people, then of images."""
+    """Return BSDS500's covering, from 0 to 1, and the masks an image.
+
+    Covering is the best IoU of every segment, weighted by area: the mean of people, then of images.
+    """
     coverings, counts = [], []
     for photograph in photographs:
         proposals = generator(photograph.image())
@@ -138,7 +141,7 @@ def measure_covering(generator: ProposalGenerator, photographs: Sequence[Photogr
 def name_regions(
     clip: RegionClassifier, photographs: Sequence[tuple[Photograph, list[Region]]], names: Sequence[str]
 ) -> NamedRegions:
-    """Names of perfect masks of at least 32² pixels.
+    """Return the scores of names on perfect masks of at least 32² pixels.
 
     Args:
         clip: embeds the regions and the names.
@@ -163,7 +166,7 @@ def name_regions(
 
 
 def perfect_proposals(image: np.ndarray, masks: np.ndarray) -> Proposals:
-    """Bool masks (N, H, W) of an image as if a generator had proposed them."""
+    """Return bool masks (N, H, W) of an image as if a generator had proposed them."""
     return Proposals.from_masks(masks, np.ones(len(masks)), image, image.shape[:2], "labels")
 
 
@@ -172,10 +175,11 @@ def _with_regions(photographs: Sequence[Photograph]) -> list[tuple[Photograph, l
 
 
 def measure_names(clip: RegionClassifier, root: Path, camvid_step: int = 1) -> dict[str, float]:
-    """Names on perfect masks: COCO's 80, the same without "person", either half of them, CamVid's 11.
+    """Return the accuracy, from 0 to 1, of names on perfect masks, and the numbers of regions.
 
-    Stuff is measured on the segments of BSDS500 that :func:`.sources.read_named_segments` names: those with
-    one of :data:`STUFF_NAMES`, to be named among COCO's 80 names and these.
+    The names are COCO's 80, the same without "person", a held-out half of them, and CamVid's 11. Stuff is
+    measured on the segments of BSDS500 that :func:`.sources.read_named_segments` names: those with one of
+    :data:`STUFF_NAMES`, to be named among COCO's 80 names and these.
     """
     coco_names = read_coco_names(root)
     coco = name_regions(clip, _with_regions(read_coco(root, "val")), coco_names)
@@ -203,7 +207,7 @@ def measure_pixels(
     photographs: Sequence[Photograph],
     names: Sequence[str],
 ) -> dict[str, float]:
-    """Share of the pixels of COCO's things that a whole segmentation names right.
+    """Return how many pixels COCO's things have, and what share of them a whole segmentation names right.
 
     Args:
         label: gives the label map (H, W), indices of names, of an RGB image (H, W, 3) and names.
@@ -226,12 +230,12 @@ def measure_pixels(
 
 
 def held_out(names: Sequence[str]) -> np.ndarray:
-    """Which of COCO's names a held-out training does not use: every second one in their order, bool (K,)."""
+    """Return which of COCO's names a held-out training does not use: bool (K,), every second one in order."""
     return np.arange(len(names)) % 2 == 1
 
 
 def measure_seconds(call, repeats: int = 3) -> float:
-    """The shortest of some calls with one image of :data:`TIMED_SIZE`, in seconds."""
+    """Return the seconds that the fastest of some calls takes with one image of :data:`TIMED_SIZE`."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (TIMED_SIZE[0] // 40, TIMED_SIZE[1] // 40, 3), dtype=np.uint8)
     image = np.kron(small, np.ones((40, 40, 1), np.uint8))

@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def find_contenders(given: Mapping[str, Any], runs: Path) -> dict[str, Entry]:
-    """The entries of :data:`CONTENDERS` whose weights are present, in the model or in a training run.
+    """Return the entries of :data:`CONTENDERS` whose weights are present, in the model or in a training run.
 
     Args:
         given: arguments that choose the model.
@@ -165,7 +165,7 @@ def _open_tally(records: Path, dataset: StickerScenes, entries: Mapping[str, Ent
 
 
 def _measures(entries: Mapping[str, Entry]) -> dict[str, Measure]:
-    """The measures, by contender and figure, such as "shipped/sam"."""
+    """Return the measures, by contender and figure, such as "shipped/sam"."""
     measures: dict[str, Measure] = {}
     for name, entry in entries.items():
         segmenter, classifier = entry.segmenter, entry.classifier
@@ -186,7 +186,7 @@ def _measures(entries: Mapping[str, Entry]) -> dict[str, Measure]:
 
 
 def _figures(counts: Mapping[str, Counts], name: str, dataset: StickerScenes) -> Figures:
-    """All figures of one contender, in per cent."""
+    """Return all figures of one contender: counts, and shares in per cent."""
     figures: Figures = {}
     for measure, sums in counts.items():
         of, what = measure.split("/")
@@ -196,7 +196,7 @@ def _figures(counts: Mapping[str, Counts], name: str, dataset: StickerScenes) ->
 
 
 def _read(sums: Counts, dataset: StickerScenes) -> Figures:
-    """The figures of one measure's sums."""
+    """Return the figures of one measure's sums: counts, and shares in per cent."""
     figures: Figures = {}
     if "confusion" in sums:
         scores = Scores.of(sums["confusion"], dataset)

@@ -124,7 +124,7 @@ EXPECTED = (
 
 
 def write_page(page: Page, notes: str = "") -> str:
-    """The page as Markdown, with ``notes`` as its last part."""
+    """Return the page as Markdown, with ``notes`` as its last part."""
     shipped = page.figures["shipped"]
     objects = max((shipped.get(f"{name}-coverage objects", 0) for name in GENERATORS), default=0)
     parts = (
@@ -139,7 +139,7 @@ def write_page(page: Page, notes: str = "") -> str:
 
 
 def read_notes(path: Path) -> str:
-    """The notes of an existing page; empty if there are none."""
+    """Return the notes of an existing page; empty if there are none."""
     if not path.is_file():
         return ""
     return path.read_text(encoding="utf-8").partition(f"{NOTES}\n")[2].strip()
@@ -246,7 +246,7 @@ def _proposals(shipped: Figures) -> str:
 
 
 def _with_loss(figures: Mapping[str, Figures]) -> Figures:
-    """The shipped model's figures with its loss of accuracy on unmasked crops against the un-adapted CLIP."""
+    """Return the shipped model's figures, and its loss on unmasked crops against the un-adapted CLIP."""
     shipped = dict(figures["shipped"])
     if "un-adapted" in figures:
         shipped[UNMASKED_LOSS] = figures["un-adapted"]["unmasked right"] - shipped["unmasked right"]

@@ -36,7 +36,7 @@ class Scores:
 
     @classmethod
     def of(cls, confusion: np.ndarray, dataset: Dataset) -> Scores:
-        """The scores of a matrix (K, K + 1) of :func:`ovseg_demo.evaluation.metrics.confusion_matrix`."""
+        """Return the scores of a :func:`~ovseg_demo.evaluation.metrics.confusion_matrix` (K, K + 1)."""
         iou = 100 * class_iou(confusion)
         groups = {}
         if dataset.novel_classes:
@@ -53,14 +53,14 @@ class Scores:
         )
 
     def summary(self) -> str:
-        """One line, such as "mIoU 61.3 (base 63.0, novel 55.1, harmonic mean 58.8)"."""
+        """Return one line, such as "mIoU 61.3 (base 63.0, novel 55.1, harmonic mean 58.8)"."""
         line = f"mIoU {self.miou:.1f}"
         if self.novel is not None:
             line += f" (base {self.base:.1f}, novel {self.novel:.1f}, harmonic mean {self.harmonic:.1f})"
         return line
 
     def table(self) -> str:
-        """A line for each class with a defined IoU, in descending order."""
+        """Return a heading, and a line for each class with a defined IoU, in descending order."""
         known = [index for index in np.argsort(-self.iou, kind="stable") if not math.isnan(self.iou[index])]
         width = max((len(self.class_names[index]) for index in known), default=0)
         pixels = max(self.true_pixels.sum(), 1)
@@ -73,7 +73,7 @@ class Scores:
         return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
-        """All figures for JSON; undefined ones are ``None``."""
+        """Return all figures for JSON; undefined ones are ``None``."""
         classes = [
             {"name": name, "iou": _number(iou), "true_pixels": int(true), "found_pixels": int(found)}
             for name, iou, true, found in zip(
@@ -90,12 +90,15 @@ class Scores:
 
 
 def accuracy(counts: dict[str, np.ndarray], classes: tuple[int, ...] | None = None) -> float:
-    """Per cent of the regions of some classes (by default all) with the right class; NaN without regions."""
+    """Return the percentage of regions of some classes (by default all) with the right class.
+
+    NaN stands for no regions.
+    """
     which = slice(None) if classes is None else list(classes)
     regions = counts["regions"][which].sum()
     return float(100 * counts["right"][which].sum() / regions) if regions else math.nan
 
 
 def _number(value: float | None) -> float | None:
-    """A number for JSON, which has no NaN: ``None`` instead."""
+    """Return a number for JSON, rounded to three decimals; ``None`` for NaN, which JSON does not have."""
     return None if value is None or math.isnan(value) else round(float(value), 3)

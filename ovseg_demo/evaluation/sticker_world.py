@@ -39,7 +39,7 @@ class StickerScenes:
 
     @classmethod
     def from_seed(cls, first: int, count: int) -> StickerScenes:
-        """``count`` scenes with consecutive seeds from ``first`` on."""
+        """Return ``count`` scenes with consecutive seeds from ``first`` on."""
         return cls(tuple(range(first, first + count)))
 
     @property
@@ -53,7 +53,7 @@ class StickerScenes:
 
 
 def label_scene(scene: Scene) -> LabelledImage:
-    """A scene with its ground truth."""
+    """Return a scene with its ground truth."""
     object_count = len(scene.objects)
     stuff = [CLASS_NAMES.index(name) for name in scene.stuff]
     segments = scene.instance_map.copy()
@@ -64,5 +64,5 @@ def label_scene(scene: Scene) -> LabelledImage:
 
 
 def is_thing(classes: Iterable[int]) -> np.ndarray:
-    """Which of the classes are nouns: bool (n,)."""
+    """Return which of the classes are nouns: bool (n,)."""
     return np.fromiter(classes, dtype=np.int64) < len(NOUNS)

@@ -52,7 +52,7 @@ class Tally:
 
     @classmethod
     def in_folder(cls, folder: Path, *identity: object) -> Tally:
-        """The tally of the run with this ``identity``: its data, weights and settings."""
+        """Return the tally of the run with this ``identity``: its data, weights and settings."""
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()
         return cls(folder / f"{digest[:20]}.npz")
 

@@ -160,11 +160,13 @@ def _fetch_from_hub(source: HuggingFaceSource, workspace: Path, report: ReportBy
         """Passes the numbers on and draws nothing."""
 
         def update(self, n: float | None = 1) -> bool | None:
+            """Count ``n`` more bytes, report their sum and the total (0 if unknown), return tqdm's answer."""
             drawn = super().update(n)
             report(int(self.n), int(self.total or 0))
             return drawn
 
         def display(self, *_: object, **__: object) -> None:
+            """Draw nothing."""
             pass
 
     return hf_hub_download(

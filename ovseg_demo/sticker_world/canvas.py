@@ -88,7 +88,7 @@ class Canvas:
 
 
 def fill_polygon(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Antialiased cover of a polygon (n, 2) in xy pixels: uint8 (height, width)."""
+    """Return the antialiased cover of a polygon (n, 2) in xy pixels: uint8 (height, width), 255 inside."""
     cover = np.zeros((int(size[1]), int(size[0])), np.uint8)
     points = np.round(outline * 2**_SUBPIXEL_BITS).astype(np.int32)
     cv2.fillPoly(cover, [points], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)

@@ -83,7 +83,7 @@ class Captioned(Protocol):
 
 
 def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random.Generator) -> str:
-    """Caption of an unmasked crop round one object.
+    """Return a caption of an unmasked crop round one object.
 
     Args:
         captioned: a scene's object; its ``name_used`` and ``colour`` are mentioned, the colour mostly.
@@ -107,7 +107,7 @@ def object_caption(captioned: Captioned, stuff_under: str | None, rng: np.random
 
 
 def stuff_caption(stuff_name: str, rng: np.random.Generator) -> str:
-    """Caption of a crop of one stuff class alone, such as "a photo of a brick wall" or "lawn"."""
+    """Return a caption of a crop of one stuff class alone, such as "a photo of a brick wall" or "lawn"."""
     stuff = _STUFF_BY_NAME[stuff_name]
     name = stuff.name if rng.random() < 0.7 else pick(rng, stuff.names)
     style = rng.random()
@@ -122,7 +122,7 @@ def stuff_caption(stuff_name: str, rng: np.random.Generator) -> str:
 def scene_caption(
     objects: Sequence[Captioned], stuff_under: Sequence[str], stuff: Sequence[str], rng: np.random.Generator
 ) -> str:
-    """Caption of a whole scene, such as "a red car and two trees beside a pond".
+    """Return a caption of a whole scene, such as "a red car and two trees beside a pond".
 
     Args:
         objects: the clearly visible objects, which the caption may mention.
@@ -151,7 +151,7 @@ def scene_caption(
 
 
 def describe(name: str, colour: str | None, count: int) -> str:
-    """A noun phrase: "a red car", "two apples", "corn".
+    """Return a noun phrase: "a red car", "two apples", "corn".
 
     Nouns without a singular or plural, such as "scissors", have no count.
     """
@@ -165,7 +165,7 @@ def describe(name: str, colour: str | None, count: int) -> str:
 
 
 def pluralise(name: str) -> str:
-    """The plural of a noun; in "loaf of bread" the first noun changes."""
+    """Return the plural of a noun; in "loaf of bread" the first noun changes."""
     head, of, rest = name.partition(" of ")
     if of:
         return pluralise(head) + of + rest
@@ -184,7 +184,7 @@ def pluralise(name: str) -> str:
 def _group(
     objects: Sequence[Captioned], stuff_under: Sequence[str], rng: np.random.Generator
 ) -> list[tuple[str, str | None, int, str | None]]:
-    """Up to four groups of objects: (name, colour, count, the stuff class under all of them or ``None``)."""
+    """Return up to four groups of objects: (name, colour, count, the stuff class under all or ``None``)."""
     keys = [(thing.name_used, thing.colour) for thing in objects]
     counts = Counter(keys)
     chosen = list(counts)

@@ -51,7 +51,7 @@ class Role:
 def choose_appearance(
     noun: Noun, split: str, rng: np.random.Generator, colour: str | None = None
 ) -> Appearance:
-    """A drawing, a colour that the split allows, and a name for a noun; ``colour`` fixes the colour."""
+    """Choose a noun's drawing, a colour that the split allows, and a name; ``colour`` fixes the colour."""
     drawing = pick(rng, noun.drawings)
     if colour is None and rng.random() < _COLOURED_SHARE:
         colour = _choose_colour(noun, split, rng)
@@ -70,7 +70,7 @@ def _choose_colour(noun: Noun, split: str, rng: np.random.Generator) -> str | No
 def cast(
     anchor: Noun, zones: tuple[Zone, ...], count: int, split: str, rng: np.random.Generator
 ) -> list[Role]:
-    """Up to ``count`` roles for a scene, including the anchor's, from back to front.
+    """Return up to ``count`` roles for a scene, including the anchor's, from back to front.
 
     A role that finds no free place is left out.
     """
@@ -119,7 +119,7 @@ def _place(appearance: Appearance, zone: Zone, rng: np.random.Generator) -> Role
 
 
 def _overlap(first: tuple, second: tuple) -> float:
-    """The shared area of two boxes as a share of the smaller one."""
+    """Return the shared area of two boxes as a share, from 0 to 1, of the smaller one."""
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     if width <= 0 or height <= 0:

@@ -64,14 +64,14 @@ def check_split(split: str) -> None:
 
 @cache
 def nouns_of(split: str) -> tuple[Noun, ...]:
-    """The nouns that may appear in a split."""
+    """Return the nouns that may appear in a split."""
     check_split(split)
     return tuple(noun for noun in NOUNS if split != "segmentation" or not noun.novel)
 
 
 @cache
 def colours_of(noun: Noun, split: str) -> tuple[str, ...]:
-    """The colours in which a noun may be painted in a split; empty for nouns that are not painted."""
+    """Return the colours in which a noun may be painted in a split; none for nouns that are not painted."""
     check_split(split)
     if not noun.colourable:
         return ()
@@ -79,7 +79,7 @@ def colours_of(noun: Noun, split: str) -> tuple[str, ...]:
 
 
 def find_noun(name: str, split: str, colour: str | None = None) -> Noun:
-    """The noun of a class name, if it may appear in this split in this colour.
+    """Return the noun of a class name, if it may appear in this split in this colour.
 
     Raises:
         ValueError: there is no such noun in the split, or it is not painted in that colour there.

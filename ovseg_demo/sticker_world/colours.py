@@ -31,7 +31,7 @@ _ACROSS_GREY = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5  # turns 
 
 
 def paint_sticker(code: int, octave: int, colour: str, rng: np.random.Generator) -> np.ndarray:
-    """The drawing painted in a colour: uint8 RGBA with premultiplied alpha, as from :func:`load_sticker`.
+    """Return a drawing painted in a colour: uint8 RGBA, premultiplied, as from :func:`load_sticker`.
 
     Coloured parts take the new hue at their own brightness; white, grey and black parts (windows, eyes,
     tyres) stay, unless the drawing is grey as a whole (an elephant), which is painted all over.
@@ -50,13 +50,16 @@ def paint_sticker(code: int, octave: int, colour: str, rng: np.random.Generator)
 
 
 def turn_hue(angle: float, saturation: float = 1.0) -> np.ndarray:
-    """Matrix (3, 3) that turns RGB about the grey axis by ``angle`` and scales the distance from it."""
+    """Return the matrix (3, 3) that turns RGB about the grey axis and scales the distance from it.
+
+    The angle is in radians.
+    """
     return _GREY + saturation * (np.cos(angle) * (np.eye(3) - _GREY) + np.sin(angle) * _ACROSS_GREY)
 
 
 @cache
 def _plan(code: int, octave: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Brightness and weight of the paint, uint8 (h, w) each, and the painted part's middle brightness."""
+    """Return brightness and weight of the paint, uint8 (h, w) each, and the painted part's mid brightness."""
     sticker = load_sticker(code, octave)
     alpha = sticker[..., 3]
     straight = cv2.divide(sticker[..., :3], cv2.merge([alpha] * 3), scale=255)
@@ -71,7 +74,7 @@ def _plan(code: int, octave: int) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _shades(paint: np.ndarray, middle: float, colour: str) -> np.ndarray:
-    """Colours by brightness, uint8 (256, 3): ``paint`` at ``middle``, darker below, brighter above."""
+    """Return colours by brightness, uint8 (256, 3): ``paint`` at ``middle``, darker below, brighter above."""
     level = np.arange(256, dtype=np.float32)[:, None]
     darkest = 0.3 if colour == "white" else 0.12
     lightest = 0.35 if colour == "black" else 0.7

@@ -114,7 +114,7 @@ def _render_object(appearance: Appearance, split: str, size: int, rng: np.random
 
 
 def _choose_frame(width: int, height: int, rng: np.random.Generator) -> tuple[int, int]:
-    """(width, height) of the area of a crop around an object of this size."""
+    """Return (width, height) in pixels of the area of a crop around an object of this size."""
     margins = 1 + rng.uniform(-0.06, 0.35, size=2) * (rng.random() < 0.75)
     frame_width, frame_height = width * margins[0], height * margins[1]
     if rng.random() < 0.5:

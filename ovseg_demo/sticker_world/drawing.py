@@ -20,7 +20,7 @@ _ANCHORS = (np.arange(4, dtype=np.float32) / 3 - 0.5).astype(np.float32)
 def draw_sticker(
     noun: Noun, code: int, size: float, colour: str | None, rng: np.random.Generator, any_angle: bool = False
 ) -> np.ndarray:
-    """A new random copy of a drawing.
+    """Return a new random copy of a drawing.
 
     Args:
         noun: what is drawn; it decides how far the copy may turn.
@@ -49,7 +49,7 @@ def _choose_octave(code: int, size: float) -> int:
 
 
 def _choose_angle(noun: Noun, any_angle: bool, rng: np.random.Generator) -> float:
-    """Radians, clockwise."""
+    """Return a random angle in radians, clockwise."""
     if noun.turnable and any_angle:
         return rng.uniform(-np.pi, np.pi)
     spread = 0.35 if noun.turnable else 0.1
@@ -87,7 +87,7 @@ def _warp(source: np.ndarray, size: float, angle: float, rng: np.random.Generato
 
 @lru_cache(maxsize=1024)
 def _bernstein(count: int) -> np.ndarray:
-    """Cubic Bernstein basis at ``count`` pixel centres of [0, 1]: float32 (count, 4)."""
+    """Return the cubic Bernstein basis at ``count`` pixel centres of [0, 1]: float32 (count, 4)."""
     t = (np.arange(count, dtype=np.float32) + 0.5) / count
     s = 1 - t
     basis = np.stack([s**3, 3 * s * s * t, 3 * s * t * t, t**3], axis=1)
@@ -113,7 +113,7 @@ def _posterise(sticker: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _vary_colours(copy: np.ndarray, painted: bool, rng: np.random.Generator) -> np.ndarray:
-    """Small changes of hue, saturation, contrast and brightness as one matrix on premultiplied RGBA."""
+    """Vary hue, saturation, contrast and brightness a little, by one matrix on premultiplied RGBA."""
     hue = rng.normal(0, 0.03 if painted else 0.09)
     saturation = rng.uniform(0.9, 1.1) if painted else rng.uniform(0.8, 1.15)
     gain = rng.uniform(0.92, 1.08) if painted else rng.uniform(0.82, 1.12)

@@ -38,7 +38,10 @@ _WALLS = ("wallpaper", "brick wall", "wood", "stone wall", "tiles")
 
 
 def _below(canvas: Canvas, rng: np.random.Generator, level: float, roughness: float) -> np.ndarray:
-    """Outline of the area under a smooth random line around ``level`` (pixels from the top)."""
+    """Return the outline (27, 2) of the area under a smooth random line around ``level``.
+
+    ``level`` is in pixels from the top; the outline is in xy pixels.
+    """
     x = np.linspace(0, canvas.width, 25)
     waves = rng.uniform(0.5, 3, size=(3, 1)) * x * 2 * np.pi / canvas.width + rng.uniform(0, 7, size=(3, 1))
     y = level + roughness * canvas.height * (np.sin(waves) * rng.normal(0, 1, size=(3, 1))).sum(axis=0)
@@ -47,7 +50,7 @@ def _below(canvas: Canvas, rng: np.random.Generator, level: float, roughness: fl
 
 
 def _blob(rng: np.random.Generator, centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
-    """Outline of a round, slightly irregular patch."""
+    """Return the outline (40, 2), in xy pixels, of a round, slightly irregular patch."""
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     waves = np.arange(2, 5)[:, None] * angle + rng.uniform(0, 7, size=(3, 1))
     radius = 1 + (np.sin(waves) * rng.normal(0, 0.07, size=(3, 1))).sum(axis=0)
@@ -103,7 +106,7 @@ def _paint_pond(canvas: Canvas, rng: np.random.Generator, horizon: float) -> Zon
 
 
 def paint_seaside(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """Sky, sea and, mostly, a beach."""
+    """Paint sky, sea and, mostly, a beach; return the zones for things."""
     horizon = canvas.height * rng.uniform(0.22, 0.4)
     shore = canvas.height * rng.uniform(0.62, 0.85)
     canvas.paint_stuff("night sky" if rng.random() < 0.12 else "sky", rng, scale=rng.uniform(0.8, 1.4))
@@ -124,7 +127,7 @@ def paint_seaside(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
 
 
 def paint_street(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """A road along a wall, a hedge or a meadow."""
+    """Paint a road along a wall, a hedge or a meadow; return the zones for things."""
     curb = canvas.height * rng.uniform(0.55, 0.72)
     horizon = canvas.height * rng.uniform(0.25, 0.42)
     canvas.paint_stuff("night sky" if rng.random() < 0.2 else "sky", rng, scale=rng.uniform(0.8, 1.4))
@@ -148,7 +151,7 @@ def paint_street(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
 
 
 def paint_underwater(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """Water with a sandy bottom."""
+    """Paint water with a sandy bottom; return the zone for things."""
     canvas.paint_stuff("water", rng, scale=rng.uniform(0.8, 1.3))
     bottom = canvas.height * rng.uniform(0.75, 0.95)
     canvas.paint_stuff(pick(rng, ("sand", "sand", "dirt")), rng, outline=_below(canvas, rng, bottom, 0.02))
@@ -158,7 +161,7 @@ def paint_underwater(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ..
 
 
 def paint_room(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """A wall and a floor, sometimes with a carpet on it."""
+    """Paint a wall and a floor, sometimes with a carpet on it; return the zones for things."""
     edge = canvas.height * rng.uniform(0.48, 0.66)
     wall = pick(rng, ("wallpaper", "wallpaper", "wallpaper", "brick wall", "wood", "stone wall", "tiles"))
     floor = pick(rng, tuple(name for name in ("wood", "tiles", "carpet") if name != wall))
@@ -191,7 +194,7 @@ def _paint_rug(canvas: Canvas, rng: np.random.Generator, edge: float) -> None:
 
 
 def paint_table(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """A table top before a wall or a garden."""
+    """Paint a table top before a wall or a garden; return the zones for things."""
     edge = canvas.height * rng.uniform(0.3, 0.52)
     behind = pick(rng, (*_WALLS, "wallpaper", "hedge", "sky"))
     top = pick(
@@ -209,7 +212,7 @@ def paint_table(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
 
 
 def paint_shelf(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """Two or three boards on a wall."""
+    """Paint two or three boards on a wall; return a zone for things on each."""
     wall = pick(rng, ("wallpaper", "wallpaper", "brick wall", "stone wall", "tiles"))
     canvas.paint_stuff(wall, rng, scale=rng.uniform(0.4, 0.8))
     count = int(rng.integers(2, 4))
@@ -226,7 +229,7 @@ def paint_shelf(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
 
 
 def paint_flat_lay(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]:
-    """One to three surfaces from above, on which all things may lie."""
+    """Paint one to three surfaces seen from above; return the zone, on which all things may lie."""
     canvas.paint_stuff(pick(rng, STUFF).name, rng, scale=rng.uniform(0.5, 1))
     for _ in range(int(rng.integers(0, 3))):
         outline = random_outline(canvas, rng)
@@ -236,7 +239,7 @@ def paint_flat_lay(canvas: Canvas, rng: np.random.Generator) -> tuple[Zone, ...]
 
 
 def random_outline(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
-    """Outline of a blob, or of one side of a straight or wavy line."""
+    """Return the outline (n, 2), in xy pixels, of a blob, or of one side of a straight or wavy line."""
     width, height = canvas.width, canvas.height
     if rng.random() < 0.5:
         centre = width * rng.uniform(0.1, 0.9), height * rng.uniform(0.1, 0.9)

@@ -48,7 +48,7 @@ def _add_noise(image: np.ndarray, strength: float, rng: np.random.Generator) -> 
 
 @lru_cache(maxsize=1)
 def _noise_field() -> np.ndarray:
-    """Read-only grain around 128: uint8 (side, side, 3)."""
+    """Return read-only grain around 128: uint8 (side, side, 3)."""
     rng = np.random.default_rng(0)
     field = np.clip(rng.normal(128, 48, (_NOISE_SIDE, _NOISE_SIDE, 3)), 0, 255).astype(np.uint8)
     field.flags.writeable = False

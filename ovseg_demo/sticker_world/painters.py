@@ -15,7 +15,7 @@ Painter = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def _noise(rng: np.random.Generator, roughness: float, stretch: tuple[float, float] = (1, 1)) -> np.ndarray:
-    """Seamless fractal noise, float32 (TILE, TILE), mean 0, deviation 1.
+    """Return seamless fractal noise: float32 (TILE, TILE), mean 0, deviation 1.
 
     Args:
         rng: the source.
@@ -32,7 +32,7 @@ def _noise(rng: np.random.Generator, roughness: float, stretch: tuple[float, flo
 
 
 def _blend(low: tuple, high: tuple, amount: np.ndarray) -> np.ndarray:
-    """Colours from ``low`` (amount 0) to ``high`` (amount 1): float32 (TILE, TILE, 3)."""
+    """Return colours from ``low`` (amount 0) to ``high`` (amount 1): float32 (TILE, TILE, 3)."""
     amount = np.clip(amount, 0, 1)[..., None].astype(np.float32)
     return np.float32(low) * (1 - amount) + np.float32(high) * amount
 
@@ -42,14 +42,14 @@ def _speckle(rng: np.random.Generator, strength: float) -> np.ndarray:
 
 
 def _blur(field: np.ndarray, deviation: float) -> np.ndarray:
-    """Gaussian blur across the tile's edges."""
+    """Blur a field by a Gaussian, across the tile's edges."""
     reach = math.ceil(4 * deviation)
     padded = cv2.copyMakeBorder(field, reach, reach, reach, reach, cv2.BORDER_WRAP)
     return cv2.GaussianBlur(padded, (0, 0), deviation)[reach:-reach, reach:-reach]
 
 
 def _grid(period_x: int, period_y: int) -> tuple[np.ndarray, np.ndarray]:
-    """Column and row position within a pattern that repeats: float32 (TILE, TILE) each, in [0, 1)."""
+    """Return column and row position within a pattern that repeats: float32 (TILE, TILE) each, in [0, 1)."""
     y, x = np.mgrid[:TILE, :TILE].astype(np.float32) + 0.5
     return (x / period_x) % 1, (y / period_y) % 1
 
@@ -171,9 +171,10 @@ def _paint_stone_wall(rng: np.random.Generator, variant: int) -> np.ndarray:
 
 
 def _cells(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Seamless Voronoi cells of random points: distances to the nearest two, and index of the nearest.
+    """Return seamless Voronoi cells of random points: distances to the nearest two, and the nearest's index.
 
-    Computed on every second pixel, which is enough for stones and four times as fast.
+    All are (TILE, TILE), the distances float32 and the index int16. Computed on every second pixel, which is
+    enough for stones and four times as fast.
     """
     y, x = np.mgrid[:TILE:2, :TILE:2].astype(np.float32)
     bend_x, bend_y = _noise(rng, 1.8)[::2, ::2] * 5, _noise(rng, 1.8)[::2, ::2] * 5
@@ -196,7 +197,7 @@ def _cells(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _spread_points(rng: np.random.Generator, count: int) -> list[np.ndarray]:
-    """Points with large distances on the torus: each is the best of twelve candidates."""
+    """Return points (x, y) with large distances on the torus: each is the best of twelve candidates."""
     points = [rng.uniform(0, TILE, 2)]
     while len(points) < count:
         candidates = rng.uniform(0, TILE, (12, 2))

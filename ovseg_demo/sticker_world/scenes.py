@@ -112,7 +112,7 @@ def _choose_layout(anchor: Noun, rng: np.random.Generator) -> Layout:
 
 
 def _stuff_at(canvas: Canvas, role: Role) -> str:
-    """The stuff class at the role's base, or at its centre if it does not stand."""
+    """Return the stuff class at the role's base, or at its centre if it does not stand."""
     x = int(np.clip(role.x, 0, canvas.width - 1))
     y = int(np.clip(role.y, 0, canvas.height - 1))
     return CLASS_NAMES[canvas.label_map[y, x]]
@@ -151,7 +151,7 @@ def _paint_roles(canvas: Canvas, roles: list[Role], rng: np.random.Generator) ->
 def _describe_objects(
     canvas: Canvas, roles: list[Role], stuff_under: list[str], drawn_areas: list[int]
 ) -> tuple[SceneObject, ...]:
-    """Records of the roles that can be seen; renumbers the instance map to match them."""
+    """Return records of the roles that can be seen; renumber the instance map to match them."""
     areas = np.bincount(canvas.instance_map.ravel() + 1, minlength=len(roles) + 1)[1:]
     visible = np.flatnonzero(areas)
     if len(visible) < len(roles):

@@ -42,7 +42,10 @@ def ground_shadow(
 
 
 def _soften(alpha: np.ndarray, blur: float, strength: float) -> tuple[np.ndarray, int]:
-    """Blurred, weakened copy of an outline with a border on all sides; and the border's width in pixels."""
+    """Return a blurred, weakened outline, uint8, with a border on all sides; and the border's width.
+
+    The width is in pixels.
+    """
     border = int(np.ceil(2 * blur))
     padded = cv2.copyMakeBorder(alpha, border, border, border, border, cv2.BORDER_CONSTANT)
     window = (border | 1, border | 1)

@@ -26,13 +26,13 @@ _GLYPH_SIZE = (136, 128)
 
 
 def drawings() -> tuple[int, ...]:
-    """Code points of all drawings in the order of their cells in the atlas."""
+    """Return the code points of all drawings in the order of their cells in the atlas."""
     return tuple(code for noun in NOUNS for code in noun.drawings)
 
 
 @cache
 def load_sticker(code: int, octave: int = 0) -> np.ndarray:
-    """One drawing as read-only uint8 RGBA with premultiplied alpha, trimmed to its visible pixels.
+    """Return a drawing as read-only uint8 RGBA with premultiplied alpha, trimmed to its visible pixels.
 
     Args:
         code: code point of the drawing.
@@ -53,7 +53,7 @@ def load_sticker(code: int, octave: int = 0) -> np.ndarray:
 
 @cache
 def sticker_aspect(code: int) -> float:
-    """Width over height of a drawing before any turning."""
+    """Return the ratio of a drawing's width to its height before any turning."""
     height, width = load_sticker(code).shape[:2]
     return width / height
 

@@ -14,7 +14,7 @@ Option = TypeVar("Option")
 
 
 def open_stream(seed: int, split: str, purpose: str) -> np.random.Generator:
-    """The random numbers of one seed; those of other splits and of other purposes are independent of them.
+    """Return the random generator of one seed; other splits and other purposes are independent of it.
 
     Raises:
         ValueError: an unknown split or a negative seed.
@@ -26,5 +26,5 @@ def open_stream(seed: int, split: str, purpose: str) -> np.random.Generator:
 
 
 def pick(rng: np.random.Generator, options: Sequence[Option]) -> Option:
-    """One of the options, each as likely; many times faster than ``rng.choice``."""
+    """Return one of the options, each as likely; many times faster than ``rng.choice``."""
     return options[int(rng.integers(len(options)))]

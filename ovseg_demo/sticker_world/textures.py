@@ -20,7 +20,10 @@ _LAST_OCTAVE = 2
 
 @cache
 def load_tile(stuff_name: str, variant: int, octave: int = 0) -> np.ndarray:
-    """One seamless tile of a stuff class: read-only uint8 RGB, of side ``TILE`` halved ``octave`` times."""
+    """Return a seamless tile of a stuff class: read-only uint8 RGB.
+
+    Its side is ``TILE``, halved ``octave`` times.
+    """
     if octave:
         larger = load_tile(stuff_name, variant, octave - 1)
         side = larger.shape[0] // 2
@@ -39,7 +42,7 @@ def cut_texture(
     rng: np.random.Generator,
     foreshortening: float = 1.0,
 ) -> np.ndarray:
-    """A random piece of a surface.
+    """Return a random piece of a surface.
 
     Args:
         stuff_name: one of the stuff classes.
@@ -65,7 +68,10 @@ def cut_texture(
 
 
 def _ground_plane(size: tuple[int, int], foreshortening: float) -> np.ndarray:
-    """Homography from the image to a plane that recedes towards the top; the bottom keeps its scale."""
+    """Return the homography (3, 3) from the image to a plane that recedes towards the top.
+
+    The bottom keeps its scale.
+    """
     width, height = size
     nearness = (1 - 1 / foreshortening) / height  # the divisor runs from 1/foreshortening at the top to 1
     stretch = 1.6  # the ground is seen at a low angle
@@ -82,7 +88,10 @@ _TURNS = {"wallpaper": np.pi, "tablecloth": np.pi, "carpet": np.pi, "tiles": 0.4
 
 
 def _random_tint(stuff_name: str, rng: np.random.Generator) -> np.ndarray:
-    """A 3×4 colour matrix: hue within the class's range, and small changes of contrast and brightness."""
+    """Return a random colour matrix, float32 (3, 4).
+
+    It turns the hue within the class's range, and changes contrast and brightness a little.
+    """
     angle = rng.uniform(-1, 1) * _TURNS.get(stuff_name, 0.06)
     gain = rng.uniform(0.85, 1.1) * rng.uniform(0.96, 1.04, size=(3, 1))
     return np.hstack([gain * turn_hue(angle), np.full((3, 1), rng.normal(0, 5))]).astype(np.float32)

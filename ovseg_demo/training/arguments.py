@@ -31,6 +31,6 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
 
 
 def read_options(options: type[Options], arguments: argparse.Namespace) -> Options:
-    """The dataclass of the parsed arguments; fields that were not given have their defaults."""
+    """Return the dataclass of the parsed arguments; fields that were not given have their defaults."""
     given = vars(arguments)
     return options(**{entry.name: given[entry.name] for entry in fields(options) if entry.name in given})

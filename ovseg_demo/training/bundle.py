@@ -65,7 +65,7 @@ def _part(name: str) -> str:
 
 
 def _full_checkpoint(proposer: dict[str, Tensor], clip: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MaskFormer's and CLIP's tensors under the names of a full OVSeg checkpoint."""
+    """Return MaskFormer's and CLIP's tensors under the names of a full OVSeg checkpoint, in bfloat16."""
     proposer = dict(proposer)
     non_object = {"clip_adapter.non_object_embedding": proposer.pop("non_object_embedding")}
     adapter = {f"clip_adapter.clip_model.{name}": tensor for name, tensor in clip.items()}
@@ -73,7 +73,7 @@ def _full_checkpoint(proposer: dict[str, Tensor], clip: dict[str, Tensor]) -> di
 
 
 def _rounded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with floating-point ones in bfloat16, which git compresses better than float16."""
+    """Return the tensors, floating-point ones in bfloat16, which git compresses better than float16."""
     return {
         name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
     }

@@ -74,14 +74,14 @@ _MOST_WORDS = 3
 
 
 def find_nouns(caption: str) -> tuple[str, ...]:
-    """The noun phrases of a caption in lower case, each once, in their order."""
+    """Return the noun phrases of a caption in lower case, each once, in their order."""
     text = _TRAILER.sub(",", _FRAME.sub("", caption.lower().strip()))
     phrases = (_phrase(words, counted) for words, counted in _pieces(_WORD.findall(text)))
     return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
 
 
 def singular(noun: str) -> str:
-    """The singular of an English noun; a noun that is no plural stays.
+    """Return the singular of an English noun; a noun that is no plural stays.
 
     The library takes every final "s" for a plural's, so "bus", "tennis" and "glass" are excluded first.
     """
@@ -92,14 +92,14 @@ def singular(noun: str) -> str:
 
 @cache
 def _inflection() -> inflect.engine:
-    """The rules of English plurals, made on first use."""
+    """Return the rules of English plurals, made on first use."""
     import inflect  # it checks its own types while it is imported: two seconds
 
     return inflect.engine()
 
 
 def _pieces(words: list[str]) -> list[tuple[list[str], bool]]:
-    """The runs of words between cuts, and whether a number precedes each."""
+    """Return the runs of words between cuts, and whether a number precedes each."""
     pieces: list[tuple[list[str], bool]] = [([], False)]
     for word in words:
         piece = pieces[-1][0]
@@ -120,7 +120,7 @@ def _pieces(words: list[str]) -> list[tuple[list[str], bool]]:
 
 
 def _phrase(words: list[str], counted: bool) -> str:
-    """The phrase at the end of a piece; empty if there is none."""
+    """Return the phrase at the end of a piece; empty if there is none."""
     words = [word for word in words if word not in _PLAIN_ADJECTIVES]
     while words and (_is_verb(words[-1]) or words[-1] == "of"):
         words.pop()
@@ -134,11 +134,14 @@ def _phrase(words: list[str], counted: bool) -> str:
 
 
 def _ends(piece: list[str], word: str) -> bool:
-    """Whether a participle follows a noun ("man riding"); before one it is a modifier ("red racing car")."""
+    """Return whether a participle follows a noun ("man riding").
+
+    Before a noun it is a modifier ("red racing car").
+    """
     return _is_verb(word) and any(before not in COLOURS for before in piece)
 
 
 def _is_verb(word: str) -> bool:
-    """Whether a word has the form of a participle."""
+    """Return whether a word has the form of a participle."""
     by_ending = word.endswith("ing") and word not in _ING_NOUNS and len(word) > 4
     return by_ending or (word.endswith("ed") and word not in _ED_NOUNS and len(word) > 4)

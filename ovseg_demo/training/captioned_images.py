@@ -45,7 +45,7 @@ class CaptionedImages(Protocol):
     source: ImageSource
 
     def read(self, first: int, stop: int) -> Iterator[CaptionedImage]:
-        """The images number ``first`` to ``stop`` (exclusive), or to the last one."""
+        """Yield the images number ``first`` to ``stop`` (exclusive), or to the last one."""
 
 
 @dataclass(frozen=True)
@@ -104,5 +104,5 @@ class CocoCaptions:
 
 
 def open_captioned_images(root: Path | None, captions_per_image: int) -> CaptionedImages:
-    """COCO Captions in a folder, or Sticker World if there is none."""
+    """Return COCO Captions in a folder, or Sticker World if there is none."""
     return CaptionedScenes() if root is None else CocoCaptions(Path(root), captions_per_image)

@@ -57,7 +57,7 @@ def train(options: FinetuneOptions) -> Path:
 
 
 def find_adaptation(options: FinetuneOptions | MaskPromptOptions, stage: str) -> Any:
-    """The preset's settings of a stage that adapts CLIP, with the given options in their place."""
+    """Return the preset's settings of a stage that adapts CLIP, with the given options in their place."""
     preset = find_settings(options.preset, stage)
     among_all_nouns = preset.among_all_nouns and not options.contrastive
     return replace(preset, loop=options.apply_to(preset.loop), among_all_nouns=among_all_nouns)
@@ -93,19 +93,23 @@ class FinetuningTask(TrainingTask):
 
     @override
     def parameter_groups(self) -> list[dict]:
+        """Return the groups of all trainable parameters; weight decay applies to matrices only."""
         return decay_groups(self, self.preset.learning_rate, self.preset.weight_decay)
 
     @override
     def dataset(self) -> Dataset:
+        """Cut the regions that are not stored yet, and return an endless stream of all."""
         self.regions.cut_all(self.preset.loop.workers)
         return self.regions
 
     @override
     def collate(self, samples: Sequence[PairRegion]) -> dict[str, Tensor]:
+        """Return a batch of regions; see :func:`collate_regions`."""
         return collate_regions(samples)
 
     @override
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a batch, among all nouns or those of the batch, and no scalars for the log."""
         with fast_training_attention(batch["nouns"].device):
             features = self.encode(batch)
         if self.preset.among_all_nouns:
@@ -118,13 +122,16 @@ class FinetuningTask(TrainingTask):
         return loss, {}
 
     def encode(self, batch: dict[str, Tensor]) -> Tensor:
-        """Features (B, E) of the batch's regions; the first of them, ``unmasked_share``, are unmasked."""
+        """Return features (B, E) of the batch's regions.
+
+        The first of them, a share of ``unmasked_share``, are unmasked.
+        """
         unmasked = round(self.unmasked_share * len(batch["nouns"]))
         images = torch.cat([batch["unmasked"][:unmasked], batch["masked"][unmasked:]])
         return encode_regions(self.clip, None, normalise(images), None)
 
     def encode_masked(self, regions: Tensor, masks: Tensor) -> Tensor:
-        """Features (B, E) of normalised masked regions, as the classifier computes them."""
+        """Return features (B, E) of normalised masked regions, as the classifier computes them."""
         return encode_regions(self.clip, None, regions, None)
 
     @cached_property
@@ -142,6 +149,7 @@ class FinetuningTask(TrainingTask):
 
     @override
     def evaluate(self) -> dict[str, float]:
+        """Return accuracies, in per cent, of the saved weights on held-out pairs and validation scenes."""
         figures = {}
         with self.saved_weights():
             if self.regions.held_out:
@@ -164,7 +172,7 @@ class FinetuningTask(TrainingTask):
             self.clip.visual = tuned
 
     def _held_out_accuracy(self) -> float:
-        """Per cent of the held-out pairs whose noun is the most similar one among the nouns of all pairs."""
+        """Return the percentage of held-out pairs whose noun is the most similar one among all nouns."""
         right, device, numbers = 0, self.noun_embeddings.device, self.regions.held_out
         for start in range(0, len(numbers), _BATCH):
             batch = collate_regions(
@@ -178,5 +186,6 @@ class FinetuningTask(TrainingTask):
 
     @override
     def save(self, path: Path) -> None:
+        """Write CLIP with the weights that are saved, and the mask prompts that it came with, if any."""
         with self.saved_weights():
             save_clip(path, self.clip, self.given_prompts)

@@ -60,6 +60,7 @@ class ClipPretrainingTask(TrainingTask):
 
     @override
     def parameter_groups(self) -> list[dict]:
+        """Return the groups of all parameters; the scale has one of its own, without weight decay."""
         scale, rate = self.clip.logit_scale, self.preset.learning_rate
         towers = decay_groups(
             self,
@@ -73,10 +74,12 @@ class ClipPretrainingTask(TrainingTask):
 
     @override
     def dataset(self) -> Dataset:
+        """Return an endless stream of captioned crops."""
         return CaptionedCrops(self.images, self.preset.images, self.preset.size.image_size, self.seed)
 
     @override
     def collate(self, samples: Sequence[CaptionedImage]) -> dict[str, Tensor]:
+        """Return uint8 ``images`` (B, S, S, 3), ``token_ids`` (B, L) and ``labels`` (B, 3), both int64."""
         token_ids = self.tokenizer([sample.caption for sample in samples])
         longest = int(token_ids.argmax(dim=1).max()) + 1  # exact: attention is causal
         labels = [(sample.label, sample.colour, sample.said_colour) for sample in samples]
@@ -88,6 +91,7 @@ class ClipPretrainingTask(TrainingTask):
 
     @override
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the contrastive plus the weighted token loss, and both and the scale for the log."""
         token_ids = batch["token_ids"]
         with fast_training_attention(token_ids.device):
             images = encode_patches(self.clip, normalise(batch["images"]), self.kept_patches)
@@ -102,11 +106,13 @@ class ClipPretrainingTask(TrainingTask):
 
     @override
     def before_step(self, progress: float) -> None:
+        """Choose which share of an image's patches is read: all of them towards the end of the schedule."""
         self.kept_patches = self.preset.kept_patches if progress < self.preset.all_patches_from else 1.0
 
     @override
     @torch.no_grad()
     def after_step(self) -> None:
+        """Limit the scale of the logits to its maximum."""
         self.clip.logit_scale.clamp_(max=torch.tensor(MAX_LOGIT_SCALE).log().item())
 
     @cached_property
@@ -122,15 +128,17 @@ class ClipPretrainingTask(TrainingTask):
 
     @override
     def evaluate(self) -> dict[str, float]:
+        """Return top-1 accuracies in per cent; see :func:`classification_figures`."""
         return classification_figures(self.clip, self.tokenizer, self.validation_set)
 
     @override
     def save(self, path: Path) -> None:
+        """Write CLIP in the published format, without the head that predicts tokens."""
         save_clip(path, self.clip)
 
 
 def encode_patches(clip: CLIP, images: Tensor, share: float) -> Tensor:
-    """Image features (B, E) of normalised images (B, 3, S, S) from a random share of each one's patches."""
+    """Return image features (B, E) from a random share of the patches of normalised images (B, 3, S, S)."""
     if share == 1.0:
         return encode_regions(clip, None, images, None)
     visual = clip.visual
@@ -147,7 +155,7 @@ def encode_patches(clip: CLIP, images: Tensor, share: float) -> Tensor:
 
 
 def true_texts(labels: Tensor) -> Tensor:
-    """Whether text j is true of image i: bool (B, B) from rows (class, colour, colour in the text).
+    """Return whether text j is true of image i, bool (B, B), from rows (class, colour, colour in the text).
 
     A text is true if it names the class and no other colour. Class -1, a whole scene, equals no other one.
     """

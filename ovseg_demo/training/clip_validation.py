@@ -67,7 +67,7 @@ class ValidationSet:
 
 @lru_cache(maxsize=1)
 def make_validation_set(scenes: int, crops: int, crops_per_pair: int, size: int) -> ValidationSet:
-    """The validation set, the same for the same arguments.
+    """Return the validation set, the same for the same arguments.
 
     Args:
         scenes: number of scenes whose objects and stuff are masked regions.
@@ -97,7 +97,7 @@ def make_validation_set(scenes: int, crops: int, crops_per_pair: int, size: int)
 def classification_figures(
     model: CLIP, tokenizer: Tokenizer, data: ValidationSet, encode: ImageEncoder | None = None
 ) -> dict[str, float]:
-    """Top-1 accuracies in per cent among all class names: base nouns, novel nouns and stuff; masked and not.
+    """Return top-1 accuracies in per cent among all class names: base and novel nouns, stuff; masked and not.
 
     Args:
         model: the towers; the text tower embeds the class names with the "vild" templates.
@@ -133,7 +133,7 @@ def classification_figures(
 
 
 def embed_texts(model: CLIP, tokenizer: Tokenizer, names: Sequence[str]) -> Tensor:
-    """Text embeddings of names with the "vild" templates: float32 (len(names), E), unit length."""
+    """Return text embeddings of names with the "vild" templates: float32 (len(names), E), unit length."""
     device = model.logit_scale.device
     templates = TEMPLATES["vild"]
     rows = tokenizer([template.format(name) for name in names for template in templates])
@@ -158,7 +158,7 @@ def _groups(labels: Tensor) -> dict[str, Tensor]:
 def _colour_accuracy(
     model: CLIP, tokenizer: Tokenizer, coloured: Tensor, pairs: Sequence[tuple[str, str]]
 ) -> float:
-    """Per cent of features (M, E) for which the right colour of the noun has the highest similarity."""
+    """Return the percentage of features (M, E) to which the right colour of the noun is the most similar."""
     colours = sorted({colour for colour, _ in UNSEEN_PAIRS}, key=COLOURS.index)
     nouns = sorted({noun for _, noun in pairs})
     names = embed_texts(model, tokenizer, [f"{colour} {noun}" for noun in nouns for colour in colours])
@@ -169,7 +169,7 @@ def _colour_accuracy(
 
 
 def _scene_regions(seed: int, size: int) -> list[tuple[Tensor, Tensor, int]]:
-    """Masked region, mask and label of every object and stuff class in a scene."""
+    """Return the masked region, mask and label of every large enough object and stuff class in a scene."""
     scene = render_scene(seed, "validation", _SCENE_SIZE)
     regions = []
     for mask, name in segments(scene):

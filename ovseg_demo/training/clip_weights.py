@@ -18,7 +18,7 @@ from ovseg_demo.training.presets.types import ClipSize
 
 
 def new_clip(size: ClipSize) -> CLIP:
-    """A CLIP with random weights from torch's generator, and sines and cosines as patch positions."""
+    """Return a CLIP with random weights from torch's generator, and sines and cosines as patch positions."""
     vision = CLIPVisionCfg(
         layers=size.vision_layers,
         width=size.vision_width,
@@ -41,7 +41,7 @@ def new_clip(size: ClipSize) -> CLIP:
 
 
 def grid_positions(grid: int, width: int) -> Tensor:
-    """Sines and cosines of x and y on a G×G grid in reading order: (G², width), a quarter for each."""
+    """Return sines and cosines of x and y on a G×G grid in reading order: (G², width), a quarter for each."""
     frequencies = 100 ** -(torch.arange(width // 4) / (width // 4))
     angles = torch.arange(grid)[:, None] * frequencies
     along = torch.cat([angles.sin(), angles.cos()], dim=1)  # (G, width / 2)
@@ -51,7 +51,7 @@ def grid_positions(grid: int, width: int) -> Tensor:
 
 
 def load_clip(path: Path) -> tuple[CLIP, Tensor | None]:
-    """Network and mask prompts (or ``None``) of any weights file that holds a CLIP, in float32.
+    """Return the network and mask prompts (or ``None``) of any weights file that holds a CLIP, in float32.
 
     Raises:
         CheckpointError: the file holds none.
@@ -71,7 +71,10 @@ def save_clip(path: Path, model: CLIP, mask_embedding: Tensor | None = None) -> 
 
 @torch.no_grad()
 def mean_weights(first: nn.Module, second: nn.Module, first_share: float) -> nn.Module:
-    """A network with the mean of two networks' weights; ``first_share`` (0 to 1) is the first's share."""
+    """Return a network with the mean of two networks' weights.
+
+    ``first_share`` (0 to 1) is the first's share.
+    """
     mean = deepcopy(second)
     for weight, kept in zip(mean.parameters(), first.parameters(), strict=True):
         weight.lerp_(kept, first_share)
@@ -79,7 +82,7 @@ def mean_weights(first: nn.Module, second: nn.Module, first_share: float) -> nn.
 
 
 def fast_training_attention(device: torch.device) -> AbstractContextManager:
-    """A context in which attention on a CPU uses plain matrix products.
+    """Return a context in which attention on a CPU uses plain matrix products.
 
     For CLIP's short sequences, with gradients, they take about 40% less time than the fused kernel.
     """

@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def plan_all(options: AllOptions) -> list[StageOptions]:
-    """The options of all stages of :data:`PLAN`.
+    """Return the options of all stages of :data:`PLAN`.
 
     Raises:
         ModelError: the preset starts from published weights.

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, true: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss (Radford et al. 2021) in which other true texts of an image are no negatives.
+    """Return CLIP's symmetric loss (Radford et al. 2021); an image's other true texts are no negatives.
 
     Args:
         images: float (B, E), image features; need not be normalised.
@@ -30,9 +30,10 @@ def contrastive_loss(images: Tensor, texts: Tensor, true: Tensor, scale: Tensor)
 
 
 def token_loss(logits: Tensor, token_ids: Tensor, ignored: tuple[int, ...]) -> Tensor:
-    """Cross-entropy (scalar) of predicting the tokens of an image's caption (SuperClass, Huang et al. 2024).
+    """Return the cross-entropy (scalar) of predicting the tokens of an image's caption.
 
-    A token's weight is the logarithm of its inverse frequency among the batch's captions.
+    SuperClass (Huang et al. 2024) has this loss. A token's weight is the logarithm of its inverse frequency
+    among the batch's captions.
 
     Args:
         logits: float (B, V) over the vocabulary.
@@ -47,12 +48,15 @@ def token_loss(logits: Tensor, token_ids: Tensor, ignored: tuple[int, ...]) -> T
 
 
 def gather_features(features: Tensor) -> Tensor:
-    """Features (B, E) of all processes from those of one (b, E); gradients flow back to each process."""
+    """Return features (B, E) of all processes from those of one (b, E).
+
+    Gradients flow back to each process.
+    """
     if not (dist.is_initialized() and dist.get_world_size() > 1):
         return features
     return torch.cat(all_gather(features))
 
 
 def gather_labels(labels: Tensor) -> Tensor:
-    """Labels (b, …) of all processes, in the order of :func:`gather_features`."""
+    """Return labels (B, …) of all processes from those of one (b, …), as :func:`gather_features` does."""
     return gather(labels)

@@ -110,7 +110,10 @@ def draw_record(record: np.void, number: int) -> None:
 
 
 def augment(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random crop of uint8 RGB (h, w, 3), possibly mirrored, with a random tone: uint8 (size, size, 3)."""
+    """Return a random crop of uint8 RGB (h, w, 3) in a random tone: uint8 (size, size, 3).
+
+    It is mirrored in half of the cases.
+    """
     height, width = image.shape[:2]
     share = rng.uniform(0.75, 1.0, size=2)
     rows, columns = round(height * share[0]), round(width * share[1])
@@ -124,7 +127,7 @@ def augment(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
 
 
 def class_of_crop(crop: Crop) -> int:
-    """Index of a crop's class; for stuff alone, the class of the longest stuff name in the caption."""
+    """Return the index of a crop's class; for stuff alone, that of the longest stuff name in the caption."""
     if crop.object:
         return crop.object.class_index
     named = [(name, stuff.name) for stuff in STUFF for name in stuff.names if name in crop.caption]
@@ -132,7 +135,7 @@ def class_of_crop(crop: Crop) -> int:
 
 
 def _write_caption(record: np.void, rng: np.random.Generator) -> tuple[str, int]:
-    """A caption, and the index of the colour that it names or -1."""
+    """Return a caption, and the index of the colour that it names or -1."""
     label, colour = int(record["label"]), int(record["colour"])
     if label < 0:
         return record["caption"].decode(), -1

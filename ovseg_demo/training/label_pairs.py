@@ -44,7 +44,7 @@ class NumberedScenes:
     source: StickerWorldImages = StickerWorldImages()  # noqa: RUF009 (frozen)
 
     def read(self, first: int, stop: int) -> Iterator[tuple[int, Scene]]:
-        """The scenes of seeds ``first`` to ``stop`` (exclusive); their number is unlimited."""
+        """Yield seed and scene of the seeds ``first`` to ``stop`` (exclusive); their number is unlimited."""
         for seed in range(first, stop):
             yield seed, render_scene(seed, self.source.split, self.source.size)
 
@@ -67,7 +67,7 @@ class LabelMiner:
         return self.make_generator() if self.make_generator else None
 
     def mine(self, numbered: tuple[int, Scene]) -> list[MaskNounPair]:
-        """A pair for every segment of at least 24×24 pixels, and for every proposal."""
+        """Return a pair for every segment of at least 24×24 pixels, and for every proposal."""
         number, scene = numbered
         pairs = [
             MaskNounPair.from_mask(str(number), noun, 1.0, mask)
@@ -77,7 +77,7 @@ class LabelMiner:
         return pairs + list(self._proposed(number, scene))
 
     def _proposed(self, number: int, scene: Scene) -> Iterator[MaskNounPair]:
-        """The proposals, each with the class of a random pixel; the score is its share of the mask."""
+        """Yield the proposals, each with the class of a random pixel; the score is its share of the mask."""
         if self.generator is None:
             return
         rng = np.random.default_rng([self.seed, number])
@@ -92,7 +92,7 @@ class LabelMiner:
 
 
 def segments(scene: Scene) -> list[tuple[np.ndarray, str]]:
-    """The bool mask (H, W) and the class name of every object and every stuff class of a scene."""
+    """Return the bool mask (H, W) and the class name of every object and every stuff class of a scene."""
     objects = [(scene.instance_map == i, thing.noun) for i, thing in enumerate(scene.objects)]
     stuff_map = np.where(scene.instance_map < 0, scene.label_map, -1)
     return objects + [(stuff_map == CLASS_NAMES.index(name), name) for name in scene.stuff]

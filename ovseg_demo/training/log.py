@@ -74,7 +74,7 @@ def keep_entries(path: Path, up_to: int, key: str = "step") -> None:
 
 
 def _parse(line: str) -> dict[str, Any] | None:
-    """The JSON object of a line; ``None`` if it holds none, or a part of one."""
+    """Return the JSON object of a line; ``None`` if it holds none, or a part of one."""
     try:
         entry = json.loads(line)
     except ValueError:

@@ -96,6 +96,7 @@ class _Loop:
         self.log = TrainingLog(folder / LOG_FILE, self.step, enabled=self.accelerator.is_main_process)
 
     def run(self) -> Path:
+        """Train to the end of the schedule, evaluate and save on the way, and return the weights file."""
         settings = self.settings
         started = time.monotonic() - self.elapsed
         saved = self.elapsed
@@ -117,6 +118,7 @@ class _Loop:
 
     @property
     def progress(self) -> float:
+        """The share of the schedule that is done, by steps or by time; 1 or more at the end."""
         spent = self.elapsed / (60 * self.settings.minutes) if self.settings.minutes else 0.0
         return max(self.step / self.settings.steps, spent)
 
@@ -173,7 +175,10 @@ class _Loop:
         return (group for optimizer in self.optimizers for group in optimizer.param_groups)
 
     def _agree(self, elapsed: float) -> float:
-        """The main process's elapsed seconds; with clocks of their own processes would end at other steps."""
+        """Return the main process's elapsed seconds.
+
+        With clocks of their own, processes would end at different steps.
+        """
         if self.accelerator.num_processes == 1:
             return elapsed
         return float(broadcast(torch.tensor(elapsed, dtype=torch.float64, device=self.accelerator.device)))

@@ -63,24 +63,28 @@ class MaskPromptTask(FinetuningTask):
 
     @override
     def parameter_groups(self) -> list[dict]:
+        """Return one group, for AdamW without weight decay: the mask prompts alone."""
         return [{"params": [self.mask_embedding], "lr": self.preset.learning_rate, "weight_decay": 0.0}]
 
     @override
     def encode(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return features (B, E) of the batch's masked regions with the mask prompts."""
         return self.encode_masked(normalise(batch["masked"]), batch["masks"][:, None].float())
 
     @override
     def encode_masked(self, regions: Tensor, masks: Tensor) -> Tensor:
+        """Return features (B, E) of normalised masked regions, with mask prompts in their blank patches."""
         return encode_regions(self.clip, self.mask_embedding, regions, masks)
 
     @override
     def save(self, path: Path) -> None:
+        """Write CLIP with the trained mask prompts."""
         save_clip(path, self.clip, self.mask_embedding)
 
 
 @torch.no_grad()
 def mean_blank_tokens(model: CLIP, depth: int, regions: Tensor, masks: Tensor) -> Tensor:
-    """The mean tokens of blank patches in CLIP without prompts: at its input, and after its first blocks.
+    """Return mean tokens of blank patches in CLIP without prompts: at its input, and after its first blocks.
 
     Args:
         model: the towers.

@@ -104,6 +104,7 @@ class MaskFormerTask(TrainingTask):
 
     @override
     def parameter_groups(self) -> list[dict]:
+        """Return the groups of all parameters; with Muon, only the pixel head's matrix stays with AdamW."""
         preset = self.preset
         return decay_groups(
             self,
@@ -116,15 +117,18 @@ class MaskFormerTask(TrainingTask):
 
     @override
     def dataset(self) -> Dataset:
+        """Return an endless stream of labelled images."""
         return self.images.training(self.preset.images, self.seed)
 
     @override
     def before_step(self, progress: float) -> None:
+        """Raise the scale of the class logits evenly, to its final value at 0.7 of the schedule."""
         first = self.first_logit_scale
         self.logit_scale = min(LOGIT_SCALE, first + (LOGIT_SCALE - first) * progress / _SCALED_UP_AT)
 
     @override
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum of MaskFormer's and the auxiliary losses, and each of them for the log."""
         targets = MaskTargets.from_labels(batch["labels"])
         features = self.network.backbone(self.normalise(batch["image"]))
         mask_features = self.network.sem_seg_head.pixel_decoder(features)
@@ -135,7 +139,7 @@ class MaskFormerTask(TrainingTask):
         return sum(losses.values()), {name: loss.detach() for name, loss in losses.items()}
 
     def query_losses(self, res5: Tensor, mask_features: Tensor, targets: MaskTargets) -> dict[str, Tensor]:
-        """MaskFormer's losses, summed over all decoder layers."""
+        """Return MaskFormer's losses, summed over all decoder layers."""
         predictor = self.network.sem_seg_head.predictor
         query_embed = predictor.query_embed.weight.expand(len(res5), -1, -1)
         content = torch.stack(predictor.decode(res5, query_embed))
@@ -150,14 +154,14 @@ class MaskFormerTask(TrainingTask):
         return set_losses(outputs, logits, mask_features.flatten(2)[..., some], targets.at(some))
 
     def choose_pixels(self, targets: MaskTargets) -> Tensor:
-        """Random pixels on which masks are compared: int64 (p,), the same in all images of the batch."""
+        """Return random pixels on which masks are compared: int64 (p,), the same in all images of a batch."""
         order = torch.randperm(targets.masks.shape[2], device=targets.masks.device)
         return order[: self.preset.mask_pixels]
 
     def auxiliary_losses(
         self, mask_features: Tensor, labels: Tensor, targets: MaskTargets
     ) -> dict[str, Tensor]:
-        """The auxiliary losses of training from random weights."""
+        """Return the auxiliary losses of training from random weights."""
         losses = {}
         if self.pixel_head is not None:
             losses["pixels"] = self.preset.pixel_weight * self.name_pixels(mask_features, labels, targets)
@@ -166,12 +170,12 @@ class MaskFormerTask(TrainingTask):
         return losses
 
     def normalise(self, images: Tensor) -> Tensor:
-        """The network's input for uint8 RGB images (B, 3, H, W)."""
+        """Return the network's input, float32 (B, 3, H, W), for uint8 RGB images of the same shape."""
         pixels = (images.float() - self.pixel_mean) / self.pixel_std
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def name_pixels(self, mask_features: Tensor, labels: Tensor, targets: MaskTargets) -> Tensor:
-        """Cross-entropy of the classes of random pixels, equally many of each class."""
+        """Return the cross-entropy (scalar) of the classes of random pixels, equally many of each class."""
         chosen = sample_pixels(targets, _PIXELS_PER_IMAGE)
         flat = mask_features.flatten(2).transpose(1, 2)
         sampled = flat.gather(1, chosen[..., None].expand(-1, -1, flat.shape[2]))
@@ -189,6 +193,7 @@ class MaskFormerTask(TrainingTask):
 
     @override
     def evaluate(self) -> dict[str, float]:
+        """Return figures in per cent on validation images; see :func:`mask_figures`."""
         preset = self.preset
         generator = MaskFormerProposalGenerator(
             self.network,
@@ -203,6 +208,7 @@ class MaskFormerTask(TrainingTask):
 
     @override
     def save(self, path: Path) -> None:
+        """Write a full checkpoint in half precision: MaskFormer under published names, and CLIP as it was."""
         clip = {f"clip_adapter.clip_model.{name}": tensor for name, tensor in self.clip_tensors.items()}
         tensors = published_tensors(self.network) | clip
         half = {
@@ -212,11 +218,11 @@ class MaskFormerTask(TrainingTask):
 
 
 def _make_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    """A contiguous input: on a CPU, channels last makes group norm's gradient thirty times slower."""
+    """Return a contiguous input: on a CPU, channels last makes group norm's gradient thirty times slower."""
     return (inputs[0].contiguous(),)
 
 
 def embed_class_names(clip_tensors: dict[str, Tensor], class_names: tuple[str, ...]) -> np.ndarray:
-    """CLIP's text embeddings of class names, with the "vild" templates: float32 (K, D), unit length."""
+    """Return CLIP's text embeddings of class names with the "vild" templates: float32 (K, D), unit length."""
     clip = MaskAdaptedClip.from_tensors(clip_tensors, runtime=Runtime(torch.device("cpu")))
     return clip.embed_names(class_names, "vild")

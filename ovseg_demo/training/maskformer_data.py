@@ -68,10 +68,13 @@ class LabelledImages(Protocol):
     class_names: tuple[str, ...]
 
     def training(self, sizes: ImageSizes, seed: int) -> Dataset:
-        """An endless stream of :class:`TrainingImage`; ``[i]`` depends on i and the arguments alone."""
+        """Return an endless stream of :class:`TrainingImage`.
+
+        ``[i]`` depends on i and the arguments alone.
+        """
 
     def validation(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Images that training does not use: uint8 RGB (H, W, 3) and labels int (H, W).
+        """Return images that training does not use: uint8 RGB (H, W, 3) and labels int (H, W).
 
         Labels from K on are classes that training does not use.
         """
@@ -135,7 +138,7 @@ class CocoStuffImages:
         return [read_coco_pair(*pair) for pair in self.files("val2017")[:count]]
 
     def files(self, part: str) -> list[tuple[Path, Path]]:
-        """The image and the label file of every labelled image of "train2017" or "val2017".
+        """Return the image and the label file of every labelled image of "train2017" or "val2017".
 
         Raises:
             DatasetError: a folder is missing or holds no label file.
@@ -167,12 +170,12 @@ class _CocoImages(Dataset):
 
 
 def open_images(root: Path | None) -> LabelledImages:
-    """COCO-Stuff in a folder, or Sticker World if there is none."""
+    """Return COCO-Stuff in a folder, or Sticker World if there is none."""
     return LabelledScenes() if root is None else CocoStuffImages(Path(root))
 
 
 def read_coco_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """An image, uint8 RGB (H, W, 3), and its training ids, int32 (H, W).
+    """Return an image, uint8 RGB (H, W, 3), and its training ids, int32 (H, W).
 
     Raises:
         DatasetError: a file is missing or damaged, or the two differ in size.
@@ -187,7 +190,10 @@ def read_coco_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.n
 
 
 def coco_training_ids(values: np.ndarray) -> np.ndarray:
-    """Training ids 0 … 170 of COCO-Stuff's label images, whose values are official ids less one; else -1."""
+    """Return the training ids 0 … 170 of a COCO-Stuff label image, else -1: int32 (H, W).
+
+    The image's values are official ids less one.
+    """
     table = np.full(256, IGNORED, dtype=np.int32)
     used = [number for number in range(1, 183) if number not in _REMOVED_IDS]
     table[np.array(used) - 1] = np.arange(len(used))
@@ -195,7 +201,7 @@ def coco_training_ids(values: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """An image, resized by Pillow's bilinear filter as in inference, and its labels, at (width, height)."""
+    """Resize an image, by Pillow's bilinear filter as in inference, and its labels, to (width, height)."""
     if image.shape[1::-1] == size:
         return image, labels
     resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
@@ -205,7 +211,7 @@ def resize(image: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> tupl
 def crop(
     image: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: np.random.Generator
 ) -> TrainingImage:
-    """A random crop of (width, height); a smaller image is padded at the bottom and right."""
+    """Return a random crop of (width, height); a smaller image is padded at the bottom and right."""
     width, height = size
     top = int(rng.integers(max(0, labels.shape[0] - height) + 1))
     left = int(rng.integers(max(0, labels.shape[1] - width) + 1))
@@ -222,7 +228,7 @@ def crop(
 
 
 def vary_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random brightness, contrast, saturation and hue, after SSD (Liu et al. 2016)."""
+    """Vary brightness, contrast, saturation and hue at random, after SSD (Liu et al. 2016)."""
     varied = image.astype(np.float32)
     if rng.random() < 0.5:
         varied += rng.uniform(-32, 32)
@@ -237,7 +243,7 @@ def vary_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _base_labels(label_map: np.ndarray) -> np.ndarray:
-    """Indices into ``CLASS_NAMES`` to indices into ``BASE_CLASSES``; novel nouns come after those."""
+    """Map indices into ``CLASS_NAMES`` to indices into ``BASE_CLASSES``; novel nouns come after those."""
     return _base_table()[label_map]
 
 

@@ -48,7 +48,7 @@ class MaskTargets:
 
     @classmethod
     def from_labels(cls, labels: Tensor) -> MaskTargets:
-        """The targets of label maps, int64 (B, h, w)."""
+        """Return the targets of label maps, int64 (B, h, w)."""
         present = [classes[classes != IGNORED] for classes in (image.unique() for image in labels)]
         classes = labels.new_full((len(labels), max(1, *map(len, present))), IGNORED)
         for row, found in zip(classes, present, strict=True):
@@ -59,7 +59,7 @@ class MaskTargets:
         return cls(classes, masks.float(), valid.float())
 
     def at(self, pixels: Tensor) -> MaskTargets:
-        """The same targets on some of the pixels: int64 (p,)."""
+        """Return the same targets on some of the pixels: int64 (p,)."""
         return MaskTargets(self.classes, self.masks[..., pixels], self.valid[..., pixels])
 
     @property
@@ -87,7 +87,7 @@ def class_logits(
     non_object_embedding: Tensor,
     scale: float = LOGIT_SCALE,
 ) -> Tensor:
-    """Scaled cosine of queries (…, D) with K class names (K, D) and "no object" (1, D): (…, K + 1)."""
+    """Return the scaled cosine of queries (…, D) with K names (K, D) and "no object" (1, D): (…, K + 1)."""
     alternatives = F.normalize(torch.cat([text_embeddings, non_object_embedding]), dim=-1)
     return scale * F.normalize(class_embeddings, dim=-1) @ alternatives.T
 
@@ -95,7 +95,7 @@ def class_logits(
 def set_losses(
     outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets: MaskTargets
 ) -> dict[str, Tensor]:
-    """The losses of all decoder layers' queries against the masks that they are matched with.
+    """Return the losses of all decoder layers' queries against the masks that they are matched with.
 
     Every layer has its own matching. The target of a query without a mask is "no object".
 
@@ -119,7 +119,7 @@ def set_losses(
 
 @torch.no_grad()
 def match(outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets: MaskTargets) -> Tensor:
-    """The matching of masks and queries with the smallest sum of losses (Hungarian matching).
+    """Return the matching of masks and queries with the smallest sum of losses (Hungarian matching).
 
     Args:
         outputs: of the queries.
@@ -143,7 +143,7 @@ def match(outputs: QueryOutputs, logits: Tensor, mask_features: Tensor, targets:
 
 
 def mask_costs(mask_logits: Tensor, targets: MaskTargets, dice_weight: float = DICE_WEIGHT) -> Tensor:
-    """Focal and dice loss (B, Q, T) of logits (B, Q, P) with each of the T masks."""
+    """Return the weighted sum (B, Q, T) of focal and dice loss of logits (B, Q, P) with each of T masks."""
     masks, valid = targets.masks, targets.valid
     masks_last = masks.transpose(1, 2)
     others_last = (valid - masks).transpose(1, 2)
@@ -160,7 +160,9 @@ def mask_costs(mask_logits: Tensor, targets: MaskTargets, dice_weight: float = D
 
 
 def classification_loss(logits: Tensor, queries: Tensor, targets: MaskTargets) -> Tensor:
-    """Cross-entropy of class logits (L, B, Q, K + 1), with weight 0.1 for "no object", summed over layers.
+    """Return the cross-entropy (scalar) of class logits (L, B, Q, K + 1), summed over layers.
+
+    "No object" has weight 0.1.
 
     Args:
         logits: of the classes.
@@ -180,7 +182,7 @@ def classification_loss(logits: Tensor, queries: Tensor, targets: MaskTargets) -
 def mask_losses(
     embeddings: Tensor, present: Tensor, mask_features: Tensor, targets: MaskTargets
 ) -> dict[str, Tensor]:
-    """Weighted "focal" and "dice" loss of mask embeddings, one for each mask, summed over layers.
+    """Return the weighted "focal" and "dice" loss of mask embeddings, one for each mask, summed over layers.
 
     Args:
         embeddings: (L, B, T, M), in the order of the targets' masks.
@@ -209,7 +211,7 @@ def mask_losses(
 
 
 def sample_pixels(targets: MaskTargets, count: int) -> Tensor:
-    """Random pixels of each image, equally many of each class: int64 (B, count).
+    """Return random pixels of each image, equally many of each class: int64 (B, count).
 
     Images without a valid pixel give arbitrary pixels.
     """

@@ -24,7 +24,7 @@ def mask_figures(
     class_names: Sequence[str],
     text_embeddings: np.ndarray,
 ) -> dict[str, float]:
-    """Figures in per cent over labelled images.
+    """Return figures in per cent over labelled images.
 
     Args:
         generator: with the network.
@@ -59,7 +59,7 @@ def mask_figures(
 
 
 def best_ious(proposals: Proposals, labels: np.ndarray) -> dict[int, float]:
-    """The highest IoU of each class's region in an image with a mask; tiny regions are left out.
+    """Return the highest IoU of each class's region in an image with a mask; tiny regions are left out.
 
     Args:
         proposals: of the image.
@@ -78,7 +78,10 @@ def best_ious(proposals: Proposals, labels: np.ndarray) -> dict[int, float]:
 
 
 def draw_own_names(proposals: Proposals, text_embeddings: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """Label map int32 (H, W) of a MaskFormer alone: soft masks with their own class probabilities."""
+    """Return the label map int32 (H, W) of a MaskFormer alone.
+
+    It is made of soft masks with their own class probabilities.
+    """
     probabilities = query_probabilities(proposals.queries, text_embeddings, vocabulary)
     masks = SoftMasks(proposals.queries, proposals.working_size)
     classes = len(vocabulary.classes)
@@ -86,5 +89,5 @@ def draw_own_names(proposals: Proposals, text_embeddings: np.ndarray, vocabulary
 
 
 def _centres(size: tuple[int, int], new_size: tuple[int, int]) -> list[np.ndarray]:
-    """Rows and columns of ``size`` at the centres of the cells of ``new_size``."""
+    """Return the rows and columns of ``size`` at the centres of the cells of ``new_size``."""
     return [((np.arange(new) + 0.5) * old / new).astype(int) for old, new in zip(size, new_size, strict=True)]

@@ -65,7 +65,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_add_(parameters, matched, alpha=-lr * _STEP_SIZE * longest**0.5)
 
     def _mean(self, parameter: Tensor) -> Tensor:
-        """The running mean of a parameter's gradients."""
+        """Return the running mean of a parameter's gradients; zeros at first."""
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -73,7 +73,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """An approximation (…, R, C) of U·Vᵀ for each matrix U·S·Vᵀ, by a quintic Newton-Schulz iteration.
+    """Return an approximation (…, R, C) of U·Vᵀ for each matrix U·S·Vᵀ, by a quintic Newton-Schulz iteration.
 
     It computes in bfloat16 where the hardware multiplies it, and else in float32.
     """

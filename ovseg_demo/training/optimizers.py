@@ -21,7 +21,7 @@ def decay_groups(
     muon_without: Sequence[nn.Module] = (),
     muon_layers: tuple[type[nn.Module], ...] = (nn.Linear, nn.MultiheadAttention),
 ) -> list[dict[str, Any]]:
-    """Parameter groups of a module's trainable parameters; weight decay applies to matrices only.
+    """Return the groups of a module's trainable parameters; weight decay applies to matrices only.
 
     Args:
         module: whose parameters.
@@ -49,7 +49,7 @@ def decay_groups(
 
 
 def make_optimizers(groups: list[dict[str, Any]], settings: LoopSettings) -> list[torch.optim.Optimizer]:
-    """AdamW for most parameter groups, Muon for those with ``"muon": True``; either only if it has groups."""
+    """Return Muon for groups with ``"muon": True`` and AdamW for the others, each only if it has groups."""
     orthogonal = [group for group in groups if group.get("muon")]
     others = [group for group in groups if not group.get("muon")]
     optimizers: list[torch.optim.Optimizer] = []
@@ -61,7 +61,7 @@ def make_optimizers(groups: list[dict[str, Any]], settings: LoopSettings) -> lis
 
 
 def _matrices(module: nn.Module, kinds: tuple[type[nn.Module], ...], without: set[int]) -> list[nn.Parameter]:
-    """Trainable weights of the layers of these kinds."""
+    """Return the trainable weights of the layers of these kinds."""
     layers = [layer for layer in module.modules() if isinstance(layer, kinds) and id(layer) not in without]
     weights = [
         getattr(layer, "in_proj_weight" if hasattr(layer, "in_proj_weight") else "weight") for layer in layers

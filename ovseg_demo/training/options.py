@@ -48,7 +48,7 @@ class StageOptions:
         return self.out / (self.name or self.stage)
 
     def weights_of(self, stage: str) -> Path:
-        """The weights that another stage writes to ``out``."""
+        """Return the path of the weights that another stage writes to ``out``."""
         return self.out / stage / WEIGHTS_FILE
 
 
@@ -61,7 +61,7 @@ class _NetworkOptions(StageOptions):
     precision: Annotated[Literal["auto", "float32", "bfloat16"], "of activations (default: auto)"] = "auto"
 
     def runtime(self) -> Runtime:
-        """Device and precision; float32 replaces float16, whose gradients would need loss scaling."""
+        """Return device and precision; float32 replaces float16, whose gradients would need loss scaling."""
         runtime = Runtime.resolve(self.device, self.precision)
         return runtime.with_float32() if str(runtime.dtype) == "torch.float16" else runtime
 
@@ -78,7 +78,7 @@ class _TrainingOptions(_NetworkOptions):
     rate: Annotated[float | None, "factor of the learning rates, for another batch size"] = None
 
     def apply_to(self, loop: LoopSettings) -> LoopSettings:
-        """The preset's loop settings, with the given options in their place."""
+        """Return the preset's loop settings, with the given options in their place."""
         names = ("seed", "workers", "steps", "minutes", "batch_size", "rate")
         given = {name: getattr(self, name) for name in names}
         return replace(loop, **{name: value for name, value in given.items() if value is not None})

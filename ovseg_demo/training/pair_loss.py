@@ -11,7 +11,9 @@ _PIXELS_PER_IMAGE = 384
 
 
 def pair_loss(features: Tensor, regions: Tensor) -> Tensor:
-    """Supervised contrastive loss (scalar) between random pixels of each image: those of one region attract.
+    """Return the supervised contrastive loss (scalar) between random pixels of each image.
+
+    Pixels of one region attract each other.
 
     Args:
         features: (B, D, G, G).

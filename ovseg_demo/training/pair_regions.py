@@ -99,7 +99,7 @@ class PairRegions(Dataset):
         return PairRegion(masked, unmasked, mask, region.noun)
 
     def _choose(self, index: int, rng: np.random.Generator) -> int:
-        """The number of the pair of sample ``index``."""
+        """Return the number of the pair of sample ``index``."""
         if self._sure_share and rng.random() < self._sure_share:
             return self._sure[int(rng.integers(len(self._sure)))]
         count = self.held_out.start
@@ -116,7 +116,7 @@ class PairRegions(Dataset):
             deque(DataLoader(images, batch_size=None, sampler=range(len(images)), num_workers=workers), 0)
 
     def plain(self, number: int) -> PairRegion:
-        """The region of pair ``number`` as the classifier's input, without random changes."""
+        """Return the region of pair ``number`` as the classifier's input, without random changes."""
         record = self._records[number if self.keep else 0]
         if not (self.keep and record["drawn"]):
             self._cut(record, self.pairs[number])
@@ -178,7 +178,7 @@ def _image_name(numbered: tuple[int, MaskNounPair]) -> str:
 
 
 def collate_regions(samples: Sequence[PairRegion]) -> dict[str, Tensor]:
-    """Batch: uint8 ``masked``, ``unmasked`` (B, S, S, 3), bool ``masks`` (B, S, S), int64 ``nouns`` (B,)."""
+    """Return uint8 ``masked``, ``unmasked`` (B, S, S, 3), bool ``masks`` (B, S, S), int64 ``nouns`` (B,)."""
     return {
         "masked": torch.from_numpy(np.stack([sample.masked for sample in samples])),
         "unmasked": torch.from_numpy(np.stack([sample.unmasked for sample in samples])),
@@ -188,7 +188,7 @@ def collate_regions(samples: Sequence[PairRegion]) -> dict[str, Tensor]:
 
 
 def widen(box: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """The box (4,) xyxy with some context around it, within an image of (height, width)."""
+    """Return the box (4,) xyxy with some context around it, within an image of (height, width)."""
     x0, y0, x1, y1 = box
     dx, dy = round(_CONTEXT * (x1 - x0)), round(_CONTEXT * (y1 - y0))
     height, width = image_size
@@ -198,7 +198,7 @@ def widen(box: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
 def vary_mask(
     masked: np.ndarray, unmasked: np.ndarray, mask: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A region with a less exact mask, as proposals have: a wider or narrower outline, or a side cut off.
+    """Return a region with an inexact mask, as proposals have: an outline wider or narrower, or a side cut.
 
     Args:
         masked: uint8 RGB (S, S, 3), the region.
@@ -228,5 +228,5 @@ def vary_mask(
 
 @lru_cache(maxsize=8)
 def _load(source: ImageSource, image: str) -> np.ndarray:
-    """The image; pairs of one image are adjacent, so the cache loads each image once."""
+    """Return the image; pairs of one image are adjacent, so the cache loads each image once."""
     return source.load(image)

@@ -67,7 +67,7 @@ def train(options: PairsOptions) -> Path:
 
 
 def make_generator(options: PairsOptions | LabelPairsOptions) -> ProposalGenerator | EveryGenerator:
-    """MaskFormer's generator, with Segment Anything's beside it if ``options.sam`` is given."""
+    """Return MaskFormer's generator, with Segment Anything's beside it if ``options.sam`` is given."""
     sizes = find_settings(options.preset, "maskformer")
     weights = options.maskformer or options.weights_of("maskformer")
     maskformer = MaskFormerProposalGenerator(
@@ -107,7 +107,10 @@ class EveryGenerator:
 def embed_background(
     generator: ProposalGenerator | EveryGenerator, clip: MaskAdaptedClip, images: Iterable[CaptionedImage]
 ) -> np.ndarray:
-    """CLIP's embeddings of all proposals of some images: float32 (R, D); every noun is compared with them."""
+    """Return CLIP's embeddings of all proposals of some images: float32 (R, D).
+
+    Every noun is compared with them.
+    """
     proposals = (generator(captioned.image) for captioned in images)
     return np.concatenate([clip.embed_regions(found, mask_prompts=False).vectors for found in proposals])
 
@@ -134,7 +137,10 @@ class PairMiner:
     least_overlap: float | None = None
 
     def mine(self, captioned: CaptionedImage) -> list[MaskNounPair]:
-        """The pairs of an image: at most one match for each noun of its captions, and overlapping masks."""
+        """Return the pairs of an image.
+
+        They are at most one match for each noun of its captions, and the masks that overlap a match.
+        """
         nouns = tuple(dict.fromkeys(noun for caption in captioned.captions for noun in find_nouns(caption)))
         proposals = self.generator(captioned.image) if nouns else ()
         if not len(proposals):
@@ -159,7 +165,7 @@ class PairMiner:
     def _outlines(
         self, proposals: Proposals, matches: list[tuple[int, str, float]]
     ) -> list[tuple[int, str, float]]:
-        """Further matches (mask, noun, score): the masks that overlap a matched one."""
+        """Return further matches (mask, noun, score): the masks that overlap a matched one."""
         if self.least_overlap is None or not matches:
             return []
         matched = [mask for mask, *_ in matches]
@@ -174,13 +180,13 @@ class PairMiner:
 
 
 def mask_iou(proposals: Proposals) -> np.ndarray:
-    """IoU of all pairs of proposals: float (N, N)."""
+    """Return the IoU of all pairs of proposals: float64 (N, N) in [0, 1]."""
     encoded = coco_mask.encode(np.asfortranarray(proposals.masks.transpose(1, 2, 0), dtype=np.uint8))
     return coco_mask.iou(encoded, encoded, [False] * len(encoded))
 
 
 def mask_at_image_size(proposals: Proposals, index: int) -> np.ndarray:
-    """A proposal's mask, bool (H, W), at the size of the image itself."""
+    """Return a proposal's mask, bool (H, W), at the size of the image itself."""
     height, width = proposals.image_size
     mask = proposals.unpack(index).astype(np.float32)
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
@@ -196,14 +202,14 @@ class Images(Protocol[ImageT]):
     source: ImageSource
 
     def read(self, first: int, stop: int) -> Iterator[ImageT]:
-        """The images number ``first`` to ``stop`` (exclusive), or to the last one."""
+        """Yield the images number ``first`` to ``stop`` (exclusive), or to the last one."""
 
 
 class Miner(Protocol[ImageT]):
     """Makes the pairs of an image."""
 
     def mine(self, image: ImageT, /) -> list[MaskNounPair]:
-        """The pairs of one image."""
+        """Return the pairs of one image."""
 
 
 def collect_pairs(
@@ -251,7 +257,7 @@ class _Mined(Dataset):
 
 
 def _begin(folder: Path, images: Images) -> int:
-    """The number of images that are done; lines after the last save are removed.
+    """Begin or resume a folder: remove lines after the last save; return the number of images that are done.
 
     Raises:
         CheckpointError: the folder holds pairs of other images.

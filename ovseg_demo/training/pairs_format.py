@@ -54,7 +54,7 @@ class MaskNounPair:
         return cls(image, noun, round(float(score), 4), {"size": size, "counts": encoded["counts"].decode()})
 
     def decode_mask(self) -> np.ndarray:
-        """The bool mask (h, w)."""
+        """Return the bool mask (h, w)."""
         return coco_mask.decode(self.mask).astype(bool)
 
 
@@ -62,10 +62,10 @@ class ImageSource(Protocol):
     """The images of pairs."""
 
     def describe(self) -> dict:
-        """The content of ``source.json``."""
+        """Return the content of ``source.json``."""
 
     def load(self, image: str) -> np.ndarray:
-        """The image of that name: uint8 RGB (H, W, 3)."""
+        """Return the image of that name: uint8 RGB (H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class StickerWorldImages:
     size: tuple[int, int] = (640, 480)
 
     def describe(self) -> dict:
-        """The content of ``source.json``."""
+        """Return the content of ``source.json``."""
         return {"kind": "sticker-world", "split": self.split, "size": list(self.size)}
 
     def load(self, image: str) -> np.ndarray:
@@ -98,7 +98,7 @@ class FolderImages:
     root: Path
 
     def describe(self) -> dict:
-        """The content of ``source.json``."""
+        """Return the content of ``source.json``."""
         return {"kind": "folder", "root": str(self.root)}
 
     def load(self, image: str) -> np.ndarray:
@@ -107,7 +107,7 @@ class FolderImages:
 
 
 def open_source(folder: Path) -> ImageSource:
-    """The images of a folder of pairs.
+    """Return the images of a folder of pairs.
 
     Raises:
         DatasetError: the folder holds no pairs.
@@ -137,7 +137,7 @@ def append_pairs(folder: Path, pairs: Iterable[MaskNounPair]) -> None:
 
 
 def read_pairs(folder: Path) -> list[MaskNounPair]:
-    """All pairs of a folder.
+    """Return all pairs of a folder.
 
     Raises:
         DatasetError: there are none.

@@ -11,19 +11,22 @@ from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
 
 
 def normalise(images: Tensor) -> Tensor:
-    """CLIP's input (B, 3, S, S), float32, from uint8 RGB (B, S, S, 3)."""
+    """Return CLIP's input (B, 3, S, S), float32, from uint8 RGB (B, S, S, 3)."""
     mean, std = _mean_and_std(images.device)
     return ((images - mean) / std).permute(0, 3, 1, 2)
 
 
 def to_bytes(region: Tensor) -> np.ndarray:
-    """The inverse for one image: uint8 RGB (S, S, 3) from float32 (3, S, S), rounded and clipped."""
+    """Undo :func:`normalise` for one image: uint8 RGB (S, S, 3) from float32 (3, S, S).
+
+    Values are rounded and clipped.
+    """
     mean, std = _mean_and_std(region.device)
     return (region.permute(1, 2, 0) * std + mean).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def vary_tone(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A copy of a uint8 image with random contrast and brightness."""
+    """Return a copy of a uint8 image with random contrast and brightness."""
     contrast, brightness = rng.uniform(0.8, 1.2), rng.uniform(-20, 20)
     return cv2.convertScaleAbs(image, alpha=contrast, beta=brightness + 110 * (1 - contrast))
 

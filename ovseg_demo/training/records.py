@@ -12,7 +12,7 @@ SCENES_PER_SEED = 10_000_000
 
 
 def open_records(file: Path, record: np.dtype, count: int) -> np.memmap:
-    """The mapped records (count,); unwritten ones read as zeros and take no space on disk.
+    """Return the mapped records (count,); unwritten ones read as zeros and take no space on disk.
 
     A field such as "drawn", written last, marks a complete record. Processes may share the file: in one pass
     over the samples only one of them writes each record.
@@ -25,9 +25,9 @@ def open_records(file: Path, record: np.dtype, count: int) -> np.memmap:
 
 
 def shuffled(seed: int, index: int, count: int) -> int:
-    """The record of sample ``index`` in an endless stream: each pass over ``count`` records has a new order.
+    """Return the number of sample ``index``'s record in an endless stream of passes over ``count`` records.
 
-    The first pass is in the order of the file, so that writing is sequential.
+    Each pass has a new order. The first pass is in the order of the file, so that writing is sequential.
     """
     epoch, position = divmod(index, count)
     return position if epoch == 0 else int(_order(seed, epoch, count)[position])

@@ -104,7 +104,7 @@ class SamTask(TrainingTask):
             block.attn.rel_pos_w.zero_()
 
     def parameter_groups(self) -> list[dict]:
-        """Groups of all parameters; weight decay applies to matrices."""
+        """Return the groups of all parameters; weight decay applies to matrices."""
         preset, decoder = self.preset, self.sam.mask_decoder
         heads = [*decoder.output_hypernetworks_mlps.modules(), *decoder.iou_prediction_head.modules()]
         return decay_groups(
@@ -116,7 +116,7 @@ class SamTask(TrainingTask):
         )
 
     def dataset(self) -> Dataset:
-        """An endless stream of scenes."""
+        """Return an endless stream of scenes."""
         return self._scenes(self.seed, first_seed=self.seed * SCENES_PER_SEED)
 
     def before_step(self, progress: float) -> None:
@@ -124,7 +124,7 @@ class SamTask(TrainingTask):
         self.whole = progress >= self.preset.whole_from
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch of :class:`RegionScene`, and its terms."""
+        """Return the loss of a batch of :class:`RegionScene`, and its terms."""
         preset = self.preset
         images, regions = batch["image"], batch["regions"]
         corners = torch.zeros(len(images), 2, dtype=torch.long)
@@ -142,7 +142,7 @@ class SamTask(TrainingTask):
         return loss + 0.0 * unused, figures
 
     def prompt_losses(self, embedding: Tensor, regions: Tensor, corner: Tensor) -> dict[str, Tensor]:
-        """Losses of random points of one image or crop; see :func:`mask_losses`."""
+        """Return the losses of random points of one image or crop; see :func:`mask_losses`."""
         points, targets = choose_points(regions, self.preset.prompts)
         masks, valid = target_masks(regions, targets)
         cells, weights = choose_cells(masks, self.preset.cells)
@@ -152,7 +152,7 @@ class SamTask(TrainingTask):
         return mask_losses(logits, quality, at_cells(masks, cells), weights)
 
     def encode(self, images: Tensor, corners: Tensor) -> Tensor:
-        """Image embeddings (B, C, c, c) of images, or of crops that begin at a cell.
+        """Return image embeddings (B, C, c, c) of images, or of crops that begin at a cell.
 
         Args:
             images: uint8 (B, 3, s, s).
@@ -168,7 +168,7 @@ class SamTask(TrainingTask):
     def decode_cells(
         self, embedding: Tensor, points: Tensor, corner: Tensor, cells: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The mask decoder's outputs on some cells of the image embedding only.
+        """Return the mask decoder's outputs on some cells of the image embedding only.
 
         After the transformer, a cell's 4×4 mask pixels depend on that cell alone, so the chosen cells are
         upscaled like an image one cell wide.
@@ -203,7 +203,7 @@ class SamTask(TrainingTask):
         return (masks @ upscaled.flatten(2)).float(), quality.float()
 
     def upscale(self, embeddings: Tensor) -> Tensor:
-        """The image embedding at the masks' resolution, (B, C / 8, G, G), before any prompt."""
+        """Return the image embedding at the masks' resolution, (B, C / 8, G, G), before any prompt."""
         return self.sam.mask_decoder.output_upscaling(embeddings)
 
     @cached_property
@@ -215,7 +215,7 @@ class SamTask(TrainingTask):
         return [default_collate(samples[start : start + _VALIDATION_BATCH]) for start in starts]
 
     def evaluate(self) -> dict[str, float]:
-        """Means of the figures of points in validation scenes; see :func:`mask_figures`."""
+        """Return the means of the figures of points in validation scenes; see :func:`mask_figures`."""
         random = torch.Generator().manual_seed(0)
         found = [
             figures
@@ -250,7 +250,7 @@ class SamTask(TrainingTask):
 
 
 def scale_logits(sam: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
-    """A network's tensors; the last layers of the mask logits are multiplied by ``factor``."""
+    """Return a network's tensors; the last layers of the mask logits are multiplied by ``factor``."""
     layers = [name.split(".")[4] for name in sam if "output_hypernetworks_mlps.0." in name]
     last = f".layers.{max(layers, key=int)}."
     return {
@@ -260,12 +260,12 @@ def scale_logits(sam: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
 
 
 def _parts_of(grid: Tensor, corners: Tensor, side: int) -> Tensor:
-    """Crops (B, side, side, C) of a grid (g, g, C)."""
+    """Return crops (B, side, side, C) of a grid (g, g, C)."""
     return torch.stack([grid[row : row + side, column : column + side] for row, column in corners.tolist()])
 
 
 def mask_figures(logits: Tensor, quality: Tensor, targets: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Figures of each of P prompts, from logits (P, M, 16 · g²) cell by cell and masks (P, G, G)."""
+    """Return figures of each of P prompts, from logits (P, M, 16 · g²) cell by cell and masks (P, G, G)."""
     cells = torch.arange(valid.numel() // MASK_PIXELS**2).expand(len(targets), -1)
     targets, valid = at_cells(targets, cells), at_cells(valid.expand_as(targets), cells)
     iou = mask_iou(logits, targets, valid[:, None].float())  # (P, M)

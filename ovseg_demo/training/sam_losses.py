@@ -16,7 +16,7 @@ def mask_losses(
     balanced_weight: float = 0.5,
     plain_weight: float = 5.0,
 ) -> dict[str, Tensor]:
-    """Losses of P prompts' M masks: "mask" (the best of the M, and 0.1 times the mean), "quality", and "iou".
+    """Return losses of P prompts' M masks: "mask" (the best, and 0.1 times the mean), "quality", and "iou".
 
     The mask loss is dice and two cross-entropies. One balances object and background, so that small objects
     count; the plain one sharpens borders.
@@ -54,7 +54,7 @@ def mask_losses(
 
 
 def mask_iou(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """IoU (P, M) of the masks of logits (P, M, X) with targets (P, X); weights (P, 1, X)."""
+    """Return the IoU (P, M) of the masks of logits (P, M, X) with targets (P, X); weights (P, 1, X)."""
     masks, wanted = logits > 0, targets[:, None]
     union = ((masks | wanted) * weights).sum(dim=2)
     return ((masks & wanted) * weights).sum(dim=2) / union.clamp(min=1)

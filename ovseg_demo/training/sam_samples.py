@@ -14,12 +14,12 @@ _SMALLEST_REGION = 8
 
 
 def target_masks(regions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Masks of the target regions, bool (P, G, G), and the pixels that are no padding, bool (G, G)."""
+    """Return masks of the target regions, bool (P, G, G), and the pixels that are no padding, bool (G, G)."""
     return regions[None] == targets[:, None, None], regions >= 0
 
 
 def cut_parts(images: Tensor, regions: Tensor, parts: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Random crops of a batch of images.
+    """Return random crops of a batch of images.
 
     A point's mask depends mostly on its surroundings. A crop of half the side costs a quarter, in the encoder
     and for every prompt in the decoder, and contains no padding.
@@ -52,7 +52,7 @@ def cut_parts(images: Tensor, regions: Tensor, parts: int, side: int) -> tuple[T
 def choose_points(
     regions: Tensor, count: int, random: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Random points of random regions; all regions are equally likely.
+    """Return random points of random regions; all regions are equally likely.
 
     Args:
         regions: int64 (G, G); those of fewer than 8 pixels are left out, unless all are so small.
@@ -71,7 +71,7 @@ def choose_points(
 
 
 def choose_cells(targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Random cells of the image embedding on which masks are compared; up to half are at the object.
+    """Return random cells of the image embedding on which to compare masks; up to half are at the object.
 
     Args:
         targets: bool (P, G, G), G four times the embedding's side g.
@@ -96,7 +96,7 @@ def choose_cells(targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def at_cells(masks: Tensor, cells: Tensor) -> Tensor:
-    """Pixels (P, 16 · N) of masks (P, G, G) in cells (P, N), row by row in each cell, cell after cell."""
+    """Return pixels (P, 16 · N) of masks (P, G, G) in cells (P, N), row by row in each, cell after cell."""
     grid = masks.unflatten(2, (-1, MASK_PIXELS)).unflatten(1, (-1, MASK_PIXELS))
     patches = grid.transpose(2, 3).flatten(1, 2).flatten(2)  # (P, g², 16)
     return patches.gather(1, cells[..., None].expand(-1, -1, patches.shape[2])).flatten(1)

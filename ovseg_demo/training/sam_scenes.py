@@ -83,7 +83,7 @@ class RegionScenes(Dataset):
 
 
 def _zoom(image: np.ndarray, regions: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random part of a scene, with another aspect ratio."""
+    """Return a random part of a scene, with another aspect ratio."""
     shares = rng.uniform(_SMALLEST_ZOOM, 1.0, size=2)
     height, width = (int(side * share) for side, share in zip(image.shape[:2], shares, strict=True))
     top = int(rng.integers(image.shape[0] - height + 1))

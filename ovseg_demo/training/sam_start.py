@@ -43,7 +43,7 @@ def attend_locally(transformer: TwoWayTransformer) -> None:
 
 
 def sine_positions(rows: int, columns: int, width: int) -> Tensor:
-    """Sines and cosines of y and x at geometric wavelengths: float32 (1, rows, columns, width)."""
+    """Return sines and cosines of y and x at geometric wavelengths: float32 (1, rows, columns, width)."""
     frequencies = 1000 ** (-torch.arange(width // 4) / (width // 4))
     y, x = torch.meshgrid(torch.arange(rows).float(), torch.arange(columns).float(), indexing="ij")
     angles = [axis[..., None] * frequencies for axis in (y, x)]
@@ -51,7 +51,7 @@ def sine_positions(rows: int, columns: int, width: int) -> Tensor:
 
 
 def resize_positions(tensors: dict[str, Tensor], size: SamConfig) -> dict[str, Tensor]:
-    """Weights for another side of the input, with absolute and global relative positions interpolated."""
+    """Return weights for another side of the input, with absolute and global relative positions resampled."""
     old, new = read_config(tensors).grid_size, size.grid_size
     if old == new:
         return dict(tensors)
@@ -70,7 +70,7 @@ def resize_positions(tensors: dict[str, Tensor], size: SamConfig) -> dict[str, T
 
 
 def fused_attention(attention: torch.nn.Module, cells: Tensor) -> Tensor:
-    """Global attention of segment-anything's encoder without relative positions, which stay at zero.
+    """Apply segment-anything's global attention without relative positions, which stay at zero: (B, g, g, C).
 
     Relative positions would need the whole score matrix; absolute positions remain.
 

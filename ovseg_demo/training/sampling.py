@@ -40,12 +40,15 @@ class StepBatchSampler(Sampler[list[int]]):
 
 
 def sample_generator(seed: int, index: int) -> torch.Generator:
-    """The random generator of sample ``index``: the same in every process, worker and resumed run."""
+    """Return the random generator of sample ``index``: the same in every process, worker and resumed run."""
     return torch.Generator().manual_seed(mix(seed, index))
 
 
 def mix(*numbers: int) -> int:
-    """A 63-bit seed from a few integers; neighbouring integers give seeds that differ in half of the bits."""
+    """Return a 63-bit seed from a few integers.
+
+    Neighbouring integers give seeds that differ in half of the bits.
+    """
     mixed = 0x9E3779B97F4A7C15
     for number in numbers:
         mixed = (mixed ^ (number & 0xFFFFFFFFFFFFFFFF)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF

@@ -50,7 +50,7 @@ class LoopSettings:
 
 
 def learning_rate_factor(settings: LoopSettings, step: int, progress: float) -> float:
-    """The factor (0 to 1) of the peak learning rates at a step.
+    """Return the factor (0 to 1) of the peak learning rates at a step.
 
     Args:
         settings: of the run.

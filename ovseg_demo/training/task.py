@@ -21,22 +21,25 @@ class TrainingTask(nn.Module, ABC):
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The optimizers' groups, each with ``params``, ``lr`` (the peak) and ``weight_decay``.
+        """Return the optimizers' groups, each with ``params``, ``lr`` (the peak) and ``weight_decay``.
 
         Groups with ``"muon": True`` are trained by Muon, the others by AdamW.
         """
 
     @abstractmethod
     def dataset(self) -> Dataset:
-        """A map-style dataset whose ``[i]`` exists for every i ≥ 0 and depends on i and the seed alone."""
+        """Return a map-style dataset; ``[i]`` exists for every i ≥ 0 and depends on i and the seed alone."""
 
     def collate(self, samples: Sequence[Any]) -> Any:
-        """A batch (a tensor, or nested dicts, lists and tuples of them) of samples; runs in the workers."""
+        """Return a batch (a tensor, or nested dicts, lists and tuples of them) of samples.
+
+        Runs in the workers.
+        """
         return default_collate(list(samples))
 
     @abstractmethod
     def forward(self, batch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The scalar loss of this process's part of the batch, and detached scalars for the log.
+        """Return the scalar loss of this process's part of the batch, and detached scalars for the log.
 
         Runs under the runtime's autocast, in training mode.
         """
@@ -49,7 +52,10 @@ class TrainingTask(nn.Module, ABC):
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """Validation figures. Runs on the main process, in evaluation mode, without gradients."""
+        """Return validation figures.
+
+        Runs on the main process, in evaluation mode, without gradients.
+        """
 
     @abstractmethod
     def save(self, path: Path) -> None:

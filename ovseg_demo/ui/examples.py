@@ -51,7 +51,7 @@ class Example:
 
 
 def load_examples(folder: Path = EXAMPLES) -> tuple[Example, ...]:
-    """The examples of a folder, in the order of its ``manifest.json``; none where there is no such file."""
+    """Return the examples of a folder, in the order of its ``manifest.json``; none without such a file."""
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         return ()
@@ -70,7 +70,7 @@ def load_examples(folder: Path = EXAMPLES) -> tuple[Example, ...]:
 
 
 def examples_for(examples: Sequence[Example], knows_photographs: bool) -> list[Example]:
-    """Those that suit a model: photographs, or scenes of Sticker World if it knows only those."""
+    """Return the examples that suit a model: photographs, or Sticker World if it knows only that."""
     kind = PHOTOGRAPH if knows_photographs else STICKERS
     return [example for example in examples if example.kind == kind]
 

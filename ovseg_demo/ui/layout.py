@@ -241,12 +241,12 @@ def _choices(texts: Texts, setting: str, keys: Sequence[str], values: Sequence[s
 
 
 def generator_choices(entry: ModelEntry) -> list[tuple[str, str]]:
-    """The proposal generators of a model, for a menu."""
+    """Return the proposal generators of a model, as the choices (title, name) of a menu."""
     return [(GENERATOR_TITLES[name], name) for name in entry.generators]
 
 
 def model_facts(entry: ModelEntry, texts: Texts) -> str:
-    """What there is to know of a model, as HTML."""
+    """Return what there is to know of a model, as HTML."""
     facts = [escape(entry.description)]
     if entry.spec is not None:
         state = escape(texts["advanced.ready" if entry.is_present else "advanced.not_downloaded"])
@@ -257,7 +257,7 @@ def model_facts(entry: ModelEntry, texts: Texts) -> str:
 
 
 def licence_line(entry: ModelEntry, texts: Texts) -> str:
-    """Whose the weights are, as HTML, for the foot of the page."""
+    """Return which model is on the page and whose its weights are, as HTML, for the foot of the page."""
     weights = (
         texts.format("licence.weights", licence=entry.licence)
         if entry.licence

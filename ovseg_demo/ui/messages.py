@@ -243,7 +243,7 @@ def found_names(segmentation: Segmentation) -> dict[str, bool]:
 
 
 def topmost_masks(proposals: Proposals) -> np.ndarray:
-    """For each working pixel the smallest mask over it, or −1: int32 (h, w)."""
+    """Return the smallest mask over each working pixel, or −1: int32 (h, w)."""
     topmost = np.full(proposals.working_size, -1, np.int32)
     for index in np.argsort(-proposals.areas, kind="stable"):
         topmost[proposals.unpack(index)] = index
@@ -251,9 +251,10 @@ def topmost_masks(proposals: Proposals) -> np.ndarray:
 
 
 def pack_labels(labels: np.ndarray) -> Message:
-    """Labels, from −1, as deflated bytes in base64: 0 is −1, and so on; 16 bits each where 8 are too few.
+    """Return labels, from −1, as deflated bytes in base64, with their size and bits.
 
-    A map larger than :data:`DISPLAY_SIDE` is thinned to that.
+    0 is −1, and so on; 16 bits each where 8 are too few. A map larger than :data:`DISPLAY_SIDE` is thinned to
+    that.
     """
     height, width = labels.shape
     scale = min(1, DISPLAY_SIDE / max(height, width))
@@ -278,7 +279,7 @@ def _of_image(image: UploadedImage) -> Message:
 
 
 def _thinned(side: int, target: int) -> np.ndarray:
-    """The rows or columns to keep: those nearest to the middles of the new pixels."""
+    """Return the rows or columns to keep, int64 (target,): those nearest to the middles of the new pixels."""
     return ((np.arange(target) + 0.5) * side / target).astype(np.int64)
 
 
@@ -310,5 +311,5 @@ def _color(color: Sequence[int]) -> dict[str, str]:
 
 
 def _parts(contributions: np.ndarray) -> np.ndarray:
-    """Each mask's share of the winner's score."""
+    """Return each mask's share, from 0 to 1, of the winner's score."""
     return contributions / contributions.sum() if len(contributions) else contributions

@@ -179,7 +179,7 @@ class Request:
         return self.model, self.generator, self.classifier, self.points_per_side
 
     def points_for(self, generator: str) -> int | None:
-        """The grid to ask a generator at; ``None`` for its own, and for one that has none."""
+        """Return the points a side to ask a generator for; ``None`` for its own grid or if it has none."""
         return self.points_per_side or None if generator == "sam" else None
 
     @property

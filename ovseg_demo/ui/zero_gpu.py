@@ -91,7 +91,7 @@ class LentSegmenter:
         on_partial: PartialAnalysisCallback | None = None,
         keep: bool = True,
     ) -> Analysis:
-        """As :meth:`Segmenter.analyze`; ``on_partial`` is called once, with the whole analysis."""
+        """Analyze as :meth:`Segmenter.analyze` does; call ``on_partial`` once, with the whole analysis."""
         progress(WAITING, 0, 1)
         options = {
             "generator": generator,
@@ -108,7 +108,7 @@ class LentSegmenter:
     segment = Segmenter.segment
 
     def mask_at(self, analysis: Analysis, prompt: MaskPrompt) -> np.ndarray:
-        """As :meth:`Segmenter.mask_at`; each mask takes a call of its own."""
+        """Return a mask as :meth:`Segmenter.mask_at` does; each mask takes a call of its own."""
         return self._work("mask_at", (replace(analysis, text_encoder=None), prompt), {})
 
     def _encoder(self, classifier: str) -> TextEncoder:

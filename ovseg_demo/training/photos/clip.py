@@ -97,7 +97,7 @@ def train(
 
 
 def held_out_names(root: Path) -> set[str]:
-    """The 40 of COCO's names that a training with ``hold_out`` never uses."""
+    """Return the 40 of COCO's names that a training with ``hold_out`` never uses."""
     names = read_coco_names(root)
     return {name for name, out in zip(names, held_out(names), strict=True) if out}
 
@@ -110,7 +110,7 @@ def labelled_sources(
     embed: Embed,
     unseen: set[str],
 ) -> dict[str, Labelled]:
-    """All sources of :class:`.naming.NamingSettings`'s ``shares`` of which there are features."""
+    """Return all sources of :class:`.naming.NamingSettings`'s ``shares`` of which there are features."""
     regions = {path.stem: RegionFeatures.load(path) for path in sorted(features.glob("*.npz"))}
     photographs = read_imagenet_sample(root)
     names: dict[str, list[str]] = {
@@ -145,7 +145,7 @@ def labelled_sources(
 
 
 def _kinds(photographs: Sequence, hypernyms: Hypernyms, names: set[str]) -> dict[str, str]:
-    """What everyday word each of ImageNet's photographs shows, by file name; some show none."""
+    """Return the everyday word that each of ImageNet's photographs shows, by file name; some show none."""
     found = {p.path.name: hypernyms.nearest(p.path.name[1:9], names) for p in photographs}
     return {path: name for path, name in found.items() if name}
 

@@ -24,10 +24,10 @@ class Donor(Protocol):
     source: str
 
     def image(self) -> np.ndarray:
-        """RGB uint8 (H, W, 3)."""
+        """Return the pixels: RGB uint8 (H, W, 3)."""
 
     def regions(self) -> list[Region]:
-        """Its labelled regions."""
+        """Return the image's labelled regions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,11 @@ def paste_cutouts(background: np.ndarray, donors: Sequence[Donor], rng: np.rando
 def _place(
     pixels: np.ndarray, masks: list[np.ndarray], size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]] | None:
-    """A thing at a random place and size: its pixels and alpha on the whole scene, and its masks."""
+    """Put a thing at a random place and size; return its pixels and alpha on the whole scene, and its masks.
+
+    Pixels are uint8 (H, W, 3), alpha is float32 (H, W) from 0 to 1, and masks are bool (H, W). ``None``
+    stands for a thing of which fewer than 200 pixels are in the scene.
+    """
     rows, columns = np.nonzero(masks[0])
     top, left = rows.min(), columns.min()
     extent = np.array([rows.max() + 1 - top, columns.max() + 1 - left])

@@ -194,7 +194,7 @@ class StampDonor:
     source: str = "stamp"
 
     def image(self) -> np.ndarray:
-        """RGB uint8 (H, W, 3)."""
+        """Return the stamp's pixels: RGB uint8 (H, W, 3)."""
         return np.ascontiguousarray(self.stamp.pixels()[..., :3])
 
     def regions(self) -> list[Region]:
@@ -229,13 +229,13 @@ def _labelled_scene(photograph: Photograph, rng: np.random.Generator) -> _Scene:
 
 
 def connected_parts(mask: np.ndarray, smallest: int = 100) -> list[np.ndarray]:
-    """The connected parts of a bool mask that have at least so many pixels."""
+    """Return the connected parts of a bool mask that have at least so many pixels."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return [labels == part for part in range(1, count) if stats[part, cv2.CC_STAT_AREA] >= smallest]
 
 
 def _choose(masks: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Random masks (P,) and a random point (P, 2) in each."""
+    """Return the indices of random masks, int64 (P,), and a random point, float32 (P, 2), in each."""
     areas = masks.sum(axis=(1, 2)).astype(float) ** _SIZE_POWER
     chosen = rng.choice(len(masks), size=count, p=areas / areas.sum())
     points = np.empty((count, 2), np.float32)

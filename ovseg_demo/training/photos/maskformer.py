@@ -216,7 +216,7 @@ class PhotoMaskFormerTask(TrainingTask):
         self.logit_scale = settings.first_logit_scale
 
     def parameter_groups(self) -> list[dict]:
-        """Muon for the matrices inside; queries, places and heads by AdamW."""
+        """Return the groups: matrices inside are for Muon; queries, places and heads for AdamW."""
         settings, head = self.settings, self.network.sem_seg_head
         predictor = head.predictor
         outer = [head.pixel_decoder.place_proj, predictor.place_proj, predictor.input_proj]
@@ -231,7 +231,7 @@ class PhotoMaskFormerTask(TrainingTask):
         )
 
     def dataset(self) -> Dataset:
-        """Samples without end."""
+        """Return samples without end."""
         loop = self.settings.loop
         return QuerySamples(
             self.root,
@@ -249,7 +249,7 @@ class PhotoMaskFormerTask(TrainingTask):
         self.logit_scale = min(LOGIT_SCALE, first + (LOGIT_SCALE - first) * progress / 0.7)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch of :class:`.query_samples.QuerySample`, and its terms."""
+        """Return the loss of a batch of :class:`.query_samples.QuerySample`, and its terms."""
         settings, head = self.settings, self.network.sem_seg_head
         device_type = batch["image"].device.type
         pixels = (batch["image"].float() - self.pixel_mean) / self.pixel_std
@@ -293,7 +293,7 @@ class PhotoMaskFormerTask(TrainingTask):
         return losses, figures
 
     def _name_loss(self, content: Tensor, queries: Tensor, names: Tensor, sources: Tensor) -> Tensor:
-        """Cross-entropy of the queries' names; those whose mask has none do not count."""
+        """Return the cross-entropy of the queries' names; those whose mask has none do not count."""
         embeddings = self.network.sem_seg_head.predictor.class_embed(content)
         nothing = self.network.non_object_embedding
         losses, total = [], 0.0
@@ -317,7 +317,7 @@ class PhotoMaskFormerTask(TrainingTask):
         return read_coco(self.root, "val")[:: self.settings.validation_step]
 
     def evaluate(self) -> dict[str, float]:
-        """How many of COCO's objects the masks cover."""
+        """Return how many of COCO's objects the masks cover; see :func:`.measure_coverage`."""
         settings = self.settings
         generator = MaskFormerProposalGenerator(
             self.network,

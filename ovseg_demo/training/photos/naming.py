@@ -85,7 +85,10 @@ class Labelled:
 
     @classmethod
     def of_names(cls, regions: RegionFeatures, names: Sequence[str], texts: Tensor) -> Labelled:
-        """Regions that have one of these names; rare names are drawn more often than their share."""
+        """Return the regions that have one of these names.
+
+        Rare names are drawn more often than their share.
+        """
         index = {name: number for number, name in enumerate(names)}
         kept = np.array([name in index for name in regions.names])
         labels = torch.tensor([index[name] for name in regions.names[kept]])
@@ -105,7 +108,7 @@ class Labelled:
         texts: Tensor,
         sharpening: float = 1.0,
     ) -> Labelled:
-        """Regions whose targets are a classifier's own probabilities of its classes."""
+        """Return regions whose targets are a classifier's own probabilities of its classes."""
         features = torch.from_numpy(regions.features.astype(np.float32))
         weight, bias = classifier
         targets = (sharpening * (features @ weight.T + bias)).softmax(dim=-1)
@@ -113,7 +116,7 @@ class Labelled:
 
 
 def start_head(classifier: tuple[Tensor, Tensor], texts: Tensor, embed_dim: int) -> Mlp:
-    """The untrained head, as open_clip builds it for ``timm_proj: mlp``.
+    """Return the untrained head, as open_clip builds it for ``timm_proj: mlp``.
 
     Args:
         classifier: weight (K, C) and bias (K,) of the ImageNet classifier.
@@ -133,7 +136,7 @@ def start_head(classifier: tuple[Tensor, Tensor], texts: Tensor, embed_dim: int)
 
 
 def adapt(start: Mlp, sources: Mapping[str, Labelled], settings: NamingSettings) -> Mlp:
-    """A head adapted to labelled regions; ``start`` stays as it is.
+    """Return a head adapted to labelled regions; ``start`` stays as it is.
 
     Args:
         start: the untrained head.
@@ -174,7 +177,7 @@ def adapt(start: Mlp, sources: Mapping[str, Labelled], settings: NamingSettings)
 
 
 def average(start: Mlp, adapted: Mlp, keep: float) -> Mlp:
-    """The mean of two heads' weights, ``keep`` of it the first's."""
+    """Return a head with the mean of two heads' weights; ``keep`` (0 to 1) is the first's share."""
     mean = deepcopy(adapted).eval()
     first = start.state_dict()
     mean.load_state_dict(
@@ -185,6 +188,6 @@ def average(start: Mlp, adapted: Mlp, keep: float) -> Mlp:
 
 @torch.inference_mode()
 def name_scores(head: Mlp, features: np.ndarray, texts: Tensor) -> np.ndarray:
-    """Cosines (N, K) of pooled features (N, C) and text embeddings (K, D)."""
+    """Return the cosines, float32 (N, K), of pooled features (N, C) and text embeddings (K, D)."""
     embeddings = F.normalize(head(torch.from_numpy(features.astype(np.float32))), dim=-1)
     return (embeddings @ texts.T).numpy()

@@ -23,7 +23,7 @@ ADJECTIVES = (
 
 
 def wordnet_nouns(folder: Path, everything: bool = False) -> list[str]:
-    """WordNet's nouns, in lower case, one or two words each.
+    """Return WordNet's nouns, in lower case, one or two words each.
 
     Args:
         folder: with ``index.noun``, as Debian's ``wordnet-base`` installs it.
@@ -49,7 +49,7 @@ def wordnet_nouns(folder: Path, everything: bool = False) -> list[str]:
 
 
 def shipped_names() -> list[str]:
-    """Every class name and synonym of the shipped class lists, each once."""
+    """Return every class name and synonym of the shipped class lists, in lower case, each once."""
     names = {
         name.lower() for key in CLASS_LISTS for entry in load_vocabulary(key).classes for name in entry.names
     }
@@ -57,7 +57,7 @@ def shipped_names() -> list[str]:
 
 
 def phrases(nouns: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
-    """Random pairs of an adjective and a noun."""
+    """Return random pairs of an adjective and a noun."""
     return [f"{rng.choice(ADJECTIVES)} {nouns[rng.integers(len(nouns))]}" for _ in range(count)]
 
 
@@ -89,7 +89,7 @@ class Hypernyms:
             ]
 
     def nearest(self, offset: str, names: Collection[str]) -> str:
-        """The first of some names on the way from a synset upwards, breadth first; empty if there is none.
+        """Return the first of some names on the way from a synset upwards, breadth first; empty if none is.
 
         Args:
             offset: eight digits, such as "02123045", the tabby.

@@ -132,7 +132,7 @@ def _start_self_attention(attention: Attention, places: Tensor, placeless: Tenso
 
 
 def _attend_to_place(attention: Attention, places: Tensor, heads: tuple[tuple[float, ...], ...]) -> None:
-    """Equal projections of the place channels as queries and keys, with scores as high as ``heads`` says."""
+    """Set queries and keys to equal projections of the place channels, with scores as high as ``heads``."""
     width = attention.internal_dim // attention.num_heads
     if width < len(places) or attention.num_heads != len(heads):
         raise ValueError(

@@ -81,7 +81,7 @@ class FeatureReader:
 
     @torch.inference_mode()
     def read(self, image: np.ndarray, masks: Sequence[np.ndarray], long_side: int = LONG_SIDE) -> np.ndarray:
-        """Mean features (N, C), float32, under bool masks (H, W) of an RGB uint8 image (H, W, 3)."""
+        """Return mean features, float32 (N, C), under bool masks (H, W) of an RGB uint8 image (H, W, 3)."""
         scale = long_side / max(image.shape[:2])
         rows, columns = (max(1, round(side * scale / STRIDE)) for side in image.shape[:2])
         size = (columns * STRIDE, rows * STRIDE)
@@ -101,7 +101,7 @@ class FeatureReader:
 def collect(
     reader: FeatureReader, scenes: Iterator[tuple[str, np.ndarray, list[Region]]], long_side: int = LONG_SIDE
 ) -> RegionFeatures:
-    """Features of all regions of (name of the photograph, image, regions)."""
+    """Return features of all large enough regions of (name of the photograph, image, regions)."""
     features, names, areas, images = [], [], [], []
     for name, image, regions in scenes:
         kept = [region for region in regions if np.count_nonzero(region.mask) >= SMALLEST]
@@ -115,7 +115,7 @@ def collect(
 
 
 def named_scenes(photographs: Sequence[Photograph]) -> Iterator[tuple[str, np.ndarray, list[Region]]]:
-    """Photographs with their labelled regions."""
+    """Yield name, image and labelled regions of photographs."""
     for photograph in photographs:
         yield photograph.path.name, photograph.image(), photograph.regions()
 
@@ -123,13 +123,13 @@ def named_scenes(photographs: Sequence[Photograph]) -> Iterator[tuple[str, np.nd
 def segment_scenes(
     named: Sequence[tuple[Photograph, list[Region]]],
 ) -> Iterator[tuple[str, np.ndarray, list[Region]]]:
-    """Photographs with named segments."""
+    """Yield name, image and named segments of photographs."""
     for photograph, regions in named:
         yield photograph.path.name, photograph.image(), regions
 
 
 def imagenet_scenes(photographs: Sequence[Photograph]) -> Iterator[tuple[str, np.ndarray, list[Region]]]:
-    """ImageNet's photographs with three regions each: the whole, its middle, and an ellipse by chance."""
+    """Yield ImageNet's photographs with three regions each: the whole, its middle, and a random ellipse."""
     for number, photograph in enumerate(photographs):
         image = photograph.image()
         height, width = image.shape[:2]
@@ -151,7 +151,7 @@ def imagenet_scenes(photographs: Sequence[Photograph]) -> Iterator[tuple[str, np
 def stamp_scenes(
     stamps: Path, backgrounds: Sequence[Photograph], count: int
 ) -> Iterator[tuple[str, np.ndarray, list[Region]]]:
-    """Captioned stamps, four at a time, on photographs."""
+    """Yield captioned stamps, four at a time, on photographs."""
     cutouts = read_stamps(stamps)
     rng = np.random.default_rng(0)
     order = rng.permutation(len(cutouts))

@@ -152,7 +152,7 @@ class PhotoSamTask(TrainingTask):
         self.sam.image_encoder.trunk.load_state_dict(trunk.state_dict())
 
     def parameter_groups(self) -> list[dict]:
-        """The trunk learns slowly, the decoder's matrices by Muon."""
+        """Return the groups: the trunk learns slowly, the decoder's matrices by Muon."""
         settings, decoder = self.settings, self.sam.mask_decoder
         trunk = [p for p in self.sam.image_encoder.trunk.parameters() if p.requires_grad]
         heads = [*decoder.output_hypernetworks_mlps.modules(), *decoder.iou_prediction_head.modules()]
@@ -168,11 +168,11 @@ class PhotoSamTask(TrainingTask):
         return [*groups, slow] if trunk else groups
 
     def dataset(self) -> Dataset:
-        """Samples without end."""
+        """Return samples without end."""
         return self._samples("train", self.settings.loop.seed)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch of :class:`.mask_samples.MaskSample`, and its terms."""
+        """Return the loss of a batch of :class:`.mask_samples.MaskSample`, and its terms."""
         settings = self.settings
         embeddings = self.encode(batch["image"])
         masks = batch["masks"].flatten(0, 1)  # (B · P, G, G)
@@ -197,7 +197,7 @@ class PhotoSamTask(TrainingTask):
         return loss + 0.0 * unused, figures
 
     def encode(self, images: Tensor) -> Tensor:
-        """Image embeddings (B, C, c, c) of uint8 images (B, 3, s, s)."""
+        """Return image embeddings, float32 (B, C, c, c), of uint8 images (B, 3, s, s)."""
         encoder = self.sam.image_encoder
         pixels = (images.float() - self.sam.pixel_mean) / self.sam.pixel_std
         pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -208,7 +208,9 @@ class PhotoSamTask(TrainingTask):
     def decode(
         self, embeddings: Tensor, points: Tensor, corners: Tensor, cells: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mask logits (B · P, M, 16 · N) on some cells, and predicted IoU (B · P, M), of points in cuts.
+        """Return the mask logits (B · P, M, 16 · N) of points on some cells, and predicted IoU (B · P, M).
+
+        Both are float32.
 
         Args:
             embeddings: (B, C, c, c), of the cuts.
@@ -247,7 +249,7 @@ class PhotoSamTask(TrainingTask):
         return [default_collate([samples[i]]) for i in range(self.settings.validation_samples)]
 
     def evaluate(self) -> dict[str, float]:
-        """How well points find the labelled regions: mean IoU of the best of three, and of the chosen one."""
+        """Return how well points find regions: mean IoU of the best of three masks, and of the chosen one."""
         figures: dict[str, list[Tensor]] = {}
         device = self.sam.pixel_mean.device
         for number, batch in enumerate(self.validation_set):
@@ -282,14 +284,14 @@ class PhotoSamTask(TrainingTask):
 
 
 def start_sam(size: SamConfig) -> Sam:
-    """A network with random weights whose tokens read what is at their point."""
+    """Return a network with random weights whose tokens read what is at their point."""
     sam = new_sam(size)
     start_at_points(sam)
     return sam.train()
 
 
 def half_precision(sam: Sam, sharpening: float = 1.0) -> dict[str, Tensor]:
-    """A network's tensors, numbers with a fraction in half precision, mask logits multiplied."""
+    """Return a network's tensors, floating-point ones in half precision, mask logits times ``sharpening``."""
     tensors = scale_logits(sam.state_dict(), sharpening)
     return {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
 

@@ -53,7 +53,7 @@ def two_way(
 
 
 def _read_image(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor, prompts: int) -> Tensor:
-    """Tokens (B · n, T, C) attend to pixels (B, P, C) that are the same for all prompts of an image."""
+    """Return what tokens (B · n, T, C) read from pixels (B, P, C) that all prompts of an image share."""
     heads = attention.num_heads
     q = attention.q_proj(queries).unflatten(0, (-1, prompts)).flatten(1, 2)  # (B, n · T, H · d)
     parts = (_heads(x, heads) for x in (q, attention.k_proj(keys), attention.v_proj(values)))
@@ -62,7 +62,10 @@ def _read_image(attention: Attention, queries: Tensor, keys: Tensor, values: Ten
 
 
 def _read_tokens(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Pixels (B, P, C), the same for all prompts of an image, attend to tokens (B · n, T, C)."""
+    """Return what pixels (B, P, C), shared by all prompts of an image, read from tokens (B · n, T, C).
+
+    The result is (B · n, P, C).
+    """
     heads, prompts = attention.num_heads, len(keys) // len(queries)
     q = _heads(attention.q_proj(queries), heads)  # (B, H, P, d)
     k = _heads(attention.k_proj(keys), heads).unflatten(0, (-1, prompts)).transpose(1, 2)  # (B, H, n, T, d)
@@ -75,7 +78,7 @@ def _read_tokens(attention: Attention, queries: Tensor, keys: Tensor, values: Te
 
 
 def _read_pixels(attention: Attention, queries: Tensor, pixels: Tensor, positions: Tensor) -> Tensor:
-    """Tokens (B · n, T, C) attend to pixels (B · n, P, C) of their own prompt."""
+    """Return what tokens (B · n, T, C) read from pixels (B · n, P, C) of their own prompt."""
     heads = attention.num_heads
     q = _heads(attention.q_proj(queries), heads)  # (B · n, H, T, d)
     key = attention.k_proj.weight.unflatten(
@@ -90,5 +93,5 @@ def _read_pixels(attention: Attention, queries: Tensor, pixels: Tensor, position
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
-    """(B, L, H · d) to (B, H, L, d)."""
+    """Return (B, L, H · d) as (B, H, L, d)."""
     return x.unflatten(2, (heads, -1)).transpose(1, 2)

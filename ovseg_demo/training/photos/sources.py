@@ -78,14 +78,20 @@ class Photograph:
         return self.image().shape[:2]
 
     def partitions(self) -> list[np.ndarray]:
-        """Complete segmentations of the image without names: int32 (H, W) each; only BSDS500 has some."""
+        """Return complete segmentations of the image without names: int32 (H, W) each.
+
+        Only BSDS500 has some.
+        """
         if self.source != "bsds500":
             return []
         paths = sorted(self.path.parent.glob(f"{self.path.stem}.*.png"))
         return [read_labels(path).astype(np.int32) for path in paths]
 
     def regions(self) -> list[Region]:
-        """Named: COCO's instances, CamVid's classes, the clothes of CCP; each may be in several parts."""
+        """Return the named regions: COCO's instances, CamVid's classes, the clothes of CCP.
+
+        Each may be in several parts.
+        """
         if self.source == "coco":
             return list(self._coco_regions())
         if self.source in ("camvid", "ccp"):
@@ -109,7 +115,7 @@ class Photograph:
 
 
 def read_coco(root: Path, split: Split) -> list[Photograph]:
-    """COCO's photographs with instances; crowds are left out."""
+    """Return COCO's photographs with instances; crowds are left out."""
     captions: dict[int, list[str]] = {}
     for entry in _read_json(root / "coco" / "captions_tiny.json")["annotations"]:
         captions.setdefault(entry["image_id"], []).append(entry["caption"].strip())
@@ -144,18 +150,18 @@ def read_coco(root: Path, split: Split) -> list[Photograph]:
 
 
 def read_coco_names(root: Path) -> list[str]:
-    """COCO's 80 class names."""
+    """Return COCO's 80 class names."""
     categories = _read_json(root / "coco" / "instances_coco128.json")["categories"]
     return [category["name"] for category in sorted(categories, key=lambda entry: entry["id"])]
 
 
 def read_bsds500(root: Path, split: Split) -> list[Photograph]:
-    """BSDS500's photographs with up to three people's segmentations."""
+    """Return BSDS500's photographs with up to three people's segmentations."""
     return [Photograph("bsds500", path) for path in _jpegs(root / "bsds500" / split)]
 
 
 def read_named_segments(root: Path, split: Split) -> list[tuple[Photograph, list[Region]]]:
-    """Photographs of BSDS500 with those segments of one person that ``bsds500_names.json`` names.
+    """Return photographs of BSDS500 with those segments of one person that ``bsds500_names.json`` names.
 
     The names were given by hand for this project: mostly stuff, such as sky, water or grass.
     """
@@ -172,18 +178,21 @@ def read_named_segments(root: Path, split: Split) -> list[tuple[Photograph, list
 
 
 def read_camvid(root: Path, split: Split) -> list[Photograph]:
-    """CamVid's street scenes."""
+    """Return CamVid's street scenes."""
     return [Photograph("camvid", path, label_names=CAMVID_NAMES) for path in _jpegs(root / "camvid" / split)]
 
 
 def read_ccp(root: Path) -> list[Photograph]:
-    """Clothing Co-Parsing; all of it is for training. Label 0 is the background, which has no name."""
+    """Return Clothing Co-Parsing; all of it is for training.
+
+    Label 0 is the background, which has no name.
+    """
     names = ("", *_read_json(root / "ccp" / "labels.json")[1:])
     return [Photograph("ccp", path, label_names=names) for path in _jpegs(root / "ccp")]
 
 
 def read_imagenet_sample(root: Path) -> list[Photograph]:
-    """One photograph of each of the 1,000 classes, in the classifier's order, that of the WordNet ids."""
+    """Return one photograph of each of the 1,000 classes, in the classifier's order: by WordNet id."""
     return [
         Photograph("imagenet", path, name=path.stem.partition("_")[2].replace("_", " "))
         for path in _jpegs(root / "imagenet_sample")

@@ -39,7 +39,7 @@ class Stamp:
 
 
 def read_stamps(folder: Path) -> list[Stamp]:
-    """All stamps with an English caption, an alpha channel and something to see.
+    """Return all stamps with an English caption, an alpha channel and something to see.
 
     Raises:
         DatasetError: there is none.
@@ -61,7 +61,7 @@ def read_stamps(folder: Path) -> list[Stamp]:
 
 
 def noun_of(caption: str) -> str:
-    """The noun phrase that a stamp's caption begins with, without its article; empty for none.
+    """Return the noun phrase that a stamp's caption begins with, without its article; empty for none.
 
     ``"A frog."`` gives "frog", ``"A slice of pizza."`` "slice".
     """

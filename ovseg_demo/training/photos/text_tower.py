@@ -156,7 +156,10 @@ class TextTask(TrainingTask):
         return self._nouns[0]
 
     def parameter_groups(self) -> list[dict]:
-        """The text tower alone; its token embeddings, which know much already, learn slowly."""
+        """Return the text tower's groups alone, and freeze the rest.
+
+        Its token embeddings, which know much already, learn slowly.
+        """
         table = self.clip.token_embedding.weight
         settings = self.settings
         text = _text_parameters(self.clip)
@@ -167,11 +170,14 @@ class TextTask(TrainingTask):
         return [*groups, {"params": [table], "lr": 0.3 * settings.learning_rate, "weight_decay": 0.0}]
 
     def dataset(self) -> Dataset:
-        """Phrases in templates, half of them of common names; every 50th other phrase is for validation."""
+        """Return phrases in templates, half of them of common names.
+
+        Every 50th other phrase is for validation.
+        """
         return _Phrases(self.nouns.phrases, self._common, self.tokenizer, self.settings.loop.seed)
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Distance to the teacher's embeddings, and a contrastive loss against the batch's others."""
+        """Return the loss and its terms: distance to the teacher, and contrast against the batch's others."""
         ids, numbers = batch
         ids = ids[:, : int((ids != 0).sum(dim=1).max()) + 1]
         found = F.normalize(encode_text(self.clip, ids).float(), dim=-1)
@@ -184,7 +190,7 @@ class TextTask(TrainingTask):
         return loss, {"cosine": cosine.mean().detach(), "contrast": contrast.detach()}
 
     def evaluate(self) -> dict[str, float]:
-        """Cosine to the teacher on phrases kept from training, and how often the right one is the nearest."""
+        """Return the cosine to the teacher on held-out phrases, and how often the right one is nearest."""
         common = set(self._common)
         kept = [number for number in range(0, len(self.nouns.phrases), 50) if number not in common]
         texts = [self.nouns.phrases[index] for index in kept]
@@ -221,7 +227,7 @@ class _Phrases(Dataset):
 
 
 def text_clip(settings: TextSettings) -> CLIP:
-    """A CLIP with random weights whose image tower is too small to matter."""
+    """Return a CLIP with random weights whose image tower is too small to matter."""
     return CLIP(
         settings.embed_dim,
         {"image_size": 32, "layers": 1, "width": 64, "patch_size": 32},
@@ -236,7 +242,7 @@ def text_clip(settings: TextSettings) -> CLIP:
 
 
 def encode_text(clip: CLIP, ids: Tensor) -> Tensor:
-    """Text features (B, D), not normalized, of token ids (B, L) with L up to the context length."""
+    """Return text features (B, D), not normalized, of token ids (B, L) with L up to the context length."""
     length = ids.shape[1]
     x = clip.token_embedding(ids) + clip.positional_embedding[:length]
     x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
@@ -245,7 +251,7 @@ def encode_text(clip: CLIP, ids: Tensor) -> Tensor:
 
 @torch.no_grad()  # what inference mode returns could not take part in the loss of the image head
 def embed_names(clip: CLIP, tokenizer: Tokenizer, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Normalized mean (N, D) of the normalized embeddings of names in templates."""
+    """Return the normalized mean (N, D) of the normalized embeddings of names in templates."""
     sums = 0.0
     for template in templates:
         ids = tokenizer([template.format(name) for name in names])
@@ -293,7 +299,7 @@ def start_from(clip: CLIP, tensors: dict[str, Tensor]) -> None:
 
 
 def _token_texts(tokenizer: Tokenizer) -> list[str]:
-    """What each token of the vocabulary spells if it is a whole word of letters; else empty."""
+    """Return what each token of the vocabulary spells if it is a whole word of letters; else empty."""
     texts = []
     for index in range(tokenizer.end + 1):
         token = tokenizer.spelling(index)

@@ -16,7 +16,7 @@ TRUNK_STD = (127.5, 127.5, 127.5)
 
 
 def load_classifier(name: str, path: Path, **arguments: object) -> nn.Module:
-    """Timm's network with the ImageNet weights of a file whose tensors come in the order of timm's.
+    """Return timm's network with the ImageNet weights of a file whose tensors come in the order of timm's.
 
     Args:
         name: timm's name, such as "tf_efficientnet_lite0".

@@ -18,7 +18,7 @@ PRESETS = {"toy": TOY, "coco": COCO, "sticker-world": STICKER_WORLD}
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name.
+    """Return the preset of that name.
 
     Raises:
         ModelError: there is none.
@@ -29,7 +29,7 @@ def find_preset(name: str) -> Preset:
 
 
 def find_settings(name: str, stage: str) -> Any:
-    """The settings of one stage: the field ``stage`` of the preset ``name``.
+    """Return the settings of one stage: the field ``stage`` of the preset ``name``.
 
     Raises:
         ModelError: there is no such preset, or it takes published weights for that stage.
