@@ -97,8 +97,7 @@ def _place(
         [[flip * scale, 0, (shift[1] if flip > 0 else 2 * middle - shift[1])], [0, scale, shift[0]]]
     )
     target = size[::-1]
-    mode = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    colours = cv2.warpAffine(pixels, matrix, target, flags=cv2.INTER_LINEAR if mode else mode)
+    colours = cv2.warpAffine(pixels, matrix, target, flags=cv2.INTER_LINEAR)
     placed = [cv2.warpAffine(mask.astype(np.float32), matrix, target) for mask in masks]
     alpha = cv2.GaussianBlur(placed[0], (3, 3), 0)
     found = [layer > 0.5 for layer in placed]
