@@ -154,10 +154,6 @@ class Job:
         """What tells the weights and the device from others."""
         return self._description["weights"]
 
-    def fixed_files(self, key: str) -> list[str]:
-        """Return the files that an image has in any case, by their paths in the folder of the results."""
-        return [f"{FOLDER}/{key}/{_FILE_NAMES[name]}" for name in self.formats if name in _FILE_NAMES]
-
     def settings_of(self, item: Item) -> tuple[str, dict[str, Any]]:
         """Return the id of an image's settings, and the settings.
 

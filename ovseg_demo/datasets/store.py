@@ -18,7 +18,7 @@ from ovseg_demo.datasets.merging import read_format, write_annotations
 from ovseg_demo.datasets.remote import RemotePath
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.export.formats import FORMATS, dataset_files
-from ovseg_demo.runtime.disk import is_full_disk, replace_text
+from ovseg_demo.runtime.disk import is_disk_error, is_full_disk, replace_text
 
 ANNOTATIONS, ERRORS = "annotations.json", "errors.jsonl"
 """Names in the folder: the merged file, and the errors of the last run."""
@@ -43,6 +43,16 @@ class FullDiskError(OvsegError):
         super().__init__(
             f'The results no longer fit into "{folder}" ({reason}); free space there, and the same command '
             "continues."
+        )
+
+
+class MissingFileError(OvsegError):
+    """A file of a finished image was deleted."""
+
+    def __init__(self, path: str | Path):
+        super().__init__(
+            f'"{path}", a result of a finished image, is missing; segment its image again with the same '
+            "--output, which makes the file again."
         )
 
 
@@ -159,14 +169,19 @@ class ResultStore:
 
         Raises:
             FullDiskError: it cannot be written; an older one stays.
+            MissingFileError: an image's file that is read for it was deleted.
+            OutputError: the folder fails in another way.
             RemoteError: the object store cannot be written to.
         """
         try:
             finished = write_annotations(self.journal, self._here / ANNOTATIONS)
             self._folder.publish(ANNOTATIONS)
             self._write_dataset_files()
+        except FileNotFoundError as error:
+            raise MissingFileError(error.filename) from error
         except OSError as error:
-            raise FullDiskError(self._here, error) from error
+            kind = FullDiskError if is_disk_error(error) else OutputError
+            raise kind(self.address, error) from error
         return finished
 
     def _write_dataset_files(self) -> None:
@@ -196,6 +211,9 @@ class ResultStore:
     def is_finished(self, item: Item, job: Job) -> bool:
         """Return whether an image has results of a job's settings and formats, and of its present content.
 
+        All files of the image must be there, also those of formats that the job does not have: merging reads
+        them.
+
         Raises:
             OvsegError: the class names or the content cannot be read.
             OSError: the content cannot be read.
@@ -205,7 +223,8 @@ class ResultStore:
             return False
         if entry.settings != job.settings_of(item)[0]:
             return False
-        return self._folder.have(job.fixed_files(entry.key)) and entry.sha256 == item.hash_content()
+        files = sorted(self._files_of(item.digest))
+        return self._folder.have(files) and entry.sha256 == item.hash_content()
 
     def close(self) -> None:
         """Let other processes write.

@@ -260,6 +260,24 @@ def test_changed_and_lost_images_are_done_again(ovseg, images, tmp_path, segment
     assert [image["height"] for image in read(output)["images"]] == [48, 32, 48, 40]
 
 
+def test_a_lost_file_of_any_format_is_made_again(ovseg, images, tmp_path, segmented, capsys):
+    output, options = tmp_path / "out", ("--format", "label-studio", "label-map")
+    assert segment(ovseg, output, images, *options) == 0
+    before = contents(output)
+    del segmented[:]
+    (output / "label-studio" / "part-0" / "0000.json").unlink()
+    capsys.readouterr()
+    assert segment(ovseg, output, images / "part-1", "--format", "label-map") == 2
+    error = capsys.readouterr().err
+    assert "0000.json" in error and "is missing; segment its image again" in error
+    assert segment(ovseg, output, images, "--format", "label-map") == 0, "of a format not chosen"
+    assert len(segmented) == 1
+    (output / "label-studio" / "part-0" / "0003.json").unlink()
+    assert segment(ovseg, output, images, *options) == 0
+    assert len(segmented) == 2
+    assert contents(output) == before
+
+
 def test_changed_settings_are_named_and_replaced_on_request(ovseg, images, tmp_path, segmented, capsys):
     output = tmp_path / "out"
     assert segment(ovseg, output, images / "part-0") == 0
