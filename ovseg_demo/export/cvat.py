@@ -5,6 +5,7 @@ The masks are run lengths of COCO's crowds: CVAT makes masks for its brush of th
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
@@ -18,6 +19,8 @@ from ovseg_demo.export.label_map import FIRST_ID
 from ovseg_demo.export.run_lengths import class_rles
 from ovseg_demo.export.sized import SizedSegmentation
 from ovseg_demo.visualization.palette import class_colors, hex_color
+
+_MAX_BYTES = 200  # of a stem in a file's name, which may have 255
 
 
 def write(sized: SizedSegmentation) -> Iterator[ExportFile]:
@@ -45,7 +48,7 @@ def write(sized: SizedSegmentation) -> Iterator[ExportFile]:
         "categories": _categories(sized.class_names),
         "annotations": annotations,
     }
-    subset = sized.options.file_stem.replace("/", "-")
+    subset = _flat(sized.options.file_stem)
     yield ExportFile(f"annotations/instances_{subset}.json", to_json(record))
 
 
@@ -85,6 +88,15 @@ def _merged_annotations(class_names: Sequence[str], paths: Sequence[Path]) -> It
 def _read(paths: Sequence[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number of each image and its record."""
     return ((number, json.loads(path.read_bytes())) for number, path in enumerate(paths, start=1))
+
+
+def _flat(stem: str) -> str:
+    """Return a stem as one part of a path; a stem with folders gets a hash, which tells a/b from a-b."""
+    if "/" not in stem:
+        return stem
+    content = stem.encode("utf-8", "surrogatepass")
+    start = stem.replace("/", "-").encode("utf-8", "replace")[:_MAX_BYTES].decode("utf-8", "ignore")
+    return f"{start}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _categories(class_names: Sequence[str]) -> list[dict[str, Any]]:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from ovseg_demo.export.formats import encode
+from ovseg_demo.export.formats import encode, image_files
 from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.images import SourceImage
-from tests.export.samples import SHAPES, with_label_map
+from tests.export.samples import SHAPES, two_masks, with_label_map
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -20,7 +20,8 @@ def test_pycocotools_reads_the_masks(tmp_path, name):
     label_map = SHAPES[name]
     options = ExportOptions(source=SourceImage("sub/photo.png", *label_map.shape[::-1]))
     archive = zipfile.ZipFile(io.BytesIO(encode(with_label_map(label_map), "cvat", options)))
-    dataset = COCO(archive.extract("annotations/instances_sub-photo.json", tmp_path))
+    (record,) = (name for name in archive.namelist() if name.startswith("annotations/instances_sub-photo"))
+    dataset = COCO(archive.extract(record, tmp_path))
     (image,) = dataset.loadImgs(dataset.getImgIds())
     assert image == {"id": 1, "width": 30, "height": 24, "file_name": "sub/photo.png"}
     found = np.full(label_map.shape, -1, np.int32)
@@ -33,6 +34,14 @@ def test_pycocotools_reads_the_masks(tmp_path, name):
     labels = json.loads(archive.read("labels.json"))
     assert [label["name"] for label in labels] == ["red", "green", "blue"]
     assert [category["name"] for category in dataset.loadCats([1, 2, 3])] == ["red", "green", "blue"]
+
+
+def test_stems_with_folders_give_files_of_their_own():
+    stems = ["a/b", "a-b", "x" * 150 + "/" + "é" * 90]
+    options = [ExportOptions(stem=stem) for stem in stems]
+    files = [next(image_files(two_masks(), ["cvat"], option)).name for option in options]
+    assert len(set(files)) == 3
+    assert all(len(name.rpartition("/")[2].encode()) < 245 for name in files)
 
 
 def test_datumaro_reads_the_masks(tmp_path):
