@@ -4,7 +4,8 @@ The rule: each name ranks the fourteen *primary* colours by a hash of its own, a
 in turn, each the first colour in its ranking that is still free. So a name keeps its colour on every image
 and in every run. Appending names to a list changes no colour of the earlier ones. Only where two names of one
 list prefer the same colour does the later one take its next. When the primary colours are used up, further
-names choose in the same way among a thousand *secondary* ones.
+names choose in the same way among a thousand *secondary* ones. When these are used up, too, all colours are
+free again.
 
 Any two primary colours are distinct: their CIEDE2000 difference is at least 19.9 in normal vision, 13.2
 and 12.4 to deuteranopes and protanopes, 11.2 to tritanopes (simulated after Machado, Oliveira and Fernandes,
@@ -54,14 +55,16 @@ def class_colors(class_names: Sequence[str]) -> np.ndarray:
     Upper and lower case, blanks at the ends and Unicode's ways of writing the same letter make no difference.
 
     Args:
-        class_names: at most 1,000 names; equal ones get different colours.
+        class_names: of any number; equal ones get different colours.
 
     Returns:
-        uint8 RGB (K, 3), all different.
+        uint8 RGB (K, 3). The first 1,035 differ from each other; then all colours are free again.
     """
     colors: list[Color] = []
     taken: set[Color] = set()
     for name in class_names:
+        if len(taken) == len(PRIMARY) + SECONDARY_COUNT:
+            taken.clear()
         color = next(color for color in _ranking(name, len(taken) < len(PRIMARY)) if color not in taken)
         colors.append(color)
         taken.add(color)

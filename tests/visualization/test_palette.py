@@ -67,6 +67,13 @@ def test_a_thousand_names_get_a_thousand_colours():
     assert len(np.unique(class_colors(["same"] * 1000), axis=0)) == 1000
 
 
+def test_more_names_than_colours_get_colours_again():
+    names = [f"class {index}" for index in range(2100)]
+    colors = class_colors(names)
+    assert len(np.unique(colors[:1035], axis=0)) == len(np.unique(colors, axis=0)) == 1035
+    np.testing.assert_array_equal(class_colors(names[:1500]), colors[:1500])
+
+
 def test_a_name_keeps_its_colour_in_other_lists():
     """Only where two names want the same colour does the later one move on, which is rare in short lists."""
     alone = {name: tuple(class_colors([name])[0]) for name in NAMES}
