@@ -34,8 +34,13 @@ def write(sized: SizedSegmentation) -> Iterator[ExportFile]:
 
 def write_dataset(class_names: Sequence[str], stems: Iterable[str]) -> Iterator[ExportFile]:
     """Yield ``data.yaml``: the names of the classes, and the folder ``images`` beside ``labels``."""
-    names = "".join(f"  {index}: {json.dumps(name)}\n" for index, name in enumerate(class_names))
+    names = "".join(f"  {index}: {_quote(name)}\n" for index, name in enumerate(class_names))
     yield ExportFile("data.yaml", f"train: images\nval: images\nnames:\n{names}".encode())
+
+
+def _quote(name: str) -> str:
+    """Return a name in quotes as YAML reads it; unlike JSON, YAML does not join two escapes to one letter."""
+    return f'"{"".join(char if ord(char) > 0xFFFF else json.dumps(char)[1:-1] for char in name)}"'
 
 
 def _through_pixels(ring: Ring) -> np.ndarray:

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import supervision
+import yaml
 from PIL import Image
 
-from ovseg_demo.export.formats import encode, write
+from ovseg_demo.export.formats import dataset_files, encode, write
 from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.images import SourceImage
 from tests.export.samples import SHAPES, with_label_map
@@ -55,3 +56,9 @@ def test_readers_that_cut_coordinates_off_find_the_masks(name):
         assert points.min() >= 0 and (points < label_map.shape[::-1]).all()
         cv2.fillPoly(read, [points.astype(np.int32)], int(index))
     np.testing.assert_array_equal(read, label_map)
+
+
+def test_yaml_reads_every_name():
+    names = ["🐈 cat", '"quoted" \\ back', "a\tb\x07\x7f\x85", "Größe 猫", "yes", "line\u2028end", "𝒳: y # z"]
+    ((_, content),) = dataset_files(["yolo"], names, ["a"])
+    assert yaml.safe_load(content.decode())["names"] == dict(enumerate(names))
