@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, count
 
 import numpy as np
 from PIL import Image
@@ -38,14 +39,31 @@ def write_dataset(class_names: Sequence[str], stems: Iterable[str]) -> Iterator[
         OvsegError: there are too many classes.
     """
     _check_count(len(class_names))
-    names = ["unlabelled" if "background" in class_names else "background", *class_names]
     lines = ["# label:color_rgb:parts:actions"]
-    for name, (red, green, blue) in zip(names, voc_palette(), strict=False):
-        lines.append(f"{name.replace(':', ' ')}:{red},{green},{blue}::")
+    for label, (red, green, blue) in zip(_labels(class_names), voc_palette(), strict=False):
+        lines.append(f"{label}:{red},{green},{blue}::")
     yield ExportFile("labelmap.txt", ("\n".join(lines) + "\n").encode("utf-8"))
     yield ExportFile(
         "ImageSets/Segmentation/default.txt", "".join(f"{stem}\n" for stem in stems).encode("utf-8")
     )
+
+
+def _labels(class_names: Sequence[str]) -> list[str]:
+    """Return the background's label and those of the classes, all different.
+
+    Labels have no ":", which ends a label in the file, and no "#" at the start, which begins a comment.
+    """
+    labels: list[str] = []
+    for name in class_names:
+        labels.append(_free(name.replace(":", " ").lstrip("# ").rstrip() or "class", labels))
+    background = "unlabelled" if "background" in labels else "background"
+    return [_free(background, labels), *labels]
+
+
+def _free(label: str, taken: Sequence[str]) -> str:
+    """Return a label, with a number behind it if it is taken."""
+    numbered = (f"{label} {number}" for number in count(2))
+    return next(one for one in chain([label], numbered) if one not in taken)
 
 
 def voc_palette() -> np.ndarray:

@@ -51,6 +51,16 @@ def test_a_class_may_be_called_background():
     assert lines == ["unlabelled:0,0,0::", "background:128,0,0::", "sky  blue:0,128,0::"]
 
 
+def test_each_class_has_a_label_that_is_read_and_of_its_own(tmp_path):
+    names = ["#1 fan", "background", "unlabelled", "a:b", "a b", "a b 2", "#"]
+    (_, content), _ = dataset_files(["voc"], names, ["a"])
+    (tmp_path / "labelmap.txt").write_bytes(content)
+    labels = list(read_label_map(tmp_path / "labelmap.txt"))
+    assert labels == [
+        "unlabelled 2", "1 fan", "background", "unlabelled", "a b", "a b 2", "a b 2 2", "class",
+    ]  # fmt: skip
+
+
 def test_more_classes_than_an_indexed_image_holds_are_refused():
     names = ", ".join(f"class {index}" for index in range(255))
     segmentation = with_label_map(np.zeros((8, 8), np.int32), names)
