@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -67,6 +68,7 @@ class Journal:
         self._shard, self._lines = 0, 0
         self.details: dict[str, dict[str, Any]] = {}
         self.stems: dict[str, str] = {}
+        self._left: dict[str, list[str]] = {}  # files of removed images
         self._shared: dict[Any, Any] = {}  # equal values of many entries are kept once
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / "lock")
@@ -105,11 +107,25 @@ class Journal:
         """
         self._add(line, self._write(line))
 
-    def remove(self, image: str) -> None:
-        """Forget an image, before its files are replaced."""
-        if image in self._entries:
-            self._write({"id": image, "removed": True})
-            del self._entries[image]
+    def files_of(self, image: str) -> set[str]:
+        """Return the files of an image; of a removed one, those that may be left of it."""
+        if image not in self._entries:
+            return set(self._left.get(image, ()))
+        with closing(self.read([image])) as lines:
+            return {name for line in lines for name in line["files"]}
+
+    def remove(self, image: str, files: Iterable[str]) -> None:
+        """Forget an image, before its files are replaced.
+
+        Args:
+            image: its id.
+            files: all that may be left if the process is killed before the image's next line is written.
+
+        Raises:
+            OSError: the line cannot be written; no part of it is left.
+        """
+        line = {"id": image, "removed": True, "files": sorted(files)}
+        self._add(line, self._write(line))
 
     def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the id and the line of each image, in no particular order."""
@@ -193,7 +209,9 @@ class Journal:
     def _add(self, line: Mapping[str, Any], offset: int) -> None:
         if line.get("removed"):
             self._entries.pop(line["id"], None)
+            self._left[line["id"]] = list(line.get("files", ()))  # lines of older versions have none
             return
+        self._left.pop(line["id"], None)
         settings, classes, formats = line["settings"], line["classes"], tuple(line["formats"])
         if line["stem"] != line["key"]:  # a key belongs to one image in any case
             self.stems[line["stem"].casefold()] = line["id"]

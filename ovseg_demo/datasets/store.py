@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -127,7 +127,8 @@ class ResultStore:
         """Write an image's files, then its line of the journal. Older results of the image are replaced.
 
         An image is finished when its line is written. Whatever is cut earlier is done again: before older
-        files are replaced, their line is removed.
+        files are replaced, their line is removed. The journal then lists the files, so that those that are
+        not replaced are deleted, also after a cut.
 
         Raises:
             OutputError: the image's files cannot be written; older ones stay.
@@ -136,12 +137,12 @@ class ResultStore:
         """
         image = result.line["id"]
         try:
-            was_there = self.journal.find(image) is not None
-            older = self._files_of(image)
-            self.journal.remove(image)
+            older = self.journal.files_of(image)
+            if older:
+                self.journal.remove(image, older | set(result.files))
             for line in result.details:
                 self.journal.describe(line)
-            if was_there:
+            if older:
                 self._folder.publish_records(now=True)
         except OSError as error:
             raise FullDiskError(self._here, error) from error
@@ -157,12 +158,6 @@ class ResultStore:
         except OSError as error:
             raise FullDiskError(self._here, error) from error
         self._folder.publish_records(now=False)
-
-    def _files_of(self, image: str) -> set[str]:
-        if self.journal.find(image) is None:
-            return set()
-        with closing(self.journal.read([image])) as lines:
-            return {name for line in lines for name in line["files"]}
 
     def merge(self) -> int:
         """Write ``annotations.json`` from all finished images and return their number.
@@ -223,7 +218,7 @@ class ResultStore:
             return False
         if entry.settings != job.settings_of(item)[0]:
             return False
-        files = sorted(self._files_of(item.digest))
+        files = sorted(self.journal.files_of(item.digest))
         return self._folder.have(files) and entry.sha256 == item.hash_content()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from filelock import FileLock
 from PIL import Image
 from pycocotools.coco import COCO
 
+from ovseg_demo.datasets.folders import LocalFolder
 from ovseg_demo.datasets.items import Item
 from ovseg_demo.datasets.job import Job
 from ovseg_demo.export.label_map import decode_label_map
@@ -296,6 +297,36 @@ def test_changed_settings_are_named_and_replaced_on_request(ovseg, images, tmp_p
     del segmented[:]
     assert segment(ovseg, output, images, "--granularity", 0.5, "--overwrite") == 0
     assert not segmented, "an interrupted overwriting run continues, too"
+
+
+def test_a_cut_while_files_are_replaced_leaves_none_of_older_runs(ovseg, tmp_path, monkeypatch):
+    image, output = save_image(tmp_path / "a.png"), tmp_path / "out"
+    assert segment(ovseg, output, image, "--format", "overlay", "label-map", "yolo") == 0
+
+    def cut(folder, name):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFolder, "delete", cut)
+        options = ("--overwrite", "--format", "label-map", "coco")
+        assert segment(ovseg, output, image, *options, classes="dog") == 130
+        options = ("--overwrite", "--format", "label-map", "masks")
+        assert segment(ovseg, output, image, *options, classes="cow") == 130
+    options = ("--overwrite", "--format", "label-map")
+    assert segment(ovseg, output, image, *options, classes="dog") == 0
+    assert [path.name for path in folder_of(output, image).iterdir()] == ["label_map.png"]
+    assert not list((output / "yolo").rglob("*.txt"))
+    assert not list((output / "masks").rglob("*.png"))
+    assert len(read(output)["images"]) == 1
+
+
+def test_a_journal_whose_removed_lines_name_no_files_is_read(ovseg, tmp_path):
+    image, output = save_image(tmp_path / "a.png"), tmp_path / "out"
+    assert segment(ovseg, output, image) == 0
+    with (output / "records" / "part-000000.jsonl").open("a") as file:
+        file.write(json.dumps({"id": Item.of_file(image).digest, "removed": True}) + "\n")
+    assert segment(ovseg, output, image) == 0
+    assert len(read(output)["images"]) == 1
 
 
 def test_weights_are_known_by_their_content(ovseg, images, tmp_path, segmented, capsys):
