@@ -45,7 +45,7 @@ from ovseg_demo.export import (
 from ovseg_demo.export.files import ExportFile, zip_files
 from ovseg_demo.export.options import ExportOptions
 from ovseg_demo.export.sized import SizedSegmentation
-from ovseg_demo.runtime.disk import write_file
+from ovseg_demo.runtime.disk import replace_file
 
 if TYPE_CHECKING:
     from ovseg_demo.segmentation import Segmentation
@@ -210,7 +210,7 @@ def write(
 
     Raises:
         OvsegError: there is no such format, or it cannot hold this segmentation.
-        OSError: a file cannot be written.
+        OSError: a file cannot be written; an older one stays as it was.
     """
     options = options or ExportOptions()
     files = chain(
@@ -221,7 +221,7 @@ def write(
     for name, content in files:
         path = Path(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, content)
+        replace_file(path, content)
         paths.append(path)
     return paths
 

@@ -32,11 +32,11 @@ def write_file(path: Path, content: bytes, *, is_lasting: bool = True) -> None:
             late.
 
     Raises:
-        OSError: it cannot be written; nothing of it is left. A file that may not be opened stays as it was.
+        OSError: it cannot be written. Nothing of it is left; a file that may not be opened stays.
     """
-    file = path.open("wb")
+    opened = path.open("wb")  # not in the "try", which deletes the file
     try:
-        with file:
+        with opened as file:
             file.write(content)
             if is_lasting:
                 file.flush()
@@ -44,6 +44,24 @@ def write_file(path: Path, content: bytes, *, is_lasting: bool = True) -> None:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file under another name, then rename it, so that it is whole or absent.
+
+    Args:
+        path: of the file.
+        content: of the file.
+
+    Raises:
+        OSError: it cannot be written; an older file stays as it was.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write_file(part, content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, write: Callable[[TextIO], None]) -> None:

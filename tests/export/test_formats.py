@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import zipfile
 
 import numpy as np
@@ -13,6 +14,7 @@ from ovseg_demo.export.formats import FORMATS, dataset_files, encode, find_forma
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.export.options import ExportOptions, View
 from ovseg_demo.images import SourceImage, read_source
+from tests.closed_folders import full_disk
 from tests.export.samples import two_masks
 
 READERS = {
@@ -59,6 +61,16 @@ def test_several_formats_are_written_at_once(tmp_path):
         else:
             assert list(files.values()) == [content]
             assert next(iter(files)).startswith("photo.")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+def test_a_file_that_cannot_be_written_leaves_the_older_one(tmp_path):
+    (path,) = write(two_masks(), tmp_path, ["overlay"])
+    older = path.read_bytes()
+    with full_disk(tmp_path), pytest.raises(OSError):
+        write(two_masks("other, names, here"), tmp_path, ["overlay"])
+    assert path.read_bytes() == older
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_data_set_has_the_files_of_each_image_and_those_that_it_has_once():
