@@ -13,6 +13,7 @@ from ovseg_demo.datasets.remote import RemotePath
 from ovseg_demo.export.names import slug
 
 _KEY_DIGITS = 12  # of the hash, in a key: 48 bits, so that a million images do not collide
+_MAX_BYTES = 200  # of a part of a stem; file systems take 255, and suffixes follow
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class Item:
 def choose_stems(items: Iterable[Item], taken: Mapping[str, str]) -> Callable[[Item], str]:
     """Return a function from an item to the name of its files in a folder for all images.
 
-    It is the item's stem or, where two images share that or it is no plain text, the item's key.
+    It is the item's stem or, where two images share that, it is no plain text or a part of it is so long that
+    no suffix may fit behind it, the item's key.
 
     Args:
         items: all images of the run.
@@ -116,8 +118,10 @@ def choose_stems(items: Iterable[Item], taken: Mapping[str, str]) -> Callable[[I
 
     def choose(item: Item) -> str:
         stem = item.stem.casefold()
-        is_plain = item.stem.isprintable() and item.stem.encode("utf-8", "replace").decode() == item.stem
+        encoded = item.stem.encode("utf-8", "replace")
+        is_plain = item.stem.isprintable() and encoded.decode() == item.stem
+        is_short = all(len(part) <= _MAX_BYTES for part in encoded.split(b"/"))
         is_free = count[stem] == 1 and taken.get(stem, item.digest) == item.digest
-        return item.stem if is_plain and is_free else item.key
+        return item.stem if is_plain and is_short and is_free else item.key
 
     return choose

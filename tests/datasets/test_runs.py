@@ -202,6 +202,13 @@ def masks_of(data: COCO) -> list[tuple[str, str, bytes]]:
     ]
 
 
+def test_a_file_name_of_the_greatest_length_is_segmented(ovseg, tmp_path):
+    path = save_image(tmp_path / f"{'x' * 251}.png")
+    assert segment(ovseg, tmp_path / "out", path, "--format", "yolo", "label-studio", "coco-polygons") == 0
+    (image,) = read(tmp_path / "out")["images"]
+    assert image["file_name"] == path.name
+
+
 def test_images_of_one_name_in_two_runs_keep_their_files(ovseg, tmp_path):
     output = tmp_path / "out"
     for seed, folder in enumerate(("a", "B")):
