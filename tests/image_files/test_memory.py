@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -38,6 +39,19 @@ def bomb(depth: int, colour: int, samples: int) -> bytes:
     rows = b"".join([packer.compress(row) for _ in range(SIDE)]) + packer.flush()
     rows = chunk(b"IDAT", rows)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
+
+
+def test_a_large_file_that_is_no_image_is_not_read_as_a_whole(tmp_path):
+    path = tmp_path / "video.jpg"
+    with path.open("wb") as file:
+        file.truncate(200 * 2**20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="no image that can be read here"):
+            load_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
