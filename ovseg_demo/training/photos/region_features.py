@@ -55,9 +55,12 @@ class RegionFeatures:
     images: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write an ``.npz`` file."""
+        """Write an ``.npz`` file in one step: a killed run would take half a file for a finished one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, features=self.features, names=self.names, areas=self.areas, images=self.images)
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as file:  # a path would get ".npz" at its end
+            np.savez(file, features=self.features, names=self.names, areas=self.areas, images=self.images)
+        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> RegionFeatures:

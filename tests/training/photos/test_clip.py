@@ -209,3 +209,21 @@ def test_the_command_says_that_a_clip_cannot_read_regions_in_a_way(photographs: 
     model = bundled("weights") / "photo-mini"
     with pytest.raises(ModelError, match='"text-region" needs a CLIP with a ViT'):
         measure(["--root", str(photographs), "--clip", str(model), "--regions", "text-region"])
+
+
+def test_an_interruption_leaves_no_part_of_a_file_of_features(tmp_path: Path, monkeypatch) -> None:
+    found = RegionFeatures(np.ones((2, 3), np.float16), np.array(["a", ""]), np.ones(2), np.array(["x", "y"]))
+    save = np.savez
+
+    def save_half(file, **arrays) -> None:
+        save(file, features=arrays["features"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", save_half)
+    with pytest.raises(KeyboardInterrupt):
+        found.save(tmp_path / "coco.npz")
+    assert not (tmp_path / "coco.npz").exists()
+    monkeypatch.undo()
+    found.save(tmp_path / "coco.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["coco.npz"]
+    np.testing.assert_array_equal(RegionFeatures.load(tmp_path / "coco.npz").names, ["a", ""])
