@@ -23,6 +23,7 @@ from ovseg_demo.vocabulary import ClassName, Vocabulary
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 """File name endings of label images."""
 
+_LARGEST_VALUE = 65_535
 _NUMBERED = re.compile(r"\s*(\d+)\s*[:,\t]\s*(\S.*)")
 
 
@@ -73,6 +74,12 @@ def read_names(path: Path) -> dict[int, ClassName]:
         raise DatasetError(f'"{path.name}" has several names for the value {twice[0]}; join them with "/".')
     if not pairs:
         raise DatasetError(f'"{path.name}" has no names.')
+    outside = next((value for value in values if not 0 <= value <= _LARGEST_VALUE), None)
+    if outside is not None:
+        raise DatasetError(
+            f'"{path.name}" has a name for the value {outside}; give values from 0 to {_LARGEST_VALUE}, '
+            "which label images can hold."
+        )
     return {value: _class_name(path, name) for value, name in pairs}
 
 

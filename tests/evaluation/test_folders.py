@@ -75,6 +75,8 @@ def test_names_come_with_or_without_values(tmp_path, name, text, expected):
         ("n.json", "7", "neither a JSON list"),
         ("n.json", '{"a": "b"}', "neither a JSON list"),
         ("n.json", '["/"]', "an empty name"),
+        ("n.json", '{"-1": "nothing"}', "a name for the value -1; .* from 0 to 65535"),
+        ("n.txt", "99999999999: road\n", "a name for the value 99999999999"),
     ],
 )
 def test_faulty_names_are_one_sentence(tmp_path, name, text, message):
