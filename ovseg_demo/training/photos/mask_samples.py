@@ -155,7 +155,7 @@ class MaskSamples(Dataset):
         image = cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         image = image[top : top + self.side, left : left + self.side]
         if vary:
-            image = vary_tone(image, rng)
+            image = vary_tone_and_colour(image, rng)
         rows, columns = (-(-length // MASK_PIXELS) for length in image.shape[:2])
         mask_size = tuple(-(-length // MASK_PIXELS) for length in size)
         y, x = (slice(first // MASK_PIXELS, first // MASK_PIXELS + self.side // MASK_PIXELS)
@@ -246,7 +246,7 @@ def _choose(masks: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np
     return chosen, points
 
 
-def vary_tone(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_tone_and_colour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return an image, RGB uint8, with another contrast, brightness and colour; sometimes in grey."""
     contrast, brightness = rng.uniform(0.75, 1.3), rng.uniform(-25, 25)
     colour = rng.uniform(0.9, 1.1, size=3)

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from ovseg_demo.training.photos.cutouts import paste_cutouts
 from ovseg_demo.training.photos.distilled_masks import read_masks
-from ovseg_demo.training.photos.mask_samples import StampDonor, connected_parts, vary_tone
+from ovseg_demo.training.photos.mask_samples import StampDonor, connected_parts, vary_tone_and_colour
 from ovseg_demo.training.photos.sources import (
     CAMVID_NAMES,
     Photograph,
@@ -212,7 +212,7 @@ class QuerySamples(Dataset):
         weights = np.zeros(self.masks, np.float32)
         weights[: len(found)] = [weight for *_, weight in found]
         return QuerySample(
-            image=torch.from_numpy(vary_tone(image, rng)).permute(2, 0, 1).contiguous(),
+            image=torch.from_numpy(vary_tone_and_colour(image, rng)).permute(2, 0, 1).contiguous(),
             masks=torch.from_numpy(masks.copy()),
             names=torch.from_numpy(rows),
             weights=torch.from_numpy(weights),
