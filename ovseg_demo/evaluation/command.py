@@ -90,16 +90,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the figures and a table of the classes, and write the JSON."""
     given = vars(arguments)
+    if given["json"] is not None:
+        _check_writable(given["json"])
     dataset = _open(given)
     segmenter = load_chosen(given, benchmark=dataset.name)
     settings = choose_settings(segmenter, given)
-    scores = evaluate(segmenter, dataset, settings, given["bottleneck"], given["records"])
+    scores, tally = evaluate(segmenter, dataset, settings, given["bottleneck"], given["records"])
     print(scores[MODEL].table())
     print(f"\n{dataset.name}, {len(dataset.keys):,} images, {_one_line(settings)}:")
     for name, measured in scores.items():
         print(f"  {name}: {measured.summary()}")
     if given["json"] is not None:
         _write_json(given["json"], dataset, settings, given, scores)
+    tally.remove()  # last: where the file cannot be written, the counts are still there
     return 0
 
 
@@ -156,8 +159,10 @@ def evaluate(
     settings: Mapping[str, Any],
     bottleneck: bool = False,
     records: Path = _RECORDS,
-) -> dict[str, Scores]:
-    """Return the scores of a model on a data set; print a progress bar, and resume an interrupted run.
+) -> tuple[dict[str, Scores], Tally]:
+    """Return the scores of a model on a data set, and their counts; print a progress bar.
+
+    An interrupted run is resumed.
 
     Args:
         segmenter: the model.
@@ -167,7 +172,7 @@ def evaluate(
         records: folder for the counts of an interrupted run.
 
     Returns:
-        scores of the model, and of the oracles.
+        Scores of the model and of the oracles, and the tally of their counts, which the caller removes.
 
     Raises:
         OvsegError: the data or the settings cannot be used.
@@ -189,8 +194,22 @@ def evaluate(
     tally = Tally.in_folder(records, *identity)
     with StageBar(leave=True) as bar:
         counts = count_images(dataset, measures, tally, bar)
-    tally.remove()
-    return {name: Scores.of(counts[name]["confusion"], dataset) for name in measures}
+    return {name: Scores.of(counts[name]["confusion"], dataset) for name in measures}, tally
+
+
+def _check_writable(path: Path) -> None:
+    """Check that a file can be written, before hours of measuring.
+
+    Raises:
+        OvsegError: its folder is missing or protected, or it is a folder itself.
+    """
+    is_new = not path.exists()
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    if is_new:
+        path.unlink()
 
 
 def _write_json(
@@ -213,6 +232,8 @@ def _write_json(
     try:
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise OvsegError(
-            f'"{path}" cannot be written ({error.strerror}); name another --json file.'
-        ) from error
+        raise _not_writable(path, error) from error
+
+
+def _not_writable(path: Path, error: OSError) -> OvsegError:
+    return OvsegError(f'"{path}" cannot be written ({error.strerror}); name another --json file.')

@@ -153,3 +153,30 @@ def test_benchmarks_use_the_published_settings_of_a_model(ovseg, tmp_path):
         for rule in (EnsembleRule(), EnsembleRule(clip_weight=0.45))
     )
     np.testing.assert_array_equal(usual, stated)
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    ovseg, small_scenes, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(StickerScenes, "load", lambda *_: pytest.fail("it measures"))
+    assert evaluate(ovseg, tmp_path, "--scenes", 2, "--json", tmp_path / "missing" / "figures.json") == 2
+    assert "cannot be written (No such file or directory); name another --json" in capsys.readouterr().err
+
+
+def test_the_counts_stay_where_the_file_cannot_be_written_at_the_end(
+    ovseg, small_scenes, tmp_path, monkeypatch, capsys
+):
+    folder, load = tmp_path / "figures", StickerScenes.load
+    folder.mkdir()
+
+    def load_without_folder(self, key):
+        if folder.exists():
+            folder.rmdir()
+        return load(self, key)
+
+    monkeypatch.setattr(StickerScenes, "load", load_without_folder)
+    assert evaluate(ovseg, tmp_path, "--scenes", 1, "--json", folder / "figures.json") == 2
+    assert len(list((tmp_path / "records").iterdir())) == 1
+    monkeypatch.setattr(StickerScenes, "load", lambda *_: pytest.fail("it measures again"))
+    assert evaluate(ovseg, tmp_path, "--scenes", 1, "--json", tmp_path / "figures.json") == 0
+    assert not list((tmp_path / "records").iterdir())
