@@ -67,7 +67,7 @@ class _NetworkOptions(StageOptions):
 
 
 @dataclass(frozen=True)
-class _TrainingOptions(_NetworkOptions):
+class TrainingOptions(_NetworkOptions):
     """Options of the stages that train: see :class:`~ovseg_demo.training.schedule.LoopSettings`."""
 
     seed: Annotated[int, "seed of everything random (default: 0)"] = 0
@@ -85,7 +85,7 @@ class _TrainingOptions(_NetworkOptions):
 
 
 @dataclass(frozen=True)
-class ClipOptions(_TrainingOptions):
+class ClipOptions(TrainingOptions):
     """Options of "clip"."""
 
     stage = "clip"
@@ -94,7 +94,7 @@ class ClipOptions(_TrainingOptions):
 
 
 @dataclass(frozen=True)
-class MaskFormerOptions(_TrainingOptions):
+class MaskFormerOptions(TrainingOptions):
     """Options of "maskformer"."""
 
     stage = "maskformer"
@@ -105,7 +105,7 @@ class MaskFormerOptions(_TrainingOptions):
 
 
 @dataclass(frozen=True)
-class SamOptions(_TrainingOptions):
+class SamOptions(TrainingOptions):
     """Options of "sam"."""
 
     stage = "sam"
@@ -145,7 +145,7 @@ class LabelPairsOptions(_ProposalOptions):
 
 
 @dataclass(frozen=True)
-class _AdaptationOptions(_TrainingOptions):
+class _AdaptationOptions(TrainingOptions):
     """Options of the stages that adapt CLIP to masked regions."""
 
     pairs: Annotated[Path | None, "folder of mask-noun pairs (default: that of `train pairs`)"] = None

@@ -8,18 +8,20 @@ same command is given again. At last, ``bundle`` makes the files of the bundled 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from ovseg_demo.runtime.devices import Runtime
-from ovseg_demo.training.schedule import LoopSettings
+from ovseg_demo.cli.main import INTERRUPTED, SUCCESS, USER_ERROR
+from ovseg_demo.errors import OvsegError
+from ovseg_demo.training.options import TrainingOptions
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one stage."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage; returns the exit code."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     stages = {
@@ -30,7 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "maskformer": _maskformer,
         "bundle": _bundle,
     }
-    print(stages[options.stage](options))
+    try:
+        print(stages[options.stage](options))
+    except OvsegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("Stopped; the same command resumes.", file=sys.stderr)
+        return INTERRUPTED
+    return SUCCESS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,22 +109,32 @@ def _add_loop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, help="time budget, with which the schedule ends")
     parser.add_argument("--steps", type=int, help="optimizer steps")
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--precision", default="float32", help="float32, bfloat16 or auto")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="float32",
+        help="of activations (default: %(default)s)",
+    )
 
 
-def _loop(options: argparse.Namespace, loop: LoopSettings) -> LoopSettings:
-    asked = {name: getattr(options, name) for name in ("minutes", "steps", "batch_size")}
-    return replace(loop, **{name: value for name, value in asked.items() if value is not None})
+def _choose(options: argparse.Namespace) -> TrainingOptions:
+    """Return the options of the loop and the runtime, checked.
+
+    Raises:
+        ModelError: a number is out of its range.
+    """
+    names = ("minutes", "steps", "batch_size", "precision")
+    return TrainingOptions(**{name: getattr(options, name) for name in names})
 
 
 def _sam(options: argparse.Namespace) -> Path:
     from ovseg_demo.training.photos import sam
 
-    settings = replace(sam.PHOTO_MINI, loop=_loop(options, sam.PHOTO_MINI.loop))
+    chosen = _choose(options)
+    settings = replace(sam.PHOTO_MINI, loop=chosen.apply_to(sam.PHOTO_MINI.loop))
     if options.learn_from is not None:
         settings = replace(settings, frozen_stages=options.learn_from)
-    runtime = Runtime.resolve("auto", options.precision)
-    return sam.train(settings, options.root, options.trunk, options.out, runtime, options.stamps)
+    return sam.train(settings, options.root, options.trunk, options.out, chosen.runtime(), options.stamps)
 
 
 def _features(options: argparse.Namespace) -> Path:
@@ -127,12 +147,12 @@ def _features(options: argparse.Namespace) -> Path:
 def _text(options: argparse.Namespace) -> Path:
     from ovseg_demo.training.photos import sources, text_tower
 
+    chosen = _choose(options)
     names = [photograph.name.lower() for photograph in sources.read_imagenet_sample(options.root)]
     settings = text_tower.PHOTO_MINI_TEXT
-    settings = replace(settings, loop=_loop(options, settings.loop))
-    runtime = Runtime.resolve("auto", options.precision)
+    settings = replace(settings, loop=chosen.apply_to(settings.loop))
     return text_tower.train(
-        settings, options.teacher, options.wordnet, names, options.out, runtime, options.init
+        settings, options.teacher, options.wordnet, names, options.out, chosen.runtime(), options.init
     )
 
 
@@ -156,14 +176,14 @@ def _clip(options: argparse.Namespace) -> Path:
 def _maskformer(options: argparse.Namespace) -> Path:
     from ovseg_demo.training.photos import maskformer
 
+    chosen = _choose(options)
     masks = options.out / "teacher"
     maskformer.distil(options.root, options.sam, masks)
     texts = maskformer.embed_source_names(options.root, options.clip)
     settings = maskformer.photo_mini(len(next(iter(texts.values()))))
-    settings = replace(settings, side=options.side, loop=_loop(options, settings.loop))
-    runtime = Runtime.resolve("auto", options.precision)
+    settings = replace(settings, side=options.side, loop=chosen.apply_to(settings.loop))
     return maskformer.train(
-        settings, options.root, options.sam, texts, masks, options.out, runtime, options.stamps
+        settings, options.root, options.sam, texts, masks, options.out, chosen.runtime(), options.stamps
     )
 
 
@@ -174,4 +194,4 @@ def _bundle(options: argparse.Namespace) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -32,7 +32,7 @@ from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerato
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, published_tensors
 from ovseg_demo.proposals.normalization import PIXEL_MEAN, PIXEL_STD
 from ovseg_demo.proposals.sam.generator import SamProposalGenerator, build_sam
-from ovseg_demo.runtime.devices import Runtime, multiplies_bfloat16
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.maskformer_losses import (
@@ -192,7 +192,6 @@ class PhotoMaskFormerTask(TrainingTask):
     ):
         super().__init__()
         self.settings, self.root, self.teacher, self.stamps = settings, root, teacher, stamps
-        self.rounds = multiplies_bfloat16("cpu")
         self.network = MaskFormerNetwork(settings.size)
         start_at_anchors(self.network)
         nn.init.normal_(self.network.non_object_embedding, std=settings.size.embedding_width**-0.5)
@@ -253,11 +252,10 @@ class PhotoMaskFormerTask(TrainingTask):
         settings, head = self.settings, self.network.sem_seg_head
         device_type = batch["image"].device.type
         pixels = (batch["image"].float() - self.pixel_mean) / self.pixel_std
-        with torch.autocast(device_type, torch.bfloat16, enabled=self.rounds):
-            with torch.no_grad():
-                features = self.network.backbone(pixels)
-            # Channels last makes group norm's gradient many times slower on a CPU.
-            mask_features = head.pixel_decoder([feature.contiguous() for feature in features])
+        with torch.no_grad():
+            features = self.network.backbone(pixels)
+        # Channels last makes group norm's gradient many times slower on a CPU.
+        mask_features = head.pixel_decoder([feature.contiguous() for feature in features])
         with torch.autocast(device_type, enabled=False):
             mask_features = mask_features.float()
             present = batch["names"] != EMPTY

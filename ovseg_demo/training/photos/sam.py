@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, default_collate
 from ovseg_demo.proposals.sam.building import PIXEL_MEAN, PIXEL_STD, SamConfig, build_sam, new_sam
 from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig
 from ovseg_demo.proposals.trunks import fold_batch_norms
-from ovseg_demo.runtime.devices import Runtime, multiplies_bfloat16
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.optimizers import decay_groups
@@ -130,7 +130,6 @@ class PhotoSamTask(TrainingTask):
     def __init__(self, settings: PhotoSamSettings, root: Path, stamps: Path | None = None):
         super().__init__()
         self.settings, self.root, self.stamps = settings, root, stamps
-        self.rounds = multiplies_bfloat16("cpu")
         self.sam = start_sam(settings.size)
         self.sam.image_encoder.to(memory_format=torch.channels_last)
         trunk = self.sam.image_encoder.trunk
@@ -201,8 +200,7 @@ class PhotoSamTask(TrainingTask):
         encoder = self.sam.image_encoder
         pixels = (images.float() - self.sam.pixel_mean) / self.sam.pixel_std
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.rounds):
-            features = encoder.trunk(pixels)
+        features = encoder.trunk(pixels)
         return encoder.neck([feature.float() for feature in features])
 
     def decode(

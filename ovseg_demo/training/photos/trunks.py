@@ -24,8 +24,12 @@ def load_classifier(name: str, path: Path, **arguments: object) -> nn.Module:
         arguments: of ``timm.create_model``.
 
     Raises:
-        CheckpointError: the tensors do not fit.
+        CheckpointError: there is no such file, or its tensors do not fit.
     """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} does not exist; name the file of {name}'s ImageNet weights with --trunk."
+        )
     model = timm.create_model(name, pretrained=False)
     given = torch.load(path, map_location="cpu", weights_only=True)
     own = model.state_dict()
