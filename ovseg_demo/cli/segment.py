@@ -187,10 +187,19 @@ def _check_names(items: Sequence[Item], given: Mapping[str, Any]) -> None:
         )
 
 
-def _make_job(given: Mapping[str, Any], weights: str | None = None) -> Job:
+def _make_job(
+    given: Mapping[str, Any], weights: str | None = None, whole: Mapping[str, Any] | None = None
+) -> Job:
+    """Return the job of the arguments.
+
+    Args:
+        given: the arguments, as they are recorded.
+        weights: the fingerprint, if it is known.
+        whole: the same with paths that another process finds; by default ``given``.
+    """
     # An image is segmented once, so its analysis is not kept.
     caches = Caches(analyses=ByteCache(0))
-    segmenter = load_chosen(given, **chosen(given, ("points_per_side",)), caches=caches)
+    segmenter = load_chosen(whole or given, **chosen(given, ("points_per_side",)), caches=caches)
     if weights is None:
         with StageBar() as progress:
             weights = segmenter.fingerprint(**chosen(given, ("generator", "classifier")), progress=progress)
@@ -214,6 +223,19 @@ def _make_job(given: Mapping[str, Any], weights: str | None = None) -> Job:
         weights=weights,
         **chosen(given, _SETTINGS),
     )
+
+
+def _with_whole_paths(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with weights files that are found from any working folder."""
+
+    def complete(value: Path | str) -> Path | str:
+        path = Path(value)
+        return type(value)(path.absolute()) if path.exists() else value  # else a name such as open_clip:…
+
+    def complete_all(value: Path | str | Sequence[str]) -> Path | str | list[str]:
+        return complete(value) if isinstance(value, str | Path) else [complete(part) for part in value]
+
+    return {**given, **{name: complete_all(value) for name, value in chosen(given, WEIGHTS).items()}}
 
 
 def _segment_all(
@@ -267,7 +289,7 @@ def _segment(
     run_on_ray(
         items,
         job,
-        partial(_make_job, dict(given), job.weights),
+        partial(_make_job, dict(given), job.weights, _with_whole_paths(given)),
         store,
         workers=given["workers"],
         gpus_per_worker=given["gpus_per_worker"],

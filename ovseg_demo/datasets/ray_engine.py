@@ -97,9 +97,15 @@ class Worker:
 
     def __call__(self, batch: dict[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
         """Return what became of each image."""
-        return {_OUTCOME: [pickle.dumps(self._segment(*pickle.loads(row))) for row in batch[_ITEM]]}
+        return {_OUTCOME: [pickle.dumps(self._segment(row)) for row in batch[_ITEM]]}
 
-    def _segment(self, item: Item, stem: str, formats: Sequence[str]) -> _Made:
+    def _segment(self, row: bytes) -> _Made:
+        try:
+            item, stem, formats = pickle.loads(row)  # opens the table of the image
+        except Exception as error:  # such as a table that this machine does not have
+            return OvsegError(
+                f"A worker cannot open an input ({error}); put the inputs where all machines find them."
+            )
         try:
             image = self._job.load(item)
             return item, self._job.describe(self._job.segment(image, item), image, item, stem, formats)

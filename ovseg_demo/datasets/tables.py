@@ -57,7 +57,9 @@ def read_table(path: Path | RemotePath) -> Iterator[Item]:
 
 def _read_rows(path: Path | RemotePath, root: Path | None = None) -> Iterator[Item]:
     is_folder = isinstance(path, Path) and path.is_dir()
-    table = _ArrowFiles(path) if is_folder else _ParquetFile(path)
+    # Another process opens the table by its path, and may have another working folder.
+    whole = path.absolute() if isinstance(path, Path) else path
+    table = _ArrowFiles(whole) if is_folder else _ParquetFile(whole)
     label = path.name if root is None else path.relative_to(root).as_posix()
     column = _find_image_column(path, table)
     wanted = [name for name in (NAMES, LICENSE) if name in table.schema.names]
@@ -75,7 +77,7 @@ def _read_rows(path: Path | RemotePath, root: Path | None = None) -> Iterator[It
             location=f"{location}#{number}",
             file_name=f"{label}/{number:0{digits}d}",
             given=f"{path.as_posix()}/{number:0{digits}d}",
-            content=partial(_read_image, path, table, column, number),
+            content=partial(_read_image, whole, table, column, number),
             names=names,
             license=str(row.get(LICENSE) or ""),
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ovseg_demo.datasets.ray_engine import Worker
 from tests.datasets.object_store import serve_bucket
-from tests.datasets.small_images import contents, journal_lines, save_images, segment
+from tests.datasets.small_images import contents, journal_lines, save_image, save_images, segment
 from tests.tiny.checkpoints import save_tiny_ovseg
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
@@ -70,6 +72,35 @@ def test_two_workers_give_what_one_process_gives_even_if_one_is_killed(tmp_path,
     capfd.readouterr()
     assert segment(ovseg, output, images, *FORMATS) == 1, "the other engine continues"
     assert "0 done, 12 were finished before." in capfd.readouterr().out
+
+
+def test_workers_find_relative_paths_from_another_working_folder(tmp_path, monkeypatch):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    save_tiny_ovseg(tmp_path / "ovseg.pth", "narrow")
+    images = [save_image(tmp_path / f"{number}.png", number) for number in range(2)]
+    rows = {"image": [{"bytes": images[0].read_bytes(), "path": ""}, {"bytes": None, "path": "1.png"}]}
+    parquet.write_table(arrow.table(rows), tmp_path / "t.parquet")
+    monkeypatch.chdir(tmp_path)  # after the cluster began
+    inputs = ("t.parquet", "0.png", *FORMATS)
+    assert segment(Path("ovseg.pth"), Path("out"), *inputs, "--engine", "ray") == 0
+    assert segment(Path("ovseg.pth"), Path("whole"), *inputs) == 0
+    assert contents(Path("out")) == contents(Path("whole"))
+
+
+def test_a_worker_that_cannot_open_a_table_is_one_sentence(tmp_path):
+    lost = pickle.dumps((RemovedTable(tmp_path / "t.parquet"), "a", FORMATS))
+    (made,) = Worker(lambda: None)({"item": [lost]})["outcome"]
+    assert str(pickle.loads(made)).endswith("; put the inputs where all machines find them.")
+
+
+class RemovedTable:
+    """A table that another process does not find."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def __reduce__(self):
+        return Path.read_bytes, (self._path,)
 
 
 def test_workers_read_a_bucket_and_the_results_go_to_one(tmp_path, monkeypatch):
