@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 CHECKPOINT_FILE = "checkpoint.pt"
-"""The state that a resumed run starts from: weights, optimizers, step and elapsed time."""
+"""The state that a resumed run starts from: weights, optimizers, step, elapsed time and settings."""
 
 WEIGHTS_FILE = "weights.pt"
 """The trained weights in the published file format."""

@@ -38,10 +38,10 @@ Guarantees
   (:func:`~ovseg_demo.training.sampling.sample_generator`).
 * **Schedule.** It follows ``progress``, the larger of step / steps and elapsed / minutes, so that a time
   budget ends at the schedule's end. The time before an interruption counts.
-* **Files** in the run's folder: ``checkpoint.pt`` (weights, optimizers, step, elapsed time; replaced
-  atomically), ``log.jsonl`` (one object a line), ``weights.pt`` (published format, written at each evaluation
-  and at the end). A run resumes from ``checkpoint.pt`` if there is one, and returns at once if it is
-  complete.
+* **Files** in the run's folder: ``checkpoint.pt`` (weights, optimizers, step, elapsed time, and the settings
+  that must stay the same; replaced atomically), ``log.jsonl`` (one object a line), ``weights.pt`` (published
+  format, written at each evaluation and at the end). A run resumes from ``checkpoint.pt`` if there is one,
+  and returns at once if it is complete.
 * **Distribution** by Hugging Face ``accelerate``: start the same command with ``accelerate launch``. All
   trainable parameters must take part in every loss.
 """
@@ -49,7 +49,7 @@ Guarantees
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,9 @@ from ovseg_demo.training.sampling import StepBatchSampler, mix
 from ovseg_demo.training.schedule import LoopSettings, learning_rate_factor
 from ovseg_demo.training.task import TrainingTask
 
+_FIXED = ("seed", "batch_size", "rate")
+"""Settings that a run keeps when it resumes: other ones would mix two runs. A checkpoint holds them."""
+
 
 def run_training(task: TrainingTask, settings: LoopSettings, folder: Path, runtime: Runtime) -> Path:
     """Train until the steps or the minutes are spent; resume from the folder's checkpoint if there is one.
@@ -76,7 +79,8 @@ def run_training(task: TrainingTask, settings: LoopSettings, folder: Path, runti
         The file with the trained weights in the published format.
 
     Raises:
-        CheckpointError: the folder holds a checkpoint of a different model.
+        CheckpointError: the folder holds a checkpoint of a different model, or of another seed, batch size or
+            rate.
     """
     return _Loop(task, settings, Path(folder), runtime).run()
 
@@ -201,6 +205,7 @@ class _Loop:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "elapsed": self.elapsed,
+            "settings": {name: getattr(self.settings, name) for name in _FIXED},
         }
         save_atomically(state, self.folder / CHECKPOINT_FILE)
 
@@ -209,6 +214,7 @@ class _Loop:
         if not path.exists():
             return
         state = torch.load(path, map_location="cpu", weights_only=True)
+        self._check_settings(path, state.get("settings", {}))
         try:
             self.task.load_state_dict(state["task"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -218,3 +224,16 @@ class _Loop:
                 f"{path} belongs to a run with another model; give --out another folder, or remove this one."
             ) from error
         self.step, self.elapsed = state["step"], state["elapsed"]
+
+    def _check_settings(self, path: Path, saved: Mapping[str, Any]) -> None:
+        """Check that the run goes on with the settings of its checkpoint; older ones hold none."""
+        changes = [
+            f"--{name.replace('_', '-')} was {value}, is {getattr(self.settings, name)}"
+            for name, value in saved.items()
+            if getattr(self.settings, name) != value
+        ]
+        if changes:
+            raise CheckpointError(
+                f"{path} belongs to a run with other options ({'; '.join(changes)}); give the same ones or "
+                "--out another folder, or remove this one."
+            )

@@ -145,6 +145,27 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         run_training(SumTask(width=5), SETTINGS, tmp_path, RUNTIME)
 
 
+@pytest.mark.parametrize("steps", [30, 40])
+@pytest.mark.parametrize("change", [{"seed": 9}, {"rate": 5.0}, {"batch_size": 4}, {"seed": 9, "rate": 5.0}])
+def test_a_run_with_other_options_is_refused_in_its_folder(tmp_path, change, steps):
+    run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
+    with pytest.raises(CheckpointError, match="remove this one") as refusal:
+        run_training(SumTask(), replace(SETTINGS, steps=steps, **change), tmp_path, RUNTIME)
+    for name, value in change.items():
+        before = getattr(SETTINGS, name)
+        assert f"--{name.replace('_', '-')} was {before}, is {value}" in str(refusal.value)
+
+
+def test_a_checkpoint_without_settings_is_continued(tmp_path):
+    run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
+    state = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
+    del state["settings"]
+    torch.save(state, tmp_path / CHECKPOINT_FILE)
+    task = SumTask()
+    run_training(task, replace(SETTINGS, steps=32, rate=2.0), tmp_path, RUNTIME)
+    assert task.calls == 2
+
+
 @given(first=st.integers(0, 5), more=st.integers(0, 5), share=st.integers(1, 4), processes=st.integers(1, 3))
 def test_processes_share_each_step_between_them(first, more, share, processes):
     batch = share * processes
