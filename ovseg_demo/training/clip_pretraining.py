@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.classification.clip.towers import encode_regions, encode_tokens
+from ovseg_demo.runtime.tensors import check_names_and_shapes
 from ovseg_demo.training.clip_validation import ValidationSet, classification_figures, make_validation_set
 from ovseg_demo.training.clip_weights import fast_training_attention, load_clip, new_clip, save_clip
 from ovseg_demo.training.contrastive import contrastive_loss, gather_features, gather_labels, token_loss
@@ -43,7 +44,9 @@ def train(options: ClipOptions) -> Path:
     images = options.out / "data" / f"captioned-{preset.images}.bin"
     task = ClipPretrainingTask(preset, images, options.seed)
     if options.init:
-        task.clip.load_state_dict(load_clip(options.init)[0].state_dict())
+        tensors = load_clip(options.init)[0].state_dict()
+        check_names_and_shapes(task.clip.state_dict(), tensors, f"the CLIP of the preset {options.preset}")
+        task.clip.load_state_dict(tensors)
     return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
 
 

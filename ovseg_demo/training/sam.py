@@ -25,6 +25,7 @@ from torch.utils.data import Dataset, default_collate
 
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam.building import new_sam
+from ovseg_demo.runtime.tensors import check_names_and_shapes
 from ovseg_demo.training.clip_weights import load_clip
 from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.loop import run_training
@@ -98,7 +99,9 @@ class SamTask(TrainingTask):
     def load_weights(self, path: Path) -> None:
         """Load weights of the same sizes; positions are resized if the input's side differs."""
         tensors = scale_logits(read_checkpoint(path, CheckpointKind.SAM).sam(), 1 / _SHARPENING)
-        self.sam.load_state_dict(resize_positions(tensors, self.preset.size))
+        resized = resize_positions(tensors, self.preset.size)
+        check_names_and_shapes(self.sam.state_dict(), resized, "the Segment Anything of this preset")
+        self.sam.load_state_dict(resized)
         for block in self.global_blocks:  # fused attention has no relative positions
             block.attn.rel_pos_h.zero_()
             block.attn.rel_pos_w.zero_()

@@ -83,6 +83,12 @@ def test_training_can_start_from_a_published_file(clip_file, tmp_path):
     assert 0 < drift < 2 * find_settings("toy", "clip").learning_rate
 
 
+def test_weights_of_another_size_are_refused(clip_file, tmp_path):
+    options = ClipOptions(**{**TOY, "preset": "sticker-world"}, out=tmp_path, init=clip_file, steps=1)
+    with pytest.raises(CheckpointError, match="do not make up the CLIP of the preset sticker-world"):
+        clip_pretraining.train(options)
+
+
 def test_fine_tuning_leaves_the_text_tower(clip_file, finetuned_file):
     names = changed(clip_file, finetuned_file)
     assert names

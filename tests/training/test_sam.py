@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from ovseg_demo.errors import CheckpointError
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam.building import build_sam
 from ovseg_demo.training import sam as sam_step
@@ -199,6 +200,8 @@ def test_training_writes_a_segment_anything_of_the_published_format(tmp_path):
     for name, tensor in again.sam.state_dict().items():  # sharpened in the file, and blunt again
         if "output_hypernetworks_mlps" in name:
             assert torch.allclose(tensor, trained[f"sam.{name}"], rtol=2e-3, atol=1e-4), name
+    with pytest.raises(CheckpointError, match="do not make up the Segment Anything of this preset"):
+        SamTask(replace(PRESET, size=changed(PRESET.size, prompt_dim=64)), seed=1).load_weights(weights)
     larger = SamTask(replace(PRESET, size=changed(PRESET.size, image_size=96)), seed=1)
     larger.load_weights(weights)
     assert larger.sam.image_encoder.pos_embed.shape == (1, 12, 12, 64)
