@@ -13,6 +13,7 @@ from PIL import Image
 
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.evaluation.metrics import IGNORED
+from ovseg_demo.image_files.orientation import read_orientation, turn_upright
 from ovseg_demo.vocabulary import Vocabulary
 
 
@@ -76,6 +77,7 @@ class ImageFiles:
         image_path: of a key.
         read_labels: of a key: int32 (H, W), class indices or ``IGNORED``.
         max_short_side: images whose shorter side has more pixels are scaled down to this many.
+        may_be_upright: labels may belong to the upright image, not to the stored pixels; their size tells.
     """
 
     name: str
@@ -84,12 +86,15 @@ class ImageFiles:
     image_path: Callable[[str], Path]
     read_labels: Callable[[str], np.ndarray]
     max_short_side: int | None = None
+    may_be_upright: bool = False
     novel_classes: tuple[int, ...] = ()
 
     def load(self, key: str) -> LabelledImage:
         """See :class:`Dataset`."""
         path = self.image_path(key)
         image, labels = read_image(path), self.read_labels(key)
+        if self.may_be_upright and image.shape[:2] != labels.shape == image.shape[1::-1]:
+            image = turn_upright(image, read_orientation(_open(path)))
         if image.shape[:2] != labels.shape:
             raise DatasetError(
                 f'"{path.name}" has {image.shape[1]}×{image.shape[0]} pixels, but its labels '

@@ -205,4 +205,5 @@ def _image_files(
         keys=tuple(found),
         image_path=found.__getitem__,
         read_labels=read_labels,
+        may_be_upright=True,
     )

@@ -11,6 +11,7 @@ from ovseg_demo.errors import DatasetError
 from ovseg_demo.evaluation.folders import open_labelled_images, read_names
 from ovseg_demo.evaluation.metrics import IGNORED
 from ovseg_demo.export.coco import coco_record
+from ovseg_demo.images import load_image
 from ovseg_demo.vocabulary import ClassName
 from tests.export.samples import two_masks
 from tests.tiny.checkpoints import save_tiny_ovseg
@@ -158,3 +159,16 @@ def test_labels_without_an_image_are_an_error(folders):
     (folders / "images" / "2.png").rename(folders / "labels" / "2.png")
     with pytest.raises(DatasetError, match='The labels "2" have no image'):
         open_labelled_images(folders / "images", folders / "labels", folders / "names.txt")
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+def test_labels_of_the_upright_image_and_of_the_stored_pixels_are_read(folders, orientation):
+    path = folders / "images/2.png"
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.open(path).save(path, exif=exif)
+    stored, upright = np.array(Image.open(path)), load_image(path)
+    for values, expected in ((VALUES, stored), (VALUES.T, upright)):
+        Image.fromarray(np.ascontiguousarray(values)).save(folders / "labels/2.png")
+        data = open_labelled_images(folders / "images", folders / "labels", folders / "names.txt")
+        np.testing.assert_array_equal(data.load("2").image, expected)
