@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -56,12 +57,8 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; an older file stays as it was.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with _replacing(path) as part:
         write_file(part, content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, write: Callable[[TextIO], None]) -> None:
@@ -74,12 +71,21 @@ def replace_text(path: Path, write: Callable[[TextIO], None]) -> None:
     Raises:
         OSError: it cannot be written; an older file stays as it was.
     """
+    with (
+        _replacing(path) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give the other name, which becomes the file's own if all goes well, and else is deleted."""
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -266,7 +266,7 @@ class PageController:
     def _count_new_names(self, session: Session, analysis: Analysis, question: Question) -> int:
         """Return how many names the displayed maps need that must be encoded first."""
         asked = [(analysis, question)]
-        comparison, of_rival = session.shown_comparison, self._maps.rivals_question(session, question)
+        comparison, of_rival = session.displayed_comparison, self._maps.rivals_question(session, question)
         if comparison is not None and of_rival is not None:
             asked.append((comparison.analysis, of_rival))
         return sum(
@@ -434,7 +434,7 @@ class PageController:
         is_answered = displayed is not None and displayed.request == wanted.request
         if run.is_done and wanted.vocabulary is not None and not is_answered:
             yield self.edit(session, wanted.request)
-        if run.is_done and session.compares and session.displayed and session.shown_comparison is None:
+        if run.is_done and session.compares and session.displayed and session.displayed_comparison is None:
             yield from self.compare(session, session.compares)
 
     def _expired(self, session: Session) -> Updates:

@@ -99,7 +99,7 @@ class MapMaker:
         self, session: Session, image: UploadedImage, question: Question, progress: ProgressCallback
     ) -> Updates:
         """Return the map of the rival that the page's own is compared with; nothing without one."""
-        comparison, question = session.shown_comparison, self.rivals_question(session, question)
+        comparison, question = session.displayed_comparison, self.rivals_question(session, question)
         if comparison is None or question is None:
             return {}
         try:

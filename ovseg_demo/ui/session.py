@@ -206,7 +206,7 @@ class Session:
         return self._comparison
 
     @property
-    def shown_comparison(self) -> Comparison | None:
+    def displayed_comparison(self) -> Comparison | None:
         """The comparison, if it is by the rival whose map the page displays."""
         comparison = self._comparison
         return comparison if comparison is not None and comparison.key == self.compares else None
