@@ -6,7 +6,8 @@ const MOST_PREFETCHED = 2; // images of the queue that the server gets before th
 const pageRow = () => document.getElementById("page");
 const isPresenting = () => Boolean(pageRow()?.classList.contains("presenting"));
 const viewerState = () => document.querySelector(".viewer").dataset;
-const addressed = (name) => new URLSearchParams(location.search).has(name);
+const addressed = (name) => new URLSearchParams(location.search).get(name);
+const isAskedFor = () => ![null, "0", "false"].includes(addressed("present"));
 
 function present(isOn) {
   pageRow().classList.toggle("presenting", isOn);
@@ -23,7 +24,7 @@ function present(isOn) {
   showQueue();
   if (isOn) prepare();
   else endPreparing();
-  if (isOn && isEmpty && !addressed("example") && !addressed("prompt")) go(1);
+  if (isOn && isEmpty && addressed("example") === null && addressed("prompt") === null) go(1);
 }
 
 const cards = () => [...document.querySelectorAll("#gallery .card")];
@@ -144,7 +145,8 @@ window.addEventListener("keydown", (event) => {
   } else if (!field && isLetter) {
     const prompt = document.querySelector("#prompt textarea");
     prompt.focus();
-    prompt.setSelectionRange(prompt.value.length, prompt.value.length); // the letter comes after it
+    const comma = /(^|[,;\n])\s*$/.test(prompt.value) ? "" : ", ";
+    prompt.setRangeText(comma, prompt.value.length, prompt.value.length, "end"); // the letter begins another name
   }
 }, true);
 
@@ -160,4 +162,4 @@ function begin() {
   else setTimeout(begin, 50);
 }
 
-if (addressed("present")) begin();
+if (isAskedFor()) begin();

@@ -803,7 +803,7 @@ function showLink(query, number) {
 
 function setAddress(query) {
   clearTimeout(link);
-  const kept = linked("present") && `${query ? "&" : "?"}present=1`;
+  const kept = linked("present") === "1" && `${query ? "&" : "?"}present=1`;
   history.replaceState(history.state, "", location.pathname + query + (kept || "") + location.hash);
 }
 
