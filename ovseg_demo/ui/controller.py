@@ -74,8 +74,9 @@ class PageController:
     def analyze(self, session: Session, path: str | None, request: Request) -> Iterator[Updates]:
         """Analyze an image and map its class names; without any, those that are suggested for it.
 
-        The newest names count, also those that come while the analysis runs. Without a path, it is the
-        camera's last frame that is analyzed; while the camera is live, the next frame has the names anyway.
+        The newest names count, also those that come while the analysis runs. Without a path, it is the image
+        on the page that is analyzed: the camera's last frame, or an image whose file the browser has dropped
+        for another one, which was refused. While the camera is live, the next frame has the names anyway.
 
         Raises:
             OvsegError: the image, the names or the settings cannot be used.
@@ -84,7 +85,8 @@ class PageController:
             yield self.edit(session, request)
             return
         yield read_names(session, request, self._settings.max_names)
-        path = path or ""
+        image = session.image
+        path = path or (image.path if image is not None else "")
         if not path and not session.is_frame:
             raise OvsegError("There is no image yet; choose an example, or upload, paste or take one.")
         if session.prefetching != (session.example_of(path) or path):
@@ -294,6 +296,7 @@ class PageController:
     ) -> None:
         with self._resources.turn(task.report):
             image, pixels = self._take(task, session, run, path)  # decoding, too, takes memory
+            suggestions.note_example(session, image, request.prompt)
             task.report(status_text.LOADING, 0, 1)
             segmenter = self._registry.segmenter(self._resources.present(request.model).name)
             analysis = segmenter.analyze(
@@ -328,8 +331,9 @@ class PageController:
         opened, pixels = open_upload(path, session.next_number(), self._settings, self._resources.budget)
         session.take(opened, run)
         url = self._resources.publish(display_jpeg(pixels), "image.jpg")
-        no_suggestions = empty_message(session.next_number())
-        task.show({"image": messages.image_message(opened, url), "suggestions": no_suggestions})
+        nothing = empty_message(session.next_number())  # what was said of the image before
+        shown = messages.image_message(opened, url)
+        task.show({"image": shown, "suggestions": nothing, "status": nothing})
         return opened, pixels
 
     def _export(

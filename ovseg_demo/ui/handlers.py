@@ -70,7 +70,7 @@ class EventHandlers:
 
     def analyze_if_chosen(self, session: Session, path: str | None, *values: Any) -> Iterator[Outputs]:
         """Analyze another image, or the image with other settings; without an image read the names alone."""
-        if path or session.is_frame:
+        if path or session.image is not None:
             yield from self.analyze(session, path, *values)
         else:
             yield self.edit(session, *values)
@@ -315,7 +315,8 @@ class EventHandlers:
             linked = _of_example(example) | linked
         request = Request.restore(linked if is_link else settings or {})
         outputs: Outputs = {self._parts.recent: _recent(saved)}
-        if request == Request() or session.wanted.request != Request():
+        is_empty = request == Request() and example is None
+        if is_empty or session.wanted.request != Request():
             return outputs
         entry = self._entry_of(request)
         request = replace(request, model=entry.name, generator=entry.suitable(request.generator))
@@ -340,7 +341,7 @@ class EventHandlers:
     def _choose(self, session: Session, example: Example) -> str:
         """Return the path of an example's image; Gradio serves files from its cache alone."""
         path = save_file_to_cache(example.path, cache_dir=self._parts.image.GRADIO_CACHE)
-        session.choose_example(path, example.title)
+        session.choose_example(path, example.title, example.prompt)
         return path
 
     def _example_named(self, title: str | None) -> Example | None:

@@ -98,13 +98,10 @@ class Request:
         An erased prompt is part of it: without one, the browser's older prompt would come back.
 
         Args:
-            example: the title of an example that the address also opens, if there is a prompt.
+            example: the title of an example that the address also opens.
         """
-        if self.prompt:
-            restored = ({"example": example} if example else {}) | self.save()
-        else:
-            restored = {"prompt": ""} | self.save()
-        link = f"?{urlencode(restored)}"
+        of_example = {"example": example} if example else {}
+        link = f"?{urlencode(of_example | {'prompt': self.prompt} | self.save())}"
         return link if len(link) <= MAX_ADDRESS else None
 
     def check(self) -> None:

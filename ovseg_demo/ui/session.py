@@ -89,17 +89,17 @@ class DisplayedMap:
 
 @dataclass(frozen=True)
 class SuggestedPrompt:
-    """The class names that were put into the empty prompt box.
+    """The class names that were put into the prompt box, by suggestion or with an example.
 
     Attributes:
         prompt: the names as text.
-        image: the number of the image that they were suggested for.
-        model: the model that suggested them.
+        image: the number of the image that they are for.
+        model: the model that suggested them; ``None`` for an example's, which suit every model.
     """
 
     prompt: str
     image: int
-    model: str
+    model: str | None = None
 
 
 class AnalyzedImage(NamedTuple):
@@ -150,7 +150,7 @@ class Session:
 
     Attributes:
         wanted: the newest class names and settings that could be read.
-        suggested: the names that were put into the empty prompt box; ``None`` if that was never empty.
+        suggested: the names that were put into the prompt box; ``None`` if the visitor typed all.
         compares: the key of the rival (:mod:`.rivals`) whose map the page also displays; empty for none.
         may_download: whether this visitor may download models to the machine.
     """
@@ -161,7 +161,7 @@ class Session:
         self.compares = ""
         self.may_download = False
         self._image: UploadedImage | None = None
-        self._example: tuple[str, str] | None = None
+        self._example: tuple[str, str, str] | None = None
         self._analysis: Analysis | None = None
         self._settings: tuple | None = None  # that the analysis depends on
         self._comparison: Comparison | None = None
@@ -256,14 +256,18 @@ class Session:
         """Whether the analysis was dropped to make room for other visitors."""
         return self._is_expired
 
-    def choose_example(self, path: str, title: str) -> None:
-        """Note that a file is the example of this title; the one chosen before is forgotten."""
-        self._example = path, title
+    def choose_example(self, path: str, title: str, prompt: str = "") -> None:
+        """Note that a file is the example of this title and prompt; the one chosen before is forgotten."""
+        self._example = path, title, prompt
 
     def example_of(self, path: str | None) -> str:
         """Return the title of the example that was chosen last if this is its file, else an empty text."""
         chosen = self._example
         return chosen[1] if chosen is not None and chosen[0] == path else ""
+
+    def is_examples_prompt(self, path: str, prompt: str) -> bool:
+        """Return whether a prompt is the own one of the example that was chosen last, if this is its file."""
+        return self._example is not None and self._example[::2] == (path, prompt)
 
     def next_number(self) -> int:
         """Return a number above all earlier ones. The browser keeps the message with the highest number."""

@@ -12,6 +12,7 @@ from ovseg_demo.ui import messages
 from ovseg_demo.ui.messages import Updates
 from ovseg_demo.ui.request import Question
 from ovseg_demo.ui.session import Run, Session, SuggestedPrompt
+from ovseg_demo.ui.uploads import UploadedImage
 
 OFFERED = 12
 """How many names are offered as chips."""
@@ -29,13 +30,21 @@ def are_ready(analysis: Analysis) -> bool:
 def are_chosen(session: Session, question: Question) -> bool:
     """Return whether suggested names are to be mapped, because the visitor has named none for this image.
 
-    The prompt is empty, or it holds names that were suggested for another image or by another model.
+    The prompt is empty, or it holds names that were suggested for another image or by another model, or those
+    of an example that was on the page before.
     """
     before, image = session.suggested, session.image
     if question.vocabulary is None or before is None or image is None:
         return question.vocabulary is None
-    is_theirs = question.request.prompt == before.prompt
-    return is_theirs and (before.image, before.model) != (image.number, question.request.model)
+    if question.request.prompt != before.prompt:
+        return False
+    return before.image != image.number or before.model not in (None, question.request.model)
+
+
+def note_example(session: Session, image: UploadedImage, prompt: str) -> None:
+    """Note that a prompt is that of the example on the page, so that another image gets names of its own."""
+    if session.is_examples_prompt(image.path, prompt):
+        session.suggested = SuggestedPrompt(prompt, image.number)
 
 
 def choose(

@@ -178,6 +178,34 @@ def test_another_image_replaces_suggested_names_but_not_typed_ones(controller, i
     assert session.displayed.request.prompt == typed.prompt
 
 
+def test_an_image_after_an_example_gets_names_of_its_own(controller, image, tmp_path):
+    other = str(save_image(tmp_path / "other.png", landscape(200, 150)))
+    for typed in ("red, green", "red, green, cat"):
+        session = Session()
+        session.choose_example(image, "House", "red, green")
+        analyze(controller, image, Request(prompt=typed), session)
+        assert session.wanted.request.prompt == typed, "the example keeps its names"
+        analyze(controller, image, Request(prompt=typed, generator="maskformer"), session)
+        assert session.wanted.request.prompt == typed, "whatever is set"
+        analyze(controller, other, Request(prompt=typed), session)
+        is_kept = session.wanted.request.prompt == typed
+        assert is_kept == (typed != "red, green"), "names that the visitor changed are the visitor's"
+
+
+def test_a_file_that_is_refused_leaves_the_image_usable(controller, image):
+    session, _ = analyze(controller, image, Request(prompt="red, green"))
+    _, newest = analyze(controller, None, Request(prompt="blue, red", generator="maskformer"), session)
+    assert found(newest["map"]) and session.displayed.request.generator == "maskformer"
+    assert session.image.path == image
+
+
+def test_what_was_said_of_an_image_leaves_with_it(controller, image, tmp_path):
+    session, _ = analyze(controller, image)
+    other = str(save_image(tmp_path / "other.png", landscape(200, 150)))
+    first = next(update for update in controller.analyze(session, other, REQUEST) if "image" in update)
+    assert clears({"status": first["status"]}, "status")
+
+
 def test_suggested_names_stay_when_only_settings_change(controller, image):
     session, first = analyze(controller, image, Request())
     suggested = Request(prompt=first["suggestions"]["prompt"], generator="maskformer")

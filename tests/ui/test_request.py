@@ -58,7 +58,7 @@ def test_a_link_that_no_server_would_take_is_not_made():
 
 
 def test_a_link_without_names_erases_those_that_the_browser_remembers():
-    assert Request(model="photo-mini").link("Cat") == "?prompt=&model=photo-mini"
+    assert Request(model="photo-mini").link("Cat") == "?example=Cat&prompt=&model=photo-mini"
 
 
 def test_links_of_earlier_versions_still_work():
