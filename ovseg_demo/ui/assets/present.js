@@ -145,8 +145,9 @@ window.addEventListener("keydown", (event) => {
   } else if (!field && isLetter) {
     const prompt = document.querySelector("#prompt textarea");
     prompt.focus();
-    const comma = /(^|[,;\n])\s*$/.test(prompt.value) ? "" : ", ";
-    prompt.setRangeText(comma, prompt.value.length, prompt.value.length, "end"); // the letter begins another name
+    const isSeparated = /(^|[,;/\n])\s*$/.test(prompt.value) || /[,;/]/.test(event.key);
+    const end = prompt.value.length;
+    prompt.setRangeText(isSeparated ? "" : ", ", end, end, "end"); // the letter begins another name
   }
 }, true);
 
