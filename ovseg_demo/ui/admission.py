@@ -261,7 +261,9 @@ class AdmissionQueue(Queue):
         busy = {event.session_hash for event in self.event_ids_to_events.values()}
         for key in [key for key in self.pending_messages_per_session if key not in busy]:
             is_read = key not in self._unheard_since and not self.pending_event_ids_session.get(key)
-            if is_read or now - self._unheard_since.get(key, now) > KEEP_RESULTS:
+            # A page may have opened a stream after its last message: such a stream waits for the next event.
+            is_over = is_read and key not in self.blocks.state_holder
+            if is_over or now - self._unheard_since.get(key, now) > KEEP_RESULTS:
                 self.pending_messages_per_session.pop(key, None)
                 self.pending_event_ids_session.pop(key, None)
                 self._unheard_since.pop(key, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,10 @@ class HttpVisitor:
         body = {"data": values, "fn_index": event["id"], "session_hash": self.session}
         return self.http.post("gradio_api/queue/join", json=body | {"event_data": event_data})
 
+    def stream(self) -> AbstractContextManager[httpx.Response]:
+        """Return the stream of the session's messages, to be read line by line."""
+        return self.http.stream("GET", "gradio_api/queue/data", params={"session_hash": self.session})
+
     def messages(self) -> list[dict[str, Any]]:
         """Return the session's messages until nothing is left to wait for."""
         text = self.http.get("gradio_api/queue/data", params={"session_hash": self.session}).text
@@ -67,8 +72,7 @@ class HttpVisitor:
 
     def wait_for(self, text: str) -> None:
         """Read the session's messages until one has this text in it."""
-        query = {"session_hash": self.session}
-        with self.http.stream("GET", "gradio_api/queue/data", params=query) as stream:
+        with self.stream() as stream:
             assert any(text in line for line in stream.iter_lines()), f"no message has {text!r}"
 
     def do(self, name: str, data: list[Any] | None = None, event_data: Any = None) -> dict[str, Any]:

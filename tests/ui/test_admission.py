@@ -133,6 +133,18 @@ def test_results_that_nobody_fetches_are_forgotten(image, monkeypatch):
         assert len(server.demo.state_holder.session_data) == 1, "that of the visitor who cleared"
 
 
+def test_a_stream_that_was_opened_after_the_last_message_brings_the_next_events(monkeypatch):
+    monkeypatch.setattr(admission, "_SWEEP_EVERY", 0.0)
+    with serve_page() as server:
+        visitor = HttpVisitor(server.url)
+        visitor.do("clear")
+        with visitor.stream() as late:
+            HttpVisitor(server.url).do("clear")  # time for a sweep
+            assert visitor.session in server.demo._queue.pending_messages_per_session, "which the stream reads"
+            visitor.join("clear").raise_for_status()
+            assert any("process_completed" in line for line in late.iter_lines())
+
+
 def test_an_analysis_that_nobody_listens_to_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(admission, "PATIENCE", 0.5)
     monkeypatch.setattr(admission, "_SWEEP_EVERY", 0.1)
