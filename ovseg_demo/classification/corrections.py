@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Self
 
 import cv2
@@ -84,8 +85,8 @@ def apply_corrections(
 ) -> tuple[Labeling, Vocabulary]:
     """Return a labeling and its vocabulary with corrections drawn over the label map, the last one on top.
 
-    A name that the vocabulary lacks becomes a further class. It takes no pixel but those of its corrections:
-    no mask has a probability of it. The share of a corrected pixel is 1.
+    A name that the vocabulary lacks becomes a further class where later corrections leave pixels of it. It
+    takes no other pixels: no mask has a probability of it. The share of a corrected pixel is 1.
 
     Args:
         labeling: of the masks.
@@ -118,9 +119,19 @@ def apply_corrections(
         label = class_of[correction.name.casefold()] if is_named else UNLABELLED
         correction.inside(labels)[mask] = label
         correction.inside(shares)[mask] = float(is_named)
+    new = _keep_visible(labels, len(vocabulary.classes), new)
     return _add_classes(labeling, len(vocabulary.classes), len(new), LabelMap(labels, shares)), replace(
         vocabulary, classes=(*vocabulary.classes, *map(ClassName, new))
     )
+
+
+def _keep_visible(labels: np.ndarray, known: int, new: Sequence[str]) -> Sequence[str]:
+    """Return those of the new classes, numbered from ``known``, that have pixels; renumber the labels."""
+    is_new = labels >= known
+    numbers = labels[is_new] - known
+    is_visible = np.bincount(numbers, minlength=len(new)) > 0
+    labels[is_new] = known + (is_visible.cumsum() - 1)[numbers]
+    return list(compress(new, is_visible))
 
 
 def connected_area(label_map: np.ndarray, x: int, y: int) -> np.ndarray:

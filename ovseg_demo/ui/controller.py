@@ -332,7 +332,7 @@ class PageController:
         session.take(opened, run)
         url = self._resources.publish(display_jpeg(pixels), "image.jpg")
         nothing = empty_message(session.next_number())  # what was said of the image before
-        shown = messages.image_message(opened, url)
+        shown = messages.image_message(opened, url, session.example_of(path))
         task.show({"image": shown, "suggestions": nothing, "status": nothing})
         return opened, pixels
 

@@ -42,7 +42,7 @@ def connect(demo: gr.Blocks, parts: Components, handlers: EventHandlers, setting
     parts.viewer.compare(handlers.compare, [session], displays, **long)
     parts.viewer.encode(handlers.encode, [session], displays, **long)
     parts.suggestions.offer(handlers.offer, [session], displays, **long)
-    of_download = [*displays, parts.model_facts, parts.download]
+    of_download = [*displays, parts.model, parts.model_facts, parts.download]
     parts.download.click(handlers.download, [session, parts.model], of_download, **long)
     parts.viewer.obtain(handlers.obtain, [session, parts.model], of_download, **long)
     parts.viewer.switch(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from ovseg_demo.ui.controller import PageController
 from ovseg_demo.ui.examples import Example, examples_for, gallery_value
 from ovseg_demo.ui.exports import read_view
 from ovseg_demo.ui.failures import log_failure, sentence_of
-from ovseg_demo.ui.layout import Components, generator_choices, is_downloadable, licence_line, model_facts
+from ovseg_demo.ui.layout import (
+    Components,
+    generator_choices,
+    is_downloadable,
+    licence_line,
+    model_choices,
+    model_facts,
+)
 from ovseg_demo.ui.messages import Updates, counted, status_message, view_message
 from ovseg_demo.ui.model_registry import ModelEntry, ModelRegistry
 from ovseg_demo.ui.request import GRIDS, Request, write_min_scores
@@ -261,6 +269,7 @@ class EventHandlers:
             yield outputs
         entry = self._registry.find(chosen)
         yield outputs | {
+            self._parts.model: self._model_menu(),
             self._parts.model_facts: model_facts(entry, self._settings.texts),
             self._parts.download: gr.update(visible=is_downloadable(entry, self._settings)),
         }
@@ -314,11 +323,13 @@ class EventHandlers:
         if example is not None and "prompt" not in linked:
             linked = _of_example(example) | linked
         request = Request.restore(linked if is_link else settings or {})
-        outputs: Outputs = {self._parts.recent: _recent(saved)}
+        outputs: Outputs = {self._parts.recent: _recent(saved), self._parts.model: self._model_menu()}
         is_empty = request == Request() and example is None
         if is_empty or session.wanted.request != Request():
             return outputs
         entry = self._entry_of(request)
+        if request.model not in ("", entry.name):
+            gr.Warning(self._replaces(request.model, entry))
         request = replace(request, model=entry.name, generator=entry.suitable(request.generator))
         updates = self._controller.edit(session, request)
         if example is not None:
@@ -327,6 +338,7 @@ class EventHandlers:
         return {
             **outputs,
             **{component: getattr(request, name) for name, component in self._parts.request.items()},
+            self._parts.model: self._model_menu() | {"value": entry.name},
             self._parts.generator: gr.update(choices=generator_choices(entry), value=request.generator),
             **self._outputs(updates),
         }
@@ -337,6 +349,18 @@ class EventHandlers:
         """Return whether this request may download models."""
         settings = self._settings
         return settings.allow_downloads and (not settings.downloads_are_local or is_local(http.request))
+
+    def _model_menu(self) -> dict[str, Any]:
+        """Return an update of the menu of models, of which one may have been downloaded since."""
+        return gr.update(choices=model_choices(self._registry, self._settings.texts))
+
+    def _replaces(self, wanted: str, entry: ModelEntry) -> str:
+        """Return the sentence, as HTML, that a model answers for another one that is not here."""
+        titles = {one.name: one.title for one in self._registry}
+        sentence = self._settings.texts.format(
+            "status.other_model", wanted=titles.get(wanted, wanted), model=entry.title
+        )
+        return escape(sentence)
 
     def _choose(self, session: Session, example: Example) -> str:
         """Return the path of an example's image; Gradio serves files from its cache alone."""

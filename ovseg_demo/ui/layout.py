@@ -170,7 +170,7 @@ def _advanced(
     several = len(list(registry)) > 1
     return {
         "model": gr.Dropdown(
-            [(entry.title, entry.name) for entry in registry],
+            model_choices(registry, texts),
             value=registry.default.name,
             label=texts["advanced.model"],
             visible=several,
@@ -238,6 +238,14 @@ def _advanced(
 def _choices(texts: Texts, setting: str, keys: Sequence[str], values: Sequence[str]) -> list[tuple[str, str]]:
     """Return titles and values of a setting's choices."""
     return [(texts[f"advanced.{setting}_{key}"], value) for key, value in zip(keys, values, strict=True)]
+
+
+def model_choices(registry: ModelRegistry, texts: Texts) -> list[tuple[str, str]]:
+    """Return the models as the choices (title, name) of a menu, which says which are not on this machine."""
+    missing = texts["advanced.not_downloaded"]
+    return [
+        (entry.title if entry.is_present else f"{entry.title} ({missing})", entry.name) for entry in registry
+    ]
 
 
 def generator_choices(entry: ModelEntry) -> list[tuple[str, str]]:

@@ -68,11 +68,18 @@ def progress_message(number: int, run: int, label: str, fraction: float) -> Mess
     return {"number": number, "run": run, "label": label, "fraction": fraction}
 
 
-def image_message(image: UploadedImage, url: Mapping[str, Any]) -> Message:
-    """Return the image under the map; ``url`` is Gradio's record of its file."""
+def image_message(image: UploadedImage, url: Mapping[str, Any], example: str = "") -> Message:
+    """Return the image under the map.
+
+    Args:
+        image: the upload.
+        url: Gradio's record of its file.
+        example: the title of the example that the image is.
+    """
     return {
         "number": image.number,
         "file": url,
+        "example": example,
         "width": image.width,
         "height": image.height,
         "mayBeGeotiff": Path(image.path).suffix.lower() in (".tif", ".tiff"),

@@ -130,6 +130,22 @@ def test_an_example_is_one_click(open_page):
     assert page.locator(".names span").count() == 4
 
 
+def test_the_example_on_the_page_is_marked_and_no_other(open_page, images):
+    page = open_page()
+    marked = page.locator(".gallery .card.chosen")
+    choose(page, "Landscape")
+    assert marked.locator("b").all_text_contents() == ["Landscape"]
+    before = page.locator(".viewer").get_attribute("data-map")
+    upload(page, images["stripes"])
+    wait_for_map(page, before)
+    assert marked.count() == 0
+    choose(page, "Stripes")
+    assert marked.locator("b").all_text_contents() == ["Stripes"]
+    page.locator("#clear").click()
+    page.locator(".empty").wait_for()
+    assert marked.count() == 0
+
+
 def test_an_image_from_the_camera_is_analyzed(open_page):
     page = open_page()
     page.locator(PROMPT).fill("green")
@@ -738,6 +754,14 @@ def test_a_link_brings_an_example_along(open_page):
     wait_for_prompt(other, "red, green, sky blue, yellow, unicorn")
 
 
+def test_a_link_says_that_its_model_is_not_here(open_page):
+    page = open_page("?prompt=blue&model=<b>best</b>")
+    toast = page.locator(".toast-body")
+    toast.wait_for()
+    assert "“<b>best</b>” is not on this machine; Own weights answers" in toast.text_content()
+    wait_for_prompt(page, "blue")
+
+
 def test_the_browser_remembers_names_and_settings(open_page):
     page = open_page()
     page.locator(PROMPT).fill("red, green")
@@ -781,6 +805,10 @@ def test_a_phone_has_room_for_everything(open_page):
     page.locator(".why b", has_text="red").wait_for()
     for selector in ("#submit", "#prompt textarea", "#generator", ".actions"):
         assert page.locator(selector).is_visible()
+    page.locator(".why .close").click()
+    page.locator("#header .present").click()
+    page.locator("#page.presenting .leave").click()
+    page.locator("#page:not(.presenting)").wait_for()
 
 
 def test_dark_is_dark_and_can_be_switched(open_page):

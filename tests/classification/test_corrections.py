@@ -62,6 +62,15 @@ def test_the_last_correction_lies_on_top(analysis):
     np.testing.assert_array_equal(corrected.corrected, first.mask | second.mask)
 
 
+def test_a_name_that_others_cover_is_no_class(analysis):
+    names_and_areas = [("fox", CORNER), ("owl", area(slice(12, 15), slice(0, 5))), ("hen", CORNER)]
+    corrections = [Correction.of(mask, name) for name, mask in names_and_areas]
+    corrected = analysis.segment(NAMES, corrections=corrections)
+    assert corrected.class_names[3:] == ("owl", "hen")
+    assert corrected.explain(3, 2).name == "hen" and corrected.explain(0, 12).name == "owl"
+    assert (corrected.label_map[CORNER] == 4).all()
+
+
 @pytest.mark.parametrize("granularity", [0, 0.5, 1])
 def test_corrections_hold_at_any_granularity_and_for_other_names(analysis, granularity):
     corrections = [Correction.of(CORNER, "dog")]

@@ -140,7 +140,7 @@ def test_a_stream_that_was_opened_after_the_last_message_brings_the_next_events(
         visitor.do("clear")
         with visitor.stream() as late:
             HttpVisitor(server.url).do("clear")  # time for a sweep
-            assert visitor.session in server.demo._queue.pending_messages_per_session, "which the stream reads"
+            assert visitor.session in server.demo._queue.pending_messages_per_session, "which it reads"
             visitor.join("clear").raise_for_status()
             assert any("process_completed" in line for line in late.iter_lines())
 

@@ -27,7 +27,7 @@ function card(example, index) {
   prompt.textContent = example.prompt;
   button.append(image, title, prompt);
   button.addEventListener("click", () => {
-    for (const other of strip.querySelectorAll(".card")) other.classList.toggle("chosen", other === button);
+    mark(example.title);
     trigger("choose", { index });
   });
   return button;
@@ -38,9 +38,12 @@ function fill() {
   hint();
 }
 
-document.addEventListener("ovseg-example", (event) => {
-  const { title } = event.detail;
+/** Mark the example that is on the page; none where the image is another one. */
+function mark(title) {
   for (const one of strip.querySelectorAll(".card")) one.classList.toggle("chosen", one.querySelector("b").textContent === title);
-});
+}
+
+document.addEventListener("ovseg-example", (event) => mark(event.detail.title));
+document.addEventListener("ovseg-image", (event) => mark(event.detail.example));
 watch(["value"], fill);
 fill();

@@ -29,10 +29,19 @@ function present(isOn) {
 
 const cards = () => [...document.querySelectorAll("#gallery .card")];
 
+let place = -1; // the index of the example that was chosen last
+
+document.addEventListener("click", (event) => {
+  const card = event.target.closest?.("#gallery .card");
+  if (card) place = cards().indexOf(card);
+}, true);
+document.addEventListener("ovseg-example", ({ detail }) => {
+  place = cards().findIndex((card) => card.querySelector("b").textContent === detail.title);
+});
+
 /** The example that is so many places further, by its index; after the last comes the first. */
 function exampleAt(places) {
-  const at = cards().findIndex((card) => card.classList.contains("chosen"));
-  const next = at < 0 && places < 0 ? -1 : at + places;
+  const next = place < 0 && places < 0 ? -1 : place + places;
   return (next + cards().length) % cards().length;
 }
 

@@ -8,6 +8,8 @@ const findAll = (selector) => [...viewer.querySelectorAll(selector)];
 const frame = find(".frame");
 const layers = { map: find("canvas.map"), other: find("canvas.other"), fixes: find("canvas.fixes"), marks: find("canvas.marks") };
 
+const MARGIN = 40; // pixels of the page around a place that must stay in sight
+
 const options = { opacity: 0.6, labels: true, outlines: true, ...restoreOptions() };
 const state = {
   image: null, // the message on the page, and for maps and masks their unpacked labels
@@ -53,13 +55,13 @@ const receivers = {
   image(message) {
     state.image = message.file ? message : null;
     forgetMaps();
+    announceImage(message.file?.url, message.example);
     const image = find("img.image");
     if (!state.image) {
       image.removeAttribute("src");
     } else {
       live.end(); // the server has ended it
       image.src = message.file.url;
-      document.dispatchEvent(new CustomEvent("ovseg-image", { detail: { url: message.file.url } }));
       zoom.reset();
       find("[data-file=geojson]").hidden = !message.mayBeGeotiff;
       frame.style.setProperty("--width", message.width);
@@ -143,12 +145,18 @@ async function receiveLabels(channel, message, packed = message.labels) {
   update();
 }
 
+/** Tell the other parts of the page its image: an address from the server, and the title of an example. */
+function announceImage(url = null, example = "") {
+  document.dispatchEvent(new CustomEvent("ovseg-image", { detail: { url, example } }));
+}
+
 /** Put a frame of the camera on the page, as its answer comes; return whether the browser still has it. */
 function showFrame({ image, frame: number, width, height }) {
   const address = live.frameOf(number);
   if (!address || image < state.image?.number) return false;
   state.image = { number: image, frame: number, width, height };
   forgetLabels();
+  announceImage();
   find("img.image").src = address;
   find("[data-file=geojson]").hidden = true;
   frame.style.setProperty("--width", width);
@@ -408,10 +416,22 @@ function fillAnswer(panel) {
   const about = state.pointing ?? state.why;
   if (panel.about === about) return;
   panel.about = about;
-  if (state.pointing) return fillPointing(panel, state.pointing, { send: correct, done: endPointing });
-  const { why } = state;
+  if (state.pointing) fillPointing(panel, state.pointing, { send: correct, done: endPointing });
+  else fillReasons(panel, state.why);
+  keepInSight(panel, about);
+}
+
+function fillReasons(panel, why) {
   fillWhy(panel, why, closeWhy, (name) => correct({ kind: "name", x: why.x, y: why.y, name }));
   panel.append(...namingForm(why, state.map?.corrections.canPoint, { send: correct, point: (name) => beginPointing(why.x, why.y, name) }));
+}
+
+/** Where the panel lies over the map, as in a narrow window, scroll so far that the pixel is above it. */
+function keepInSight(panel, { y }) {
+  if (getComputedStyle(panel).position !== "fixed") return;
+  const { top, height } = frame.getBoundingClientRect();
+  const hidden = top + (height * y) / state.image.height + MARGIN - panel.getBoundingClientRect().top;
+  if (hidden > 0) window.scrollBy({ top: hidden, behavior: "smooth" });
 }
 
 // ---- what the visitor does
