@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.browser.test_hands import drop, places
+from tests.browser.test_hands import PHONE, drop, places
 from tests.browser.test_page import PROMPT, legend, wait_for_legend, wait_for_map, wait_for_prompt
 from tests.browser.waiting import wait_in
 from tests.ui import colour_world
@@ -61,6 +61,23 @@ def test_a_link_presents_an_example(open_page):
     wait_for_prompt(page, "red, green, sky blue, yellow, unicorn")
     page.locator(".leave").click()
     page.locator("#gallery").wait_for()
+
+
+def test_a_swipe_leads_to_the_next_example_and_back(open_page):
+    page = open_page("?present=1&example=Stripes", is_ready="#page.presenting", **PHONE)
+    wait_for_map(page)
+    swipe(page, 300, 80)
+    wait_for_prompt(page, "red, magenta")
+    swipe(page, 80, 300)
+    wait_for_prompt(page, "blue, red")
+
+
+def swipe(page, start: int, end: int) -> None:
+    """Draw a finger across the middle of the window, from one column to another."""
+    touch = page.context.new_cdp_session(page)
+    for kind, columns in (("touchStart", [start]), ("touchMove", [end]), ("touchEnd", [])):
+        points = [{"x": x, "y": 420} for x in columns]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
 def asks_to_prefetch(images: list[str], examples: list[int]) -> Callable[[Any], bool]:

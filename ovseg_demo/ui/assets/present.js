@@ -160,6 +160,23 @@ window.addEventListener("keydown", (event) => {
   }
 }, true);
 
+// ---- a swipe across the image leads to its neighbour; an enlarged image moves instead
+
+const SWIPE = 60; // pixels
+let finger = null; // the event with which it came down
+
+document.addEventListener("pointerdown", (event) => {
+  const isAlone = event.pointerType === "touch" && event.isPrimary;
+  const isOverImage = event.target.closest?.(".stage")?.querySelector(".frame:not(.zoomed)");
+  finger = isPresenting() && isAlone && isOverImage ? event : null;
+}, true);
+document.addEventListener("pointerup", (event) => {
+  if (event.pointerId !== finger?.pointerId) return;
+  const [dx, dy] = [event.clientX - finger.clientX, event.clientY - finger.clientY];
+  finger = null;
+  if (Math.abs(dx) > Math.max(SWIPE, 2 * Math.abs(dy))) go(dx < 0 ? 1 : -1);
+}, true);
+
 document.addEventListener("click", (event) => {
   if (event.target.closest?.(".leave")) present(false);
   if (event.target.closest?.(".queued")) go(1);
