@@ -37,6 +37,7 @@ from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.optimizers import decay_groups
 from ovseg_demo.training.options import FinetuneOptions, MaskPromptOptions
 from ovseg_demo.training.pair_regions import PairRegion, PairRegions, collate_regions
+from ovseg_demo.training.pairs_format import PAIRS_FILE
 from ovseg_demo.training.pixels import normalise
 from ovseg_demo.training.presets import find_settings
 from ovseg_demo.training.presets.types import ClipFinetuning
@@ -53,7 +54,8 @@ def train(options: FinetuneOptions) -> Path:
     init = options.init or options.weights_of("clip")
     share = 1.0 if options.unmasked else preset.unmasked_share
     task = FinetuningTask(preset, init, pairs, options.seed, share, preset.kept_share)
-    return run_training(task, preset.loop, options.folder, options.runtime())
+    choices = options.choices(init=init, pairs=pairs / PAIRS_FILE)
+    return run_training(task, preset.loop, options.folder, options.runtime(), choices)
 
 
 def find_adaptation(options: FinetuneOptions | MaskPromptOptions, stage: str) -> Any:

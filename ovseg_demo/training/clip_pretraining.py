@@ -47,7 +47,8 @@ def train(options: ClipOptions) -> Path:
         tensors = load_clip(options.init)[0].state_dict()
         check_names_and_shapes(task.clip.state_dict(), tensors, f"the CLIP of the preset {options.preset}")
         task.clip.load_state_dict(tensors)
-    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
+    loop = options.apply_to(preset.loop)
+    return run_training(task, loop, options.folder, options.runtime(), options.choices())
 
 
 class ClipPretrainingTask(TrainingTask):

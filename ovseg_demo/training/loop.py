@@ -25,7 +25,8 @@ How to write a training stage
         preset = find_settings(options.preset, "sam")
         torch.manual_seed(options.seed)                     # initial weights
         task = SamTask(preset.size)
-        return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
+        loop = options.apply_to(preset.loop)
+        return run_training(task, loop, options.folder, options.runtime(), options.choices())
 
 Guarantees
 ----------
@@ -38,7 +39,7 @@ Guarantees
   (:func:`~ovseg_demo.training.sampling.sample_generator`).
 * **Schedule.** It follows ``progress``, the larger of step / steps and elapsed / minutes, so that a time
   budget ends at the schedule's end. The time before an interruption counts.
-* **Files** in the run's folder: ``checkpoint.pt`` (weights, optimizers, step, elapsed time, and the settings
+* **Files** in the run's folder: ``checkpoint.pt`` (weights, optimizers, step, elapsed time, and the choices
   that must stay the same; replaced atomically), ``log.jsonl`` (one object a line), ``weights.pt`` (published
   format, written at each evaluation and at the end). A run resumes from ``checkpoint.pt`` if there is one,
   and returns at once if it is complete.
@@ -51,6 +52,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -64,6 +66,7 @@ from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.files import CHECKPOINT_FILE, WEIGHTS_FILE, save_atomically
 from ovseg_demo.training.log import LOG_FILE, TrainingLog
 from ovseg_demo.training.optimizers import make_optimizers
+from ovseg_demo.training.resuming import Choice, check_choices
 from ovseg_demo.training.sampling import StepBatchSampler, mix
 from ovseg_demo.training.schedule import LoopSettings, learning_rate_factor
 from ovseg_demo.training.task import TrainingTask
@@ -72,24 +75,45 @@ _FIXED = ("seed", "batch_size", "rate")
 """Settings that a run keeps when it resumes: other ones would mix two runs. A checkpoint holds them."""
 
 
-def run_training(task: TrainingTask, settings: LoopSettings, folder: Path, runtime: Runtime) -> Path:
+def run_training(
+    task: TrainingTask,
+    settings: LoopSettings,
+    folder: Path,
+    runtime: Runtime,
+    choices: Mapping[str, Choice] = MappingProxyType({}),
+) -> Path:
     """Train until the steps or the minutes are spent; resume from the folder's checkpoint if there is one.
+
+    Args:
+        task: what is trained.
+        settings: of the loop.
+        folder: of the checkpoint, the log and the weights.
+        runtime: device and precision.
+        choices: what made the task, by the names of the options; a run resumes only with the same.
 
     Returns:
         The file with the trained weights in the published format.
 
     Raises:
-        CheckpointError: the folder holds a checkpoint of a different model, or of another seed, batch size or
-            rate.
+        CheckpointError: the folder holds a checkpoint of a different model, of another seed, batch size or
+            rate, or of other choices.
     """
-    return _Loop(task, settings, Path(folder), runtime).run()
+    return _Loop(task, settings, Path(folder), runtime, choices).run()
 
 
 class _Loop:
     """The state of one run of :func:`run_training`."""
 
-    def __init__(self, task: TrainingTask, settings: LoopSettings, folder: Path, runtime: Runtime):
+    def __init__(
+        self,
+        task: TrainingTask,
+        settings: LoopSettings,
+        folder: Path,
+        runtime: Runtime,
+        choices: Mapping[str, Choice],
+    ):
         self.settings, self.folder, self.runtime = settings, folder, runtime
+        self.choices = {**choices, **{name: getattr(settings, name) for name in _FIXED}}
         self.accelerator = Accelerator(cpu=runtime.device.type == "cpu")
         self.task = task.to(self.accelerator.device)
         groups = [{**group, "initial_lr": settings.rate * group["lr"]} for group in task.parameter_groups()]
@@ -205,7 +229,7 @@ class _Loop:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "elapsed": self.elapsed,
-            "settings": {name: getattr(self.settings, name) for name in _FIXED},
+            "settings": self.choices,
         }
         save_atomically(state, self.folder / CHECKPOINT_FILE)
 
@@ -214,7 +238,7 @@ class _Loop:
         if not path.exists():
             return
         state = torch.load(path, map_location="cpu", weights_only=True)
-        self._check_settings(path, state.get("settings", {}))
+        check_choices(path, state.get("settings", {}), self.choices)
         try:
             self.task.load_state_dict(state["task"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -224,16 +248,3 @@ class _Loop:
                 f"{path} belongs to a run with another model; give --out another folder, or remove this one."
             ) from error
         self.step, self.elapsed = state["step"], state["elapsed"]
-
-    def _check_settings(self, path: Path, saved: Mapping[str, Any]) -> None:
-        """Check that the run goes on with the settings of its checkpoint; older ones hold none."""
-        changes = [
-            f"--{name.replace('_', '-')} was {value}, is {getattr(self.settings, name)}"
-            for name, value in saved.items()
-            if getattr(self.settings, name) != value
-        ]
-        if changes:
-            raise CheckpointError(
-                f"{path} belongs to a run with other options ({'; '.join(changes)}); give the same ones or "
-                "--out another folder, or remove this one."
-            )

@@ -21,6 +21,7 @@ from ovseg_demo.training.clip_weights import save_clip
 from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.options import MaskPromptOptions
 from ovseg_demo.training.pair_regions import collate_regions
+from ovseg_demo.training.pairs_format import PAIRS_FILE
 from ovseg_demo.training.pixels import normalise
 from ovseg_demo.training.presets.types import MaskPromptTuning
 
@@ -36,7 +37,8 @@ def train(options: MaskPromptOptions) -> Path:
     pairs = options.pairs or options.out / "pairs"
     init = options.init or options.weights_of("finetune")
     task = MaskPromptTask(preset, init, pairs, options.seed)
-    return run_training(task, preset.loop, options.folder, options.runtime())
+    choices = options.choices(init=init, pairs=pairs / PAIRS_FILE)
+    return run_training(task, preset.loop, options.folder, options.runtime(), choices)
 
 
 class MaskPromptTask(FinetuningTask):

@@ -60,11 +60,11 @@ def train(options: MaskFormerOptions) -> Path:
     preset = find_settings(options.preset, "maskformer")
     torch.manual_seed(options.seed)
     init = read_checkpoint(options.init) if options.init else None
-    clip = init
-    if options.clip or not init:
-        clip = read_checkpoint(options.clip or options.weights_of("clip"))
+    names = options.clip or (None if init else options.weights_of("clip"))
+    clip = read_checkpoint(names) if names else init
     task = MaskFormerTask(preset, open_images(options.root), clip, options.seed, init)
-    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
+    loop, choices = options.apply_to(preset.loop), options.choices(clip=names)
+    return run_training(task, loop, options.folder, options.runtime(), choices)
 
 
 class MaskFormerTask(TrainingTask):

@@ -6,17 +6,24 @@ field's type is its help there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from ovseg_demo.errors import ModelError
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.files import WEIGHTS_FILE
+from ovseg_demo.training.resuming import Choice, describe_choice
 from ovseg_demo.training.schedule import LoopSettings
 
 _AT_LEAST = {"steps": 1, "batch_size": 1, "images": 1, "scenes": 1, "depth": 1, "seed": 0, "workers": 0}
 _POSITIVE = ("minutes", "rate")
+
+_FREE = frozenset({"out", "name", "device", "precision", "workers", "steps", "minutes", "images", "scenes"})
+"""Options that may change when a stage goes on: where, how fast and how long."""
+
+_IN_THE_LOOP = frozenset({"batch_size", "rate"})
+"""Options that the loop compares itself, because the preset has values of its own."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,17 @@ class StageOptions:
     def weights_of(self, stage: str) -> Path:
         """Return the path of the weights that another stage writes to ``out``."""
         return self.out / stage / WEIGHTS_FILE
+
+    def choices(self, **used: Path | None) -> dict[str, Choice]:
+        """Return the options that decide what the stage makes, which must stay when it goes on, by name.
+
+        Args:
+            used: the paths that the stage uses in the place of those that were not given.
+        """
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self)} | used
+        return {
+            name: describe_choice(value) for name, value in given.items() if name not in _FREE | _IN_THE_LOOP
+        }
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def train(options: SamOptions) -> Path:
         task.load_weights(options.init)
     elif options.clip:
         adopt_clip(task.sam.image_encoder, load_clip(options.clip)[0])
-    return run_training(task, options.apply_to(preset.loop), options.folder, options.runtime())
+    loop = options.apply_to(preset.loop)
+    return run_training(task, loop, options.folder, options.runtime(), options.choices())
 
 
 class SamTask(TrainingTask):

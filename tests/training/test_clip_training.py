@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ovseg_demo.training.clip_weights import grid_positions, load_clip
 from ovseg_demo.training.crops import CaptionedCrops
 from ovseg_demo.training.files import CHECKPOINT_FILE
 from ovseg_demo.training.options import ClipOptions, FinetuneOptions, LabelPairsOptions, MaskPromptOptions
+from ovseg_demo.training.pairs_format import PAIRS_FILE
 from ovseg_demo.training.presets import PRESETS, find_settings
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +130,33 @@ def test_the_published_loss_can_be_asked_for(stage, options, clip_file, pairs, t
         }.items()
     )
     assert published == asked != other
+
+
+@pytest.mark.parametrize(
+    ("stage", "options"), [(clip_finetuning, FinetuneOptions), (mask_prompts, MaskPromptOptions)]
+)
+def test_a_run_goes_on_only_from_what_it_began_with(stage, options, clip_file, pairs, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "twin", PRESETS["toy"])
+    begun = options(**TOY, out=tmp_path / "runs", init=clip_file, pairs=pairs, steps=1)
+    weights = stage.train(begun)
+    before = weights.read_bytes()
+    other = torch.load(clip_file, weights_only=True)
+    other["state_dict"]["module.logit_scale"] += 1
+    torch.save(other, tmp_path / "other.pt")
+    fewer = shutil.copytree(pairs, tmp_path / "fewer")
+    lines = (fewer / PAIRS_FILE).read_text().splitlines(keepends=True)
+    (fewer / PAIRS_FILE).write_text("".join(lines[:-1]))
+    changes = {"init": tmp_path / "other.pt", "pairs": fewer, "preset": "twin", "contrastive": True}
+    for name, value in changes.items():
+        with pytest.raises(CheckpointError, match=rf"other options \(--{name} was [^;]*\); give the same"):
+            stage.train(replace(begun, **{name: value}, steps=2))
+    assert weights.read_bytes() == before
+    copies = {
+        "init": Path(shutil.copy(clip_file, tmp_path / "copy.pt")),
+        "pairs": shutil.copytree(pairs, tmp_path / "copy"),
+    }
+    stage.train(replace(begun, **copies, steps=2))
+    assert weights.read_bytes() != before
 
 
 def test_only_mask_prompts_change(runs, finetuned_file, pairs):

@@ -156,14 +156,15 @@ def test_a_run_with_other_options_is_refused_in_its_folder(tmp_path, change, ste
         assert f"--{name.replace('_', '-')} was {before}, is {value}" in str(refusal.value)
 
 
-def test_a_checkpoint_without_settings_is_continued(tmp_path):
+def test_a_checkpoint_of_an_older_version_is_refused(tmp_path):
     run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
+    with pytest.raises(CheckpointError, match="did not note --init; give --out another folder"):
+        run_training(SumTask(), SETTINGS, tmp_path, RUNTIME, {"init": None})
     state = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
     del state["settings"]
     torch.save(state, tmp_path / CHECKPOINT_FILE)
-    task = SumTask()
-    run_training(task, replace(SETTINGS, steps=32, rate=2.0), tmp_path, RUNTIME)
-    assert task.calls == 2
+    with pytest.raises(CheckpointError, match="did not note --seed, --batch-size, --rate; give --out"):
+        run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
 
 
 @given(first=st.integers(0, 5), more=st.integers(0, 5), share=st.integers(1, 4), processes=st.integers(1, 3))

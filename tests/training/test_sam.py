@@ -205,3 +205,10 @@ def test_training_writes_a_segment_anything_of_the_published_format(tmp_path):
     larger = SamTask(replace(PRESET, size=changed(PRESET.size, image_size=96)), seed=1)
     larger.load_weights(weights)
     assert larger.sam.image_encoder.pos_embed.shape == (1, 12, 12, 64)
+
+
+def test_a_run_that_began_from_other_weights_is_refused_in_its_folder(tmp_path):
+    options = SamOptions(preset="toy", out=tmp_path, device="cpu", precision="float32", steps=1)
+    weights = sam_step.train(options)
+    with pytest.raises(CheckpointError, match="--init was not given, is sha256:"):
+        sam_step.train(replace(options, init=weights))

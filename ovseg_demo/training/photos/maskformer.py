@@ -48,6 +48,7 @@ from ovseg_demo.training.photos.distilled_masks import SAM_OPTIONS, keep_masks, 
 from ovseg_demo.training.photos.place_start import QUERIES, start_at_anchors
 from ovseg_demo.training.photos.query_samples import EMPTY, QuerySamples, source_names
 from ovseg_demo.training.photos.sources import read_coco
+from ovseg_demo.training.resuming import describe_choice
 from ovseg_demo.training.schedule import LoopSettings
 from ovseg_demo.training.task import TrainingTask
 
@@ -175,7 +176,7 @@ def train(
     """
     torch.manual_seed(settings.loop.seed)
     task = PhotoMaskFormerTask(settings, root, sam, texts, teacher, stamps)
-    return run_training(task, settings.loop, folder, runtime)
+    return run_training(task, settings.loop, folder, runtime, {"sam": describe_choice(sam)})
 
 
 class PhotoMaskFormerTask(TrainingTask):

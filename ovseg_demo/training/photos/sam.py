@@ -32,6 +32,7 @@ from ovseg_demo.training.photos.mask_samples import MaskSamples
 from ovseg_demo.training.photos.point_start import start_at_points
 from ovseg_demo.training.photos.shared_attention import two_way
 from ovseg_demo.training.photos.trunks import expect_pixels, load_classifier
+from ovseg_demo.training.resuming import describe_choice
 from ovseg_demo.training.sam import scale_logits
 from ovseg_demo.training.sam_losses import mask_iou, mask_losses
 from ovseg_demo.training.sam_samples import MASK_PIXELS, at_cells, choose_cells
@@ -121,7 +122,7 @@ def train(
     task = PhotoSamTask(settings, root, stamps)
     if trunk is not None:
         task.adopt_trunk(trunk)
-    return run_training(task, settings.loop, folder, runtime)
+    return run_training(task, settings.loop, folder, runtime, {"trunk": describe_choice(trunk)})
 
 
 class PhotoSamTask(TrainingTask):

@@ -27,6 +27,7 @@ from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.optimizers import decay_groups
 from ovseg_demo.training.photos.nouns import phrases, shipped_names, wordnet_nouns
 from ovseg_demo.training.photos.teacher import SentenceEncoder
+from ovseg_demo.training.resuming import describe_choice
 from ovseg_demo.training.schedule import LoopSettings
 from ovseg_demo.training.task import TrainingTask
 from ovseg_demo.vocabulary import TEMPLATES
@@ -135,7 +136,7 @@ def train(
     task = TextTask(settings, TeacherNouns.prepare(path, asked, nouns, settings), common)
     if start is not None:
         start_from(task.clip, torch.load(start, weights_only=True))
-    return run_training(task, settings.loop, folder, runtime)
+    return run_training(task, settings.loop, folder, runtime, {"init": describe_choice(start)})
 
 
 class TextTask(TrainingTask):
