@@ -33,7 +33,8 @@ def train(options: LabelPairsOptions) -> Path:
     make = partial(make_generator, options) if options.sam else None
     scenes = options.scenes or find_settings(options.preset, "finetuning").label_scenes
     miner = LabelMiner(make, options.seed)
-    collect_pairs(miner, NumberedScenes(), scenes, options.folder, options.workers)
+    choices = options.choices(maskformer=options.proposer if options.sam else None)
+    collect_pairs(miner, NumberedScenes(), scenes, options.folder, options.workers, choices)
     return options.folder
 
 

@@ -139,6 +139,11 @@ class _ProposalOptions(_NetworkOptions):
     maskformer: Annotated[Path | None, "checkpoint that proposes masks (default: `train maskformer`)"] = None
     sam: Annotated[Path | None, "Segment Anything weights, to add its masks to MaskFormer's"] = None
 
+    @property
+    def proposer(self) -> Path:
+        """The MaskFormer's weights: the given ones, or those of "maskformer"."""
+        return self.maskformer or self.weights_of("maskformer")
+
 
 @dataclass(frozen=True)
 class PairsOptions(_ProposalOptions):

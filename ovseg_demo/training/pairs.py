@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -37,14 +38,15 @@ from ovseg_demo.training.log import LOG_FILE, append_entry, keep_entries
 from ovseg_demo.training.options import LabelPairsOptions, PairsOptions
 from ovseg_demo.training.pairs_format import (
     PAIRS_FILE,
+    PROGRESS_FILE,
     ImageSource,
     MaskNounPair,
     append_pairs,
     write_source,
 )
 from ovseg_demo.training.presets import find_settings
+from ovseg_demo.training.resuming import Choice, check_choices
 
-PROGRESS_FILE = "progress.json"
 _IMAGES_PER_SAVE = 25
 _TEMPLATES = "vild"
 
@@ -55,23 +57,23 @@ def train(options: PairsOptions) -> Path:
     """Write the pairs of the images to a folder; returns the folder. An interrupted run resumes."""
     preset = find_settings(options.preset, "pairs")
     generator = make_generator(options)
-    clip_tensors = read_checkpoint(options.clip or options.weights_of("clip")).clip()
+    matcher = options.clip or options.weights_of("clip")
     images = open_captioned_images(options.root, preset.captions_per_image)
-    clip = MaskAdaptedClip.from_tensors(clip_tensors, runtime=options.runtime())
+    clip = MaskAdaptedClip.from_tensors(read_checkpoint(matcher).clip(), runtime=options.runtime())
     background = embed_background(generator, clip, images.read(0, preset.background_images))
     miner = PairMiner(
         generator, clip, background, preset.quality_weight, preset.least_score, preset.least_overlap
     )
-    collect_pairs(miner, images, options.images or preset.images, options.folder)
+    choices = options.choices(maskformer=options.proposer, clip=matcher)
+    collect_pairs(miner, images, options.images or preset.images, options.folder, choices=choices)
     return options.folder
 
 
 def make_generator(options: PairsOptions | LabelPairsOptions) -> ProposalGenerator | EveryGenerator:
     """Return MaskFormer's generator, with Segment Anything's beside it if ``options.sam`` is given."""
     sizes = find_settings(options.preset, "maskformer")
-    weights = options.maskformer or options.weights_of("maskformer")
     maskformer = MaskFormerProposalGenerator(
-        build_maskformer(read_checkpoint(weights).maskformer()),
+        build_maskformer(read_checkpoint(options.proposer).maskformer()),
         min_size=sizes.min_size,
         max_size=sizes.max_size,
         mask_threshold=sizes.mask_threshold,
@@ -213,7 +215,12 @@ class Miner(Protocol[ImageT]):
 
 
 def collect_pairs(
-    miner: Miner[ImageT], images: Images[ImageT], count: int, folder: Path, workers: int = 0
+    miner: Miner[ImageT],
+    images: Images[ImageT],
+    count: int,
+    folder: Path,
+    workers: int = 0,
+    choices: Mapping[str, Choice] = MappingProxyType({}),
 ) -> None:
     """Write the pairs of the first ``count`` images to a folder; an interrupted call is resumed.
 
@@ -223,8 +230,13 @@ def collect_pairs(
         count: number of images.
         folder: of the pairs and the log.
         workers: processes that share the images; 0 means this one. The result is the same.
+        choices: what made the miner, by the names of the options; a call is resumed only with the same.
+
+    Raises:
+        CheckpointError: the folder holds pairs of other images, of more of them, or of other choices.
     """
-    done = _begin(folder, images)
+    about = {"source": images.source.describe(), "choices": dict(choices)}
+    done = _begin(folder, images.source, about, count)
     if workers:
         cv2.setNumThreads(1)  # before workers fork: OpenCV hangs in a child of a process with its threads
     loader = DataLoader(
@@ -241,9 +253,10 @@ def collect_pairs(
             break
         append_pairs(folder, [pair for pairs in batch for pair in pairs])
         done += len(batch)
-        _save_progress(folder, images, done)
+        _save_progress(folder, about, done)
         _log(folder, done, batch, time.monotonic() - started)
         started = time.monotonic()
+    _save_progress(folder, about, done, finished=True)
 
 
 class _Mined(Dataset):
@@ -256,22 +269,28 @@ class _Mined(Dataset):
         return next(map(self.miner.mine, self.images.read(number, number + 1)), None)
 
 
-def _begin(folder: Path, images: Images) -> int:
+def _begin(folder: Path, source: ImageSource, about: Mapping[str, Any], count: int) -> int:
     """Begin or resume a folder: remove lines after the last save; return the number of images that are done.
 
     Raises:
-        CheckpointError: the folder holds pairs of other images.
+        CheckpointError: the folder holds pairs of other images, of more of them, or of other choices.
     """
     progress = folder / PROGRESS_FILE
     if not progress.exists():
-        write_source(folder, images.source)
+        write_source(folder, source)
         (folder / PAIRS_FILE).write_text("")
         (folder / LOG_FILE).write_text("")
-        _save_progress(folder, images, 0)
+        _save_progress(folder, about, 0)
     saved = json.loads(progress.read_text())
-    if saved["source"] != images.source.describe():
+    if saved["source"] != about["source"]:
         raise CheckpointError(
             f"{folder} holds pairs of other images; give --out another folder, or remove this one."
+        )
+    check_choices(folder, saved.get("choices", {}), about["choices"])
+    if saved["images"] > count:
+        raise CheckpointError(
+            f"{folder} holds the pairs of {saved['images']} images, not of {count}; ask for as many, give "
+            "--out another folder, or remove this one."
         )
     with (folder / PAIRS_FILE).open("r+b") as file:
         file.truncate(saved["bytes"])
@@ -279,15 +298,11 @@ def _begin(folder: Path, images: Images) -> int:
     return saved["images"]
 
 
-def _save_progress(folder: Path, images: Images, done: int) -> None:
+def _save_progress(folder: Path, about: Mapping[str, Any], done: int, finished: bool = False) -> None:
+    size = (folder / PAIRS_FILE).stat().st_size
     progress = folder / PROGRESS_FILE
-    state = {
-        "images": done,
-        "bytes": (folder / PAIRS_FILE).stat().st_size,
-        "source": images.source.describe(),
-    }
     part = progress.with_name(progress.name + ".part")
-    part.write_text(json.dumps(state) + "\n")
+    part.write_text(json.dumps({"images": done, "finished": finished, "bytes": size, **about}) + "\n")
     part.replace(progress)
 
 

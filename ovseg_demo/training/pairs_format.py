@@ -8,7 +8,9 @@ A folder with
 - ``pairs.jsonl``: one pair a line,
   ``{"image": "7", "noun": "red car", "score": 0.8, "mask": {"size": [h, w], "counts": "…"}}``:
   the seed or the file name of an image, the noun, how well they matched, and the mask at the image's size in
-  COCO's run-length encoding. Pairs of one image lie side by side.
+  COCO's run-length encoding. Pairs of one image lie side by side;
+- ``progress.json``, where a stage made the folder: whether all its pairs are there, and what they are of,
+  ``{"images": 7, "finished": true, "bytes": 1234, "source": {…}, "choices": {…}}``.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from ovseg_demo.sticker_world import render_scene
 
 SOURCE_FILE = "source.json"
 PAIRS_FILE = "pairs.jsonl"
+PROGRESS_FILE = "progress.json"
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,15 @@ def read_pairs(folder: Path) -> list[MaskNounPair]:
     """Return all pairs of a folder.
 
     Raises:
-        DatasetError: there are none.
+        DatasetError: there are none, or not yet all.
     """
+    progress = Path(folder) / PROGRESS_FILE
+    saved = json.loads(progress.read_text()) if progress.exists() else {}
+    if not saved.get("finished", True):  # folders of older versions do not say it
+        raise DatasetError(
+            f"{folder} is unfinished, with the pairs of {saved['images']} images; finish it with the command "
+            "that began it, which goes on from there."
+        )
     path = Path(folder) / PAIRS_FILE
     lines = path.read_text().splitlines() if path.exists() else []
     if not lines:

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from ovseg_demo.classification.types import RegionEmbeddings
 from ovseg_demo.errors import CheckpointError, DatasetError
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.sticker_world import NOVEL_CLASSES, render_scene
-from ovseg_demo.training import pairs
+from ovseg_demo.training import label_pairs, pairs
 from ovseg_demo.training.caption_nouns import find_nouns
 from ovseg_demo.training.captioned_images import CaptionedImage, CaptionedScenes, CocoCaptions
-from ovseg_demo.training.options import PairsOptions
+from ovseg_demo.training.options import LabelPairsOptions, PairsOptions
 from ovseg_demo.training.pairs import (
     EveryGenerator,
     PairMiner,
@@ -211,6 +212,55 @@ def test_another_source_is_refused_in_the_same_folder(miner, tmp_path):
         collect_pairs(miner, coco, 2, tmp_path / "pairs")
 
 
+@pytest.mark.parametrize(
+    ("choices", "count", "message"),
+    [
+        (
+            {"clip": "b", "sam": None},
+            9,
+            "other options (--clip was a, is b); give the same ones or --out another",
+        ),
+        (
+            {"clip": "a", "sam": "c"},
+            9,
+            "other options (--sam was not given, is c); give the same ones or --out",
+        ),
+        (
+            {"clip": "a", "sam": None, "seed": 1},
+            9,
+            "of an older version, which did not note --seed; give --out",
+        ),
+        ({"clip": "a", "sam": None}, 4, "holds the pairs of 9 images, not of 4; ask for as many, give --out"),
+    ],
+)
+def test_pairs_that_would_be_others_are_refused_in_the_same_folder(miner, tmp_path, choices, count, message):
+    collect_pairs(miner, Images(), 9, tmp_path, choices={"clip": "a", "sam": None})
+    before = (tmp_path / PAIRS_FILE).read_text()
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        collect_pairs(miner, Images(), count, tmp_path, choices=choices)
+    assert (tmp_path / PAIRS_FILE).read_text() == before
+    collect_pairs(miner, Images(), 10, tmp_path, choices={"clip": "a", "sam": None})
+    assert len(read_pairs(tmp_path)) == 20
+
+
+def test_unfinished_pairs_are_not_read(miner, tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "_IMAGES_PER_SAVE", 4)
+
+    class Interrupted(Images):
+        def read(self, first, stop):
+            if first == 6:
+                raise KeyboardInterrupt
+            return super().read(first, stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        collect_pairs(miner, Interrupted(), 10, tmp_path)
+    message = "is unfinished, with the pairs of 4 images; finish it with the command that began it"
+    with pytest.raises(DatasetError, match=message):
+        read_pairs(tmp_path)
+    collect_pairs(miner, Images(), 10, tmp_path)
+    assert len(read_pairs(tmp_path)) == 20
+
+
 def test_coco_is_read_in_the_order_of_its_ids_to_its_end(miner, tmp_path):
     images = CocoCaptions(make_coco_folder(tmp_path / "coco"), captions_per_image=2)
     entries = list(images.read(0, 50))
@@ -268,6 +318,17 @@ def test_the_stage_runs_on_published_weights(weights, tmp_path):
         assert pair.decode_mask().shape == image.shape[:2] == (480, 640)
     entry = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     assert entry["images"] == 3
+    other = save_tiny_ovseg(tmp_path / "other.pth")
+    for name, value in {"maskformer": other, "clip": other}.items():
+        with pytest.raises(CheckpointError, match=rf"other options \(--{name} was sha256:\w+, is sha256:"):
+            pairs.train(replace(options, **{name: value}))
+
+
+def test_label_pairs_of_another_seed_are_refused_in_the_same_folder(tmp_path):
+    options = LabelPairsOptions(preset="toy", out=tmp_path, scenes=1)
+    label_pairs.train(options)
+    with pytest.raises(CheckpointError, match="--seed was 0, is 1"):
+        label_pairs.train(replace(options, seed=1))
 
 
 def test_masks_grow_smoothly_to_the_images_size():
