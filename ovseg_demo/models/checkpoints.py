@@ -178,8 +178,7 @@ def read_checkpoint(path: str | Path, expect: CheckpointKind | None = None) -> C
             kind; it contains tensors that its kind does not have, or objects that could run code.
     """
     path = Path(path).expanduser()
-    _refuse_what_is_no_weights_file(path)
-    tensors = _read_tensors(path)
+    tensors = read_tensors(path)
     kind = _recognise(path, tensors, expect)
     if kind is CheckpointKind.OVSEG:
         _refuse_unknown_tensors(path, tensors)
@@ -192,8 +191,14 @@ def read_checkpoint(path: str | Path, expect: CheckpointKind | None = None) -> C
 # ---- the file
 
 
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file, and those that it takes from files beside it."""
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file of any network, and those that it takes from files beside it.
+
+    Raises:
+        CheckpointError: the file is missing, cut off, damaged or not a weights file, or holds objects that
+            could run code.
+    """
+    _refuse_what_is_no_weights_file(path)
     content = _read(path)
     tensors = _canonical(_unwrap(path, content))
     for group in SharedTensors.read(path, content):

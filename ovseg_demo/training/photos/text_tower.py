@@ -21,7 +21,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
+from ovseg_demo.errors import CheckpointError
+from ovseg_demo.models.checkpoints import read_tensors
 from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.tensors import check_names_and_shapes
 from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.optimizers import decay_groups
@@ -37,6 +40,7 @@ _COMMON_SHARE = 0.5
 """Of the phrases drawn: names of the shipped class lists and of ImageNet's classes."""
 
 _WORD_END = "</w>"
+_TOKENS = "token_embedding.weight"
 _TEACHER_SCALE = 20.0
 """The contrastive loss's temperature: phrases that the teacher tells apart stay apart."""
 
@@ -127,15 +131,20 @@ def train(
         folder: of checkpoint, log, weights and the teacher's answers.
         runtime: device and precision.
         start: text tensors to start from, of the same sizes and at least as many tokens.
+
+    Raises:
+        CheckpointError: the teacher or the start is missing, cannot be read, or is another network.
+        DatasetError: WordNet's files are missing.
     """
     torch.manual_seed(settings.loop.seed)
+    given = read_text(start) if start else None
     path = folder / "nouns.pt"
     common = {*shipped_names(), *extra}
     nouns = sorted({*wordnet_nouns(wordnet, settings.everything), *common})
     asked = None if path.exists() else SentenceEncoder(teacher)
     task = TextTask(settings, TeacherNouns.prepare(path, asked, nouns, settings), common)
-    if start is not None:
-        start_from(task.clip, torch.load(start, weights_only=True))
+    if given:
+        start_from(task.clip, given)
     return run_training(task, settings.loop, folder, runtime, {"init": describe_choice(start)})
 
 
@@ -293,10 +302,34 @@ def start_as_bag_of_words(clip: CLIP, nouns: TeacherNouns, tokenizer: Tokenizer)
 
 def start_from(clip: CLIP, tensors: dict[str, Tensor]) -> None:
     """Copy the text tensors of a tower of the same sizes, of whose tokens only the first are kept."""
-    table = tensors["token_embedding.weight"]
+    table = tensors[_TOKENS]
     kept = clip.token_embedding.num_embeddings - 2  # the start and the end token are the last two
     shorter = torch.cat([table[:kept], table[-2:]])
-    clip.load_state_dict(tensors | {"token_embedding.weight": shorter}, strict=False)
+    load_text(clip, tensors | {_TOKENS: shorter})
+
+
+def read_text(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file of this stage.
+
+    Raises:
+        CheckpointError: the file is missing, cannot be read, or holds no text tower.
+    """
+    tensors = read_tensors(path)
+    if _TOKENS not in tensors:
+        raise CheckpointError(f'"{path}" holds no text tower; give the weights of the stage "text".')
+    return tensors
+
+
+def load_text(clip: CLIP, tensors: dict[str, Tensor]) -> None:
+    """Load the tensors of a file of this stage into a CLIP; its image tower stays as it is.
+
+    Raises:
+        CheckpointError: they are those of another tower.
+    """
+    own = clip.state_dict()
+    text = {name: tensor for name, tensor in own.items() if not name.startswith("visual.")}
+    check_names_and_shapes(text, tensors, "the text tower of these sizes")
+    clip.load_state_dict(own | tensors)
 
 
 def _token_texts(tokenizer: Tokenizer) -> list[str]:

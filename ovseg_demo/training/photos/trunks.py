@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ovseg_demo.errors import CheckpointError
+from ovseg_demo.models.checkpoints import read_tensors
 
 TRUNK_MEAN = (127.5, 127.5, 127.5)
 TRUNK_STD = (127.5, 127.5, 127.5)
@@ -24,14 +25,14 @@ def load_classifier(name: str, path: Path, **arguments: object) -> nn.Module:
         arguments: of ``timm.create_model``.
 
     Raises:
-        CheckpointError: there is no such file, or its tensors do not fit.
+        CheckpointError: there is no such file, it cannot be read, or its tensors do not fit.
     """
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(
             f"{path} does not exist; name the file of {name}'s ImageNet weights with --trunk."
         )
     model = timm.create_model(name, pretrained=False)
-    given = torch.load(path, map_location="cpu", weights_only=True)
+    given = read_tensors(path)
     own = model.state_dict()
     if [t.shape for t in given.values()] != [t.shape for t in own.values()]:
         raise CheckpointError(f"The tensors of {path} are not those of {name}, one by one.")

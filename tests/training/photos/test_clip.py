@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ovseg_demo.errors import ModelError
+from ovseg_demo.errors import CheckpointError, DatasetError, ModelError
 from ovseg_demo.evaluation.photos import NamedRegions, best_ious, held_out, measure_pixels
 from ovseg_demo.evaluation.photos import main as measure
 from ovseg_demo.proposals.types import Proposals
@@ -20,6 +20,7 @@ from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.runtime.resources import bundled
 from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.photos import sources
+from ovseg_demo.training.photos.clip import labelled_sources
 from ovseg_demo.training.photos.naming import (
     Labelled,
     NamingSettings,
@@ -85,6 +86,19 @@ def test_a_tower_of_fewer_tokens_starts_from_a_larger_one(nouns: TeacherNouns) -
     names = ["red cat", "a"]  # words whose tokens both have
     expected, found = (embed_names(t.clip, t.tokenizer, names, ("{}",)) for t in (larger, smaller))
     torch.testing.assert_close(found, expected)
+
+
+def test_a_tower_of_other_sizes_is_no_start(nouns: TeacherNouns) -> None:
+    wider = text_clip(replace(TEXT, width=128, heads=2)).state_dict()
+    with pytest.raises(CheckpointError, match="do not make up the text tower of these sizes"):
+        start_from(
+            TextTask(TEXT, nouns).clip, {n: t for n, t in wider.items() if not n.startswith("visual.")}
+        )
+
+
+def test_without_features_there_is_nothing_to_adapt_to(photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=f"no features of regions in {tmp_path}; make them with the stage"):
+        labelled_sources(photographs, tmp_path, tmp_path, (torch.zeros(1), torch.zeros(1)), len, set())
 
 
 def test_encoded_text_is_open_clips(nouns: TeacherNouns) -> None:
