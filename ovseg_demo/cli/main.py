@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -62,16 +62,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return module.main(given[1:], f"{_program()} {name}")
     parser = _make_parser(name, module)
     arguments = parser.parse_args(given)
+    with warnings.catch_warnings():
+        # Our own error messages describe faulty images.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        return exit_code(lambda: module.run(arguments))
+
+
+def exit_code(run: Callable[[], int], *, resumes: bool = False) -> int:
+    """Return the exit code of a command; a user error or Ctrl-C is one sentence on stderr.
+
+    Args:
+        run: runs the command and returns its exit code.
+        resumes: whether the same command goes on after Ctrl-C.
+    """
     try:
-        with warnings.catch_warnings():
-            # Our own error messages describe faulty images.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            return module.run(arguments)
+        return run()
     except OvsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        print("Stopped; the same command resumes." if resumes else "Stopped.", file=sys.stderr)
         return INTERRUPTED
 
 

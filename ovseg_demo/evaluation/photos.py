@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import cv2
 import numpy as np
 
 from ovseg_demo.classification.types import REGIONS, RegionClassifier
+from ovseg_demo.cli.main import SUCCESS, exit_code
+from ovseg_demo.errors import DatasetError
 from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.training.photos.sources import (
     CAMVID_NAMES,
@@ -101,7 +104,11 @@ def _packed_at(proposals: Proposals, size: tuple[int, ...]) -> np.ndarray:
 
 
 def measure_coverage(generator: ProposalGenerator, photographs: Sequence[Photograph]) -> dict[str, float]:
-    """Return the share of COCO's objects of at least 48² pixels that are covered, and the masks an image."""
+    """Return the share of COCO's objects of at least 48² pixels that are covered, and the masks an image.
+
+    Raises:
+        DatasetError: there is no such object.
+    """
     found, counts = [], []
     for photograph in photographs:
         masks = [
@@ -111,6 +118,11 @@ def measure_coverage(generator: ProposalGenerator, photographs: Sequence[Photogr
             proposals = generator(photograph.image())
             found.append(best_ious(proposals, masks))
             counts.append(len(proposals))
+    if not found:
+        raise DatasetError(
+            f"None of COCO's {len(photographs)} photographs shows an object of at least 48² pixels; check "
+            "the folder given with --root."
+        )
     best = np.concatenate(found)
     return {
         "objects": len(best),
@@ -124,6 +136,9 @@ def measure_covering(generator: ProposalGenerator, photographs: Sequence[Photogr
     """Return BSDS500's covering, from 0 to 1, and the masks an image.
 
     Covering is the best IoU of every segment, weighted by area: the mean of people, then of images.
+
+    Raises:
+        DatasetError: a photograph has no segmentation.
     """
     coverings, counts = [], []
     for photograph in photographs:
@@ -134,6 +149,10 @@ def measure_covering(generator: ProposalGenerator, photographs: Sequence[Photogr
             masks = [partition == label for label in np.unique(partition)]
             areas = np.array([np.count_nonzero(mask) for mask in masks])
             people.append((best_ious(proposals, masks) * areas).sum() / areas.sum())
+        if not people:
+            raise DatasetError(
+                f"{photograph.path} has no segmentation beside it; check the folder given with --root."
+            )
         coverings.append(np.mean(people))
     return {"covering": float(np.mean(coverings)), "masks an image": float(np.mean(counts))}
 
@@ -248,8 +267,13 @@ def measure_seconds(call, repeats: int = 3) -> float:
     return min(seconds)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is given, and print a line a figure."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is given, and print a line a figure; returns the exit code."""
+    options = _make_parser().parse_args(arguments)
+    return exit_code(lambda: _run(options))
+
+
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ovseg_demo.evaluation.photos", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of labelled photographs")
     parser.add_argument("--sam", type=Path, help="weights of a Segment Anything")
@@ -268,7 +292,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=1, help="use each n-th photograph of BSDS500 and CamVid")
     parser.add_argument("--seconds", action="store_true", help="also time them on 960×720 pixels")
     parser.add_argument("--json", type=Path, help="also write the figures there")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
     figures: dict[str, dict[str, float]] = {}
     if options.sam:
         figures |= _measure_proposals(_read_sam(options), options)
@@ -283,6 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{what}: {name}: {value:.4g}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
+    return SUCCESS
 
 
 def _read_sam(options: argparse.Namespace) -> ProposalGenerator:
@@ -354,4 +382,4 @@ def _measure_model(options: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_demo.classification.rules import EnsembleRule
-from ovseg_demo.cli.main import INTERRUPTED, SUCCESS, USER_ERROR
+from ovseg_demo.cli.main import SUCCESS, exit_code
 from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
-from ovseg_demo.errors import OvsegError
 from ovseg_demo.evaluation.colours import colour_accuracy
 from ovseg_demo.evaluation.measures import (
     Counts,
@@ -80,18 +79,15 @@ class Entry:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the model and write the page; returns the exit code."""
     given = vars(_make_parser().parse_args(argv))
-    try:
+
+    def run() -> int:
         entries = find_contenders(given, given["runs"])
         page = measure_all(entries, given["scenes"], given["sets"], given["records"])
         given["out"].parent.mkdir(parents=True, exist_ok=True)
         given["out"].write_text(write_page(page, read_notes(given["out"])), encoding="utf-8")
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("Stopped; the same command resumes.", file=sys.stderr)
-        return INTERRUPTED
-    return SUCCESS
+        return SUCCESS
+
+    return exit_code(run, resumes=True)
 
 
 def find_contenders(given: Mapping[str, Any], runs: Path) -> dict[str, Entry]:

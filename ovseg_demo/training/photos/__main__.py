@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ovseg_demo.cli.main import INTERRUPTED, SUCCESS, USER_ERROR
-from ovseg_demo.errors import OvsegError
+from ovseg_demo.cli.main import SUCCESS, exit_code
 from ovseg_demo.training.options import TrainingOptions
 
 
@@ -32,15 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "maskformer": _maskformer,
         "bundle": _bundle,
     }
-    try:
+
+    def run() -> int:
         print(stages[options.stage](options))
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("Stopped; the same command resumes.", file=sys.stderr)
-        return INTERRUPTED
-    return SUCCESS
+        return SUCCESS
+
+    return exit_code(run, resumes=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,8 +12,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ovseg_demo.errors import CheckpointError, DatasetError, ModelError
-from ovseg_demo.evaluation.photos import NamedRegions, best_ious, held_out, measure_pixels
+from ovseg_demo.errors import CheckpointError, DatasetError
+from ovseg_demo.evaluation.photos import (
+    NamedRegions,
+    best_ious,
+    held_out,
+    measure_coverage,
+    measure_covering,
+    measure_pixels,
+)
 from ovseg_demo.evaluation.photos import main as measure
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
@@ -219,10 +226,32 @@ def test_named_segments_lie_in_their_photographs(tmp_path: Path) -> None:
     ]
 
 
-def test_the_command_says_that_a_clip_cannot_read_regions_in_a_way(photographs: Path) -> None:
+def test_the_command_says_that_a_clip_cannot_read_regions_in_a_way(photographs: Path, capsys) -> None:
     model = bundled("weights") / "photo-mini"
-    with pytest.raises(ModelError, match='"text-region" needs a CLIP with a ViT'):
-        measure(["--root", str(photographs), "--clip", str(model), "--regions", "text-region"])
+    assert measure(["--root", str(photographs), "--clip", str(model), "--regions", "text-region"]) == 2
+    error = capsys.readouterr().err
+    assert '"text-region" needs a CLIP with a ViT' in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("measured", "source", "message"),
+    [
+        (
+            measure_coverage,
+            "coco",
+            "None of COCO's 1 photographs shows an object of at least 48² pixels; check",
+        ),
+        (measure_covering, "bsds500", r"1\.jpg has no segmentation beside it; check the folder"),
+    ],
+)
+def test_photographs_without_anything_to_cover_are_named(measured, source, message, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.jpg"), np.zeros((60, 60, 3), np.uint8))
+
+    def propose(image: np.ndarray) -> Proposals:
+        return Proposals.from_masks(np.ones((1, 60, 60), bool), np.ones(1), image, (60, 60), "sam")
+
+    with pytest.raises(DatasetError, match=message):
+        measured(propose, [sources.Photograph(source, tmp_path / "1.jpg")])
 
 
 def test_an_interruption_leaves_no_part_of_a_file_of_features(tmp_path: Path, monkeypatch) -> None:
