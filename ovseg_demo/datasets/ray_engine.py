@@ -56,6 +56,7 @@ def run_on_ray(
     Raises:
         MissingDependencyError: Ray is not installed.
         FullDiskError: the disk is full.
+        RecordError: the folder of the results is closed in another way.
         OvsegError: a setting is not valid.
         Exception: five images in a row raised errors that are not expected.
     """

@@ -136,6 +136,7 @@ def run_local(
 
     Raises:
         FullDiskError: the disk is full.
+        RecordError: the folder of the results is closed in another way.
         ModelError: a setting is not valid.
         Exception: five images in a row raised errors that are not expected.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from ovseg_demo.datasets.merging import read_format, write_annotations
 from ovseg_demo.datasets.remote import RemotePath
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.export.formats import FORMATS, dataset_files
-from ovseg_demo.runtime.disk import is_disk_error, is_full_disk, replace_text
+from ovseg_demo.runtime.disk import is_full_disk, replace_text
 
 ANNOTATIONS, ERRORS = "annotations.json", "errors.jsonl"
 """Names in the folder: the merged file, and the errors of the last run."""
@@ -36,13 +37,24 @@ class OutputError(OvsegError):
 
 
 class FullDiskError(OvsegError):
-    """Nothing can be written any more."""
+    """Nothing can be written any more: the disk is full."""
 
     def __init__(self, folder: str | Path, error: OSError):
         reason = error.strerror or error
         super().__init__(
             f'The results no longer fit into "{folder}" ({reason}); free space there, and the same command '
             "continues."
+        )
+
+
+class RecordError(OvsegError):
+    """What is finished and what failed can no longer be recorded, though the disk is not full."""
+
+    def __init__(self, folder: str | Path, error: OSError):
+        reason = error.strerror or error
+        super().__init__(
+            f'The results can no longer be recorded in "{folder}" ({reason}); make it writable, and the same '
+            "command continues."
         )
 
 
@@ -114,14 +126,15 @@ class ResultStore:
         """Append a line to ``errors.jsonl``.
 
         Raises:
-            FullDiskError: it cannot be written.
+            FullDiskError: the disk is full.
+            RecordError: it cannot be written for another reason.
         """
         content = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with (self._here / ERRORS).open("ab") as file:
                 file.write(content)
         except OSError as error:
-            raise FullDiskError(self._here, error) from error
+            raise self._no_record(error) from error
 
     def save(self, result: Result) -> None:
         """Write an image's files, then its line of the journal. Older results of the image are replaced.
@@ -132,7 +145,8 @@ class ResultStore:
 
         Raises:
             OutputError: the image's files cannot be written; older ones stay.
-            FullDiskError: the disk is full, or the journal cannot be written to.
+            FullDiskError: the disk is full.
+            RecordError: the journal cannot be written to for another reason.
             RemoteError: the object store cannot be written to.
         """
         image = result.line["id"]
@@ -145,7 +159,7 @@ class ResultStore:
             if older:
                 self._folder.publish_records(now=True)
         except OSError as error:
-            raise FullDiskError(self._here, error) from error
+            raise self._no_record(error) from error
         try:
             self._folder.replace(result.files)
             for name in older - set(result.files):
@@ -156,16 +170,20 @@ class ResultStore:
         try:
             self.journal.append(result.line)
         except OSError as error:
-            raise FullDiskError(self._here, error) from error
+            raise self._no_record(error) from error
         self._folder.publish_records(now=False)
+
+    def _no_record(self, error: OSError) -> FullDiskError | RecordError:
+        is_full = is_full_disk(error) or error.errno == errno.EFBIG  # some systems limit a file's size
+        return (FullDiskError if is_full else RecordError)(self._here, error)
 
     def merge(self) -> int:
         """Write ``annotations.json`` from all finished images and return their number.
 
         Raises:
-            FullDiskError: it cannot be written; an older one stays.
+            FullDiskError: the disk is full; an older one stays.
             MissingFileError: an image's file that is read for it was deleted.
-            OutputError: the folder fails in another way.
+            OutputError: it cannot be written for another reason; an older one stays.
             RemoteError: the object store cannot be written to.
         """
         try:
@@ -175,7 +193,7 @@ class ResultStore:
         except FileNotFoundError as error:
             raise MissingFileError(error.filename) from error
         except OSError as error:
-            kind = FullDiskError if is_disk_error(error) else OutputError
+            kind = FullDiskError if is_full_disk(error) else OutputError
             raise kind(self.address, error) from error
         return finished
 

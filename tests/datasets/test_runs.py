@@ -17,9 +17,10 @@ from pycocotools.coco import COCO
 from ovseg_demo.datasets.folders import LocalFolder
 from ovseg_demo.datasets.items import Item
 from ovseg_demo.datasets.job import Job
+from ovseg_demo.datasets.store import OutputError, ResultStore
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
-from tests.closed_folders import file_limit, small_disk
+from tests.closed_folders import file_limit, read_only, small_disk
 from tests.datasets.small_images import (
     SIZES,
     contents,
@@ -458,6 +459,32 @@ def test_a_journal_that_takes_no_more_is_one_sentence_and_not_torn(ovseg, images
     assert (output / "records" / "part-000000.jsonl").stat().st_size == size
     assert segment(ovseg, output, images) == 0
     assert len(read(output)["images"]) == 4
+
+
+@pytest.mark.parametrize("record", ["records/part-000000.jsonl", "errors.jsonl"])
+def test_a_record_that_cannot_be_written_says_why(ovseg, tmp_path, record, monkeypatch, capsys):
+    images, output = save_images(tmp_path / "images", 3, bad=(1,)), tmp_path / "out"
+    real = Job.segment
+
+    def close_and_segment(job, *given):
+        (output / record).unlink(missing_ok=True)
+        (output / record).mkdir()
+        return real(job, *given)
+
+    monkeypatch.setattr(Job, "segment", close_and_segment)
+    assert segment(ovseg, output, images) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert f'recorded in "{output}" ({os.strerror(errno.EISDIR)}); make it writable, and the same' in error
+    monkeypatch.undo()
+    (output / record).rmdir()
+    assert segment(ovseg, output, images) == 1  # one image is damaged
+    assert len(read(output)["images"]) == 2
+
+
+def test_a_merged_file_that_may_not_be_written_says_so(tmp_path):
+    reason = rf"{os.strerror(errno.EACCES)}.*change its permissions"
+    with ResultStore(tmp_path) as store, read_only(tmp_path), pytest.raises(OutputError, match=reason):
+        store.merge()
 
 
 def test_two_runs_do_not_write_to_one_folder(ovseg, images, tmp_path, capsys):
