@@ -70,6 +70,7 @@ from ovseg_demo.training.resuming import Choice, check_choices
 from ovseg_demo.training.sampling import StepBatchSampler, mix
 from ovseg_demo.training.schedule import LoopSettings, learning_rate_factor
 from ovseg_demo.training.task import TrainingTask
+from ovseg_demo.training.workers import receive
 
 _FIXED = ("seed", "batch_size", "rate")
 """Settings that a run keeps when it resumes: other ones would mix two runs. A checkpoint holds them."""
@@ -129,7 +130,7 @@ class _Loop:
         started = time.monotonic() - self.elapsed
         saved = self.elapsed
         if self.progress < 1:
-            for batch in self._batches():
+            for batch in receive(self._batches()):
                 self._train_step(send_to_device(batch, self.accelerator.device, non_blocking=True))
                 self.elapsed = self._agree(time.monotonic() - started)
                 if settings.evaluate_every and self.step % settings.evaluate_every == 0 and self.progress < 1:

@@ -21,6 +21,7 @@ from ovseg_demo.proposals.types import tight_boxes
 from ovseg_demo.training.pairs_format import PAIRS_FILE, ImageSource, MaskNounPair, open_source, read_pairs
 from ovseg_demo.training.pixels import to_bytes, vary_tone
 from ovseg_demo.training.records import open_records, shuffled
+from ovseg_demo.training.workers import receive
 
 _CONTEXT = 0.1  # share of a box's side that an unmasked crop adds on each side
 
@@ -113,7 +114,8 @@ class PairRegions(Dataset):
         """
         if self.keep and not self._records["drawn"].all():
             images = _Images(self)
-            deque(DataLoader(images, batch_size=None, sampler=range(len(images)), num_workers=workers), 0)
+            loader = DataLoader(images, batch_size=None, sampler=range(len(images)), num_workers=workers)
+            deque(receive(loader), 0)
 
     def plain(self, number: int) -> PairRegion:
         """Return the region of pair ``number`` as the classifier's input, without random changes."""

@@ -46,6 +46,7 @@ from ovseg_demo.training.pairs_format import (
 )
 from ovseg_demo.training.presets import find_settings
 from ovseg_demo.training.resuming import Choice, check_choices
+from ovseg_demo.training.workers import receive
 
 _IMAGES_PER_SAVE = 25
 _TEMPLATES = "vild"
@@ -247,7 +248,7 @@ def collect_pairs(
         collate_fn=list,
     )
     started = time.monotonic()
-    for mined in loader:
+    for mined in receive(loader):
         batch = [pairs for pairs in mined if pairs is not None]
         if not batch:
             break

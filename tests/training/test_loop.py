@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import Dataset
 
-from ovseg_demo.errors import CheckpointError
+from ovseg_demo.errors import CheckpointError, DatasetError
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.files import CHECKPOINT_FILE, WEIGHTS_FILE
 from ovseg_demo.training.log import LOG_FILE
@@ -123,6 +123,19 @@ def test_a_run_resumes_after_its_last_log_line_was_cut(tmp_path, lost):
     assert steps == [step for step in whole if step != 25] if lost > 1 else whole
     weights = [torch.load(tmp_path / name / WEIGHTS_FILE)["weight"] for name in ("parts", "whole")]
     assert torch.equal(*weights)
+
+
+class MissingSums(Sums):
+    def __getitem__(self, index):
+        raise DatasetError("sums/0.txt: it is missing; make it.")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_the_data_is_its_sentence_alone(tmp_path, workers, monkeypatch):
+    monkeypatch.setattr(SumTask, "dataset", lambda task: MissingSums())
+    with pytest.raises(DatasetError) as raised:
+        run_training(SumTask(), replace(SETTINGS, workers=workers), tmp_path, RUNTIME)
+    assert str(raised.value) == "sums/0.txt: it is missing; make it."
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

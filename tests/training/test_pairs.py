@@ -331,6 +331,16 @@ def test_label_pairs_of_another_seed_are_refused_in_the_same_folder(tmp_path):
         label_pairs.train(replace(options, seed=1))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_weights_that_a_worker_cannot_read_are_one_sentence(tmp_path, workers):
+    options = LabelPairsOptions(
+        preset="toy", out=tmp_path, scenes=1, workers=workers, sam=tmp_path / "no.pth"
+    )
+    with pytest.raises(CheckpointError) as raised:
+        label_pairs.train(replace(options, maskformer=tmp_path / "none.pth"))
+    assert str(raised.value).startswith(f'There is no weights file "{tmp_path / "none.pth"}"')
+
+
 def test_masks_grow_smoothly_to_the_images_size():
     masks = torch.ones(1, 12, 16).tril()[:, :, :].numpy().astype(bool)
     image = np.zeros((12, 16, 3), dtype=np.uint8)
