@@ -269,7 +269,10 @@ def measure_seconds(call, repeats: int = 3) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is given, and print a line a figure; returns the exit code."""
-    options = _make_parser().parse_args(arguments)
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
+    if options.every < 1:
+        parser.error(f"--every is {options.every}; it must be at least 1")
     return exit_code(lambda: _run(options))
 
 

@@ -233,6 +233,12 @@ def test_the_command_says_that_a_clip_cannot_read_regions_in_a_way(photographs: 
     assert '"text-region" needs a CLIP with a ViT' in error and error.count("\n") == 1
 
 
+def test_the_command_says_that_every_photograph_is_the_least_step(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        measure(["--root", str(tmp_path), "--every", "0"])
+    assert "--every is 0; it must be at least 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("measured", "source", "message"),
     [
