@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from ovseg_demo.datasets.folders import RECORDS, open_folder
 from ovseg_demo.datasets.items import Item
@@ -25,37 +25,40 @@ ANNOTATIONS, ERRORS = "annotations.json", "errors.jsonl"
 """Names in the folder: the merged file, and the errors of the last run."""
 
 
-class OutputError(OvsegError):
+class _FolderError(OvsegError):
+    """A folder of results cannot be written to; the sentence has the folder and the system's reason."""
+
+    sentence: ClassVar[str]
+
+    def __init__(self, folder: str | Path, error: OSError):
+        super().__init__(self.sentence.format(folder=folder, reason=error.strerror or error))
+
+
+class OutputError(_FolderError):
     """The results of one image cannot be written."""
 
-    def __init__(self, folder: str, error: OSError):
-        reason = error.strerror or error
-        super().__init__(
-            f'"{folder}" cannot be written to ({reason}); free space, change its permissions, or name '
-            "another folder with --output."
-        )
+    sentence = (
+        '"{folder}" cannot be written to ({reason}); free space, change its permissions, or name another '
+        "folder with --output."
+    )
 
 
-class FullDiskError(OvsegError):
+class FullDiskError(_FolderError):
     """Nothing can be written any more: the disk is full."""
 
-    def __init__(self, folder: str | Path, error: OSError):
-        reason = error.strerror or error
-        super().__init__(
-            f'The results no longer fit into "{folder}" ({reason}); free space there, and the same command '
-            "continues."
-        )
+    sentence = (
+        'The results no longer fit into "{folder}" ({reason}); free space there, and the same command '
+        "continues."
+    )
 
 
-class RecordError(OvsegError):
+class RecordError(_FolderError):
     """What is finished and what failed can no longer be recorded, though the disk is not full."""
 
-    def __init__(self, folder: str | Path, error: OSError):
-        reason = error.strerror or error
-        super().__init__(
-            f'The results can no longer be recorded in "{folder}" ({reason}); make it writable, and the same '
-            "command continues."
-        )
+    sentence = (
+        'The results can no longer be recorded in "{folder}" ({reason}); make it writable, and the same '
+        "command continues."
+    )
 
 
 class MissingFileError(OvsegError):

@@ -37,7 +37,7 @@ def check_choices(place: Path, saved: Mapping[str, Choice], given: Mapping[str, 
             "folder, or remove this one."
         )
     changes = [
-        f"{_option(name)} was {_shown(value)}, is {_shown(given.get(name))}"
+        f"{_option(name)} was {_value_text(value)}, is {_value_text(given.get(name))}"
         for name, value in saved.items()
         if given.get(name) != value
     ]
@@ -52,5 +52,5 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _shown(value: Choice) -> Choice:
+def _value_text(value: Choice) -> Choice:
     return "not given" if value is None else value

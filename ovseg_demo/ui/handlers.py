@@ -329,7 +329,7 @@ class EventHandlers:
             return outputs
         entry = self._entry_of(request)
         if request.model not in ("", entry.name):
-            gr.Warning(self._replaces(request.model, entry))
+            gr.Warning(self._replacement_sentence(request.model, entry))
         request = replace(request, model=entry.name, generator=entry.suitable(request.generator))
         updates = self._controller.edit(session, request)
         if example is not None:
@@ -354,7 +354,7 @@ class EventHandlers:
         """Return an update of the menu of models, of which one may have been downloaded since."""
         return gr.update(choices=model_choices(self._registry, self._settings.texts))
 
-    def _replaces(self, wanted: str, entry: ModelEntry) -> str:
+    def _replacement_sentence(self, wanted: str, entry: ModelEntry) -> str:
         """Return the sentence, as HTML, that a model answers for another one that is not here."""
         titles = {one.name: one.title for one in self._registry}
         sentence = self._settings.texts.format(

@@ -102,6 +102,14 @@ class SuggestedPrompt:
     model: str | None = None
 
 
+class ChosenExample(NamedTuple):
+    """The example that was chosen last: the file that the page has of it, its title and its class names."""
+
+    path: str
+    title: str
+    prompt: str
+
+
 class AnalyzedImage(NamedTuple):
     """An image on the page and its analysis.
 
@@ -161,7 +169,7 @@ class Session:
         self.compares = ""
         self.may_download = False
         self._image: UploadedImage | None = None
-        self._example: tuple[str, str, str] | None = None
+        self._example: ChosenExample | None = None
         self._analysis: Analysis | None = None
         self._settings: tuple | None = None  # that the analysis depends on
         self._comparison: Comparison | None = None
@@ -256,18 +264,19 @@ class Session:
         """Whether the analysis was dropped to make room for other visitors."""
         return self._is_expired
 
-    def choose_example(self, path: str, title: str, prompt: str = "") -> None:
+    def choose_example(self, path: str, title: str, prompt: str) -> None:
         """Note that a file is the example of this title and prompt; the one chosen before is forgotten."""
-        self._example = path, title, prompt
+        self._example = ChosenExample(path, title, prompt)
 
     def example_of(self, path: str | None) -> str:
         """Return the title of the example that was chosen last if this is its file, else an empty text."""
         chosen = self._example
-        return chosen[1] if chosen is not None and chosen[0] == path else ""
+        return chosen.title if chosen is not None and chosen.path == path else ""
 
     def is_examples_prompt(self, path: str, prompt: str) -> bool:
         """Return whether a prompt is the own one of the example that was chosen last, if this is its file."""
-        return self._example is not None and self._example[::2] == (path, prompt)
+        chosen = self._example
+        return chosen is not None and (chosen.path, chosen.prompt) == (path, prompt)
 
     def next_number(self) -> int:
         """Return a number above all earlier ones. The browser keeps the message with the highest number."""

@@ -84,7 +84,7 @@ def test_an_image_that_is_shown_while_it_is_analyzed_ahead_is_analyzed_once(cont
 
 def test_work_ahead_blocks_no_edit_and_no_progress_of_the_page(controller, image, following, slow):
     session, _ = analyze(controller, image)
-    session.choose_example(image, "Slow")  # so that its analysis does not end the work
+    session.choose_example(image, "Slow", "red")  # so that its analysis does not end the work
     work = begun(controller, session, slow, following)
     assert found(controller.edit(session, Request(prompt="yellow"))["map"]) == ["yellow"]
     updates = list(controller.analyze(session, image, REQUEST))
