@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ovseg_demo.cli.exit_codes import SUCCESS
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.models.catalogue import CATALOGUE, find_model
 from ovseg_demo.models.downloads import download, download_model
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         paths = download_model(spec, roles=roles, progress=bar)
     for role, path in paths.items():
         print(f"{path} ({spec.parts[role].licence})")
-    return 0
+    return SUCCESS
 
 
 def _download_open_clip(name: str) -> int:
@@ -40,4 +41,4 @@ def _download_open_clip(name: str) -> int:
     with StageBar(leave=True, unit="B", unit_scale=True) as bar:
         path = download(file, progress=bar)
     print(f"{path} (licence: {file.licence})")
-    return 0
+    return SUCCESS

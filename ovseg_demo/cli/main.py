@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ovseg_demo.cli.parser import USER_ERROR, Parser
-from ovseg_demo.errors import OvsegError
-
-SUCCESS, SOME_FAILED, INTERRUPTED = 0, 1, 130
-"""Exit codes besides ``USER_ERROR``: success, some images failed, stopped by Ctrl-C."""
+from ovseg_demo.cli.exit_codes import exit_code
+from ovseg_demo.cli.parser import Parser
 
 
 class Command(NamedTuple):
@@ -66,23 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Our own error messages describe faulty images.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         return exit_code(lambda: module.run(arguments))
-
-
-def exit_code(run: Callable[[], int], *, resumes: bool = False) -> int:
-    """Return the exit code of a command; a user error or Ctrl-C is one sentence on stderr.
-
-    Args:
-        run: runs the command and returns its exit code.
-        resumes: whether the same command goes on after Ctrl-C.
-    """
-    try:
-        return run()
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("Stopped; the same command resumes." if resumes else "Stopped.", file=sys.stderr)
-        return INTERRUPTED
 
 
 def _make_parser(chosen: str | None, module: object) -> Parser:

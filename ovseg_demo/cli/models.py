@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ovseg_demo.cli.exit_codes import SUCCESS
 from ovseg_demo.models.catalogue import CATALOGUE, OPTIONAL_ROLES, ROLES, ModelSpec
 from ovseg_demo.models.weights_files import format_size
 
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print each model with its files, their licences and sizes, and the command to download missing ones."""
     print("\n\n".join(describe(spec) for spec in CATALOGUE.values()))
-    return 0
+    return SUCCESS
 
 
 def describe(spec: ModelSpec) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-USER_ERROR = 2
-"""The exit code after a user error."""
+from ovseg_demo.cli.exit_codes import USER_ERROR
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ovseg_demo.classification.rules import GranularityRule
+from ovseg_demo.cli.exit_codes import SOME_FAILED, SUCCESS
 from ovseg_demo.cli.model_arguments import (
     WEIGHTS,
     add_model_arguments,
@@ -130,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     items, problems = find_images(given["images"], leave_out=given["output"])
     if not items:
         _print_failures(problems, len(problems), len(problems))
-        return 1
+        return SOME_FAILED
     if given["suggest"]:
         return _suggest_all(_make_job({**given, "classes": AUTO}, weights=_NOT_COMPARED), items, problems)
     _check_names(items, given)
@@ -273,7 +274,7 @@ def _segment_all(
     failed, total = counts.failed + len(problems), len(items) + len(problems)
     if failed:
         _print_failures(failures, failed, total, file=ERRORS)
-    return 1 if failed else 0
+    return SOME_FAILED if failed else SUCCESS
 
 
 def _segment(
@@ -313,7 +314,7 @@ def _suggest_all(job: Job, items: Sequence[Item], problems: Sequence[str]) -> in
                 failures.append(failure.sentence)
     if failures:
         _print_failures(failures, len(failures), len(items) + len(problems))
-    return 1 if failures else 0
+    return SOME_FAILED if failures else SUCCESS
 
 
 def _stage_bar() -> AbstractContextManager[ProgressCallback]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
+from ovseg_demo.cli.exit_codes import SUCCESS
 from ovseg_demo.cli.model_arguments import add_model_arguments, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.errors import DatasetError, OvsegError
@@ -103,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     if given["json"] is not None:
         _write_json(given["json"], dataset, settings, given, scores)
     tally.remove()  # last: where the file cannot be written, the counts are still there
-    return 0
+    return SUCCESS
 
 
 def _open(given: Mapping[str, Any]) -> Dataset:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from ovseg_demo.classification.types import REGIONS, RegionClassifier
-from ovseg_demo.cli.main import SUCCESS, exit_code
+from ovseg_demo.cli.exit_codes import SUCCESS, exit_code
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.proposals.types import ProposalGenerator, Proposals
 from ovseg_demo.training.photos.sources import (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_demo.classification.rules import EnsembleRule
-from ovseg_demo.cli.main import SUCCESS, exit_code
+from ovseg_demo.cli.exit_codes import SUCCESS, exit_code
 from ovseg_demo.cli.model_arguments import add_model_arguments, chosen, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
 from ovseg_demo.evaluation.colours import colour_accuracy

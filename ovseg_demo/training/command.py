@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ovseg_demo.cli.exit_codes import SUCCESS
 from ovseg_demo.errors import MissingDependencyError, ModelError
 from ovseg_demo.training.arguments import add_options, read_options
 from ovseg_demo.training.options import (
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     for options in plan:
         module = import_module(f"{_PACKAGE}.{STAGES[options.stage].module}")
         print(f"{options.stage}: {module.train(options)}")
-    return 0
+    return SUCCESS
 
 
 def plan_all(options: AllOptions) -> list[StageOptions]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from ovseg_demo.cli.parser import USER_ERROR
+from ovseg_demo.cli.exit_codes import USER_ERROR
 from ovseg_demo.errors import OvsegError
 from ovseg_demo.models.loading import DEFAULT_MODEL, import_networks, load_segmenter
 from ovseg_demo.ui.examples import load_examples

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ovseg_demo.cli.main import SUCCESS, exit_code
+from ovseg_demo.cli.exit_codes import SUCCESS, exit_code
 from ovseg_demo.training.options import TrainingOptions
 
 
