@@ -26,7 +26,7 @@ from ovseg_demo.evaluation.measures import (
     OracleMasks,
     UnmaskedRegions,
 )
-from ovseg_demo.evaluation.results_page import GENERATORS, Page, read_notes, write_page
+from ovseg_demo.evaluation.results_page import GENERATORS, Page, format_page, read_notes
 from ovseg_demo.evaluation.scores import Scores, accuracy
 from ovseg_demo.evaluation.sticker_world import BASE_NOUNS, NOVEL, STUFF, StickerScenes
 from ovseg_demo.evaluation.tallies import Tally, count_images
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         entries = find_contenders(given, given["runs"])
         page = measure_all(entries, given["scenes"], given["sets"], given["records"])
         given["out"].parent.mkdir(parents=True, exist_ok=True)
-        given["out"].write_text(write_page(page, read_notes(given["out"])), encoding="utf-8")
+        given["out"].write_text(format_page(page, read_notes(given["out"])), encoding="utf-8")
         return SUCCESS
 
     return exit_code(run, resumes=True)

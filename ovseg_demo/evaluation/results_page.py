@@ -123,7 +123,7 @@ EXPECTED = (
 """Gains that the paper reports: (better, worse, title); the first should exceed the second."""
 
 
-def write_page(page: Page, notes: str = "") -> str:
+def format_page(page: Page, notes: str = "") -> str:
     """Return the page as Markdown, with ``notes`` as its last part."""
     shipped = page.figures["shipped"]
     objects = max((shipped.get(f"{name}-coverage objects", 0) for name in GENERATORS), default=0)

@@ -7,7 +7,7 @@ import pytest
 
 from ovseg_demo.evaluation import results
 from ovseg_demo.evaluation.goals import GOALS
-from ovseg_demo.evaluation.results_page import Page, read_notes, write_page
+from ovseg_demo.evaluation.results_page import Page, format_page, read_notes
 from ovseg_demo.evaluation.sticker_world import StickerScenes
 from ovseg_demo.models.catalogue import CATALOGUE
 from tests.tiny.checkpoints import save_tiny_ovseg, save_tiny_sam
@@ -35,7 +35,7 @@ def row(text, start):
 
 def test_floors_and_aims_are_judged():
     shipped = figures(oracle_miou=85, sam_miou=44.9, maskformer_miou=45, unmasked_right=70)
-    text = write_page(page(shipped=shipped, **{"un-adapted": figures(unmasked_right=76)}))
+    text = format_page(page(shipped=shipped, **{"un-adapted": figures(unmasked_right=76)}))
     assert row(text, "mIoU, oracle masks") == ["85.0", "–", "75", "85", "aim reached"]
     assert row(text, "mIoU, SAM proposals") == ["44.9", "–", "45", "60", "**below the floor**"]
     assert row(text, "mIoU, MaskFormer proposals") == ["45.0", "–", "45", "60", "floor reached"]
@@ -46,7 +46,7 @@ def test_floors_and_aims_are_judged():
 
 def test_the_spread_is_that_of_all_sets():
     repeats = [{"shipped": figures(colours=value)} for value in (82, 86)]
-    text = write_page(page(repeats, shipped=figures(colours=90)))
+    text = format_page(page(repeats, shipped=figures(colours=90)))
     cells = row(text, "accuracy of colours, unseen colour-noun pairs")
     assert cells == ["90.0", "86.0 ± 4.0", "75", "90", "aim reached"]
 
@@ -54,7 +54,7 @@ def test_the_spread_is_that_of_all_sets():
 def test_what_was_not_measured_is_said():
     shipped = figures()
     del shipped["sam miou"]
-    text = write_page(page(shipped=shipped))
+    text = format_page(page(shipped=shipped))
     assert row(text, "mIoU, SAM proposals") == ["–", "–", "45", "60", "not measured"]
     assert "Not measured, because the weights are missing: CLIP, un-adapted;" in text
     assert row(text, "oracle masks") == ["un-adapted CLIP", "–", "20.1"]
@@ -62,7 +62,7 @@ def test_what_was_not_measured_is_said():
 
 def test_orderings_are_reported_as_gains_even_if_they_do_not_hold():
     contenders = {"un-adapted": figures(oracle_miou=20), "fine-tuned": figures(oracle_miou=61.5, sam_miou=48)}
-    text = write_page(page(shipped=figures(oracle_miou=60), **contenders))
+    text = format_page(page(shipped=figures(oracle_miou=60), **contenders))
     assert row(text, "fine-tuned over un-adapted") == ["+41.5", "-2.0", "+0.0"]
     assert row(text, "mask prompts on top of fine-tuning") == ["-1.5", "+2.0", "+0.0"]
     assert "mask prompts only over un-adapted" not in text
@@ -71,8 +71,8 @@ def test_orderings_are_reported_as_gains_even_if_they_do_not_hold():
 def test_notes_survive_a_new_page(tmp_path):
     path = tmp_path / "results.md"
     assert read_notes(path) == ""
-    path.write_text(write_page(page(shipped=figures()), "Trained for long.\n\n## More\n\nEnd."))
-    again = write_page(page(shipped=figures(colours=1)), read_notes(path))
+    path.write_text(format_page(page(shipped=figures()), "Trained for long.\n\n## More\n\nEnd."))
+    again = format_page(page(shipped=figures(colours=1)), read_notes(path))
     assert again.endswith("## Notes\n\nTrained for long.\n\n## More\n\nEnd.\n")
     assert again.count("## Notes") == 1
 
