@@ -18,6 +18,7 @@ from torch import nn
 
 from ovseg_demo.classification.pooled.mask_pooling import AREA, STRIDE, pool
 from ovseg_demo.proposals.trunks import fold_batch_norms
+from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.photos.cutouts import paste_stamps
 from ovseg_demo.training.photos.sources import (
     Photograph,
@@ -80,6 +81,7 @@ class FeatureReader:
     def __init__(self, trunk: str, path: Path):
         network = load_classifier(trunk, path).eval()
         fold_batch_norms(network)
+        self._runtime = Runtime.resolve("cpu")
         self.network: nn.Module = network.to(memory_format=torch.channels_last).requires_grad_(False)
 
     @torch.inference_mode()
@@ -90,7 +92,7 @@ class FeatureReader:
         size = (columns * STRIDE, rows * STRIDE)
         resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
         pixels = torch.from_numpy((resized.astype(np.float32) - TRUNK_MEAN[0]) / TRUNK_STD[0])
-        with torch.autocast("cpu", torch.bfloat16):
+        with self._runtime.autocast():
             features = self.network.forward_features(pixels.permute(2, 0, 1)[None])[0].float()
         weights = np.stack(
             [

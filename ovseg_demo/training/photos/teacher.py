@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovseg_demo.errors import CheckpointError, MissingDependencyError
+from ovseg_demo.runtime.devices import Runtime
 
 _BATCH = 128
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
@@ -49,6 +50,7 @@ class SentenceEncoder:
                 f"The sentence encoder in {folder} cannot be read ({type(error).__name__}); name the folder "
                 "of all-MiniLM-L6-v2 with --teacher."
             ) from error
+        self._runtime = Runtime.resolve("cpu")
         self._tokenizer.enable_padding()
         self._tokenizer.enable_truncation(32)
 
@@ -62,7 +64,7 @@ class SentenceEncoder:
             encoded = self._tokenizer.encode_batch([texts[index] for index in some])
             ids = torch.tensor([entry.ids for entry in encoded])
             mask = torch.tensor([entry.attention_mask for entry in encoded])
-            with torch.autocast("cpu", torch.bfloat16):
+            with self._runtime.autocast():
                 hidden = self._network(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             means = (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
             found[some] = F.normalize(means, dim=-1)

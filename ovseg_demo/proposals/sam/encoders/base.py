@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -121,7 +121,9 @@ class ImageEncoder(nn.Module):
         """Derive what does not lie in a checkpoint; called once, after the weights have been assigned."""
 
 
-def run_in_turn(blocks: nn.Sequential, x: Tensor, after_block: Callable[[], None]) -> Tensor:
+def run_in_turn(
+    blocks: Iterable[Callable[[Tensor], Tensor]], x: Tensor, after_block: Callable[[], None]
+) -> Tensor:
     """Apply the blocks one after the other and call ``after_block`` after each."""
     for block in blocks:
         x = block(x)

@@ -7,13 +7,14 @@ The network is timm's.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt
 from typing import Self
 
 import torch
-from timm.models.tiny_vit import Attention, MBConv, TinyVit
+from timm.models.tiny_vit import Attention, ConvLayer, MBConv, TinyVit, TinyVitBlock, TinyVitStage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,7 +36,7 @@ STRIDE = 16
 """Pixels along a side of a cell: the last of the four stages does not downsample."""
 
 PIXELS_AT_ONCE = 4096
-"""Pixels that pass a convolutional block together on a CPU."""
+"""Pixels that pass a block together on a CPU."""
 
 _CLASSIFIER = ("norm_head.", "head.")
 
@@ -129,19 +130,17 @@ class TinyVitEncoder(ImageEncoder):
         del self.trunk.head
         self.trunk.stages[-1].downsample.conv2.conv.stride = (1, 1)
         self.neck = make_neck(config.embed_dims[-1], prompt_dim)
+        self._is_finished = False
 
     def encode(self, pixels: Tensor, after_block: Callable[[], None]) -> Tensor:
         """See :meth:`.ImageEncoder.encode`."""
         # The later stages read the channels last; in this layout they need no copy of the map.
         x = self.trunk.patch_embed(pixels.contiguous(memory_format=torch.channels_last))
-        first, *others = self.trunk.stages
-        for block in first.blocks:
+        stages: Iterable[Callable[[Tensor], Tensor]] = self.trunk.stages
+        if x.device.type == "cpu" and self._is_finished:
             # An accelerator has the memory, and would lose more by starting many small kernels.
-            in_stripes = x.device.type == "cpu" and isinstance(block.conv2, nn.Conv2d)  # after finish()
-            x = run_in_stripes(block, x) if in_stripes else block(x)
-        after_block()
-        x = run_in_turn(others, x, after_block)
-        return self.neck(x)
+            stages = [partial(_run_in_stripes, stage) for stage in self.trunk.stages]
+        return self.neck(run_in_turn(stages, x, after_block))
 
     def finish(self) -> None:
         """Index the biases by pairs of positions, and fold the batch norms into the convolutions."""
@@ -154,6 +153,7 @@ class TinyVitEncoder(ImageEncoder):
                 if isinstance(child, nn.GELU):
                     module.add_module(name, _GeluInPlace())
         fuse_norms(self.trunk)
+        self._is_finished = True
 
 
 class _GeluInPlace(nn.Module):
@@ -163,15 +163,30 @@ class _GeluInPlace(nn.Module):
         return torch.ops.aten.gelu_(x)
 
 
-def run_in_stripes(block: MBConv, x: Tensor) -> Tensor:
-    """Return the output (1, C, H, W) of a convolutional block, computed a few rows at a time.
+def _run_in_stripes(stage: ConvLayer | TinyVitStage, x: Tensor) -> Tensor:
+    """Return the output (1, C', H', W') of a stage, whose blocks are computed a few rows at a time.
 
-    Its inner tensors are several times as wide as its input; a stripe of them stays in a processor's cache.
+    The inner tensors of a block are several times as wide as its input; a stripe of them stays in a
+    processor's cache.
 
     Args:
-        block: with its norms folded into its convolutions, of which the second reads one row above and one
-            below.
+        stage: with its norms folded into its convolutions.
         x: (1, C, H, W).
+    """
+    if isinstance(stage, ConvLayer):
+        for block in stage.blocks:
+            x = _convolve_in_stripes(block, x)
+        return x
+    x = stage.downsample(x).permute(0, 2, 3, 1)
+    for block in stage.blocks:
+        x = _attend_in_stripes(block, x)
+    return x.permute(0, 3, 1, 2)
+
+
+def _convolve_in_stripes(block: MBConv, x: Tensor) -> Tensor:
+    """Return the output (1, C, H, W) of a convolutional block.
+
+    The second of its three convolutions reads one row above and one below.
     """
     height, width = x.shape[2:]
     rows = max(1, PIXELS_AT_ONCE // width)
@@ -188,6 +203,37 @@ def run_in_stripes(block: MBConv, x: Tensor) -> Tensor:
         hidden = block.conv3(block.act2(hidden))
         out[:, :, top:bottom] = block.act3(hidden + x[:, :, top:bottom])
     return out
+
+
+def _attend_in_stripes(block: TinyVitBlock, x: Tensor) -> Tensor:
+    """Return the output (1, H, W, C) of an attention block.
+
+    Attention sees a window and the MLP one pixel; only the convolution between them reads beyond a stripe.
+    """
+    _, height, width, channels = x.shape
+    side = block.window_size
+    across = -(-width // side)
+    rows = max(1, PIXELS_AT_ONCE // (across * side**2)) * side
+    attended = torch.empty_like(x)
+    for top in range(0, height, rows):
+        stripe = x[:, top : top + rows]
+        attended[:, top : top + rows] = stripe + _attend_in_windows(block, stripe)
+    out = block.local_conv(attended.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+    for pixels in out.view(-1, channels).split(PIXELS_AT_ONCE):
+        pixels += block.mlp(pixels)
+    return out
+
+
+def _attend_in_windows(block: TinyVitBlock, x: Tensor) -> Tensor:
+    """Return what attention computes from x (1, H, W, C), which zeros fill to whole windows."""
+    _, height, width, channels = x.shape
+    side = block.window_size
+    down, across = -(-height // side), -(-width // side)
+    padded = F.pad(x, (0, 0, 0, across * side - width, 0, down * side - height))
+    windows = padded.view(down, side, across, side, channels).transpose(1, 2)
+    updates = block.attn(windows.reshape(down * across, side**2, channels))
+    updates = updates.view(down, across, side, side, channels).transpose(1, 2)
+    return updates.reshape(1, down * side, across * side, channels)[:, :height, :width]
 
 
 def _index_biases(attention: Attention) -> None:
