@@ -75,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     clip = stages.add_parser("clip", help="the image head adapted to masks, and the whole CLIP as a folder")
     clip.add_argument("--root", **root)
     clip.add_argument("--features", type=Path, default=Path("runs/photos-features"))
-    clip.add_argument("--text", type=Path, default=Path("runs/photos-text/weights.pt"))
+    clip.add_argument(
+        "--text",
+        type=Path,
+        default=Path("runs/photos-text/weights.pt"),
+        help="weights with the text tower: of the stage text, or of a whole CLIP",
+    )
     clip.add_argument("--trunk", type=Path, required=True, help="EfficientNet-Lite2's ImageNet weights")
     clip.add_argument("--wordnet", **wordnet)
     clip.add_argument("--out", type=Path, default=Path("runs/photos-clip"))

@@ -309,7 +309,7 @@ def start_from(clip: CLIP, tensors: dict[str, Tensor]) -> None:
 
 
 def read_text(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file of this stage.
+    """Return the text tower's tensors, float32, of a file of this stage or of a whole CLIP.
 
     Raises:
         CheckpointError: the file is missing, cannot be read, or holds no text tower.
@@ -317,7 +317,7 @@ def read_text(path: Path) -> dict[str, Tensor]:
     tensors = read_tensors(path)
     if _TOKENS not in tensors:
         raise CheckpointError(f'"{path}" holds no text tower; give the weights of the stage "text".')
-    return tensors
+    return {name: tensor.float() for name, tensor in tensors.items() if not name.startswith("visual.")}
 
 
 def load_text(clip: CLIP, tensors: dict[str, Tensor]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from ovseg_demo.errors import CheckpointError, DatasetError
 from ovseg_demo.evaluation.photos import (
@@ -45,6 +46,8 @@ from ovseg_demo.training.photos.text_tower import (
     TextTask,
     embed_names,
     encode_text,
+    load_text,
+    read_text,
     start_from,
     text_clip,
 )
@@ -93,6 +96,14 @@ def test_a_tower_of_fewer_tokens_starts_from_a_larger_one(nouns: TeacherNouns) -
     names = ["red cat", "a"]  # words whose tokens both have
     expected, found = (embed_names(t.clip, t.tokenizer, names, ("{}",)) for t in (larger, smaller))
     torch.testing.assert_close(found, expected)
+
+
+def test_the_text_tower_of_a_whole_clip_is_read(tmp_path: Path) -> None:
+    whole = text_clip(TEXT).half()
+    save_file(whole.state_dict(), tmp_path / "open_clip_model.safetensors")
+    found = text_clip(TEXT)
+    load_text(found, read_text(tmp_path / "open_clip_model.safetensors"))
+    torch.testing.assert_close(found.text_projection, whole.text_projection.float())
 
 
 def test_a_tower_of_other_sizes_is_no_start(nouns: TeacherNouns) -> None:
