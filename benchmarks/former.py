@@ -17,7 +17,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +30,8 @@ THEN = "OVSeg R-101c's CLIP + SAM ViT-B, then"
 NOW = {"the same today": "OVSeg R-101c's CLIP + SAM ViT-B", "fast-photo": "fast-photo"}
 """The rows of this checkout, and their names in ``engines.py``."""
 SAM, CLIP = "SAM ViT-B", "ViT-B-16"
-POINTS, MASKS, NAMES, IMAGE_SIZE = 32, 100, 20, (768, 1024)
+SIZES = argparse.Namespace(points=32, masks=100, device="cpu")
+NAMES, IMAGE_SIZE = 20, (768, 1024)
 
 Stages = tuple[Callable[[], object], Callable[[], object], Callable[[], object]]
 Build = Callable[[Path], Stages]
@@ -74,13 +74,11 @@ def main() -> None:
 def _compare(options: argparse.Namespace) -> None:
     """Print time and memory of the three rows."""
     from benchmarks import harness
-    from benchmarks.random_weights import save_clip, save_sam
+    from benchmarks.engines import PIPELINES, Pipeline
 
     print(f"## When the bar was set, and today\n\n{harness.describe_machine()}\n")
-    for name in (SAM, "MobileSAM"):
-        save_sam(name, options.folder)
-    for name in (CLIP, "convnext_base_w_320"):
-        save_clip(name, options.folder)
+    for name in NOW.values():
+        Pipeline(PIPELINES[name], options.folder, SIZES).save()
     with _checkout(BAR_SET_AT) as then:
         rows = {THEN: (then, THEN), **{title: (ROOT, name) for title, name in NOW.items()}}
         runs = {title: [] for title in rows}
@@ -112,8 +110,9 @@ def _describe(title: str, runs: list[Run], yardstick: list[Run]) -> list[str]:
 def _checkout(commit: str) -> Iterator[Path]:
     """Yield a folder with the files of a commit."""
     with tempfile.TemporaryDirectory() as folder:
-        git = ["git", "-C", str(ROOT)]
-        archive = subprocess.run([*git, "archive", commit], check=True, capture_output=True)
+        archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit], capture_output=True)
+        if archive.returncode:
+            raise SystemExit(f"Commit {commit} is not here; fetch the whole history of the repository.")
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         yield Path(folder)
 
@@ -123,35 +122,29 @@ def _measure(tree: Path, row: str, options: argparse.Namespace) -> Run:
     arguments = ["--tree", str(tree), "--row", row, "--folder", str(options.folder)]
     command = [sys.executable, __file__, *arguments, "--threads", str(options.threads)]
     finished = subprocess.run(command, cwd=tree, check=True, capture_output=True, text=True)
-    return Run(*json.loads(finished.stdout.splitlines()[-1]))
+    idle, peak, seconds = finished.stdout.splitlines()[-3:]
+    return Run(*json.loads(seconds), int(peak) - int(idle))
 
 
 def _run_row(options: argparse.Namespace) -> None:
-    """Print what a row took as JSON; the packages are those of ``--tree``."""
+    """Print the peak memory after the imports and after an analysis, and the seconds of the next as JSON.
+
+    All packages are those of ``--tree``.
+    """
     import torch
 
+    from benchmarks import harness
     from ovseg_demo.runtime.allocator import keep_freed_memory
 
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     build = _import_then() if options.row == THEN else _import_now(options.row)
-    idle = _peak()
+    harness.print_peak_memory()
     stages = build(options.folder)
     for stage in stages:
         stage()
-    peak = _peak() - idle
-    print(json.dumps([*map(_time, stages[:2]), peak]))
-
-
-def _peak() -> int:
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["VmHWM"].split()[0]) * 1024
-
-
-def _time(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    harness.print_peak_memory()
+    print(json.dumps([harness.time_once(stage).wall for stage in stages[:2]]))
 
 
 def _import_then() -> Build:
@@ -167,13 +160,13 @@ def _import_then() -> Build:
         runtime, file = Runtime.resolve("cpu"), folder / f"{SAM}.pth"
         generator = sam.SamProposalGenerator(
             sam.build_sam(read_checkpoint(file, CheckpointKind.SAM).sam()),
-            points_per_side=POINTS,
+            points_per_side=SIZES.points,
             runtime=runtime.with_float32(),
             **json.loads(file.with_suffix(".json").read_text()),
         )
         tensors = read_checkpoint(folder / f"{CLIP}.pth", CheckpointKind.CLIP).clip()
         classifier = MaskAdaptedClip.from_tensors(tensors, runtime=runtime)
-        image, masks = random_image(*IMAGE_SIZE), random_proposals(MASKS, IMAGE_SIZE)
+        image, masks = random_image(*IMAGE_SIZE), random_proposals(SIZES.masks, IMAGE_SIZE)
         names = list(load_vocabulary("ade20k-150").class_names[:NAMES])
         return (
             lambda: generator(image),
@@ -189,8 +182,7 @@ def _import_now(row: str) -> Build:
     from benchmarks.engines import PIPELINES, Pipeline
 
     def build(folder: Path) -> Stages:
-        sizes = argparse.Namespace(points=POINTS, masks=MASKS, device="cpu")
-        pipeline = Pipeline(PIPELINES[row], folder, sizes)
+        pipeline = Pipeline(PIPELINES[row], folder, SIZES)
         return pipeline.stage1, pipeline.stage2, pipeline.embed_names
 
     return build

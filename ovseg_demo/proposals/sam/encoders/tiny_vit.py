@@ -225,7 +225,7 @@ def _attend_in_stripes(block: TinyVitBlock, x: Tensor) -> Tensor:
 
 
 def _attend_in_windows(block: TinyVitBlock, x: Tensor) -> Tensor:
-    """Return what attention computes from x (1, H, W, C), which zeros fill to whole windows."""
+    """Return what the attention in windows adds to x (1, H, W, C); zeros fill the windows at its edges."""
     _, height, width, channels = x.shape
     side = block.window_size
     down, across = -(-height // side), -(-width // side)
