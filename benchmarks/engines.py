@@ -72,8 +72,10 @@ class Model:
 STAGE_2: Mapping[str, tuple[str, str]] = {
     "ViT-B/16, crops": ("ViT-B-16", "crops"),
     "ViT-B/16, TextRegion": ("ViT-B-16", "text-region"),
+    "ViT-B/16, TextRegion, native tiles": ("ViT-B-16", "text-region-native"),
     "ViT-L/14, crops": ("ViT-L-14", "crops"),
     "ViT-L/14, TextRegion": ("ViT-L-14", "text-region"),
+    "ViT-L/14, TextRegion, native tiles": ("ViT-L-14", "text-region-native"),
     "ViT-L/14@336, crops": ("ViT-L-14-336", "crops"),
     "ViT-L/14@336, TextRegion": ("ViT-L-14-336", "text-region"),
     "ConvNeXt-B, crops": (CONVNEXT, "crops"),

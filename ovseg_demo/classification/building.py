@@ -28,6 +28,7 @@ from ovseg_demo.classification.pooled.name_consistency import NameConsistency
 from ovseg_demo.classification.pooled.small_masks import SmallMasksAsCrops
 from ovseg_demo.classification.pooled.text_region import TextRegion, TextRegionSettings
 from ovseg_demo.classification.pooled.vit_towers import (
+    CLIP_TILE,
     ClipViT,
     TimmViT,
     WholeViT,
@@ -45,6 +46,7 @@ _POOLING = {
     "fc-clip": mask_pooling.FC_CLIP,
     "soft-pooling": mask_pooling.SOFT,
 }
+_TEXT_REGION = ("text-region", "text-region-native")
 _CONVNEXT_STEM = "visual.trunk.stem.0.weight"
 _CROP_SIDE = 256
 """Pixels along a side of a crop for a ConvNeXt without a configuration; it takes any size."""
@@ -171,12 +173,12 @@ def _make_reader(
         tower = WholeViT(visual) if is_clip_vit(visual) else visual
         return SmallMasksAsCrops(pooled, Crops(tower, parts.size, parts.width, mean, std, runtime))
 
-    if regions == "text-region":
-        if is_clip_vit(visual):
-            return with_crops(TextRegion(ClipViT(visual), TextRegionSettings(), mean, std, runtime))
-        if has_attention_pool(visual):
-            tower = TimmViT(visual, runtime)
-            return with_crops(TextRegion(tower, TextRegionSettings(), mean, std, runtime))
+    if regions in _TEXT_REGION:
+        is_native = regions == "text-region-native"
+        tower = _make_vit(visual, is_native, runtime)
+        if tower is not None:
+            settings = TextRegionSettings.of_tiles(tower.tile) if is_native else TextRegionSettings()
+            return with_crops(TextRegion(tower, settings, mean, std, runtime))
     elif regions in _POOLING and (isinstance(visual, ConvTower) or is_convolutional(visual)):
         tower = visual if isinstance(visual, ConvTower) else ConvTower.of(visual)
         pooled = MaskPooling(tower, _POOLING[regions], mean, std, runtime, consistency)
@@ -184,10 +186,17 @@ def _make_reader(
         return pooled if _POOLING[regions].weights == "area" else with_crops(pooled)
     elif regions not in REGIONS:
         raise ModelError(f'There is no way to read regions "{regions}"; choose one of {", ".join(REGIONS)}.')
-    kind = "a ViT like CLIP's or SigLIP's" if regions == "text-region" else "a convolutional image tower"
+    kind = "a ViT like CLIP's or SigLIP's" if regions in _TEXT_REGION else "a convolutional image tower"
     raise ModelError(
         f'"{regions}" needs a CLIP with {kind}, which this one has not; choose "crops" or "auto" instead.'
     )
+
+
+def _make_vit(visual: nn.Module, is_native: bool, runtime: Runtime) -> text_region.ViT | None:
+    """Return the tower as TextRegion reads it, or ``None`` if it is no ViT that it can read."""
+    if is_clip_vit(visual):
+        return ClipViT(visual, visual.image_size[0] if is_native else CLIP_TILE)
+    return TimmViT(visual, runtime) if has_attention_pool(visual) else None
 
 
 def _default_regions(visual: nn.Module) -> str:
@@ -204,7 +213,7 @@ def _logit_scale(tensors: Mapping[str, Tensor], regions: str) -> float:
     trained = LOGIT_SCALE if learned is None else math.exp(float(learned))
     if "logit_bias" in tensors:  # a sigmoid was trained, whose bias cancels in the softmax
         return trained
-    return text_region.LOGIT_SCALE if regions == "text-region" else min(trained, LOGIT_SCALE)
+    return text_region.LOGIT_SCALE if regions in _TEXT_REGION else min(trained, LOGIT_SCALE)
 
 
 def _replace_parts(source: ClipSource, tuned: Tuned) -> ClipSource:

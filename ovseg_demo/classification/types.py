@@ -15,12 +15,21 @@ LOGIT_SCALE = 100.0
 """Factor on similarities before the softmax, unless a classifier has its own."""
 
 
-REGIONS = ("auto", "crops", "text-region", "mask-pooling", "fc-clip", "soft-pooling")
+REGIONS = (
+    "auto",
+    "crops",
+    "text-region",
+    "text-region-native",
+    "mask-pooling",
+    "fc-clip",
+    "soft-pooling",
+)
 """How masked regions are read.
 
-"crops" runs the image tower once for each mask. The others run it once for the image: "text-region" is for
-ViTs; "mask-pooling", and as published "fc-clip" and "soft-pooling" (MaskCLIP++'s baseline), are for
-convolutional towers. "auto" takes "crops" for a file in OpenAI's format; otherwise "fc-clip" for a ConvNeXt,
+"crops" runs the image tower once for each mask. The others run it once for the image. For ViTs there are
+"text-region" and "text-region-native", whose tiles are of the size that the ViT was trained with. For
+convolutional towers there are "mask-pooling", and as published "fc-clip" and "soft-pooling" (MaskCLIP++'s
+baseline). "auto" takes "crops" for a file in OpenAI's format; otherwise "fc-clip" for a ConvNeXt,
 "mask-pooling" for another convolutional tower and "text-region" for a ViT.
 """
 

@@ -139,6 +139,15 @@ def test_openai_files_can_be_read_once_for_the_image(tmp_path, sam):
     assert analysis.logit_scale == 50 and (analysis.segment("dog, cat").label_map >= 0).any()
 
 
+def test_native_tiles_have_the_side_that_the_tower_was_trained_with(tmp_path, sam):
+    torch.save(tiny_clip_tensors(mask_prompt_depth=0), tmp_path / "clip.pth")
+    segmenters = [load(sam, tmp_path / "clip.pth", regions=f"text-region{kind}") for kind in ("", "-native")]
+    published, native = (segmenter.analyze(image()) for segmenter in segmenters)
+    assert segmenters[0].fingerprint() != segmenters[1].fingerprint()
+    assert not np.allclose(published.regions, native.regions, atol=1e-3)
+    assert native.logit_scale == 50 and (native.segment("dog, cat").label_map >= 0).any()
+
+
 def test_siglip_reads_names_with_its_own_tokenizer(sam):
     pytest.importorskip("tokenizers", reason='needs the package "tokenizers"')
     segmenter = load(sam, unpack_folder(SMALL / "open_clip_timm"))
@@ -266,7 +275,8 @@ def test_an_unadapted_clip_of_another_kind_is_read_in_its_own_way(tmp_path, sam)
 
 
 @pytest.mark.parametrize(
-    ("config", "regions"), [(CNN, "fc-clip"), (CNN, "soft-pooling"), (VIT, "text-region")]
+    ("config", "regions"),
+    [(CNN, "fc-clip"), (CNN, "soft-pooling"), (VIT, "text-region"), (VIT, "text-region-native")],
 )
 def test_a_small_mask_is_read_as_a_crop_and_the_result_says_so(tmp_path, sam, config, regions):
     folder = write_clip(tmp_path / "clip", config)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ovseg_demo.classification.building import build_classifier
 from ovseg_demo.classification.clip.name_encoder import causal_names
 from ovseg_demo.classification.clip.network import build_clip
 from ovseg_demo.classification.pooled.grid import masks_on_grid, resize
@@ -11,6 +12,7 @@ from ovseg_demo.classification.pooled.text_region import TextRegion, TextRegionS
 from ovseg_demo.classification.pooled.vit_towers import ClipViT
 from ovseg_demo.classification.regions import CLIP_MEAN, CLIP_STD
 from ovseg_demo.models.checkpoints import read_checkpoint
+from ovseg_demo.models.clip_sources import read_clip_source
 from ovseg_demo.progress import no_progress
 from ovseg_demo.proposals.types import Proposals
 from ovseg_demo.runtime.devices import Runtime
@@ -95,6 +97,17 @@ def on_grid_only(proposals: Proposals, on_grid: np.ndarray) -> Proposals:
     masks = proposals.masks[on_grid]
     size = proposals.image_size
     return Proposals.from_masks(masks, np.ones(len(masks)), proposals.working_image, size, "sam")
+
+
+@pytest.mark.parametrize("folder", kits("text_region", arrays=("native_on_grid",)))
+def test_native_tiles_are_the_reference_settings_at_the_towers_own_side(folder):
+    kit = load_kit(folder)
+    source = read_clip_source(kit.checkpoint_path, quick_gelu=kit.config["clip"]["quick_gelu"])
+    classifier = build_classifier(source, FLOAT32, "text-region-native")
+    on_grid = kit.outputs["native_on_grid"]
+    kept = kit.outputs["native_kept"][on_grid]
+    found = classifier.embed_regions(on_grid_only(given_proposals(kit), on_grid))
+    kit.assert_close("native_raw_values_region_embeddings", found.vectors[kept])
 
 
 @each_case

@@ -65,6 +65,11 @@ class TextRegionSettings:
     longest_side: int = 2016
     shorter_side: int = 672
 
+    @classmethod
+    def of_tiles(cls, side: int) -> Self:
+        """Return what cuts an image into as many tiles of another side as the default does at 336 pixels."""
+        return cls(longest_side=6 * side, shorter_side=2 * side)
+
 
 class Tiles(NamedTuple):
     """The input of the tower.
