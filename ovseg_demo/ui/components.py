@@ -81,6 +81,18 @@ class Viewer(Panel):
         "viewer/corrections.js",
         "viewer/zoom.js",
         "viewer/live.js",
+        "viewer/state.js",
+        "viewer/messages.js",
+        "viewer/painting.js",
+        "viewer/names_on_map.js",
+        "viewer/side.js",
+        "viewer/pointing.js",
+        "viewer/comparison.js",
+        "viewer/tip.js",
+        "viewer/tabs.js",
+        "viewer/options.js",
+        "viewer/files.js",
+        "viewer/address.js",
         "viewer/viewer.js",
     )
     channels = CHANNELS

@@ -27,6 +27,21 @@ from ovseg_demo.ui.upload_guard import UploadGuard, UploadLimits
 from ovseg_demo.ui.visitor_files import VisitorFiles
 
 _THREADS = 128  # above the analyses that wait for their turn, so that edits always find one
+_STYLES = (
+    "page/base.css",
+    "page/masthead.css",
+    "page/columns.css",
+    "page/prompt.css",
+    "page/settings.css",
+    "page/narrow.css",
+    "viewer/viewer.css",
+    "viewer/bar.css",
+    "viewer/stage.css",
+    "viewer/side.css",
+    "viewer/foot.css",
+    "viewer/narrow.css",
+    "present.css",
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,7 @@ def launch(demo: gr.Blocks, settings: ServerSettings | None = None, **options: A
         "max_file_size": settings.max_upload,
         "state_session_capacity": settings.sessions,
         "theme": make_theme(),
-        "css": read_assets("page.css", "viewer/viewer.css", "present.css"),
+        "css": read_assets(*_STYLES),
         "head": read_assets("head.html", texts=getattr(demo, "texts", None)),
         "favicon_path": str(ASSETS / "icon.svg"),
         "footer_links": ["api"],

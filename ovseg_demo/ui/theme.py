@@ -1,4 +1,4 @@
-"""Colours, letters and roundings of Gradio's own components; the rest is in assets/page.css."""
+"""Colours, letters and roundings of Gradio's own components; the rest is in assets/page."""
 
 from __future__ import annotations
 
