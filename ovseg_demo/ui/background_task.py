@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from ovseg_demo.errors import Cancelled
 from ovseg_demo.runtime.threads import yield_to_others
-from ovseg_demo.ui.session import Run
+from ovseg_demo.ui.runs import Run
 
 T = TypeVar("T")
 

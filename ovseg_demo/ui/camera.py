@@ -18,7 +18,7 @@ from ovseg_demo.image_files.memory import MemoryBudget
 from ovseg_demo.images import SourceImage, load_image
 from ovseg_demo.progress import WAITING
 from ovseg_demo.runtime.caching import WAITING_PERIOD
-from ovseg_demo.ui.session import Run
+from ovseg_demo.ui.runs import Run
 from ovseg_demo.ui.uploads import UploadedImage
 
 LONGEST_WAIT = 1.0

@@ -30,18 +30,8 @@ from ovseg_demo.ui.prefetch import Prefetcher
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.rivals import find_rival
-from ovseg_demo.ui.session import (
-    DOWNLOAD,
-    EXPORT,
-    NAMES,
-    PREFETCH,
-    SUGGESTIONS,
-    AnalyzedImage,
-    Comparison,
-    DisplayedMap,
-    Run,
-    Session,
-)
+from ovseg_demo.ui.runs import DOWNLOAD, EXPORT, NAMES, PREFETCH, SUGGESTIONS, Run
+from ovseg_demo.ui.session import AnalyzedImage, Comparison, DisplayedMap, Session
 from ovseg_demo.ui.uploads import UploadedImage, display_jpeg, open_upload
 from ovseg_demo.ui.work import do_work
 
@@ -81,7 +71,7 @@ class PageController:
         Raises:
             OvsegError: the image, the names or the settings cannot be used.
         """
-        if not path and session.live is not None:
+        if not path and session.runs.live is not None:
             yield self.edit(session, request)
             return
         yield read_names(session, request, self._settings.max_names)
@@ -89,9 +79,9 @@ class PageController:
         path = path or (image.path if image is not None else "")
         if not path and not session.is_frame:
             raise OvsegError("There is no image yet; choose an example, or upload, paste or take one.")
-        if session.prefetching != (session.example_of(path) or path):
-            session.supersede(PREFETCH)  # the image that is wanted now comes first
-        run = session.begin("analyze", path, request.analysis_key)
+        if session.runs.prefetching != (session.example_of(path) or path):
+            session.runs.supersede(PREFETCH)  # the image that is wanted now comes first
+        run = session.runs.begin("analyze", path, request.analysis_key)
         if run is not None:
             yield from self._work(session, run, lambda task: self._analyze(task, session, run, path, request))
             yield from self._catch_up(session, run)
@@ -116,9 +106,9 @@ class PageController:
         if rival.obstacle:
             raise ModelError(rival.obstacle)
         session.compares = key
-        if session.is_running("analyze"):
+        if session.runs.is_running("analyze"):
             return  # the analysis brings both maps
-        run = session.begin("compare", key, displayed.image.number, displayed.request.analysis_key)
+        run = session.runs.begin("compare", key, displayed.image.number, displayed.request.analysis_key)
         if run is not None:
             yield from self._work(
                 session, run, lambda task: self._compare(task, session, run, analysis, displayed)
@@ -129,9 +119,9 @@ class PageController:
         """Map the newest class names, whose encoding takes long, as :meth:`edit` has said."""
         question = session.wanted
         analyzed = session.analyzed(question.request.analysis_key)
-        if analyzed is None or question.vocabulary is None or session.is_running("analyze"):
+        if analyzed is None or question.vocabulary is None or session.runs.is_running("analyze"):
             return
-        run = session.begin(NAMES, question.request)
+        run = session.runs.begin(NAMES, question.request)
         if run is not None:
             yield from self._work(session, run, lambda task: self._encode(task, session, analyzed, question))
 
@@ -140,7 +130,7 @@ class PageController:
         analysis, image = session.analysis, session.image
         if analysis is None or image is None:
             return
-        run = session.begin(SUGGESTIONS, image.number, analysis.classifier)
+        run = session.runs.begin(SUGGESTIONS, image.number, analysis.classifier)
         if run is not None:
             yield from self._work(session, run, lambda task: self._suggest(task, session, analysis))
 
@@ -153,7 +143,7 @@ class PageController:
         entry = self._registry.find(model)
         if entry.spec is None or not self._settings.allow_downloads:
             raise ModelError("Models cannot be downloaded from this page; ask its operator.")
-        run = session.begin(DOWNLOAD, entry.name)
+        run = session.runs.begin(DOWNLOAD, entry.name)
         if run is None:
             return
         yield from self._renewed_notice(session)
@@ -179,7 +169,7 @@ class PageController:
                 else "There is no map yet; choose an image and name some classes first."
             )
         find_format(kind)
-        run = session.begin(EXPORT, kind, view, displayed.number)
+        run = session.runs.begin(EXPORT, kind, view, displayed.number)
         if run is not None:
             yield from self._work(
                 session, run, lambda task: self._export(task, session, displayed, kind, view)
@@ -196,11 +186,11 @@ class PageController:
             updates = read_names(session, request, self._settings.max_names)
         except VocabularyError as error:
             return {"chips": messages.problem_message(session.next_number(), str(error))}
-        if session.is_running("analyze"):
+        if session.runs.is_running("analyze"):
             return updates
         if session.is_expired:
             return updates | self._expired(session)
-        session.supersede(NAMES)
+        session.runs.supersede(NAMES)
         question = session.wanted
         analyzed = session.analyzed(question.request.analysis_key)
         if analyzed is None:

@@ -192,7 +192,12 @@ class EventHandlers:
         """
         outputs = self._outputs(self._controller.live.stop(session, _data(event).get("view")))
         image, displayed = session.image, session.displayed
-        if session.live is not None or image is None or session.is_frame or not Path(image.path).is_file():
+        if (
+            session.runs.live is not None
+            or image is None
+            or session.is_frame
+            or not Path(image.path).is_file()
+        ):
             return outputs
         generator = {} if displayed is None else {self._parts.generator: displayed.request.generator}
         return outputs | {self._parts.image: image.path} | generator
@@ -205,7 +210,7 @@ class EventHandlers:
 
     def cancel(self, event: gr.EventData, session: Session) -> None:
         """Stop the run that was under way when the button was pressed."""
-        session.cancel(_data(event).get("run"))
+        session.runs.cancel(_data(event).get("run"))
 
     def forget(self, session: Session) -> Outputs:
         """Forget the image, keep the class names."""

@@ -14,7 +14,8 @@ from ovseg_demo.ui.maps import MapMaker, read_names
 from ovseg_demo.ui.messages import Updates, empty_message, status_message
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.resources import PageResources
-from ovseg_demo.ui.session import AnalyzedImage, LiveView, Run, Session
+from ovseg_demo.ui.runs import LiveView, Run
+from ovseg_demo.ui.session import AnalyzedImage, Session
 
 SLOWEST = 2.0
 """Seconds that the analysis of a frame may take for a live view."""
@@ -25,7 +26,7 @@ class LiveCamera:
 
     The browser numbers the views, and each event names its view, as the events of one visitor may arrive in
     any order. It sends a frame when the answer to the one before is there. The view itself is a
-    :class:`.session.LiveView`; any other analysis of the session ends it.
+    :class:`.runs.LiveView`; any other analysis of the session ends it.
 
     Args:
         resources: what all visitors share.
@@ -52,7 +53,7 @@ class LiveCamera:
             OvsegError: the model is not on this machine.
         """
         entry, number = self._resources.present(request.model), messages.counted(view)
-        if not session.go_live(number):
+        if not session.runs.go_live(number):
             return {}, None
         newest = session.next_number()
         updates = {"start": messages.view_message(newest, number)}
@@ -75,7 +76,7 @@ class LiveCamera:
         Raises:
             OvsegError: the frame or the settings cannot be used.
         """
-        view, run = session.begin_frame(data.get("view"))
+        view, run = session.runs.begin_frame(data.get("view"))
         if run is None:
             return self._is_over(session, view.number)
         try:
@@ -85,16 +86,16 @@ class LiveCamera:
         try:
             answer = run_below(lambda: self._answer(session, run, view, data, request))
         except (Cancelled, FrameDropped):
-            if session.live is view:
+            if session.runs.live is view:
                 drops = messages.live_message(session.next_number(), view.number, messages.LIVE_DROPS)
                 answer = {"live": drops}
             else:
                 answer = self._is_over(session, view.number)
         except Exception:
-            session.end_live(view.number)
+            session.runs.end_live(view.number)
             raise
         finally:
-            session.finish(run)
+            session.runs.finish(run)
         return answer | updates if updates["chips"]["problem"] else updates | answer
 
     def stop(self, session: Session, view: object) -> Updates:
@@ -105,7 +106,7 @@ class LiveCamera:
             view: its number, as the browser sent it. A newer view goes on.
         """
         number = messages.counted(view)
-        is_over = session.end_live(number)
+        is_over = session.runs.end_live(number)
         updates = {"still": messages.view_message(session.next_number(), number)}
         return updates | self.last_frame(session) if is_over else updates
 
@@ -130,7 +131,7 @@ class LiveCamera:
 
         A message about a view that is gone could replace one about its successor.
         """
-        if session.was_stopped(view):
+        if session.runs.was_stopped(view):
             return {}
         return {"still": messages.view_message(session.next_number(), view)}
 
@@ -152,7 +153,7 @@ class LiveCamera:
         if seconds <= SLOWEST:
             view.quick = request.analysis_key
         elif view.slow == request.analysis_key != view.quick:
-            session.end_live(view.number)
+            session.runs.end_live(view.number)
             return self.last_frame(session) | updates | self._too_slow(session, view, request, seconds)
         else:
             view.slow = request.analysis_key

@@ -17,7 +17,8 @@ from ovseg_demo.ui.model_registry import ModelEntry
 from ovseg_demo.ui.request import Question, Request
 from ovseg_demo.ui.resources import PageResources
 from ovseg_demo.ui.rivals import Rival, find_rival, rivals
-from ovseg_demo.ui.session import DOWNLOAD, AnalyzedImage, DisplayedMap, Session
+from ovseg_demo.ui.runs import DOWNLOAD
+from ovseg_demo.ui.session import AnalyzedImage, DisplayedMap, Session
 from ovseg_demo.ui.status_text import rough_time
 from ovseg_demo.ui.uploads import UploadedImage
 from ovseg_demo.vocabularies.class_lists import load_vocabulary
@@ -61,7 +62,7 @@ class MapMaker:
         session.display(displayed)
         self._resources.memory.touch(session)
         updates = self._map_with_chips(session, displayed)
-        if session.live is not None:
+        if session.runs.live is not None:
             return updates
         line = status_text.status_line(
             displayed.segmentation, self._texts, analyzed.analysis if is_new else None
@@ -127,14 +128,14 @@ class MapMaker:
             advice=advice(displayed, self._texts),
             remedies=self._remedies(displayed, analysis),
             may_download=session.may_download,
-            is_downloading=larger is not None and session.is_running(DOWNLOAD, larger.name),
+            is_downloading=larger is not None and session.runs.is_running(DOWNLOAD, larger.name),
             is_foreign=analysis is not None and _is_foreign(entry, analysis),
             grid=self._grid(displayed.request, analysis),
         )
 
     def _map_with_chips(self, session: Session, displayed: DisplayedMap) -> Updates:
         segmentation = displayed.segmentation
-        is_live = session.live is not None
+        is_live = session.runs.live is not None
         found = () if is_live else rivals(displayed.request, self._registry, self._texts)
         return {
             "map": messages.map_message(displayed)

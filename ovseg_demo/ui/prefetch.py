@@ -12,7 +12,8 @@ from ovseg_demo.ui.examples import Example
 from ovseg_demo.ui.preload import preload_example
 from ovseg_demo.ui.request import Request
 from ovseg_demo.ui.resources import PageResources
-from ovseg_demo.ui.session import PREFETCH, Run, Session
+from ovseg_demo.ui.runs import PREFETCH, Run
+from ovseg_demo.ui.session import Session
 from ovseg_demo.ui.uploads import read_image
 from ovseg_demo.ui.work import do_in_background
 
@@ -47,13 +48,13 @@ class Prefetcher:
         """
         if not session.request_prefetch(number, {_identity(one): one for one in wanted}):
             return
-        if not wanted or session.prefetching != _identity(wanted[0]):
-            session.supersede(PREFETCH)
+        if not wanted or session.runs.prefetching != _identity(wanted[0]):
+            session.runs.supersede(PREFETCH)
         if not self._resources.registry.find(request.model).is_present:
             return
         done: set[str] = set()
         while _next(session, done) is not None:  # again, if more were wanted while a run came to its end
-            run = session.begin(PREFETCH, request.analysis_key)
+            run = session.runs.begin(PREFETCH, request.analysis_key)
             if run is None:
                 return  # the run that is under way has seen what is wanted
             yield from do_in_background(session, run, partial(self._analyze_all, session, run, done, request))
@@ -64,7 +65,7 @@ class Prefetcher:
         self, session: Session, run: Run, done: set[str], request: Request, task: BackgroundTask[None]
     ) -> None:
         while _next(session, done) is not None:
-            while session.is_running("analyze"):  # which comes first, and may be about to end
+            while session.runs.is_running("analyze"):  # which comes first, and may be about to end
                 run.check()
                 time.sleep(_PERIOD)
             with self._resources.turn(task.report):

@@ -11,7 +11,8 @@ from ovseg_demo.progress import ProgressCallback
 from ovseg_demo.ui import messages
 from ovseg_demo.ui.messages import Updates
 from ovseg_demo.ui.request import Question
-from ovseg_demo.ui.session import Run, Session, SuggestedPrompt
+from ovseg_demo.ui.runs import Run
+from ovseg_demo.ui.session import Session, SuggestedPrompt
 from ovseg_demo.ui.uploads import UploadedImage
 
 OFFERED = 12

@@ -10,7 +10,8 @@ from ovseg_demo.ui import messages, status_text
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
 from ovseg_demo.ui.language.texts import Texts
 from ovseg_demo.ui.messages import Message, Updates, empty_message, status_message
-from ovseg_demo.ui.session import DOWNLOAD, EXPORT, SIDE_LANES, Run, Session
+from ovseg_demo.ui.runs import DOWNLOAD, EXPORT, SIDE_LANES, Run
+from ovseg_demo.ui.session import Session
 
 
 def do_work(
@@ -32,14 +33,14 @@ def do_work(
         for news in BackgroundTask(run, work):
             if not isinstance(news, Progress):
                 yield news
-            elif not session.is_behind(run):
+            elif not session.runs.is_behind(run):
                 yield {"progress": _progress(session, run, news, texts)}
     except Exception as raised:
         error = raised
     finally:
         is_analysis = run.kind not in (DOWNLOAD, EXPORT)  # or a part of one: Submit does it again
-        was_cancelled = is_analysis and not run.is_wanted and session.is_newest(run)
-        is_idle = session.finish(run)
+        was_cancelled = is_analysis and not run.is_wanted and session.runs.is_newest(run)
+        is_idle = session.runs.finish(run)
     ending = _ending(session, run, is_idle, texts["status.cancelled"] if was_cancelled else "")
     if ending:
         yield ending
@@ -56,14 +57,14 @@ def do_in_background(
             for _ in BackgroundTask(run, work):
                 yield
     finally:
-        session.finish(run)
+        session.runs.finish(run)
 
 
 def _ending(session: Session, run: Run, is_idle: bool, note: str) -> Updates:
     """Return what clears a run's traces from the page, and a note in their place, where there is one."""
     number = session.next_number()
     ending = {}
-    if run.kind not in SIDE_LANES and session.is_newest(run):
+    if run.kind not in SIDE_LANES and session.runs.is_newest(run):
         ending["preview"] = empty_message(number)
     if is_idle:
         ending["progress"] = empty_message(number)

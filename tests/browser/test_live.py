@@ -200,7 +200,7 @@ def test_stop_leaves_a_map_in_whatever_order_events_arrive(open_page, monkeypatc
 
     def pause(memory, session):
         touch(memory, session)
-        if session.live is not None and not is_mapped.is_set():
+        if session.runs.live is not None and not is_mapped.is_set():
             is_mapped.set()
             assert may_go_on.wait(60)
             has_gone_on.set()

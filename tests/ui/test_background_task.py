@@ -6,7 +6,7 @@ import pytest
 
 from ovseg_demo.errors import Cancelled, ModelError
 from ovseg_demo.ui.background_task import BackgroundTask, Progress
-from ovseg_demo.ui.session import Run
+from ovseg_demo.ui.runs import Run
 
 
 def test_results_come_in_order_with_the_newest_progress_between_them():

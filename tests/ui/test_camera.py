@@ -107,7 +107,7 @@ def test_a_newer_frame_ends_the_work_on_an_older_one(controller):
     visitor = Visitor(controller)
     slow = encoded(stripes(SLOW_COLOUR, (255, 0, 0)))
     older, results = in_thread(lambda: visitor.send(slow))
-    wait_until(lambda: visitor.session.is_running("live"))
+    wait_until(lambda: visitor.session.runs.is_running("live"))
     assert visitor.send()["map"]["frame"] == 2
     older.join(5)
     assert results[0]["live"]["event"] == "drops"
@@ -122,7 +122,7 @@ def test_a_frame_whose_turn_does_not_come_asks_for_a_newer_one(monkeypatch, publ
     )
     busy, waiting = Visitor(controller), Visitor(controller)
     thread, _ = in_thread(lambda: busy.send(encoded(stripes(SLOW_COLOUR, (255, 0, 0)))))
-    wait_until(lambda: busy.session.is_running("live"))
+    wait_until(lambda: busy.session.runs.is_running("live"))
     while waiting.send()["live"]["event"] != "drops":  # until the other one has its turn
         pass
     busy.stop()
@@ -158,7 +158,7 @@ def test_stop_ends_the_work_and_the_last_frame_is_an_image_like_any_other(contro
     visitor.send()
     session = visitor.session
     late, results = in_thread(lambda: visitor.send(encoded(stripes(SLOW_COLOUR, (255, 0, 0)))))
-    wait_until(lambda: session.is_running("live"))
+    wait_until(lambda: session.runs.is_running("live"))
     updates = visitor.stop()
     late.join(5)
     assert "live" not in results[0]
@@ -202,7 +202,7 @@ def test_what_is_no_frame_is_refused(controller, image):
     visitor = Visitor(controller)
     with pytest.raises(ImageError):
         visitor.send(image)
-    assert visitor.session.live is None
+    assert visitor.session.runs.live is None
 
 
 def test_without_a_model_there_is_no_live_view(controller):

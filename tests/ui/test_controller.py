@@ -232,7 +232,7 @@ def test_suggestions_leave_with_their_image(controller, image, slow_image):
     for update in controller.analyze(session, slow_image, REQUEST):
         if "image" in update:
             assert set(update["suggestions"]) == {"number"}
-            session.cancel()
+            session.runs.cancel()
 
 
 def test_visitors_get_suggestions_for_their_own_images(controller, image, tmp_path):
@@ -373,7 +373,7 @@ def test_a_cancelled_analysis_ends_and_says_so(controller, slow_image):
     while "progress" not in (update := next(updates)):
         pass
     assert update["progress"]["label"].startswith(("Proposing masks", "Loading"))
-    session.cancel(update["progress"]["run"])
+    session.runs.cancel(update["progress"]["run"])
     ending = collect(updates)
     assert ending.pop("status")["text"] == load_texts()["status.cancelled"]
     assert clears(ending, "progress", "preview")
@@ -385,10 +385,10 @@ def test_after_a_cancelled_analysis_another_one_gives_its_map(controller, slow_i
     cancelled = controller.analyze(session, slow_image, REQUEST)
     while "progress" not in (update := next(cancelled)):
         pass
-    session.cancel(update["progress"]["run"])
+    session.runs.cancel(update["progress"]["run"])
     again = controller.analyze(session, image, REQUEST)
     assert "chips" in next(again)
-    session.cancel(update["progress"]["run"])  # pressed twice, and the second comes late
+    session.runs.cancel(update["progress"]["run"])  # pressed twice, and the second comes late
     assert found(collect(again)["map"])
     assert "status" not in collect(cancelled), "its end says nothing about the newer analysis"
 
@@ -457,7 +457,7 @@ def test_a_visitor_who_leaves_stops_the_work(controller, slow_image):
     while "progress" not in next(updates):
         pass
     updates.close()
-    assert not session.is_running("analyze")
+    assert not session.runs.is_running("analyze")
 
 
 def test_two_visitors_share_nothing(controller, tmp_path, image):
@@ -637,7 +637,7 @@ def test_a_file_that_is_cancelled_is_not_made(camera_image):
         updates = controller.export(session, "masks", View())
         progress = next(updates)["progress"]
         assert (progress["label"], progress["fraction"]) == ("Writing the file", 0)
-        session.cancel(progress["run"])
+        session.runs.cancel(progress["run"])
         newest = collect(updates)
     assert "file" not in newest
     assert "status" not in newest, "the map is still there"

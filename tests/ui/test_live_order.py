@@ -24,7 +24,7 @@ def test_a_start_that_comes_after_its_stop_starts_nothing(controller, image):
     updates, generator = controller.live.start(session, 1, FRAMES)
     assert updates == {}
     assert generator is None
-    assert session.live is None
+    assert session.runs.live is None
     assert session.image.path == image
 
 
@@ -81,7 +81,7 @@ def test_a_last_frame_without_the_newest_map_is_analyzed(controller, change):
     wanted = replace(FRAMES, **change)
     slow = encoded(stripes(SLOW_COLOUR, (255, 0, 0)))
     late, _ = in_thread(lambda: visitor.send(slow, wanted))
-    wait_until(lambda: visitor.session.is_running("live") and visitor.session.wanted.request == wanted)
+    wait_until(lambda: visitor.session.runs.is_running("live") and visitor.session.wanted.request == wanted)
     stopped = visitor.stop()
     late.join(30)
     assert "map" not in stopped

@@ -6,7 +6,8 @@ import pytest
 
 from ovseg_demo.ui.examples import PHOTOGRAPH, Example
 from ovseg_demo.ui.request import Request
-from ovseg_demo.ui.session import PREFETCH, Session
+from ovseg_demo.ui.runs import PREFETCH
+from ovseg_demo.ui.session import Session
 from tests.ui import colour_world
 from tests.ui.colour_world import MEADOW, SKY, save_image, stripes
 from tests.ui.http_visitor import HttpVisitor, values_of
@@ -30,7 +31,7 @@ def begun(controller, session, *examples):
     """The work on the first of these examples, as it is under way."""
     work = controller.prefetcher.analyze(session, examples, REQUEST)
     next(work)
-    wait_until(lambda: session.prefetching == examples[0].title)
+    wait_until(lambda: session.runs.prefetching == examples[0].title)
     return work
 
 
@@ -73,11 +74,11 @@ def test_an_image_that_is_shown_while_it_is_analyzed_ahead_is_analyzed_once(cont
     session = Session()
     work = controller.prefetcher.analyze(session, [slow_image], REQUEST)
     next(work)
-    wait_until(lambda: session.prefetching == slow_image)
+    wait_until(lambda: session.runs.prefetching == slow_image)
     shown = controller.analyze(session, slow_image, REQUEST)
     next(shown)
     next(shown)
-    assert session.is_running(PREFETCH), "the work goes on, and both get its result"
+    assert session.runs.is_running(PREFETCH), "the work goes on, and both get its result"
     shown.close()
     work.close()
 
@@ -89,7 +90,7 @@ def test_work_ahead_blocks_no_edit_and_no_progress_of_the_page(controller, image
     assert found(controller.edit(session, Request(prompt="yellow"))["map"]) == ["yellow"]
     updates = list(controller.analyze(session, image, REQUEST))
     assert clears(updates[-1], "progress", "preview")
-    assert session.is_running(PREFETCH)
+    assert session.runs.is_running(PREFETCH)
     work.close()
 
 
@@ -97,10 +98,10 @@ def test_what_is_wanted_later_joins_the_work_that_is_under_way(controller, slow,
     session = Session()
     work = begun(controller, session, slow)
     assert list(controller.prefetcher.analyze(session, [slow, image], REQUEST)) == []
-    assert session.prefetching == "Slow", "it is not analyzed anew"
+    assert session.runs.prefetching == "Slow", "it is not analyzed anew"
     monkeypatch.setattr(colour_world, "SLOW_STEP", 0)
     wait_until(lambda: next(work, "over") == "over")
-    assert not session.is_running(PREFETCH)
+    assert not session.runs.is_running(PREFETCH)
     _, newest = analyze(controller, image)
     assert "masks from the cache" in newest["status"]["text"]
 
@@ -117,9 +118,9 @@ def test_another_image_ends_the_work_ahead(controller, image, slow):
     work = begun(controller, session, slow)
     newest = collect(controller.analyze(session, image, REQUEST))
     assert found(newest["map"])
-    assert not session.is_running(PREFETCH)
+    assert not session.runs.is_running(PREFETCH)
     assert list(work) == [], "and nothing is left to do"
-    assert not session.prefetching
+    assert not session.runs.prefetching
 
 
 def test_the_end_of_the_presentation_and_a_closed_page_end_the_work(controller, slow):
@@ -130,7 +131,7 @@ def test_the_end_of_the_presentation_and_a_closed_page_end_the_work(controller, 
         session = Session()
         work = begun(controller, session, slow)
         end(work, session)
-        assert not session.is_running(PREFETCH)
+        assert not session.runs.is_running(PREFETCH)
 
 
 def test_an_example_that_cannot_be_read_is_reported_when_it_is_chosen(controller, tmp_path):

@@ -94,7 +94,7 @@ def test_a_preview_answers_no_questions(controller, image, often, slowly):
         pass
     assert session.displayed is None
     assert clears(controller.explain(session, 0, 0), "why")
-    session.cancel()
+    session.runs.cancel()
     ending = collect(updates)
     assert "map" not in ending
     assert clears({"preview": ending["preview"]}, "preview")

@@ -25,52 +25,52 @@ def displayed(analysis, number, image):
 
 def test_asking_for_the_same_joins_and_for_something_else_replaces():
     session = Session()
-    run = session.begin("analyze", "first.png")
-    assert session.begin("analyze", "first.png") is None
+    run = session.runs.begin("analyze", "first.png")
+    assert session.runs.begin("analyze", "first.png") is None
     assert run.is_wanted
-    newer = session.begin("analyze", "second.png")
+    newer = session.runs.begin("analyze", "second.png")
     assert not run.is_wanted
     with pytest.raises(Cancelled):
         run.check()
-    assert not session.finish(run), "the newer run goes on"
-    assert session.finish(newer)
+    assert not session.runs.finish(run), "the newer run goes on"
+    assert session.runs.finish(newer)
     assert newer.is_done
-    assert session.begin("analyze", "second.png") is not None, "what is over can be asked for again"
+    assert session.runs.begin("analyze", "second.png") is not None, "what is over can be asked for again"
 
 
 def test_a_download_goes_on_behind_an_analysis():
     session = Session()
-    download, run = session.begin("download", "model"), session.begin("analyze", "first.png")
+    download, run = session.runs.begin("download", "model"), session.runs.begin("analyze", "first.png")
     assert download.is_wanted and run.is_wanted
-    assert session.is_behind(download) and not session.is_behind(run)
-    assert not session.finish(run), "the download goes on"
-    assert not session.is_behind(download)
-    session.cancel(download.number)
-    assert session.finish(download)
+    assert session.runs.is_behind(download) and not session.runs.is_behind(run)
+    assert not session.runs.finish(run), "the download goes on"
+    assert not session.runs.is_behind(download)
+    session.runs.cancel(download.number)
+    assert session.runs.finish(download)
 
 
 def test_cancelled_runs_are_not_done():
     session = Session()
-    run = session.begin("analyze")
-    session.cancel()
-    assert session.finish(run)
+    run = session.runs.begin("analyze")
+    session.runs.cancel()
+    assert session.runs.finish(run)
     assert not run.is_done
 
 
 def test_a_late_cancel_spares_the_next_run():
     session = Session()
-    older, newer = session.begin("analyze", "first.png"), session.begin("analyze", "second.png")
-    session.cancel(older.number)
+    older, newer = session.runs.begin("analyze", "first.png"), session.runs.begin("analyze", "second.png")
+    session.runs.cancel(older.number)
     assert newer.is_wanted
-    session.cancel(newer.number)
+    session.runs.cancel(newer.number)
     assert not newer.is_wanted
 
 
 def test_a_run_that_is_not_wanted_changes_nothing(analysis):
     session = Session()
-    run = session.begin("analyze")
+    run = session.runs.begin("analyze")
     session.take(FIRST, run)
-    session.cancel()
+    session.runs.cancel()
     with pytest.raises(Cancelled):
         session.take(SECOND, run)
     with pytest.raises(Cancelled):
@@ -81,7 +81,7 @@ def test_a_run_that_is_not_wanted_changes_nothing(analysis):
 
 def test_older_maps_and_maps_of_other_images_do_not_replace_newer_ones(analysis):
     session = Session()
-    session.take(FIRST, session.begin("analyze"))
+    session.take(FIRST, session.runs.begin("analyze"))
     newer, older = displayed(analysis, 5, FIRST), displayed(analysis, 4, FIRST)
     session.display(newer)
     session.display(older)
@@ -91,12 +91,12 @@ def test_older_maps_and_maps_of_other_images_do_not_replace_newer_ones(analysis)
 
 def test_another_image_starts_without_a_map(analysis):
     session = Session()
-    session.take(FIRST, session.begin("analyze", 1))
+    session.take(FIRST, session.runs.begin("analyze", 1))
     session.display(displayed(analysis, 1, FIRST))
-    session.keep_analysis(analysis, ("sam",), session.begin("analyze", 2))
+    session.keep_analysis(analysis, ("sam",), session.runs.begin("analyze", 2))
     assert session.analyzed(("sam",)) == (FIRST, analysis)
     assert session.analyzed(("maskformer",)) is None
-    session.take(SECOND, session.begin("analyze", 3))
+    session.take(SECOND, session.runs.begin("analyze", 3))
     assert session.displayed is None
     assert session.analyzed(("sam",)) is None
 

@@ -21,7 +21,7 @@ from tests.ui.updates import REQUEST, analyze, found
 
 def session_of(analysis):
     session = Session()
-    run = session.begin("analyze")
+    run = session.runs.begin("analyze")
     session.take(UploadedImage(1, "image.png", *analysis.image.shape[1::-1]), run)
     session.keep_analysis(analysis, ("key",), run)
     return session
