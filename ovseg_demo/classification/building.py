@@ -95,7 +95,8 @@ def build_classifier(
     # The mean of the cosines with the templates is MaskCLIP++'s baseline; its own module reads unit means.
     unit_mean = regions != "soft-pooling" or tuned is not None
     names = _make_names(parts, source, runtime, unit_mean)
-    key = fingerprint(source.tensors, parts.quick_gelu), regions, reader.settings, consistency is not None
+    weights = fingerprint(source.tensors, parts.quick_gelu, source.model)
+    key = weights, regions, reader.settings, consistency is not None
     scale = 1.0 if tuned is not None else _logit_scale(source.tensors, regions)
     return ClipClassifier(reader, names, hashlib.sha256(repr(key).encode()).hexdigest(), scale)
 
@@ -152,8 +153,9 @@ def _make_names(parts: _Parts, source: ClipSource, runtime: Runtime, unit_mean: 
     if isinstance(parts.text, CustomTextCLIP):
         config = source.model["text_cfg"]
         own = {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")}
-        return PaddedNames(parts.text, make_tokenizer(config, source.tokenizer), own, runtime)
-    return causal_names(parts.text, tensors, runtime, parts.quick_gelu, unit_mean=unit_mean)
+        return PaddedNames(parts.text, make_tokenizer(config, source.tokenizer), own, runtime, config)
+    config = source.model.get("text_cfg")
+    return causal_names(parts.text, tensors, runtime, parts.quick_gelu, config=config, unit_mean=unit_mean)
 
 
 def _make_reader(
@@ -178,7 +180,9 @@ def _make_reader(
         tower = _make_vit(visual, is_native, runtime)
         if tower is not None:
             settings = TextRegionSettings.of_tiles(tower.tile) if is_native else TextRegionSettings()
-            return with_crops(TextRegion(tower, settings, mean, std, runtime))
+            interpolation = source.preprocessing.get("interpolation")
+            smooth = "bilinear" if interpolation == "bilinear" else "bicubic"
+            return with_crops(TextRegion(tower, settings, mean, std, runtime, smooth))
     elif regions in _POOLING and (isinstance(visual, ConvTower) or is_convolutional(visual)):
         tower = visual if isinstance(visual, ConvTower) else ConvTower.of(visual)
         pooled = MaskPooling(tower, _POOLING[regions], mean, std, runtime, consistency)

@@ -23,7 +23,7 @@ class TextEmbeddings:
     """Text embeddings of some names.
 
     Attributes:
-        vectors: float32 (names, D), unit length.
+        vectors: float32 (names, D), as :meth:`.RegionClassifier.embed_names` returns them.
         was_cached: whether every name was in memory before the call.
         fallback: what was reduced because memory was short, such as "smaller batches"; otherwise empty.
     """

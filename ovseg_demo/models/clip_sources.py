@@ -30,13 +30,14 @@ _WEIGHTS_NAMES = (
 _SUFFIXES = (".safetensors", ".bin", ".pth")
 
 
-def read_clip_source(path: Path, *, quick_gelu: bool = True, architecture: str = "") -> ClipSource:
+def read_clip_source(path: Path, *, quick_gelu: bool | None = None, architecture: str = "") -> ClipSource:
     """Return the content of a CLIP's files.
 
     Args:
         path: a weights file, or a folder with weights and ``open_clip_config.json``. A weights file is read
             with the configuration and the tokenizer that lie beside it, if they do.
-        quick_gelu: whether a CLIP without a configuration was trained with QuickGELU.
+        quick_gelu: whether the CLIP was trained with QuickGELU; ``None`` takes what its configuration says,
+            and ``True`` where there is none.
         architecture: the name of a model in open_clip's registry whose configuration the file has, with the
             tag of its weights: "NAME/TAG".
 
@@ -52,7 +53,9 @@ def read_clip_source(path: Path, *, quick_gelu: bool = True, architecture: str =
         model, preprocessing = config["model_cfg"], config.get("preprocess_cfg") or {}
     else:
         _refuse_without_config(files.weights, tensors)
-        return ClipSource(tensors, quick_gelu=quick_gelu)
+        return ClipSource(tensors, quick_gelu=quick_gelu is None or quick_gelu)
+    if quick_gelu is not None:
+        model = {**model, "quick_gelu": quick_gelu}
     return ClipSource(tensors, model, preprocessing, files.tokenizer)
 
 

@@ -120,8 +120,8 @@ def load_segmenter(
             because rounding moves their borders, and classifies in the device's fastest precision (more than
             99% of the labels stay the same).
         quick_gelu: whether the CLIPs have QuickGELU instead of GELU. ``None`` takes the catalogue's value for
-            each file, and ``True`` for a file that it does not have. (The published demo classified Segment
-            Anything's masks with ``False``.)
+            each file, or else what its configuration says, and ``True`` without one. (The published demo
+            classified Segment Anything's masks with ``False``.)
         regions: how CLIP reads masked regions, one of :data:`ovseg_demo.classification.types.REGIONS`;
             ``None`` takes the model's own.
         points_per_side: of the grid of points at which Segment Anything looks for masks; ``None`` takes the
@@ -180,7 +180,7 @@ class _File:
     """A weights file or a CLIP's folder, and what the tensors of the CLIP in it do not tell."""
 
     path: Path
-    quick_gelu: bool = True
+    quick_gelu: bool | None = None
     architecture: str = ""
 
     @classmethod

@@ -161,7 +161,7 @@ def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
         repo_id, _, filename = config["hf_hub"].rpartition("/")
         source, suffix = HuggingFaceSource(repo_id, filename or HF_SAFE_WEIGHTS_NAME), ".safetensors"
     stem, licence = f"{name}-{pretrained}", "see its publisher"
-    text_config = open_clip.get_model_config(name).get("text_cfg", {})
+    model = open_clip.get_model_config(name)
     return WeightsFile(
         f"{stem}{suffix}",
         CheckpointKind.CLIP,
@@ -169,9 +169,9 @@ def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
         size=0,
         licence=licence,
         sha256=Path(url).parent.name if "openaipublic" in url else "",
-        quick_gelu=bool(config.get("quick_gelu")),
+        quick_gelu=bool(config.get("quick_gelu", model.get("quick_gelu"))),  # the tag's counts
         architecture="" if pretrained == "openai" else f"{name}/{pretrained}",
-        tokenizer=_tokenizer(text_config.get("hf_tokenizer_name"), stem, licence),
+        tokenizer=_tokenizer(model.get("text_cfg", {}).get("hf_tokenizer_name"), stem, licence),
     )
 
 

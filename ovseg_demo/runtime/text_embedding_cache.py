@@ -107,7 +107,8 @@ def _read(path: Path, wanted: frozenset[str]) -> dict[str, np.ndarray]:
     with suppress(OSError):  # the folder may be read-only or another user's
         os.utime(path)  # files that were read recently are kept
     lengths = np.linalg.norm(embeddings, axis=-1)
-    if embeddings.ndim != 2 or len(embeddings) != len(wanted) or not np.allclose(lengths, 1, atol=1e-3):
+    is_whole = np.all((lengths > 0) & (lengths < 1 + 1e-3))  # the mean of unit vectors is at most 1 long
+    if embeddings.ndim != 2 or len(embeddings) != len(wanted) or not is_whole:
         return {}
     return {name: row.copy() for name, row in zip(sorted(wanted), embeddings, strict=True)}
 

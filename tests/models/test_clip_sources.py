@@ -26,6 +26,7 @@ from ovseg_demo.models.catalogue import CATALOGUE
 from ovseg_demo.models.downloads import download
 from ovseg_demo.models.weights_files import HuggingFaceSource, find_open_clip
 from ovseg_demo.proposals.types import Proposals
+from ovseg_demo.segmenter import Caches
 from ovseg_demo.vocabulary import TOO_MANY_TOKENS, UNKNOWN
 from tests.file_server import Resource, serve
 from tests.parity.kits import SMALL, load_kit, unpack_folder
@@ -146,6 +147,63 @@ def test_native_tiles_have_the_side_that_the_tower_was_trained_with(tmp_path, sa
     assert segmenters[0].fingerprint() != segmenters[1].fingerprint()
     assert not np.allclose(published.regions, native.regions, atol=1e-3)
     assert native.logit_scale == 50 and (native.segment("dog, cat").label_map >= 0).any()
+
+
+def test_tiles_are_resized_as_the_configuration_says(tmp_path, sam):
+    found = [
+        load(sam, write_clip(tmp_path / str(number), VIT, **pixels)).analyze(image()).regions
+        for number, pixels in enumerate([{}, {"interpolation": "bicubic"}, {"interpolation": "bilinear"}])
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.allclose(found[0], found[2], atol=1e-5)
+
+
+def test_the_activation_that_is_asked_for_replaces_that_of_the_configuration(tmp_path, sam):
+    folder = write_clip(tmp_path / "clip", VIT)
+    configured = write_clip(tmp_path / "quick", {**VIT, "quick_gelu": True})
+    plain, asked, quick = load(sam, folder), load(sam, folder, quick_gelu=True), load(sam, configured)
+    assert plain.fingerprint() != asked.fingerprint()
+    regions = [segmenter.analyze(image()).regions for segmenter in (plain, asked, quick)]
+    assert not np.allclose(regions[0], regions[1], atol=1e-3)
+    np.testing.assert_allclose(regions[1], regions[2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "quick"), [("ViT-B-16/dfn2b", True), ("ViT-B-16/datacomp_xl_s13b_b90k", False)]
+)
+def test_the_tag_of_a_registered_model_tells_its_activation(tmp_path, sam, monkeypatch, name, quick):
+    file = find_open_clip(f"open_clip:{name}")
+    assert file.quick_gelu == quick
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: json.loads(json.dumps(VIT)))
+    folder = write_clip(tmp_path / "clip", {**VIT, "quick_gelu": quick})
+    shutil.copy(folder / "open_clip_model.safetensors", file.path(tmp_path))
+    analyses = [load(sam, clip, folder=tmp_path).analyze(image()) for clip in (f"open_clip:{name}", folder)]
+    np.testing.assert_allclose(analyses[0].regions, analyses[1].regions, atol=2e-2)
+
+
+def test_a_corrected_configuration_has_other_keys_in_the_caches(tmp_path, sam):
+    wrong = {
+        tower: {**VIT[tower], "act_kwargs": {"approximate": "tanh"}} for tower in ("vision_cfg", "text_cfg")
+    }
+    folder, caches = write_clip(tmp_path / "clip", {**VIT, **wrong}), Caches()
+    config = folder / "open_clip_config.json"
+    before = load(sam, folder, caches=caches)
+    regions, names = before.analyze(image()).regions, before.text_encoder().encode(["dog"]).vectors
+    config.write_text(json.dumps({"model_cfg": VIT, "preprocess_cfg": {}}))
+    after = load(sam, folder, caches=caches)
+    assert not np.array_equal(after.analyze(image()).regions, regions)
+    assert not np.array_equal(after.text_encoder().encode(["dog"]).vectors, names)
+
+
+def test_another_tokenizer_has_other_keys_in_the_caches(tmp_path, sam):
+    pytest.importorskip("tokenizers", reason='needs the package "tokenizers"')
+    folder = shutil.copytree(unpack_folder(SMALL / "open_clip_timm"), tmp_path / "clip")
+    classifier = load(sam, folder)._classifiers["mask-adapted"].get()
+    file = folder / "tokenizer.json"
+    file.write_text(file.read_text() + " ")
+    assert load(sam, folder)._classifiers["mask-adapted"].get().text_key("vild") != classifier.text_key(
+        "vild"
+    )
 
 
 def test_siglip_reads_names_with_its_own_tokenizer(sam):

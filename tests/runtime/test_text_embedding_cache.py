@@ -105,6 +105,22 @@ def test_a_damaged_file_is_replaced(tmp_path, damage):
     assert_same(files.read("key", ANIMALS, ANIMALS), embeddings(ANIMALS))
 
 
+def test_means_of_unit_vectors_are_shorter_and_are_kept(tmp_path):
+    files, means = (
+        TextEmbeddingCache(lists, tmp_path),
+        {name: 0.7 * one for name, one in embeddings(ANIMALS).items()},
+    )
+    files.write("key", means)
+    assert_same(files.read("key", ANIMALS, ANIMALS), means)
+
+
+@pytest.mark.parametrize("value", [0, 2])
+def test_embeddings_of_no_length_or_a_great_one_are_not_believed(tmp_path, value):
+    files = TextEmbeddingCache(lists, tmp_path)
+    files.write("key", {name: np.full(4, value, np.float32) for name in ANIMALS})
+    assert files.read("key", ANIMALS, ANIMALS) == {}
+
+
 def test_embeddings_that_are_none_are_not_believed(tmp_path):
     files = TextEmbeddingCache(lists, tmp_path)
     files.write("key", {name: np.full(4, np.nan, np.float32) for name in ANIMALS})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import open_clip
@@ -82,7 +82,7 @@ class CausalNames:
         tokenizer: cut to the tower's vocabulary.
         prompts: the learned prompts of the checkpoint, if it has any.
         known: bool (tokens,), from :func:`.known_tokens.known_tokens`.
-        fingerprint: a hash of the tower's weights and activation.
+        fingerprint: a hash of the tower's weights, activation and configuration.
         tokens_per_batch: the largest number of tokens that are computed at once.
         unit_mean: whether the mean over the templates is scaled to unit length. Without it, the dot product
             with a region is the mean of the templates' cosines.
@@ -219,6 +219,7 @@ def causal_names(
     runtime: Runtime,
     quick_gelu: bool,
     *,
+    config: Mapping[str, Any] | None = None,
     unit_mean: bool = True,
 ) -> CausalNames:
     """Return the name encoder of a causal text tower.
@@ -228,6 +229,7 @@ def causal_names(
         tensors: of the whole CLIP, under OpenAI's names, with or without ``prompt_learner.*``.
         runtime: the device, for the size of batches.
         quick_gelu: whether the tower's activation is QuickGELU.
+        config: ``text_cfg`` of open_clip's configuration, if there is one, for the key of caches.
         unit_mean: see :class:`CausalNames`.
 
     Raises:
@@ -240,7 +242,7 @@ def causal_names(
         tokenizer,
         LearnedPrompts.from_tensors(tensors, runtime.device),
         known_tokens(tower.token_embedding.weight, tokenizer),
-        fingerprint(of_text, quick_gelu),
+        fingerprint(of_text, quick_gelu, config),
         tokens_per_batch(runtime.device),
         unit_mean=unit_mean,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,14 +104,20 @@ def clip_state(model: CLIP, mask_embedding: Tensor | None = None) -> dict[str, T
     return state
 
 
-def fingerprint(tensors: Mapping[str, Tensor], quick_gelu: bool) -> str:
-    """Return a hash of all weights and the activation; equal models have equal hashes on every device.
+def fingerprint(
+    tensors: Mapping[str, Tensor], quick_gelu: bool, config: Mapping[str, Any] | None = None
+) -> str:
+    """Return a hash of all weights, the activation and the configuration, if there is one.
+
+    Equal models have equal hashes on every device.
 
     The hash covers some values of each tensor and the sum of the whole tensor, read as 64-bit integers. It
     takes one pass at the speed of memory. Every training step changes it, but it does not protect against
     forgery.
     """
     digest, mapped = hashlib.sha256(f"quick_gelu={quick_gelu}".encode()), MappedFiles.now()
+    if config:
+        digest.update(json.dumps(config, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)

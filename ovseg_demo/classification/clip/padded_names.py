@@ -32,6 +32,10 @@ INSTALL_COMMAND = "pip install tokenizers"
 class PaddedTokenizer:
     """A tokenizer of Hugging Face's ``tokenizers``, which pads every text to the full context.
 
+    Attributes:
+        context_length: L.
+        key: a hash of the file and of the settings.
+
     Args:
         file: ``tokenizer.json``.
         context_length: L.
@@ -59,6 +63,8 @@ class PaddedTokenizer:
         self._clean = get_clean_fn(clean)
         self._pad_id = pad_id
         self.context_length = context_length
+        settings = f"{context_length} {pad_id} {clean}".encode()
+        self.key = hashlib.sha256(settings + file.read_bytes()).hexdigest()
 
     def __call__(self, text: str, name: str = "") -> list[int]:
         """Return the token ids of a text, padded to the context.
@@ -93,6 +99,7 @@ class PaddedNames:
         tokenizer: of the text tower.
         tensors: of the text tower, for the key of caches.
         runtime: the device and precision of the tower.
+        config: ``text_cfg`` of open_clip's configuration, for the key of caches.
     """
 
     has_learned_prompts = False
@@ -103,11 +110,12 @@ class PaddedNames:
         tokenizer: PaddedTokenizer,
         tensors: Mapping[str, Tensor],
         runtime: Runtime,
+        config: Mapping[str, Any] | None = None,
     ):
         self._model = model
         self._tokenizer = tokenizer
         self._runtime = runtime
-        self._fingerprint = fingerprint(tensors, quick_gelu=False)
+        self._fingerprint = fingerprint(tensors, False, config), tokenizer.key
         self._tokens_per_batch = tokens_per_batch(runtime.device)
 
     @property

@@ -44,7 +44,7 @@ class PoolingSettings:
         longest_side: limit of the longer side, in pixels. Without a ``shorter_side``, the longer side is
             resized to it, and both sides are rounded to whole cells.
         second_shorter_side: pixels to which the shorter side of the resized image is resized once more,
-            without antialiasing; ``None`` means that it is not.
+            without antialiasing, unless it is shorter already; ``None`` means that it is not resized again.
     """
 
     weights: CellWeights = "area"
@@ -138,7 +138,8 @@ class MaskPooling:
         if own.second_shorter_side is None:
             return pixels
         size = pixels.shape[1:]
-        target = tuple(length * own.second_shorter_side // min(size) for length in size)
+        shorter = min(own.second_shorter_side, *size)  # an enlarged strip would be many times an image
+        target = tuple(length * shorter // min(size) for length in size)
         return resize(pixels[None], target)[0]
 
     def dense_features(self, pixels: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ class MaskPooling:
         """Return the weights (n, 1, h, w) of masks, bool (n, 1, H, W); ``size``: the unpadded image."""
         if self._settings.weights == "area":
             cells = tuple(-(-length // STRIDE) for length in size)
-            return F.adaptive_avg_pool2d(masks.float(), cells)
+            return cell_shares(masks, cells)
         soft = resize_to_cells(masks, size)
         return (soft > 0.5).float() if self._settings.weights == "binary" else soft
 
@@ -160,6 +161,13 @@ def _resize_to_whole_cells(image: np.ndarray, longer_side: int) -> np.ndarray:
     scale = longer_side / max(image.shape[:2])
     height, width = (max(1, round(length * scale / STRIDE)) * STRIDE for length in image.shape[:2])
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def cell_shares(masks: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Return which part of each of h × w cells masks, bool (n, 1, H, W), cover: float32 (n, 1, h, w)."""
+    # MPS has no adaptive pooling for sides that the cells do not divide.
+    pooled_on = "cpu" if masks.device.type == "mps" else masks.device
+    return F.adaptive_avg_pool2d(masks.to(pooled_on).float(), cells).to(masks.device)
 
 
 def pad(pixels: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ class TextRegion:
         mean: of the tower's training images, RGB values in [0, 1].
         std: their standard deviation.
         runtime: the device of the tower.
+        interpolation: by which tiles are resized to the tower's input: "bicubic", or "bilinear" for PE-Core.
     """
 
     def __init__(
@@ -102,9 +103,11 @@ class TextRegion:
         mean: tuple[float, ...],
         std: tuple[float, ...],
         runtime: Runtime,
+        interpolation: str = "bicubic",
     ):
         self._tower = tower
         self._settings = settings
+        self._interpolation = interpolation
         self._device = runtime.device
         self._mean, self._std = (torch.tensor(c, device=runtime.device)[:, None, None] for c in (mean, std))
         self._tiles_at_once = _TILES_AT_ONCE.get(runtime.device.type, _TILES_AT_ONCE_ELSEWHERE)
@@ -112,7 +115,8 @@ class TextRegion:
     @property
     def settings(self) -> Hashable:
         """See :attr:`.RegionReader.settings`."""
-        return self._settings, self._tower.tile, *self._mean.flatten().tolist(), *self._std.flatten().tolist()
+        how = self._settings, self._tower.tile, self._interpolation
+        return *how, *self._mean.flatten().tolist(), *self._std.flatten().tolist()
 
     def fallbacks(self) -> Iterator[tuple[str, Self]]:
         """Yield a variant that reads one tile at a time."""
@@ -149,7 +153,7 @@ class TextRegion:
         tops, lefts = _starts(height, rows), _starts(width, columns)
         parts = [pixels] + [pixels[:, :, y, x] for y in tops for x in lefts]
         squares = [
-            F.interpolate(part, (side, side), mode="bicubic", align_corners=False, antialias=True)
+            F.interpolate(part, (side, side), mode=self._interpolation, align_corners=False, antialias=True)
             for part in parts
         ]
         return Tiles((torch.cat(squares) - self._mean) / self._std, rows, columns)
