@@ -211,7 +211,7 @@ def test_processes_share_each_step_between_them(first, more, share, processes):
 
 
 def test_a_batch_that_cannot_be_split_is_refused():
-    with pytest.raises(ModelError, match="--batch-size is 7, .* choose a multiple of 2"):
+    with pytest.raises(ModelError, match=r"--batch-size is 7, .* choose a multiple of 2"):
         StepBatchSampler(0, 1, 7, 0, 2)
 
 
