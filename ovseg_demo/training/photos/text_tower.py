@@ -28,9 +28,10 @@ from ovseg_demo.runtime.tensors import check_names_and_shapes
 from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.optimizers import decay_groups
-from ovseg_demo.training.photos.nouns import phrases, shipped_names, wordnet_nouns
-from ovseg_demo.training.photos.teacher import SentenceEncoder
-from ovseg_demo.training.resuming import describe_choice
+from ovseg_demo.training.photos.nouns import INDEX, phrases, shipped_names, wordnet_nouns
+from ovseg_demo.training.photos.sources import read_imagenet_sample
+from ovseg_demo.training.photos.teacher import WEIGHTS, SentenceEncoder
+from ovseg_demo.training.resuming import check_checkpoint, describe_choice, name_choices
 from ovseg_demo.training.schedule import LoopSettings
 from ovseg_demo.training.task import TrainingTask
 from ovseg_demo.vocabulary import TEMPLATES
@@ -114,9 +115,9 @@ class TeacherNouns:
 
 def train(
     settings: TextSettings,
+    root: Path,
     teacher: Path,
     wordnet: Path,
-    extra: Sequence[str],
     folder: Path,
     runtime: Runtime,
     start: Path | None = None,
@@ -125,27 +126,32 @@ def train(
 
     Args:
         settings: sizes and hyper-parameters.
+        root: folder of labelled photographs, for ImageNet's names.
         teacher: folder of the sentence encoder.
         wordnet: folder of WordNet's files.
-        extra: more class names, such as ImageNet's.
         folder: of checkpoint, log, weights and the teacher's answers.
         runtime: device and precision.
         start: text tensors to start from, of the same sizes and at least as many tokens.
 
     Raises:
-        CheckpointError: the teacher or the start is missing, cannot be read, or is another network.
-        DatasetError: WordNet's files are missing.
+        CheckpointError: the teacher or the start is missing, cannot be read, or is another network; or the
+            folder's checkpoint is of other inputs.
+        DatasetError: WordNet's files or ImageNet's photographs are missing.
     """
     torch.manual_seed(settings.loop.seed)
     given = read_text(start) if start else None
-    path = folder / "nouns.pt"
-    common = {*shipped_names(), *extra}
+    sources = {"root": root, "teacher": teacher / WEIGHTS, "wordnet": wordnet / INDEX}
+    asked_with = {name: describe_choice(path) for name, path in sources.items()}
+    inputs = asked_with | {"init": describe_choice(start)}
+    check_checkpoint(folder, inputs)
+    path = folder / f"nouns-{name_choices(asked_with)}.pt"
+    common = {*shipped_names(), *(photograph.name.lower() for photograph in read_imagenet_sample(root))}
     nouns = sorted({*wordnet_nouns(wordnet, settings.everything), *common})
     asked = None if path.exists() else SentenceEncoder(teacher)
     task = TextTask(settings, TeacherNouns.prepare(path, asked, nouns, settings), common)
     if given:
         start_from(task.clip, given)
-    return run_training(task, settings.loop, folder, runtime, {"init": describe_choice(start)})
+    return run_training(task, settings.loop, folder, runtime, inputs)
 
 
 class TextTask(TrainingTask):
