@@ -13,7 +13,7 @@ from ovseg_demo.classification.rules import EnsembleRule, GranularityRule
 from ovseg_demo.cli.exit_codes import SUCCESS
 from ovseg_demo.cli.model_arguments import add_model_arguments, load_chosen
 from ovseg_demo.cli.progress_bar import StageBar
-from ovseg_demo.errors import DatasetError, OvsegError
+from ovseg_demo.errors import DatasetError, ModelError, OvsegError
 from ovseg_demo.evaluation.catalogue import DATASETS, STICKER_WORLD, open_dataset
 from ovseg_demo.evaluation.datasets import Dataset
 from ovseg_demo.evaluation.folders import open_labelled_images
@@ -128,11 +128,25 @@ def _open(given: Mapping[str, Any]) -> Dataset:
 
 
 def choose_settings(segmenter: Segmenter, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of :meth:`Segmenter.segment`: the given ones, and the benchmarks' defaults."""
+    """Return the arguments of :meth:`Segmenter.segment`: the given ones, and the benchmarks' defaults.
+
+    Raises:
+        ModelError: a number is out of its range, or is of the rule that is not used.
+    """
     generator = given.get("generator") or (
         "maskformer" if given.get("rule") == "ensemble" else segmenter.generators[0]
     )
     is_ensemble = given.get("rule", "ensemble" if generator == "maskformer" else "") == "ensemble"
+    if is_ensemble and "granularity" in given:
+        raise ModelError(
+            f'--granularity {given["granularity"]:g} does nothing in the rule "ensemble"; add --rule '
+            "granularity, or leave it out."
+        )
+    if not is_ensemble and "clip_weight" in given:
+        raise ModelError(
+            f'--clip-weight {given["clip_weight"]:g} does nothing in the rule "granularity"; choose '
+            "--generator maskformer and --rule ensemble, or leave it out."
+        )
     return {
         "generator": generator,
         "classifier": given.get("classifier", CLASSIFIERS[0]),

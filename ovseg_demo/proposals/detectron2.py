@@ -39,7 +39,7 @@ class Detectron2ProposalGenerator:
 
     Raises:
         MissingDependencyError: detectron2, or the old setuptools that it imports, is not installed.
-        ModelError: there is no such config.
+        ModelError: there is no such config, or it has settings that detectron2 does not know.
         CheckpointError: there is no such weights file.
     """
 
@@ -146,5 +146,16 @@ def _read_config(config: str | Path | Any) -> Any:
                 f'There is no detectron2 config "{config}": it is neither a file nor a name in the model zoo.'
             ) from error
     node = get_cfg()
-    node.merge_from_file(str(path), allow_unsafe=False)
+    try:
+        node.merge_from_file(str(path), allow_unsafe=False)
+    except (AssertionError, KeyError, ValueError) as error:
+        raise ModelError(
+            f'detectron2 cannot use the config "{config}" ({_reason(error)}); for a model of a project that '
+            "adds settings of its own, such as Mask2Former, give a CfgNode in Python."
+        ) from error
     return node
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's message in one line, without the quotes that a ``KeyError`` puts around it."""
+    return " ".join(str(error.args[0] if error.args else type(error).__name__).split())

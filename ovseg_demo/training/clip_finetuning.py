@@ -100,7 +100,7 @@ class FinetuningTask(TrainingTask):
 
     @override
     def dataset(self) -> Dataset:
-        """Cut the regions that are not stored yet, and return an endless stream of all."""
+        """Return an endless stream of all regions, after cutting those that are not stored yet."""
         self.regions.cut_all(self.preset.loop.workers)
         return self.regions
 

@@ -38,7 +38,7 @@ Guarantees
   holds no generator state. A dataset draws from its own generator, seeded by the sample's index
   (:func:`~ovseg_demo.training.sampling.sample_generator`).
 * **Schedule.** It follows ``progress``, the larger of step / steps and elapsed / minutes, so that a time
-  budget ends at the schedule's end. The time before an interruption counts.
+  budget ends at the schedule's end. The time before an interruption counts; making the dataset does not.
 * **Files** in the run's folder: ``checkpoint.pt`` (weights, optimizers, step, elapsed time, and the choices
   that must stay the same; replaced atomically), ``log.jsonl`` (one object a line), ``weights.pt`` (published
   format, written at each evaluation and at the end). A run resumes from ``checkpoint.pt`` if there is one,
@@ -127,10 +127,11 @@ class _Loop:
     def run(self) -> Path:
         """Train to the end of the schedule, evaluate and save on the way, and return the weights file."""
         settings = self.settings
-        started = time.monotonic() - self.elapsed
-        saved = self.elapsed
         if self.progress < 1:
-            for batch in receive(self._batches()):
+            batches = receive(self._batches())  # may prepare the data for long, outside the time budget
+            started = time.monotonic() - self.elapsed
+            saved = self.elapsed
+            for batch in batches:
                 self._train_step(send_to_device(batch, self.accelerator.device, non_blocking=True))
                 self.elapsed = self._agree(time.monotonic() - started)
                 if settings.evaluate_every and self.step % settings.evaluate_every == 0 and self.progress < 1:

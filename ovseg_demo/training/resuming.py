@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.runtime.file_digests import file_digest
+from ovseg_demo.training.files import CHECKPOINT_FILE
 
 Choice = str | int | float | None
 """The value of an option, as :func:`describe_choice` returns it."""
@@ -17,6 +21,27 @@ def describe_choice(value: Path | Choice) -> Choice:
     if not isinstance(value, Path):
         return value
     return f"sha256:{file_digest(value)[:12]}" if value.is_file() else str(value.resolve())
+
+
+def name_choices(choices: Mapping[str, Choice]) -> str:
+    """Return 12 hexadecimal digits for the names of files that were made with these choices."""
+    return hashlib.sha256(repr(sorted(choices.items())).encode()).hexdigest()[:12]
+
+
+def check_checkpoint(folder: Path, given: Mapping[str, Choice]) -> None:
+    """Check the choices of the checkpoint in a folder, if there is one, before long preparations.
+
+    Args:
+        folder: of a run.
+        given: some of the run's choices, by the names of the options.
+
+    Raises:
+        CheckpointError: some of them differ, or an older version did not save them.
+    """
+    path = folder / CHECKPOINT_FILE
+    if path.exists():
+        saved = torch.load(path, map_location="cpu", weights_only=True).get("settings", {})
+        check_choices(path, {name: value for name, value in saved.items() if name in given}, given)
 
 
 def check_choices(place: Path, saved: Mapping[str, Choice], given: Mapping[str, Choice]) -> None:

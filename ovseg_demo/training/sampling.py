@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
+from ovseg_demo.errors import ModelError
+
 
 class StepBatchSampler(Sampler[list[int]]):
     """The sample indices of each remaining step that one process loads.
@@ -21,12 +23,15 @@ class StepBatchSampler(Sampler[list[int]]):
         processes: number of processes.
 
     Raises:
-        ValueError: the processes cannot share a batch evenly.
+        ModelError: the processes cannot share a batch evenly.
     """
 
     def __init__(self, first_step: int, steps: int, batch_size: int, process: int, processes: int):
         if batch_size % processes:
-            raise ValueError(f"batch size {batch_size} cannot be split evenly over {processes} processes")
+            raise ModelError(
+                f"--batch-size is {batch_size}, which {processes} processes cannot share evenly; choose a "
+                f"multiple of {processes}."
+            )
         self.steps = range(first_step, steps)
         self.batch_size, self.share, self.process = batch_size, batch_size // processes, process
 

@@ -128,6 +128,8 @@ def test_the_same_command_goes_on_with_an_interrupted_run(ovseg, small_scenes, t
         (["--model", "no-such"], 'There is no model "no-such"'),
         (["--granularity", "7", "--rule", "granularity"], "granularity 7"),
         (["--clip-weight", "2", "--rule", "ensemble"], "CLIP weight 2.0"),
+        (["--granularity", "0.8"], '--granularity 0.8 does nothing in the rule "ensemble"; add --rule'),
+        (["--rule", "granularity", "--clip-weight", "0.5"], "--clip-weight 0.5 does nothing in the rule"),
     ],
 )
 def test_what_users_can_mend_is_one_sentence_and_exit_code_2(ovseg, tmp_path, capsys, arguments, message):

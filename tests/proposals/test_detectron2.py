@@ -126,6 +126,31 @@ def test_missing_weights_are_named(stand_in, tmp_path):
         Detectron2ProposalGenerator(StandInConfig(MODEL=SimpleNamespace()), tmp_path / "absent.pth")
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            KeyError("Non-existent config key: MODEL.MASK_FORMER"),
+            "Non-existent config key: MODEL.MASK_FORMER",
+        ),
+        (AssertionError("Cannot merge a v3 config\ninto a v2 config."), "a v3 config into a v2 config"),
+    ],
+)
+def test_a_config_with_settings_of_a_project_is_one_sentence(stand_in, tmp_path, monkeypatch, error, reason):
+    def merge_from_file(path, allow_unsafe):
+        raise error
+
+    config = ModuleType("detectron2.config")
+    config.get_cfg = lambda: SimpleNamespace(merge_from_file=merge_from_file)
+    monkeypatch.setitem(sys.modules, "detectron2.config", config)
+    monkeypatch.setitem(sys.modules, "detectron2.model_zoo", ModuleType("detectron2.model_zoo"))
+    for name in ("mask2former.yaml", "weights.pth"):
+        (tmp_path / name).touch()
+    with pytest.raises(ModelError, match=r'"[^"]*mask2former\.yaml" \(.*give a CfgNode in Python') as raised:
+        Detectron2ProposalGenerator(tmp_path / "mask2former.yaml", tmp_path / "weights.pth")
+    assert reason in str(raised.value) and "\n" not in str(raised.value)
+
+
 @pytest.fixture(scope="module")
 def mask_rcnn(tmp_path_factory):
     """Config and weights of a small untrained Mask R-CNN that keeps its every guess."""
@@ -160,6 +185,12 @@ def test_installed_detectron2_refuses_configs_that_run_code(mask_rcnn, tmp_path)
     config.write_text('MODEL: !!python/object/apply:eval ["{}"]\n')
     with pytest.raises(yaml.YAMLError):
         Detectron2ProposalGenerator(config, mask_rcnn[1])
+
+
+def test_installed_detectron2_names_unknown_settings(mask_rcnn, tmp_path):
+    (tmp_path / "config.yaml").write_text("MODEL:\n  MASK_FORMER:\n    DROPOUT: 0.1\n")
+    with pytest.raises(ModelError, match="MASK_FORMER"):
+        Detectron2ProposalGenerator(tmp_path / "config.yaml", mask_rcnn[1])
 
 
 def test_installed_detectron2_names_unknown_configs(mask_rcnn):

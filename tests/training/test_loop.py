@@ -2,6 +2,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import Dataset
 
-from ovseg_demo.errors import CheckpointError, DatasetError
+from ovseg_demo.errors import CheckpointError, DatasetError, ModelError
 from ovseg_demo.runtime.devices import Runtime
 from ovseg_demo.training.files import CHECKPOINT_FILE, WEIGHTS_FILE
 from ovseg_demo.training.log import LOG_FILE
@@ -152,6 +153,27 @@ def test_a_time_budget_ends_the_run(tmp_path):
     assert (tmp_path / WEIGHTS_FILE).exists()
 
 
+def test_making_the_dataset_uses_nothing_of_the_time_budget(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("ovseg_demo.training.loop.time", clock)
+
+    class SlowTask(SumTask):
+        def dataset(self):
+            clock.now += 90.0
+            return super().dataset()
+
+        def forward(self, batch):
+            clock.now += 10.0
+            return super().forward(batch)
+
+    settings = replace(SETTINGS, minutes=1.0, save_minutes=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(SlowTask(stop_before=3), settings, tmp_path, RUNTIME)
+    resumed = SlowTask()
+    run_training(resumed, settings, tmp_path, RUNTIME)
+    assert resumed.calls == 4, "of six steps in a minute, two were saved"
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     run_training(SumTask(), SETTINGS, tmp_path, RUNTIME)
     with pytest.raises(CheckpointError, match=f"{CHECKPOINT_FILE} belongs to a run with another model"):
@@ -189,7 +211,7 @@ def test_processes_share_each_step_between_them(first, more, share, processes):
 
 
 def test_a_batch_that_cannot_be_split_is_refused():
-    with pytest.raises(ValueError, match="7"):
+    with pytest.raises(ModelError, match=r"--batch-size is 7, .* choose a multiple of 2"):
         StepBatchSampler(0, 1, 7, 0, 2)
 
 

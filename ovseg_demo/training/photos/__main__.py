@@ -17,6 +17,7 @@ import torch
 
 from ovseg_demo.cli.exit_codes import SUCCESS, exit_code
 from ovseg_demo.training.options import TrainingOptions
+from ovseg_demo.training.resuming import check_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,14 +147,19 @@ def _features(options: argparse.Namespace) -> Path:
 
 
 def _text(options: argparse.Namespace) -> Path:
-    from ovseg_demo.training.photos import sources, text_tower
+    from ovseg_demo.training.photos import text_tower
 
     chosen = _choose(options)
-    names = [photograph.name.lower() for photograph in sources.read_imagenet_sample(options.root)]
     settings = text_tower.PHOTO_MINI_TEXT
     settings = replace(settings, loop=chosen.apply_to(settings.loop))
     return text_tower.train(
-        settings, options.teacher, options.wordnet, names, options.out, chosen.runtime(), options.init
+        settings,
+        options.root,
+        options.teacher,
+        options.wordnet,
+        options.out,
+        chosen.runtime(),
+        options.init,
     )
 
 
@@ -178,13 +184,23 @@ def _maskformer(options: argparse.Namespace) -> Path:
     from ovseg_demo.training.photos import maskformer
 
     chosen = _choose(options)
-    masks = options.out / "teacher"
+    inputs = maskformer.describe_inputs(options.root, options.sam, options.clip, options.stamps)
+    check_checkpoint(options.out, inputs)
+    masks = maskformer.teacher_folder(options.out, options.root, options.sam)
     maskformer.distil(options.root, options.sam, masks)
     texts = maskformer.embed_source_names(options.root, options.clip)
     settings = maskformer.photo_mini(len(next(iter(texts.values()))))
     settings = replace(settings, side=options.side, loop=chosen.apply_to(settings.loop))
     return maskformer.train(
-        settings, options.root, options.sam, texts, masks, options.out, chosen.runtime(), options.stamps
+        settings,
+        options.root,
+        options.sam,
+        texts,
+        masks,
+        options.out,
+        chosen.runtime(),
+        options.stamps,
+        options.clip,
     )
 
 

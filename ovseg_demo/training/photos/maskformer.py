@@ -26,7 +26,7 @@ from ovseg_demo.classification.building import build_classifier
 from ovseg_demo.classification.types import LOGIT_SCALE
 from ovseg_demo.evaluation.photos import measure_coverage
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
-from ovseg_demo.models.clip_sources import read_clip_source
+from ovseg_demo.models.clip_sources import find_clip_files, read_clip_source
 from ovseg_demo.proposals.maskformer.config import MaskFormerConfig, timm_cnn
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
 from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, published_tensors
@@ -48,7 +48,7 @@ from ovseg_demo.training.photos.distilled_masks import SAM_OPTIONS, keep_masks, 
 from ovseg_demo.training.photos.place_start import QUERIES, start_at_anchors
 from ovseg_demo.training.photos.query_samples import EMPTY, QuerySamples, source_names
 from ovseg_demo.training.photos.sources import read_coco
-from ovseg_demo.training.resuming import describe_choice
+from ovseg_demo.training.resuming import Choice, describe_choice, name_choices
 from ovseg_demo.training.schedule import LoopSettings
 from ovseg_demo.training.task import TrainingTask
 
@@ -139,6 +139,23 @@ def distil(root: Path, sam: Path, folder: Path) -> int:
     return sum(1 for _ in keep_masks(generator, photographs_to_distill(root), folder))
 
 
+def describe_inputs(root: Path, sam: Path, clip: Path | None, stamps: Path | None) -> dict[str, Choice]:
+    """Return what a run must keep when it goes on, by the names of the options.
+
+    Raises:
+        CheckpointError: ``clip`` is a folder without a configuration or weights.
+    """
+    weights = find_clip_files(clip).weights if clip else None
+    paths = {"root": root, "sam": sam, "clip": weights, "stamps": stamps}
+    return {name: describe_choice(path) for name, path in paths.items()}
+
+
+def teacher_folder(folder: Path, root: Path, sam: Path) -> Path:
+    """Return the folder, within that of a run, of this Segment Anything's masks of these photographs."""
+    made_of = {"root": describe_choice(root), "sam": describe_choice(sam)}
+    return folder / f"teacher-{name_choices(made_of)}"
+
+
 def embed_source_names(root: Path, clip: Path) -> dict[str, Tensor]:
     """Return the text embedding, float32 (D,) of unit length, of each name in the labels of the photographs.
 
@@ -161,6 +178,7 @@ def train(
     folder: Path,
     runtime: Runtime,
     stamps: Path | None = None,
+    clip: Path | None = None,
 ) -> Path:
     """Train, going on from the folder's checkpoint; returns the weights, an OVSeg checkpoint without CLIP.
 
@@ -173,10 +191,15 @@ def train(
         folder: of checkpoint, log and weights.
         runtime: device and precision.
         stamps: folder of cut-out things that are pasted, too.
+        clip: that the ``texts`` are of; a run goes on with the same one only.
+
+    Raises:
+        CheckpointError: the folder's checkpoint is of other inputs, or ``sam`` cannot be read.
     """
     torch.manual_seed(settings.loop.seed)
     task = PhotoMaskFormerTask(settings, root, sam, texts, teacher, stamps)
-    return run_training(task, settings.loop, folder, runtime, {"sam": describe_choice(sam)})
+    inputs = describe_inputs(root, sam, clip, stamps)
+    return run_training(task, settings.loop, folder, runtime, inputs)
 
 
 class PhotoMaskFormerTask(TrainingTask):

@@ -15,6 +15,9 @@ CLASS_LISTS = (
     "ade20k-150", "ade20k-847", "pascal-context-59", "pascal-context-459", "pascal-voc-20", "coco-stuff-171",
 )  # fmt: skip
 
+INDEX = "index.noun"
+"""WordNet's file of nouns."""
+
 ADJECTIVES = (
     "red", "green", "blue", "yellow", "white", "black", "brown", "grey", "orange", "pink", "purple", "wooden",
     "metal", "plastic", "glass", "stone", "big", "small", "old", "young", "long", "round", "striped", "empty",
@@ -32,7 +35,7 @@ def wordnet_nouns(folder: Path, everything: bool = False) -> list[str]:
     Raises:
         DatasetError: the folder has no index.
     """
-    path = Path(folder) / "index.noun"
+    path = Path(folder) / INDEX
     if not path.exists():
         raise DatasetError(f"{path} is missing; install wordnet-base or name the folder of its files.")
     found: list[str] = []

@@ -117,12 +117,17 @@ def train(
         folder: of checkpoint, log and weights.
         runtime: device and precision.
         stamps: folder of cut-out things that are pasted, too.
+
+    Raises:
+        CheckpointError: the trunk cannot be read, or the folder's checkpoint is of other inputs.
     """
     torch.manual_seed(settings.loop.seed)
     task = PhotoSamTask(settings, root, stamps)
     if trunk is not None:
         task.adopt_trunk(trunk)
-    return run_training(task, settings.loop, folder, runtime, {"trunk": describe_choice(trunk)})
+    inputs = {"root": root, "trunk": trunk, "stamps": stamps}
+    choices = {name: describe_choice(path) for name, path in inputs.items()}
+    return run_training(task, settings.loop, folder, runtime, choices)
 
 
 class PhotoSamTask(TrainingTask):

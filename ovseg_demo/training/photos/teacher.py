@@ -13,7 +13,8 @@ from ovseg_demo.errors import CheckpointError, MissingDependencyError
 from ovseg_demo.runtime.devices import Runtime
 
 _BATCH = 128
-_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+WEIGHTS = "model.safetensors"
+_FILES = ("config.json", WEIGHTS, "tokenizer.json")
 _FRAMES = ("{}", "a photo of a {}.")
 
 

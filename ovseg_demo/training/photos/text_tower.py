@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from ovseg_demo.classification.clip.tokenizer import Tokenizer
 from ovseg_demo.errors import CheckpointError
@@ -28,9 +28,10 @@ from ovseg_demo.runtime.tensors import check_names_and_shapes
 from ovseg_demo.training.files import save_atomically
 from ovseg_demo.training.loop import run_training
 from ovseg_demo.training.optimizers import decay_groups
-from ovseg_demo.training.photos.nouns import phrases, shipped_names, wordnet_nouns
-from ovseg_demo.training.photos.teacher import SentenceEncoder
-from ovseg_demo.training.resuming import describe_choice
+from ovseg_demo.training.photos.nouns import INDEX, phrases, shipped_names, wordnet_nouns
+from ovseg_demo.training.photos.sources import read_imagenet_sample
+from ovseg_demo.training.photos.teacher import WEIGHTS, SentenceEncoder
+from ovseg_demo.training.resuming import check_checkpoint, describe_choice, name_choices
 from ovseg_demo.training.schedule import LoopSettings
 from ovseg_demo.training.task import TrainingTask
 from ovseg_demo.vocabulary import TEMPLATES
@@ -114,9 +115,9 @@ class TeacherNouns:
 
 def train(
     settings: TextSettings,
+    root: Path,
     teacher: Path,
     wordnet: Path,
-    extra: Sequence[str],
     folder: Path,
     runtime: Runtime,
     start: Path | None = None,
@@ -125,27 +126,32 @@ def train(
 
     Args:
         settings: sizes and hyper-parameters.
+        root: folder of labelled photographs, for ImageNet's names.
         teacher: folder of the sentence encoder.
         wordnet: folder of WordNet's files.
-        extra: more class names, such as ImageNet's.
         folder: of checkpoint, log, weights and the teacher's answers.
         runtime: device and precision.
         start: text tensors to start from, of the same sizes and at least as many tokens.
 
     Raises:
-        CheckpointError: the teacher or the start is missing, cannot be read, or is another network.
-        DatasetError: WordNet's files are missing.
+        CheckpointError: the teacher or the start is missing, cannot be read, or is another network; or the
+            folder's checkpoint is of other inputs.
+        DatasetError: WordNet's files or ImageNet's photographs are missing.
     """
     torch.manual_seed(settings.loop.seed)
     given = read_text(start) if start else None
-    path = folder / "nouns.pt"
-    common = {*shipped_names(), *extra}
+    sources = {"root": root, "teacher": teacher / WEIGHTS, "wordnet": wordnet / INDEX}
+    asked_with = {name: describe_choice(path) for name, path in sources.items()}
+    inputs = asked_with | {"init": describe_choice(start)}
+    check_checkpoint(folder, inputs)
+    path = folder / f"nouns-{name_choices(asked_with)}.pt"
+    common = {*shipped_names(), *(photograph.name.lower() for photograph in read_imagenet_sample(root))}
     nouns = sorted({*wordnet_nouns(wordnet, settings.everything), *common})
     asked = None if path.exists() else SentenceEncoder(teacher)
     task = TextTask(settings, TeacherNouns.prepare(path, asked, nouns, settings), common)
     if given:
         start_from(task.clip, given)
-    return run_training(task, settings.loop, folder, runtime, {"init": describe_choice(start)})
+    return run_training(task, settings.loop, folder, runtime, inputs)
 
 
 class TextTask(TrainingTask):
@@ -153,17 +159,13 @@ class TextTask(TrainingTask):
 
     def __init__(self, settings: TextSettings, nouns: TeacherNouns, common: Collection[str] = ()):
         super().__init__()
+        self.phrases = nouns.phrases
         self._common = [number for number, phrase in enumerate(nouns.phrases) if phrase in set(common)]
         self.settings = settings
         self.clip = text_clip(settings)
-        self._nouns = (nouns,)  # not saved
+        self.register_buffer("targets", nouns.embeddings, persistent=False)
         self.tokenizer = Tokenizer(settings.vocabulary_size, settings.context_length)
         start_as_bag_of_words(self.clip, nouns, self.tokenizer)
-
-    @property
-    def nouns(self) -> TeacherNouns:
-        """What the teacher said."""
-        return self._nouns[0]
 
     def parameter_groups(self) -> list[dict]:
         """Return the text tower's groups alone, and freeze the rest.
@@ -184,14 +186,18 @@ class TextTask(TrainingTask):
 
         Every 50th other phrase is for validation.
         """
-        return _Phrases(self.nouns.phrases, self._common, self.tokenizer, self.settings.loop.seed)
+        return _Phrases(self.phrases, self._common, self.tokenizer, self.settings.loop.seed)
+
+    def collate(self, samples: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+        """Return token ids (B, L), as long as the longest text, and the numbers of the phrases (B,)."""
+        ids, numbers = default_collate(list(samples))
+        return _without_padding(ids), numbers
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms: distance to the teacher, and contrast against the batch's others."""
         ids, numbers = batch
-        ids = ids[:, : int((ids != 0).sum(dim=1).max()) + 1]
         found = F.normalize(encode_text(self.clip, ids).float(), dim=-1)
-        wanted = self.nouns.embeddings[numbers]
+        wanted = self.targets[numbers]
         cosine = (found * wanted).sum(dim=-1)
         with torch.no_grad():
             soft = (_TEACHER_SCALE * wanted @ wanted.T).softmax(dim=-1)
@@ -202,11 +208,11 @@ class TextTask(TrainingTask):
     def evaluate(self) -> dict[str, float]:
         """Return the cosine to the teacher on held-out phrases, and how often the right one is nearest."""
         common = set(self._common)
-        kept = [number for number in range(0, len(self.nouns.phrases), 50) if number not in common]
-        texts = [self.nouns.phrases[index] for index in kept]
+        kept = [number for number in range(0, len(self.phrases), 50) if number not in common]
+        texts = [self.phrases[index] for index in kept]
         found = embed_names(self.clip, self.tokenizer, texts, ("a photo of a {}.",))
-        similarity = found @ self.nouns.embeddings[kept].T
-        right = similarity.argmax(dim=1) == torch.arange(len(kept))
+        similarity = found @ self.targets[kept].T
+        right = similarity.argmax(dim=1) == torch.arange(len(kept), device=similarity.device)
         return {"cosine": similarity.diagonal().mean().item(), "nearest": right.float().mean().item()}
 
     def save(self, path: Path) -> None:
@@ -256,7 +262,13 @@ def encode_text(clip: CLIP, ids: Tensor) -> Tensor:
     length = ids.shape[1]
     x = clip.token_embedding(ids) + clip.positional_embedding[:length]
     x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
-    return clip.ln_final(x)[torch.arange(len(ids)), ids.argmax(dim=-1)] @ clip.text_projection
+    texts, ends = torch.arange(len(ids), device=ids.device), ids.argmax(dim=-1)
+    return clip.ln_final(x)[texts, ends] @ clip.text_projection
+
+
+def _without_padding(ids: Tensor) -> Tensor:
+    """Return token ids without the columns that are zero in every row, but for one."""
+    return ids[:, : int((ids != 0).sum(dim=1).max()) + 1]
 
 
 @torch.no_grad()  # what inference mode returns could not take part in the loss of the image head
@@ -264,8 +276,8 @@ def embed_names(clip: CLIP, tokenizer: Tokenizer, names: Sequence[str], template
     """Return the normalized mean (N, D) of the normalized embeddings of names in templates."""
     sums = 0.0
     for template in templates:
-        ids = tokenizer([template.format(name) for name in names])
-        ids = ids[:, : int((ids != 0).sum(dim=1).max()) + 1]
+        ids = _without_padding(tokenizer([template.format(name) for name in names]))
+        ids = ids.to(clip.token_embedding.weight.device)
         parts = [F.normalize(encode_text(clip, some).float(), dim=-1) for some in ids.split(256)]
         sums = sums + torch.cat(parts)
     return F.normalize(sums, dim=-1)

@@ -86,6 +86,21 @@ def test_the_text_tower_learns_the_teachers_embeddings(nouns: TeacherNouns, tmp_
     assert tensors["text_projection"].dtype == torch.float16
 
 
+def test_the_text_tower_learns_on_another_device_than_its_data(nouns: TeacherNouns) -> None:
+    """The device "meta" computes no values, but refuses what would mix a GPU's tensors with the CPU's."""
+    task = TextTask(TEXT, nouns).eval()
+    data = task.dataset()
+    batch = task.collate([data[index] for index in range(4)])
+    task.to("meta")
+    seen = []
+    task.clip.token_embedding.register_forward_pre_hook(lambda _, given: seen.append(given[0].device.type))
+    loss, _ = task([tensor.to("meta") for tensor in batch])
+    assert loss.device.type == "meta"
+    with pytest.raises(RuntimeError, match="item"):  # of the figures, at the end
+        task.evaluate()
+    assert seen == ["meta", "meta"]
+
+
 def test_a_tower_of_fewer_tokens_starts_from_a_larger_one(nouns: TeacherNouns) -> None:
     torch.manual_seed(0)
     larger = TextTask(TEXT, nouns)

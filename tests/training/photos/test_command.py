@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ import torch
 
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.training.photos import text_tower
 from ovseg_demo.training.photos.__main__ import main
 from ovseg_demo.training.photos.sam import PhotoSamTask
 from ovseg_demo.training.photos.teacher import SentenceEncoder
@@ -79,6 +82,55 @@ def test_a_teacher_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(BertModel=None))
     with pytest.raises(CheckpointError, match=r"cannot be read .*; name the folder of all-MiniLM-L6-v2"):
         SentenceEncoder(tmp_path)
+
+
+class _Teacher:
+    """A made-up sentence encoder, whose answers depend on its file of weights."""
+
+    def __init__(self, folder: Path):
+        self.seed = int((folder / "model.safetensors").read_text())
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        random = torch.Generator().manual_seed(self.seed)
+        return torch.nn.functional.normalize(torch.randn(len(texts), 24, generator=random), dim=-1)
+
+    names = __call__
+
+
+def test_the_text_tower_goes_on_with_the_same_teacher_only(
+    photographs: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(text_tower, "SentenceEncoder", _Teacher)
+    for name in ("teacher", "other-teacher", "wordnet", "other-wordnet"):
+        (tmp_path / name).mkdir()
+    for number, name in enumerate(("teacher", "other-teacher")):
+        (tmp_path / name / "model.safetensors").write_text(str(number))
+    for noun, name in (("cat", "wordnet"), ("dog", "other-wordnet")):
+        (tmp_path / name / "index.noun").write_text(f"{noun} n 1 1 @ 1 1 00000002\n")
+    shutil.copytree(photographs / "imagenet_sample", tmp_path / "photographs" / "imagenet_sample")
+    given = {"root": photographs, "teacher": tmp_path / "teacher", "wordnet": tmp_path / "wordnet"}
+    given |= {"out": tmp_path / "out", "steps": 1, "batch-size": 2}
+
+    def command(**changes: Path) -> int:
+        options = [f"--{name}={value}" for name, value in (given | changes).items()]
+        return main([f"--threads={torch.get_num_threads()}", "text", *options])
+
+    assert command() == command() == 0
+    (first,) = (tmp_path / "out").glob("nouns-*.pt")
+    for name, other in {
+        "teacher": tmp_path / "other-teacher",
+        "wordnet": tmp_path / "other-wordnet",
+        "root": tmp_path / "photographs",
+    }.items():
+        capsys.readouterr()
+        assert command(**{name: other}) == 2
+        error = capsys.readouterr().err
+        assert f"--{name} was " in error and error.count("\n") == 1
+    (tmp_path / "out" / "checkpoint.pt").unlink()
+    assert command(teacher=tmp_path / "other-teacher") == 0
+    second = next(path for path in (tmp_path / "out").glob("nouns-*.pt") if path != first)
+    before, after = (torch.load(path)[1] for path in (first, second))
+    assert before.shape == after.shape and not torch.equal(before, after)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ovseg_demo.errors import CheckpointError
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
@@ -17,7 +19,9 @@ from ovseg_demo.proposals.maskformer.network import MaskFormerNetwork, places
 from ovseg_demo.proposals.sam.building import SamConfig, new_sam
 from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig
 from ovseg_demo.runtime.devices import Runtime
+from ovseg_demo.runtime.resources import bundled
 from ovseg_demo.training.files import save_atomically
+from ovseg_demo.training.photos.__main__ import main
 from ovseg_demo.training.photos.bundle import CLIP_FILES, MASKFORMER_FILE, bundle
 from ovseg_demo.training.photos.distilled_masks import keep_masks, photographs_to_distill, read_masks
 from ovseg_demo.training.photos.maskformer import PhotoMaskFormerSettings, distil, train
@@ -142,6 +146,51 @@ def test_an_interrupted_training_goes_on(photographs, sam, teacher, tmp_path):
     whole = torch.load(run(photographs, sam, teacher, tmp_path / "b"))["model"]
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0.05, atol=2e-3, msg=name)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two folders of CLIPs with different weights."""
+    folders = [tmp_path_factory.mktemp("clip") for _ in range(2)]
+    config, weights = (bundled("weights") / "photo-mini" / name for name in CLIP_FILES)
+    for number, folder in enumerate(folders):
+        shutil.copy(config, folder)
+        tensors = load_file(weights)
+        tensors["text_projection"] *= 1 + number
+        save_file(tensors, folder / weights.name)
+    return folders
+
+
+def test_the_command_goes_on_with_the_same_inputs_only(photographs, sam, clips, tmp_path, capsys):
+    other_sam = tmp_path / "other.pth"
+    tensors = torch.load(sam)
+    tensors["image_encoder.trunk.conv_stem.bias"] += 1
+    torch.save(tensors, other_sam)
+    shutil.copytree(photographs, tmp_path / "photographs")
+    given = {"--root": photographs, "--sam": sam, "--clip": clips[0], "--out": tmp_path / "out"}
+    given |= {"--steps": 1, "--batch-size": 1, "--side": 64}
+
+    def command(**changes: Path) -> int:
+        options = given | {f"--{name}": value for name, value in changes.items()}
+        threads = f"--threads={torch.get_num_threads()}"
+        return main([threads, "maskformer", *(f"{name}={value}" for name, value in options.items())])
+
+    assert command() == command(side=96) == 0
+    for name, other in {
+        "sam": other_sam,
+        "clip": clips[1],
+        "root": tmp_path / "photographs",
+        "stamps": tmp_path,
+    }.items():
+        capsys.readouterr()
+        assert command(**{name: other}) == 2
+        error = capsys.readouterr().err
+        assert f"--{name} was " in error and error.count("\n") == 1
+    (first,) = (tmp_path / "out").glob("teacher-*")
+    (tmp_path / "out" / "checkpoint.pt").unlink()
+    assert command(sam=other_sam) == 0
+    second = next(folder for folder in (tmp_path / "out").glob("teacher-*") if folder != first)
+    assert {path.name for path in second.iterdir()} == {path.name for path in first.iterdir()}
 
 
 def test_samples_have_labels_first_and_the_teacher_s_other_masks(photographs, teacher):

@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 
+from ovseg_demo.errors import CheckpointError
 from ovseg_demo.models.checkpoints import CheckpointKind, read_checkpoint
 from ovseg_demo.proposals.sam.building import PIXEL_MEAN, PIXEL_STD, SamConfig
 from ovseg_demo.proposals.sam.encoders.timm_cnn import TimmCnnConfig
@@ -74,6 +75,18 @@ def test_an_interrupted_training_goes_on(photographs: Path, trunk: Path, tmp_pat
     train(TOY, photographs, trunk, tmp_path, runtime)
     after = (tmp_path / "log.jsonl").read_text().splitlines()
     assert after[: len(before)] == before and '"step": 2' in after[-1]
+
+
+def test_a_training_goes_on_with_the_same_photographs_and_stamps_only(
+    photographs: Path, trunk: Path, tmp_path: Path
+) -> None:
+    runtime = Runtime(torch.device("cpu"))
+    train(TOY, photographs, trunk, tmp_path / "out", runtime)
+    with pytest.raises(CheckpointError, match=r"--stamps was not given, is .*; give the same ones or --out"):
+        train(TOY, photographs, trunk, tmp_path / "out", runtime, stamps=tmp_path)
+    other = tmp_path / "photographs"
+    with pytest.raises(CheckpointError, match=f"--root was {photographs}, is {other}"):
+        train(TOY, other, trunk, tmp_path / "out", runtime)
 
 
 def test_samples_depend_on_their_index_alone(photographs: Path) -> None:
