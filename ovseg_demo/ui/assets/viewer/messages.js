@@ -38,7 +38,6 @@ const receivers = {
   masks: (message) => receiveLabels("masks", message),
   why: (message) => receiveLabels("why", message, message.mask),
   progress(message) {
-    if (message.run < state.run) return; // its last word was late
     const work = find(".work");
     work.hidden = !isFilled(message);
     viewer.classList.toggle("busy", !work.hidden);
