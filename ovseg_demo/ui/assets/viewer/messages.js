@@ -139,6 +139,7 @@ function receiveMap() {
   for (const entry of map.classes) entry.hasOwn = Object.keys(map.minScores).some((name) => name.toLowerCase() === entry.name.toLowerCase());
   fillLegend(find(".legend"), map, actOnClass);
   offerRivals(map.rivals);
+  sendComparison(); // with another image the server has forgotten it
   showLink(map.link, map.number);
   if (state.why) pick(state.why.x, state.why.y); // another map has another explanation
 }
@@ -162,5 +163,5 @@ function forgetMaps() {
 }
 
 function forgetLabels() {
-  Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null });
+  Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null, wantedRival: "" });
 }
