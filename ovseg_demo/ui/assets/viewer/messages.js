@@ -41,7 +41,8 @@ const receivers = {
     const work = find(".work");
     work.hidden = !isFilled(message);
     viewer.classList.toggle("busy", !work.hidden);
-    if (work.hidden) return find(".actions").classList.remove("waiting"); // also if a file was cancelled or failed
+    if (work.hidden) return endFileWait(); // also if a file was cancelled or failed
+    if (find(".actions").classList.contains("waiting")) awaitFile();
     state.run = message.run;
     find(".work-label").textContent = message.label;
     const bar = find(".work-bar");
@@ -66,6 +67,7 @@ const receivers = {
   },
   status(message) {
     const isProblem = Boolean(message.isProblem);
+    if (isProblem) endFileWait(); // no progress comes of what was refused
     find(".status").textContent = message.text || "";
     find(".status").classList.toggle("failed", isProblem);
     find(".empty-problem").textContent = isProblem ? message.text : ""; // the foot is hidden while there is no image
@@ -86,7 +88,7 @@ const receivers = {
   start: (message) => live.receiveStart(message),
   still: (message) => live.receiveStill(message),
   file(message) {
-    find(".actions").classList.remove("waiting");
+    endFileWait();
     make("a", "", "", { href: message.file.url, download: message.name }).click();
   },
 };
