@@ -116,7 +116,10 @@ def _controls(
         label=texts["controls.image"],
         type="filepath",
         image_mode=None,
-        sources=["upload", "webcam", "clipboard"],
+        sources=[
+            "upload",
+            "webcam",
+        ],  # not "clipboard": the whole page takes Ctrl+V, and needs the file input
         buttons=[],
         height=230,
         elem_id="image",

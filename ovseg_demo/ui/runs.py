@@ -182,12 +182,12 @@ class Runs:
         """Note that a run is over; it came to its end if it is still wanted.
 
         Returns:
-            Whether nothing runs now whose progress the page displays.
+            Whether the page still displays the run's progress: no other run displays its own.
         """
         with self._lock:
             run.is_done = run.is_wanted
             run.is_wanted = False
-            return not any(other.is_wanted and other.kind != PREFETCH for other in self._newest.values())
+            return not self.is_behind(run)
 
     def is_newest(self, run: Run) -> bool:
         """Return whether no later run was started in its lane."""
@@ -213,14 +213,32 @@ class Runs:
             return any(run.is_wanted and run.key[: len(key)] == key for run in self._newest.values())
 
     def is_behind(self, run: Run) -> bool:
-        """Return whether the page displays another run's progress: an analysis comes before other work."""
+        """Return whether the page displays another run's progress.
+
+        An analysis comes before other work, and of other work what was started last.
+        """
         with self._lock:
-            return run.lane != _ANALYSIS and any(
-                other.is_wanted and other.lane == _ANALYSIS for other in self._newest.values()
+            return any(
+                other.is_wanted and other.kind != PREFETCH and _rank(other) > _rank(run)
+                for other in self._newest.values()
             )
+
+    def number_of_progress(self, run: Run) -> int | None:
+        """Return the number of a message with a run's progress; ``None`` if the page is not to display it.
+
+        The messages of a run that comes before this one have higher numbers: a late word of this one is not
+        displayed above them.
+        """
+        with self._lock:
+            return self._next_number() if run.is_wanted and not self.is_behind(run) else None
 
     def end(self) -> None:
         """End all of them, and the live view."""
         with self._lock:
             self._live = None
             self.cancel()
+
+
+def _rank(run: Run) -> tuple[bool, int]:
+    """Return what is highest for the run whose progress the page displays."""
+    return run.lane == _ANALYSIS, run.number

@@ -28,20 +28,20 @@ def do_work(
     Raises:
         Exception: what the work raises, after the progress is cleared.
     """
-    error, is_idle, was_cancelled = None, True, False
+    error, is_displayed, was_cancelled = None, True, False
     try:
         for news in BackgroundTask(run, work):
             if not isinstance(news, Progress):
                 yield news
-            elif not session.runs.is_behind(run):
-                yield {"progress": _progress(session, run, news, texts)}
+            elif (number := session.runs.number_of_progress(run)) is not None:
+                yield {"progress": _progress(number, session, run, news, texts)}
     except Exception as raised:
         error = raised
     finally:
         is_analysis = run.kind not in (DOWNLOAD, EXPORT)  # or a part of one: Submit does it again
         was_cancelled = is_analysis and not run.is_wanted and session.runs.is_newest(run)
-        is_idle = session.runs.finish(run)
-    ending = _ending(session, run, is_idle, texts["status.cancelled"] if was_cancelled else "")
+        is_displayed = session.runs.finish(run)
+    ending = _ending(session, run, is_displayed, texts["status.cancelled"] if was_cancelled else "")
     if ending:
         yield ending
     if error is not None:
@@ -60,21 +60,22 @@ def do_in_background(
         session.runs.finish(run)
 
 
-def _ending(session: Session, run: Run, is_idle: bool, note: str) -> Updates:
-    """Return what clears a run's traces from the page, and a note in their place, where there is one."""
+def _ending(session: Session, run: Run, is_displayed: bool, note: str) -> Updates:
+    """Return what clears a run's traces from the page, and a note in their place, where there is one.
+
+    Work that goes on behind the run displays its own progress next.
+    """
     number = session.next_number()
     ending = {}
     if run.kind not in SIDE_LANES and session.runs.is_newest(run):
         ending["preview"] = empty_message(number)
-    if is_idle:
+    if is_displayed:
         ending["progress"] = empty_message(number)
         if note:
             ending["status"] = status_message(number, note)
     return ending
 
 
-def _progress(session: Session, run: Run, progress: Progress, texts: Texts) -> Message:
+def _progress(number: int, session: Session, run: Run, progress: Progress, texts: Texts) -> Message:
     label = status_text.progress_label(progress, session.wanted.request.generator, texts)
-    return messages.progress_message(
-        session.next_number(), run.number, label, status_text.progress_fraction(progress)
-    )
+    return messages.progress_message(number, run.number, label, status_text.progress_fraction(progress))

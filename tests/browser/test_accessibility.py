@@ -118,3 +118,11 @@ def test_arrow_keys_go_from_tab_to_tab(open_page):
         page.locator(f".viewer[data-mode={expected}]").wait_for()
         assert page.evaluate("document.activeElement.dataset.mode") == expected
     assert mode.evaluate_all("tabs => tabs.map(tab => tab.tabIndex)") == [-1, -1, 0]
+
+
+def test_who_wants_little_motion_sees_little(open_page):
+    page = open_page(reduced_motion="reduce")
+    style = """([selector, name]) => getComputedStyle(document.querySelector(selector))[name]"""
+    assert page.evaluate(style, ["#gallery .card", "transitionDuration"]) == "0s"
+    page.locator(".work-bar").evaluate("bar => bar.classList.add('endless')")
+    assert page.evaluate(style, [".work-bar", "animationDuration"]) == "4s"

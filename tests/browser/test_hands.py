@@ -74,6 +74,17 @@ def test_an_image_may_be_dropped_or_pasted_anywhere(open_page, tmp_path):
     page.wait_for_function(f"() => document.querySelector({PREVIEW!r})?.naturalWidth === 200")
 
 
+def test_an_image_that_is_dropped_during_an_upload_comes_after_it(open_page, tmp_path):
+    page, held = open_page(), []
+    page.locator(PROMPT).fill("red, green, white")
+    page.context.route("**/upload*", lambda route: route.continue_() if held else held.append(route))
+    drop(page, save_image(tmp_path / "first.tif", stripes((255, 0, 0), (0, 128, 0))), "#how")
+    page.locator("#image input[type=file]").wait_for(state="detached")
+    drop(page, save_image(tmp_path / "second.tif", stripes((255, 255, 255), (0, 128, 0), width=200)), "#how")
+    held[0].continue_()
+    page.locator(".legend .entry:not(.missing)", has_text="white").wait_for()
+
+
 def test_on_a_phone_names_granularity_and_map_are_on_one_screen(open_page):
     page = open_page(**PHONE, reduced_motion="reduce")
     choose(page, "Landscape")

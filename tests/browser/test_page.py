@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
+import time
 import zipfile
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from ovseg_demo.errors import OvsegError
 from ovseg_demo.export.label_map import decode_label_map
+from ovseg_demo.progress import WRITING
 from ovseg_demo.ui import controller
 from tests.browser.waiting import wait_in
 from tests.ui import colour_world
@@ -23,6 +27,8 @@ PROMPT = "#prompt textarea"
 
 COST = r"(less than|about) \d+ s"
 """What an analysis will take, whatever the machine's load."""
+
+HAS_FOCUS = """selector => Boolean(document.activeElement.closest(selector))"""
 
 BRIGHTNESS = """() => getComputedStyle(document.querySelector('.viewer')).backgroundColor.match(/[0-9]+/g)
     .slice(0, 3).reduce((sum, channel) => sum + Number(channel), 0)"""
@@ -410,6 +416,18 @@ def test_keys_alone_correct_a_pixel(open_page):
     why.locator("button", has_text="Unlabel").press("Enter")
     why.locator("span", has_text="You left this area without a label").wait_for()
     page.locator(".legend .rest", has_text="unlabelled").wait_for()
+    assert page.evaluate(HAS_FOCUS, ".why"), "the panel was filled anew"
+    why.locator(".close").press("Enter")
+    why.wait_for(state="hidden")
+    page.wait_for_function(HAS_FOCUS, arg=".frame")
+
+    page.locator(".legend .entry", has_text="red").focus()
+    page.keyboard.press("Control+z")
+    page.locator(".corrections", has_text="0 corrections").wait_for()
+    assert page.evaluate(HAS_FOCUS, ".legend .entry"), "the legend was filled anew"
+    page.locator("[data-option=opacity]").press("ArrowLeft")
+    page.keyboard.press("Control+y")
+    page.locator(".corrections", has_text="1 correction").wait_for()
 
 
 def test_keys_alone_explain_a_pixel(open_page):
@@ -498,6 +516,36 @@ def test_image_and_map_and_both_classifiers_are_compared(open_page):
     page.locator(".legend .entry", has_text="red").wait_for()
 
 
+def test_a_comparison_follows_to_the_next_image(open_page, monkeypatch):
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 20)
+    page = open_page()
+    page.locator(".gallery .card", has_text="Slow").click()
+    page.locator(".viewer[data-state=image]").wait_for()
+    page.locator("[data-mode=compare]").click()
+    page.locator("[data-compare=clips]").click()  # there is no map yet
+    tag = page.locator(".side-left", has_text="CLIP as it is")
+    tag.wait_for()
+    choose(page, "Landscape")
+    tag.wait_for()
+    assert page.locator("canvas.other").is_visible()
+
+
+def test_a_comparison_that_was_cancelled_can_be_asked_for_again(open_page, monkeypatch):
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 2)
+    page = open_page()
+    choose(page, "Slow")
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 1000)
+    page.locator("[data-mode=compare]").click()
+    rival = page.locator("[role=tab][data-compare='generator:maskformer']")
+    rival.click()
+    page.locator(".work-label", has_text="Proposing masks").wait_for()
+    page.locator(".cancel").click()
+    page.locator(".status", has_text="Cancelled").wait_for()
+    monkeypatch.setattr(colour_world, "SLOW_STEPS", 2)
+    rival.click()
+    page.locator(".side-left", has_text="MaskFormer").wait_for()
+
+
 @pytest.mark.parametrize("kind", ["overlay", "label-map", "coco", "masks"])
 def test_downloads_open_and_hold_the_map(open_page, kind, tmp_path):
     page = open_page()
@@ -525,6 +573,20 @@ def test_downloads_open_and_hold_the_map(open_page, kind, tmp_path):
         archive = zipfile.ZipFile(io.BytesIO(content))
         (name,) = (name for name in archive.namelist() if "red" in name)
         np.testing.assert_array_equal(np.asarray(Image.open(archive.open(name))), house)
+
+
+def test_after_a_file_that_was_refused_another_one_can_be_asked_for(open_page, monkeypatch):
+    def refuse(kind):
+        raise OvsegError("There is no such file now.")
+
+    page = open_page()
+    choose(page, "Landscape")
+    with monkeypatch.context() as patch:
+        patch.setattr(controller, "find_format", refuse)
+        page.locator("[data-file=overlay]").click()
+        page.locator(".status.failed", has_text="There is no such file now.").wait_for()
+    with page.expect_download():
+        page.locator("[data-file=overlay]").click()
 
 
 def test_more_formats_are_in_a_menu(open_page):
@@ -626,6 +688,29 @@ def test_images_from_cameras_are_upright(open_page, tmp_path, orientation):
     wait_for_map(page)
     size = page.locator("img.image").evaluate("n => [n.naturalWidth, n.naturalHeight]")
     assert size == ([320, 240] if orientation == 1 else [240, 320])
+
+
+def test_after_an_analysis_the_bar_is_that_of_the_file_which_is_still_written(open_page, monkeypatch):
+    def export(*arguments):
+        report = arguments[-1]
+        for done in itertools.count():
+            report(WRITING, done, 10_000)  # until it is cancelled
+            time.sleep(0.05)
+
+    monkeypatch.setattr(controller.exports, "export", export)
+    page = open_page()
+    choose(page, "Landscape")
+    before = page.locator(".viewer").get_attribute("data-map")
+    page.locator("[data-file=coco]").click()
+    label = page.locator(".work-label", has_text="Writing the file")
+    label.wait_for()
+    page.locator(".gallery .card", has_text="Stripes").click()
+    page.wait_for_function(
+        "before => ![before, ''].includes(document.querySelector('.viewer').dataset.map)", arg=before
+    )
+    label.wait_for()
+    page.locator(".cancel").click()
+    page.locator(".work").wait_for(state="hidden")
 
 
 def test_a_long_analysis_can_be_cancelled(open_page):

@@ -790,6 +790,7 @@ def test_images_can_be_analyzed_during_a_download(monkeypatch, image):
     assert next(fetching)["progress"]["fraction"] == 0.25
     newest = collect(controller.analyze(session, image, REQUEST))
     assert found(newest["map"])
+    assert clears({"progress": newest["progress"]}, "progress"), "the bar is the download's again"
     analyzed.set()
     *_, end, last = (update for update in fetching if "progress" in update)
     assert end["progress"]["fraction"] == 1.0

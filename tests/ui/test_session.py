@@ -43,10 +43,22 @@ def test_a_download_goes_on_behind_an_analysis():
     download, run = session.runs.begin("download", "model"), session.runs.begin("analyze", "first.png")
     assert download.is_wanted and run.is_wanted
     assert session.runs.is_behind(download) and not session.runs.is_behind(run)
-    assert not session.runs.finish(run), "the download goes on"
+    assert session.runs.finish(run), "its progress gives way to the download's"
     assert not session.runs.is_behind(download)
+    assert session.runs.number_of_progress(download) is not None
     session.runs.cancel(download.number)
+    assert session.runs.number_of_progress(download) is None, "its last word would be late"
     assert session.runs.finish(download)
+
+
+def test_of_two_works_beside_the_analysis_the_newer_is_displayed_and_then_the_older():
+    session = Session()
+    download, export = session.runs.begin("download", "model"), session.runs.begin("export", "coco")
+    assert session.runs.is_behind(download) and not session.runs.is_behind(export)
+    session.runs.begin("prefetch", "next.png")
+    assert not session.runs.is_behind(export), "what is analyzed ahead has no progress on the page"
+    assert session.runs.finish(export)
+    assert not session.runs.is_behind(download)
 
 
 def test_cancelled_runs_are_not_done():

@@ -7,9 +7,15 @@ const BOX = "#image input[type=file]", FRAME = "#image .image-frame img";
 
 const typeOf = (file) => file.type || TYPES[file.name.split(".").pop().toLowerCase()] || "";
 
-/** Upload a file as if it had been chosen in the image's box. */
+const RETRY = 100; // milliseconds
+let brought = null; // the newest file, until Gradio's box has it
+
+/** Upload a file as if it had been chosen in the image's box, which has no input while it uploads another one. */
 function bring(file) {
+  brought = file;
   const input = document.querySelector(BOX), chosen = new DataTransfer();
+  if (!input) return setTimeout(() => brought === file && bring(file), RETRY);
+  brought = null;
   chosen.items.add(new File([file], file.name, { type: typeOf(file) }));
   input.files = chosen.files;
   input.dispatchEvent(new Event("change", { bubbles: true }));

@@ -41,10 +41,12 @@ function offerRivals(rivals) {
   if (!chosen || chosen.disabled) choose("compare", "image");
 }
 
-/** A rival's map is made when somebody wants to see it, and kept up to date while they do. */
-function sendComparison() {
-  const rival = state.mode === "compare" && state.compare !== "image" ? state.compare : "";
-  if (rival === state.wantedRival) return;
+/** A rival's map is made when somebody wants to see it and there is a map to compare, and kept up to date while they
+ *  do. A tab that is chosen again asks again for a map that did not come: it was refused, or cancelled. */
+function sendComparison(isChosen = false) {
+  const rival = state.map && state.mode === "compare" && state.compare !== "image" ? state.compare : "";
+  const isMissing = Boolean(rival) && state.other?.rival !== rival;
+  if (rival === state.wantedRival && !(isChosen && isMissing)) return;
   state.wantedRival = rival;
   trigger("compare", { rival });
 }

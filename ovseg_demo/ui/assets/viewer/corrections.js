@@ -12,6 +12,7 @@ function namingForm(why, canPoint, { send, point, close }) {
   const field = make("input", "", [], { type: "text", placeholder: "{{correct.placeholder}}", "aria-label": "{{correct.placeholder}}", maxlength: 100, autocomplete: "off" });
   const form = make("form", "naming", [field, make("button", "", "{{correct.rename}}", { type: "submit" })]);
   const name = (given) => send({ kind: "name", x: why.x, y: why.y, name: given });
+  const isHidden = why.classes.some((entry) => entry.isDistractor && entry.name === why.name);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (field.value.trim()) name(field.value);
@@ -24,7 +25,7 @@ function namingForm(why, canPoint, { send, point, close }) {
   };
   if (!why.isCorrected && why.isLabelled) add("{{correct.keep}}", "{{correct.keep_help}}", () => name(why.name));
   if (why.isLabelled) add("{{correct.leave_out}}", "{{correct.leave_out_help}}", () => name(""));
-  if (canPoint) add("{{correct.new_mask}}", "{{correct.new_mask_help}}", () => point(field.value.trim() || why.name || ""));
+  if (canPoint) add("{{correct.new_mask}}", "{{correct.new_mask_help}}", () => point(field.value.trim() || (isHidden ? "" : why.name)));
   return [make("h4", "", "{{correct.title}}"), form, buttons];
 }
 
@@ -74,7 +75,7 @@ function fillCorrections(panel, corrections, send) {
 
 /** The undo or redo that a key press means; none while text is being typed. */
 function historyKey(event) {
-  const isText = event.target.closest?.("input, textarea, [contenteditable]");
+  const isText = event.target.closest?.("textarea, [contenteditable], input:not([type=range], [type=radio], [type=checkbox])");
   if (isText || !(event.ctrlKey || event.metaKey) || event.altKey) return null;
   const key = event.key.toLowerCase();
   if (key === "z") return event.shiftKey ? "redo" : "undo";

@@ -1,8 +1,23 @@
 // Files of the map, and the copy of its image.
 
+const FILE_PATIENCE = 10000; // milliseconds without a sign of the file
+let fileWait = null;
+
+/** Make the buttons wait for a file: until it is there, or the server does not answer. */
+function awaitFile() {
+  find(".actions").classList.add("waiting");
+  clearTimeout(fileWait);
+  fileWait = setTimeout(endFileWait, FILE_PATIENCE);
+}
+
+function endFileWait() {
+  clearTimeout(fileWait);
+  find(".actions").classList.remove("waiting");
+}
+
 for (const button of findAll("[data-file]")) {
   button.addEventListener("click", () => {
-    find(".actions").classList.add("waiting");
+    awaitFile();
     find(".more").open = false;
     trigger("save", { kind: button.dataset.file, ...options });
   });

@@ -38,11 +38,11 @@ const receivers = {
   masks: (message) => receiveLabels("masks", message),
   why: (message) => receiveLabels("why", message, message.mask),
   progress(message) {
-    if (message.run < state.run) return; // its last word was late
     const work = find(".work");
     work.hidden = !isFilled(message);
     viewer.classList.toggle("busy", !work.hidden);
-    if (work.hidden) return find(".actions").classList.remove("waiting"); // also if a file was cancelled or failed
+    if (work.hidden) return endFileWait(); // also if a file was cancelled or failed
+    if (find(".actions").classList.contains("waiting")) awaitFile();
     state.run = message.run;
     find(".work-label").textContent = message.label;
     const bar = find(".work-bar");
@@ -67,6 +67,7 @@ const receivers = {
   },
   status(message) {
     const isProblem = Boolean(message.isProblem);
+    if (isProblem) endFileWait(); // no progress comes of what was refused
     find(".status").textContent = message.text || "";
     find(".status").classList.toggle("failed", isProblem);
     find(".empty-problem").textContent = isProblem ? message.text : ""; // the foot is hidden while there is no image
@@ -87,7 +88,7 @@ const receivers = {
   start: (message) => live.receiveStart(message),
   still: (message) => live.receiveStill(message),
   file(message) {
-    find(".actions").classList.remove("waiting");
+    endFileWait();
     make("a", "", "", { href: message.file.url, download: message.name }).click();
   },
 };
@@ -140,6 +141,7 @@ function receiveMap() {
   for (const entry of map.classes) entry.hasOwn = Object.keys(map.minScores).some((name) => name.toLowerCase() === entry.name.toLowerCase());
   fillLegend(find(".legend"), map, actOnClass);
   offerRivals(map.rivals);
+  sendComparison(); // with another image the server has forgotten it
   showLink(map.link, map.number);
   if (state.why) pick(state.why.x, state.why.y); // another map has another explanation
 }
@@ -163,5 +165,5 @@ function forgetMaps() {
 }
 
 function forgetLabels() {
-  Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null });
+  Object.assign(state, { map: null, preview: null, other: null, masks: null, why: null, fixes: null, pointing: null, cursor: null, hovered: null, pinned: null, wantedRival: "" });
 }

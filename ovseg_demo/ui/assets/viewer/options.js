@@ -20,6 +20,7 @@ document.addEventListener("ovseg-present", (event) => {
   Object.assign(options, isOn ? { labels: true, outlines: true, opacity: Math.max(0.7, options.opacity) } : viewBefore);
   if (!isOn) viewBefore = null;
   state.isPresenting = isOn;
+  if (isOn) endPointing(); // swipes and clicks would go on with a mask that nobody sees
   choose("mode", "map");
   zoom.reset();
 });

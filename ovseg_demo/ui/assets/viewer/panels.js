@@ -16,6 +16,7 @@ const fullName = (entry) => [entry.name, ...(entry.synonyms || [])].join(" / ");
  *  a class; to press is to click with a key, to tune is to ask for its least score. A preview has not found what it may find yet. */
 function fillLegend(panel, map, act, isPreview = false) {
   const focused = panel.querySelector(".tune:focus")?.dataset.name; // the rows are made anew
+  const row = panel.querySelector(".entry:focus-visible")?.dataset.index; // after a click, the focus would light its class again
   const found = map.classes.filter((entry) => entry.isFound);
   const missing = map.classes.filter((entry) => !entry.isFound);
   const widest = Math.max(...found.map((entry) => entry.share), 1e-6);
@@ -31,6 +32,7 @@ function fillLegend(panel, map, act, isPreview = false) {
   }
   panel.replaceChildren(...parts);
   if (focused !== undefined) [...panel.querySelectorAll(".tune")].find((one) => one.dataset.name === focused)?.focus();
+  if (row !== undefined) panel.querySelector(`.entry[data-index="${row}"]`)?.focus();
 }
 
 /** A class and, beside it, the button for its least score. */

@@ -42,21 +42,23 @@ frame.addEventListener("click", (event) => {
 
 const pixelOf = ([x, y]) => [Math.floor(x * state.image.width), Math.floor(y * state.image.height)];
 
-// A box around the new mask is drawn by dragging.
+// A box around the new mask is drawn by dragging, with one finger: two enlarge the image.
 let drag = null;
 frame.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary) return dropDrag();
   const place = placeOf(event);
-  drag = state.pointing && place && state.mode === "map" ? { from: pixelOf(place), x: event.clientX, y: event.clientY, isBox: false } : null;
+  drag = state.pointing && place && state.mode === "map" ? { pointer: event.pointerId, from: pixelOf(place), x: event.clientX, y: event.clientY, isBox: false, before: state.pointing.box } : null;
   if (drag) frame.setPointerCapture(event.pointerId);
 });
 frame.addEventListener("pointermove", (event) => {
   const place = placeOf(event);
-  if (!drag || event.buttons !== 1 || !place || !state.pointing) return;
+  if (event.pointerId !== drag?.pointer || event.buttons !== 1 || !place || !state.pointing) return;
   drag.isBox ||= Math.hypot(event.clientX - drag.x, event.clientY - drag.y) > 6;
   if (!drag.isBox) return;
   state.pointing.box = [...drag.from, ...pixelOf(place)];
   update();
 });
+frame.addEventListener("pointercancel", dropDrag);
 frame.addEventListener("pointerup", () => {
   if (drag?.isBox && state.pointing) {
     Object.assign(state.pointing, { inside: [], outside: [] });
@@ -64,6 +66,13 @@ frame.addEventListener("pointerup", () => {
     update();
   }
 });
+
+/** Forget the drag, and the box that it began. */
+function dropDrag() {
+  if (drag?.isBox && state.pointing) state.pointing.box = drag.before;
+  drag = null;
+  update();
+}
 
 // With keys: arrows move a cursor over the image, Enter does what a click does.
 frame.addEventListener("keydown", (event) => {

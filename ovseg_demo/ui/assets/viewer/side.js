@@ -11,20 +11,23 @@ function showPanels(showsMasks) {
   if (rival) fillShares(find(".shares"), rival, state.other, state.map);
   find(".masks-card").hidden = !showsMasks;
   if (showsMasks) fillMasks(find(".masks-card"), state.masks, state.map);
-  const why = find(".why");
+  const why = find(".why"), hadFocus = why.contains(document.activeElement);
   why.hidden = !((state.why || state.pointing) && state.mode === "map");
   if (!why.hidden) fillAnswer(why);
+  else if (hadFocus) frame.focus({ preventScroll: true });
   fillCorrections(find(".corrections"), state.map?.corrections, correct);
   find(".actions").hidden = !state.map;
 }
 
-/** Fill the panel beside the map with the new mask, or with why a pixel is labelled; what is typed there stays. */
+/** Fill the panel beside the map with the new mask, or with why a pixel is labelled; what is typed there stays, and
+ *  so does the focus. */
 function fillAnswer(panel) {
-  const about = state.pointing ?? state.why;
+  const about = state.pointing ?? state.why, hadFocus = panel.contains(document.activeElement);
   if (panel.about === about) return;
   panel.about = about;
   if (state.pointing) fillPointing(panel, state.pointing, { send: correct, done: endPointing });
   else fillReasons(panel, state.why);
+  if (hadFocus) panel.querySelector("button").focus({ preventScroll: true });
   keepInSight(panel, about);
 }
 

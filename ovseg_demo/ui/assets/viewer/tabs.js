@@ -7,7 +7,7 @@ function choose(attribute, value) {
     button.tabIndex = isChosen ? 0 : -1;
   }
   state[attribute] = value;
-  sendComparison();
+  sendComparison(true);
   update();
 }
 
