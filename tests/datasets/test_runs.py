@@ -114,14 +114,15 @@ def test_images_of_a_list_have_classes_of_their_own_and_licences(ovseg, images, 
     assert error["error"].startswith('"0003.png": No class name can be used.')
 
 
-def test_an_image_is_recorded_at_the_size_of_its_file_and_as_it_was_turned(ovseg, tmp_path):
+@pytest.mark.parametrize("name", ["turned.jpg", "turned.tif"])
+def test_an_image_is_recorded_at_the_size_of_its_file_and_as_it_was_turned(ovseg, tmp_path, name):
     exif = Image.Exif()
     exif[274] = 6
-    Image.new("RGB", (1100, 700), "red").save(tmp_path / "turned.jpg", exif=exif)
-    assert segment(ovseg, tmp_path / "out", tmp_path / "turned.jpg") == 0
+    Image.new("RGB", (1100, 700), "red").save(tmp_path / name, exif=exif)
+    assert segment(ovseg, tmp_path / "out", tmp_path / name) == 0
     (image,) = read(tmp_path / "out")["images"]
     assert (image["width"], image["height"]) == (700, 1100)
-    assert image["source"] == {"file_name": "turned.jpg", "width": 1100, "height": 700, "is_turned": True}
+    assert image["source"] == {"file_name": name, "width": 1100, "height": 700, "is_turned": True}
     label_map, _ = decode_label_map(tmp_path / "out" / image["folder"] / "label_map.png")
     assert label_map.shape == (1100, 700)
 
