@@ -242,6 +242,16 @@ def test_floating_point_between_zero_and_one_is_scaled():
         assert image[0, -1, 0] == 255
 
 
+@pytest.mark.parametrize(("low", "high"), [(-100, 60_000), (0, 65_536)])
+def test_whole_numbers_outside_sixteen_bits_are_refused_or_stretched(low, high):
+    values = np.full((HEIGHT, WIDTH), low, np.int32)
+    values[:, WIDTH // 2 :] = high
+    image = Image.fromarray(values)
+    with pytest.raises(ImageError, match=f"from {low:,} to {high:,}, outside 0 to 65,535; scale them"):
+        load_image(image)
+    np.testing.assert_array_equal(load_image(image, stretch=True), load_image(values, stretch=True))
+
+
 @pytest.mark.parametrize("value", [1.5, -0.1, float("nan"), float("inf")])
 def test_other_floating_point_values_are_refused(value):
     values = np.full((HEIGHT, WIDTH), value, np.float32)
