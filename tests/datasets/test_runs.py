@@ -241,6 +241,14 @@ def test_suggested_names_make_categories_of_each_image(ovseg, images, tmp_path):
         assert {by_id[category] for category in found} == {names[i] for i in np.unique(label_map) if i >= 0}
 
 
+def test_a_list_of_one_class_name_is_no_request_for_suggestions(ovseg, images, tmp_path):
+    row = {"path": "part-0/0000.png", "classes": ["auto"]}
+    (images / "list.jsonl").write_text(json.dumps(row))
+    assert segment(ovseg, tmp_path / "out", images / "list.jsonl", classes=None) == 0
+    (settings,) = read(tmp_path / "out")["info"]["settings"]
+    assert (settings["classes"], settings["suggested_classes"]) == (["auto"], False)
+
+
 # ---- resuming
 
 
