@@ -18,6 +18,7 @@ from ovseg_demo.image_files.memory import MAX_DECODE_BYTES, MemoryBudget, check_
 from ovseg_demo.image_files.orientation import UPRIGHT, exchanges_sides, read_orientation, turn_upright
 from ovseg_demo.image_files.pixels import decode_pixels, has_deep_colors
 from ovseg_demo.image_files.scaling import resize_longer_side
+from ovseg_demo.image_files.tiff import IMAGE_LENGTH, IMAGE_WIDTH
 
 __all__ = [
     "FORMATS",
@@ -146,7 +147,7 @@ def read_source(source: str | Path | bytes) -> SourceImage:
         # HEIC is turned by its decoder, which does not say so.
         orientation = read_orientation(image)
         is_turned = None if image.format == "HEIF" else orientation != UPRIGHT
-        return SourceImage(file_name, *image.size, is_turned, exchanges_sides(orientation))
+        return SourceImage(file_name, *_stored_size(image), is_turned, exchanges_sides(orientation))
 
 
 def read_upright_size(path: str | Path) -> tuple[int, int]:
@@ -156,6 +157,13 @@ def read_upright_size(path: str | Path) -> tuple[int, int]:
         ImageError: the file is no image that can be read.
     """
     return read_source(path).upright_size
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) as the file stores them; Pillow turns the size of a TIFF when it opens it."""
+    if image.format == "TIFF":
+        return int(image.tag_v2[IMAGE_WIDTH]), int(image.tag_v2[IMAGE_LENGTH])
+    return image.size
 
 
 def _existing_file(path: Path) -> Path:
@@ -214,7 +222,9 @@ def _stretch_colors(name: str, image: Image.Image, file: Path | io.BytesIO, limi
         if array is None or array.ndim != 3:
             raise damaged(name)
         order = (2, 1, 0) if array.shape[2] == 3 else (2, 1, 0, 3)
-        return turn_upright(array_to_rgb(name, array[:, :, order], stretch=True), read_orientation(image))
+        # OpenCV turns a TIFF upright by itself, and no other file when it leaves the pixels unchanged.
+        orientation = UPRIGHT if image.format == "TIFF" else read_orientation(image)
+        return turn_upright(array_to_rgb(name, array[:, :, order], stretch=True), orientation)
 
 
 def _scale_down(pixels: np.ndarray, max_side: int | None) -> np.ndarray:

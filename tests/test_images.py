@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ovseg_demo.errors import ImageError
-from ovseg_demo.images import FORMATS, MAX_ASPECT_RATIO, MIN_SIDE, load_image, resize_longer_side
+from ovseg_demo.images import (
+    FORMATS,
+    MAX_ASPECT_RATIO,
+    MIN_SIDE,
+    load_image,
+    read_source,
+    resize_longer_side,
+)
+from tests.image_files.tiffs import write_tiff
 from tests.paths import ROOT
 
 HEIGHT, WIDTH = 24, 40
@@ -119,9 +127,34 @@ def test_exif_orientation_is_applied(image_format, orientation):
     exif = Image.Exif()
     exif[274] = orientation
     options = {"lossless": True} if image_format == "WEBP" else {"quality": 95, "subsampling": 0}
-    image = load_image(encode(stored, image_format, exif=exif, **options))
+    file = encode(stored, image_format, exif=exif, **options)
+    image = load_image(file)
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(image.astype(int) - np.asarray(upright)).mean() < 3
+    source = read_source(file)
+    assert (source.width, source.height) == stored.size
+    assert (source.upright_size, source.is_turned) == ((WIDTH, HEIGHT), orientation != 1)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_exif_orientation_is_applied_once_to_stretched_colours(image_format, orientation):
+    upright = two_halves()
+    upright.paste("blue", (0, 0, 10, 6))
+    stored = upright if STORED[orientation] is None else upright.transpose(STORED[orientation])
+    deep = np.asarray(stored).astype(np.uint16) * 16
+    if image_format == "TIFF":
+        file = write_tiff(deep, photometric=2, orientation=orientation)
+    else:
+        exif = Image.Exif()
+        exif[274] = orientation
+        content = exif.tobytes().removeprefix(b"Exif\0\0")
+        chunk = struct.pack(">I", len(content)) + b"eXIf" + content
+        chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+        png = cv2.imencode(".png", deep[:, :, ::-1])[1].tobytes()
+        file = png[:33] + chunk + png[33:]  # behind the header
+    image = load_image(file, stretch=True)
+    np.testing.assert_array_equal(image, load_image(np.asarray(upright).astype(np.uint16) * 16, stretch=True))
 
 
 def test_alpha_is_laid_on_white():
@@ -207,6 +240,16 @@ def test_floating_point_between_zero_and_one_is_scaled():
         image = load_image(source)
         assert image[0, 0, 0] == 0
         assert image[0, -1, 0] == 255
+
+
+@pytest.mark.parametrize(("low", "high"), [(-100, 60_000), (0, 65_536)])
+def test_whole_numbers_outside_sixteen_bits_are_refused_or_stretched(low, high):
+    values = np.full((HEIGHT, WIDTH), low, np.int32)
+    values[:, WIDTH // 2 :] = high
+    image = Image.fromarray(values)
+    with pytest.raises(ImageError, match=f"from {low:,} to {high:,}, outside 0 to 65,535; scale them"):
+        load_image(image)
+    np.testing.assert_array_equal(load_image(image, stretch=True), load_image(values, stretch=True))
 
 
 @pytest.mark.parametrize("value", [1.5, -0.1, float("nan"), float("inf")])

@@ -27,7 +27,8 @@ class Item:
         given: the path as the user named it, which tells images of two inputs apart.
         content: the path of the file, or a function that reads the bytes of a remote file or
             of a table's row.
-        names: the class names of this image; ``None`` means those of the whole run.
+        names: the class names of this image, a text or one text a class; ``None`` means those of the whole
+            run.
         license: the licence of the image, in words; empty if the input does not say it.
     """
 
@@ -35,7 +36,7 @@ class Item:
     file_name: str
     given: str
     content: Path | Callable[[], bytes]
-    names: str | None = None
+    names: str | tuple[str, ...] | None = None
     license: str = ""
 
     @classmethod
@@ -44,7 +45,7 @@ class Item:
         path: Path | RemotePath,
         root: Path | RemotePath | None = None,
         *,
-        names: str | None = None,
+        names: str | tuple[str, ...] | None = None,
         license: str = "",
     ) -> Item:
         """Return the item of a file.

@@ -261,7 +261,7 @@ class Job:
             image.pixels, generator=self._generator, classifier=self._classifier, progress=progress
         )
 
-    def _names_of(self, item: Item) -> str:
+    def _names_of(self, item: Item) -> str | tuple[str, ...]:
         names = item.names if item.names is not None else self.names
         if names is None:
             raise VocabularyError(
@@ -269,9 +269,9 @@ class Job:
             )
         return names
 
-    def _parse_names(self, names: str) -> tuple[Vocabulary | None, str]:
+    def _parse_names(self, names: str | tuple[str, ...]) -> tuple[Vocabulary | None, str]:
         """Return the vocabulary of class names and the id of their settings; no vocabulary for AUTO."""
-        if names.strip().casefold() == AUTO:
+        if isinstance(names, str) and names.strip().casefold() == AUTO:
             return None, _digest(self._description, AUTO, self._distractors)
         vocabulary = Vocabulary.parse(names, distractors=self._distractors)
         classes = [entry.names for entry in vocabulary.classes]

@@ -41,8 +41,10 @@ def read_list(path: Path | RemotePath) -> list[Item]:
     return items
 
 
-def names_text(value: Any) -> str | None:
-    """Return class names, given as a text or a list of texts, as one text; ``None`` if there are none.
+def read_names(value: Any) -> str | tuple[str, ...] | None:
+    """Return class names as a text or, given as a list of texts, as a tuple; ``None`` if there are none.
+
+    Each text of a list is one class, also where it has a comma: see :meth:`Vocabulary.parse`.
 
     Raises:
         TypeError: they are neither.
@@ -51,9 +53,9 @@ def names_text(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         return value if value.strip() else None
-    names = list(value) if isinstance(value, Iterable) else [None]
+    names = tuple(value) if isinstance(value, Iterable) else (None,)
     if all(isinstance(name, str) for name in names):
-        return "\n".join(names) or None
+        return names if any(name.strip() for name in names) else None
     raise TypeError
 
 
@@ -62,7 +64,7 @@ def _make_item(path: Path | RemotePath, number: int, row: Mapping[str, Any]) -> 
     if not isinstance(name, str) or not name.strip():
         raise DatasetError(f'Line {number} of "{path.name}" has no "{PATH}"; give the path of an image.')
     try:
-        names = names_text(row.get(NAMES))
+        names = read_names(row.get(NAMES))
     except TypeError:
         raise DatasetError(
             f'Line {number} of "{path.name}" has "{NAMES}" that are neither a text nor a list of texts.'

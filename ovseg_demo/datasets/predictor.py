@@ -17,7 +17,7 @@ from PIL import Image
 
 from ovseg_demo.analysis import choose_rule
 from ovseg_demo.classification.rules import Rule
-from ovseg_demo.datasets.lists import names_text
+from ovseg_demo.datasets.lists import read_names
 from ovseg_demo.errors import DeviceError, ImageError, OvsegError, VocabularyError
 from ovseg_demo.export.coco import coco_record
 from ovseg_demo.export.label_map import encode_label_map
@@ -29,6 +29,7 @@ from ovseg_demo.segmenter import CLASSIFIERS, Caches, Segmenter
 from ovseg_demo.vocabulary import Vocabulary
 
 _IMPORTED_IN = os.getpid()
+_QUOTED = 40  # characters of a value in a sentence
 
 LABEL_MAP, ANNOTATIONS, WIDTH, HEIGHT, ERROR = "label_map", "annotations", "width", "height", "error"
 """The columns that a :class:`Predictor` adds."""
@@ -87,7 +88,11 @@ class Predictor:
         arrays: bool = False,
         **options: Any,
     ):
-        self.classes = names_text(classes)
+        self.classes = _read_names(
+            classes,
+            f"classes is a {type(classes).__name__}",
+            'give a text such as "dog, grass", or one text a class',
+        )
         self.image_column = image_column
         self.classes_column = classes_column
         self.arrays = arrays
@@ -128,16 +133,24 @@ class Predictor:
             )
         images = batch[self.image_column]
         names = batch.get(self.classes_column)
-        rows = [
-            self._predict(image, None if names is None else names[index])
-            for index, image in enumerate(images)
-        ]
+        own = [self._own_names(None if names is None else names[index]) for index in range(len(images))]
+        rows = [self._predict(image, names) for image, names in zip(images, own, strict=True)]
         kept = {name: list(column) for name, column in batch.items() if name != self.image_column}
         return kept | {
             name: [row[name] for row in rows] for name in (LABEL_MAP, ANNOTATIONS, WIDTH, HEIGHT, ERROR)
         }
 
-    def _predict(self, value: Any, names: Any) -> dict[str, Any]:
+    def _own_names(self, value: Any) -> str | tuple[str, ...] | None:
+        """Return the class names of a row; pandas has NaN where it has none."""
+        if isinstance(value, float) and value != value:
+            return None
+        return _read_names(
+            value,
+            f'The column "{self.classes_column}" has the value {str(value)[:_QUOTED]}',
+            "name the column of the class names with classes_column=",
+        )
+
+    def _predict(self, value: Any, names: str | tuple[str, ...] | None) -> dict[str, Any]:
         try:
             image = load_image(_image_source(value))
             segmentation = self.segmenter.segment(image, self._vocabulary(names), **self._settings)
@@ -145,7 +158,7 @@ class Predictor:
         except (ImageError, DeviceError) as error:
             return self._failure(str(error))
         except VocabularyError as error:
-            if _has_names(names):
+            if names is not None:
                 return self._failure(str(error))
             raise
         except (RuntimeError, MemoryError, OSError, cv2.error) as error:
@@ -153,8 +166,7 @@ class Predictor:
                 raise
             return self._failure("There is too little memory for this image; scale it down.")
 
-    def _vocabulary(self, names: Any) -> Vocabulary:
-        own = names_text(names if _has_names(names) else None)
+    def _vocabulary(self, own: str | tuple[str, ...] | None) -> Vocabulary:
         if own is None and self.classes is None:
             raise VocabularyError(
                 f'An image has no class names; give classes, or a column "{self.classes_column}".'
@@ -184,9 +196,16 @@ class Predictor:
         return {LABEL_MAP: empty, ANNOTATIONS: "[]", WIDTH: 0, HEIGHT: 0, ERROR: sentence}
 
 
-def _has_names(value: Any) -> bool:
-    """Return whether a row has class names; pandas has NaN where it has none."""
-    return value is not None and not isinstance(value, float) and len(value) > 0
+def _read_names(value: Any, subject: str, remedy: str) -> str | tuple[str, ...] | None:
+    """Return class names as :func:`read_names` does.
+
+    Raises:
+        VocabularyError: they are of another kind; the sentence has the subject and the remedy.
+    """
+    try:
+        return read_names(value)
+    except TypeError:
+        raise VocabularyError(f"{subject}, which is neither a text nor a list of texts; {remedy}.") from None
 
 
 def _image_source(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovseg_demo.datasets.arrow import import_arrow
 from ovseg_demo.datasets.items import Item
-from ovseg_demo.datasets.lists import LICENSE, NAMES, names_text
+from ovseg_demo.datasets.lists import LICENSE, NAMES, read_names
 from ovseg_demo.datasets.remote import RemotePath, join_place
 from ovseg_demo.errors import DatasetError, ImageError
 
@@ -68,7 +68,7 @@ def _read_rows(path: Path | RemotePath, root: Path | None = None) -> Iterator[It
     for number, row in enumerate(table.iterate(wanted)):
         row = dict(zip(wanted, row, strict=True))
         try:
-            names = names_text(row.get(NAMES))
+            names = read_names(row.get(NAMES))
         except TypeError:
             raise DatasetError(
                 f'Row {number} of "{path.name}" has "{NAMES}" that are neither a text nor a list of texts.'

@@ -114,6 +114,7 @@ def _read_grey(name: str, image: Image.Image, factor: int, stretch: bool) -> np.
         check_unit_range(name, low, high)
         to_bytes = lambda strip: np.rint(np.asarray(strip) * 255).astype(np.uint8)  # noqa: E731
     else:
+        deep.check_range(name, int(low), int(high))
         if not deep.is_negative:
             check_not_dark(name, int(high), deep.white)
         to_bytes = lambda strip: deep.to_bytes(values(strip))  # noqa: E731
@@ -124,8 +125,8 @@ def _read_grey(name: str, image: Image.Image, factor: int, stretch: bool) -> np.
 class _DeepGrey:
     """Grey in Pillow's modes I and I;16.
 
-    Only TIFF says how many bits there are and whether they are signed; elsewhere these modes hold 16 unsigned
-    bits.
+    Only TIFF says how many bits there are and whether they are signed; elsewhere these modes should hold 16
+    unsigned bits, but an image that a program made may have other values.
 
     Attributes:
         white: the largest value.
@@ -134,6 +135,7 @@ class _DeepGrey:
 
     def __init__(self, image: Image.Image):
         tags = getattr(image, "tag_v2", {})
+        self._is_tiff = bool(tags)
         bits = int(tags.get(BITS_PER_SAMPLE, (16,))[0])
         self._is_signed = tags.get(SAMPLE_FORMAT, (1,))[0] == 2
         self._mask = (1 << bits) - 1  # Pillow keeps unsigned 32-bit values in signed integers
@@ -141,9 +143,19 @@ class _DeepGrey:
         self.is_negative = tags.get(PHOTOMETRIC) == 0
 
     def values(self, strip: Image.Image) -> np.ndarray:
-        """Return the values of a strip: int64, from 0 to ``white``."""
+        """Return the values of a strip: int64; those of a TIFF are from 0 to ``white``."""
         values = np.asarray(strip).astype(np.int64)
+        if not self._is_tiff:
+            return values
         return np.clip(values if self._is_signed else values & self._mask, 0, self.white)
+
+    def check_range(self, name: str, low: int, high: int) -> None:
+        """Raise an :class:`ImageError` unless values lie between 0 and ``white``."""
+        if low < 0 or high > self.white:
+            raise ImageError(
+                f"{name} has values from {low:,} to {high:,}, outside 0 to {self.white:,}; scale them to "
+                "that range, or stretch them (in Python stretch=True, on the command line --stretch)."
+            )
 
     def to_bytes(self, values: np.ndarray) -> np.ndarray:
         """Return values scaled from 0 and ``white`` to 0 and 255: uint8."""

@@ -128,7 +128,7 @@ def test_a_json_lines_list_takes_names_as_a_text_or_a_list(tree):
     lines = [{"path": "b.jpg", "classes": ["cat, big", "sky"]}, {"path": str(tree / "A.PNG"), "classes": "x"}]
     (tree / "list.jsonl").write_text("\n\n".join(map(json.dumps, lines)), "utf-8")
     first, second = find_images([str(tree / "list.jsonl")])[0]
-    assert (first.names, second.names) == ("cat, big\nsky", "x")
+    assert (first.names, second.names) == (("cat, big", "sky"), "x")
     assert second.file_name == "A.PNG"
 
 
@@ -173,7 +173,7 @@ def test_a_parquet_file_gives_a_row_an_image(tmp_path):
     parquet.write_table(arrow.table(table), tmp_path / "t.parquet", row_group_size=2)
     items, _ = find_images([str(tmp_path / "t.parquet")])
     assert names(items) == ["t.parquet/000000", "t.parquet/000001", "t.parquet/000002"]
-    assert [item.names for item in items] == ["dog\nsky", None, "cat"]
+    assert [item.names for item in items] == [("dog", "sky"), None, ("cat",)]
     assert [color_of(item) for item in reversed(items)] == [(0, 0, 255), (0, 255, 0), (255, 0, 0)]
     assert len({item.key for item in items}) == 3
 

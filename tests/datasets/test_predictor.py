@@ -16,6 +16,7 @@ from ovseg_demo.classification.rules import GranularityRule
 from ovseg_demo.errors import OvsegError, VocabularyError
 from ovseg_demo.export.label_map import decode_label_map
 from ovseg_demo.proposals.maskformer.generator import MaskFormerProposalGenerator
+from ovseg_demo.vocabulary import Vocabulary
 from tests.datasets.processes import fresh_processes
 from tests.datasets.small_images import SIZES, save_image
 from tests.tiny.checkpoints import save_tiny_ovseg
@@ -137,6 +138,19 @@ def test_rows_may_have_class_names_of_their_own(predictor, ovseg, paths):
         Predictor(ovseg=ovseg)({"image": paths})
 
 
+def test_each_text_of_a_list_is_one_class(ovseg, paths):
+    predictor = Predictor(classes=["crane, bird", "sky"], ovseg=ovseg, precision="float32")
+    batch = {"image": paths[:2], "classes": [None, ["Mt. Fuji. In snow", "cup / mug"]]}
+    names = [decode_label_map(png)[1] for png in predictor(batch)["label_map"]]
+    assert names == [("crane, bird", "sky"), ("Mt. Fuji. In snow", "cup")]
+
+
+@pytest.mark.parametrize("values", [[3, 4], np.array([3, 4]), [3.0, float("nan")], [[3], [4]]])
+def test_a_column_of_other_values_than_class_names_is_named(predictor, paths, values):
+    with pytest.raises(VocabularyError, match=r'"classes" has the value .*3.*neither .*classes_column='):
+        predictor({"image": paths[:2], "classes": values})
+
+
 def test_arrays_are_given_on_request(ovseg, paths):
     predictor = Predictor(classes="cat", ovseg=ovseg, arrays=True, granularity=0.2)
     label_map, missing = predictor({"image": [paths[0], "nowhere.png"]})["label_map"]
@@ -147,6 +161,10 @@ def test_arrays_are_given_on_request(ovseg, paths):
 def test_what_cannot_be_used_is_refused_at_once(ovseg):
     with pytest.raises(VocabularyError):
         Predictor(classes=" , ", ovseg=ovseg)
+    with pytest.raises(VocabularyError, match="classes is a Vocabulary, which is neither a text"):
+        Predictor(classes=Vocabulary.parse("cat"), ovseg=ovseg)
+    with pytest.raises(VocabularyError, match="classes is a list, which is neither a text"):
+        Predictor(classes=[1, 2], ovseg=ovseg)
     with pytest.raises(OvsegError, match="granularity"):
         Predictor(classes="cat", granularity=7)
     with pytest.raises(OvsegError, match="its columns: a"):

@@ -114,14 +114,15 @@ def test_images_of_a_list_have_classes_of_their_own_and_licences(ovseg, images, 
     assert error["error"].startswith('"0003.png": No class name can be used.')
 
 
-def test_an_image_is_recorded_at_the_size_of_its_file_and_as_it_was_turned(ovseg, tmp_path):
+@pytest.mark.parametrize("name", ["turned.jpg", "turned.tif"])
+def test_an_image_is_recorded_at_the_size_of_its_file_and_as_it_was_turned(ovseg, tmp_path, name):
     exif = Image.Exif()
     exif[274] = 6
-    Image.new("RGB", (1100, 700), "red").save(tmp_path / "turned.jpg", exif=exif)
-    assert segment(ovseg, tmp_path / "out", tmp_path / "turned.jpg") == 0
+    Image.new("RGB", (1100, 700), "red").save(tmp_path / name, exif=exif)
+    assert segment(ovseg, tmp_path / "out", tmp_path / name) == 0
     (image,) = read(tmp_path / "out")["images"]
     assert (image["width"], image["height"]) == (700, 1100)
-    assert image["source"] == {"file_name": "turned.jpg", "width": 1100, "height": 700, "is_turned": True}
+    assert image["source"] == {"file_name": name, "width": 1100, "height": 700, "is_turned": True}
     label_map, _ = decode_label_map(tmp_path / "out" / image["folder"] / "label_map.png")
     assert label_map.shape == (1100, 700)
 
@@ -238,6 +239,14 @@ def test_suggested_names_make_categories_of_each_image(ovseg, images, tmp_path):
         by_id = {entry["id"]: entry["name"] for entry in merged["categories"]}
         found = [a["category_id"] for a in merged["annotations"] if a["image_id"] == image["id"]]
         assert {by_id[category] for category in found} == {names[i] for i in np.unique(label_map) if i >= 0}
+
+
+def test_a_list_of_one_class_name_is_no_request_for_suggestions(ovseg, images, tmp_path):
+    row = {"path": "part-0/0000.png", "classes": ["auto"]}
+    (images / "list.jsonl").write_text(json.dumps(row))
+    assert segment(ovseg, tmp_path / "out", images / "list.jsonl", classes=None) == 0
+    (settings,) = read(tmp_path / "out")["info"]["settings"]
+    assert (settings["classes"], settings["suggested_classes"]) == (["auto"], False)
 
 
 # ---- resuming

@@ -8,7 +8,12 @@ _FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
 
 
 def write_tiff(
-    array: np.ndarray, *, photometric: int, extra: tuple[int, ...] = (), planar: bool = False
+    array: np.ndarray,
+    *,
+    photometric: int,
+    extra: tuple[int, ...] = (),
+    planar: bool = False,
+    orientation: int = 1,
 ) -> bytes:
     """A little-endian TIFF of one uncompressed strip for each plane; ``array`` is (H, W) or (H, W, C)."""
     array = array[:, :, None] if array.ndim == 2 else array
@@ -19,8 +24,8 @@ def write_tiff(
     starts = np.cumsum([8, *map(len, planes)]).tolist()
     tags = {
         256: [width], 257: [height], 258: [bits] * bands, 259: [1], 262: [photometric], 273: starts[:-1],
-        277: [bands], 278: [height], 279: [len(plane) for plane in planes], 284: [2 if planar else 1],
-        338: list(extra), 339: [kind] * bands,
+        274: [orientation], 277: [bands], 278: [height], 279: [len(plane) for plane in planes],
+        284: [2 if planar else 1], 338: list(extra), 339: [kind] * bands,
     }  # fmt: skip
     tags = {tag: values for tag, values in tags.items() if values}
     directory = starts[-1]
