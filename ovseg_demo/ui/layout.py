@@ -116,10 +116,7 @@ def _controls(
         label=texts["controls.image"],
         type="filepath",
         image_mode=None,
-        sources=[
-            "upload",
-            "webcam",
-        ],  # not "clipboard": the whole page takes Ctrl+V, and needs the file input
+        sources=["upload", "webcam"],  # the whole page takes Ctrl+V; "clipboard" would hide the file's input
         buttons=[],
         height=230,
         elem_id="image",

@@ -516,10 +516,16 @@ def test_image_and_map_and_both_classifiers_are_compared(open_page):
     page.locator(".legend .entry", has_text="red").wait_for()
 
 
-def test_a_comparison_follows_to_the_next_image(open_page, monkeypatch):
+def upload_slow(page, path: Path, width: int) -> None:
+    """Upload a slow image that no other test has: an analysis that ends is in the server's cache."""
+    page.locator(PROMPT).fill("red, magenta")
+    upload(page, save_image(path, stripes(colour_world.SLOW_COLOUR, colour_world.HOUSE, width=width)))
+
+
+def test_a_comparison_follows_to_the_next_image(open_page, tmp_path, monkeypatch):
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 20)
     page = open_page()
-    page.locator(".gallery .card", has_text="Slow").click()
+    upload_slow(page, tmp_path / "slow.png", width=200)
     page.locator(".viewer[data-state=image]").wait_for()
     page.locator("[data-mode=compare]").click()
     page.locator("[data-compare=clips]").click()  # there is no map yet
@@ -530,10 +536,11 @@ def test_a_comparison_follows_to_the_next_image(open_page, monkeypatch):
     assert page.locator("canvas.other").is_visible()
 
 
-def test_a_comparison_that_was_cancelled_can_be_asked_for_again(open_page, monkeypatch):
+def test_a_comparison_that_was_cancelled_can_be_asked_for_again(open_page, tmp_path, monkeypatch):
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 2)
     page = open_page()
-    choose(page, "Slow")
+    upload_slow(page, tmp_path / "slow.png", width=220)
+    wait_for_map(page)
     monkeypatch.setattr(colour_world, "SLOW_STEPS", 1000)
     page.locator("[data-mode=compare]").click()
     rival = page.locator("[role=tab][data-compare='generator:maskformer']")
