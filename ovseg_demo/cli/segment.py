@@ -136,10 +136,12 @@ def run(arguments: argparse.Namespace) -> int:
         return _suggest_all(_make_job({**given, "classes": AUTO}, weights=_NOT_COMPARED), items, problems)
     _check_names(items, given)
     with ResultStore(given["output"]) as store:
-        store.clear_errors()
+        job = _make_job(given)
+        check_settings(store, job, items, replaces=given["overwrite"])
+        store.clear_errors()  # not before: a run that is refused leaves the errors of the last one
         for problem in problems:
             store.add_error({"file": "", "error": problem, "kind": "ImageError"})
-        return _segment_all(_make_job(given), items, problems, store, given)
+        return _segment_all(job, items, problems, store, given)
 
 
 def _check_arguments(given: Mapping[str, Any]) -> None:
@@ -242,8 +244,6 @@ def _with_whole_paths(given: Mapping[str, Any]) -> dict[str, Any]:
 def _segment_all(
     job: Job, items: Sequence[Item], problems: Sequence[str], store: ResultStore, given: Mapping[str, Any]
 ) -> int:
-    if not given["overwrite"]:
-        check_settings(store, job, items)
     counts, failures = Counts(), list(problems)
     with tqdm(total=len(items), desc="Images") as bar:
 

@@ -13,11 +13,13 @@ from ovseg_demo.datasets.remote import MissingRemoteError, RemotePath, parse_pla
 from ovseg_demo.errors import ImageError
 from ovseg_demo.images import SUFFIXES
 
+_LONGEST = 80  # characters of an input in a sentence
+
 
 def find_images(
     inputs: Iterable[str], *, leave_out: Path | RemotePath | None = None
 ) -> tuple[list[Item], list[str]]:
-    """Return the images that inputs name, and a sentence for each input that names none.
+    """Return the images that inputs name, and a sentence for each input or folder that gives none.
 
     Args:
         inputs: paths of images; paths of folders, for all images in them and in their sub-folders; patterns
@@ -36,19 +38,25 @@ def find_images(
     problems = []
     for given in inputs:
         try:
-            for item in _find(given, leave_out):
+            for item in _find(given, leave_out, problems):
                 found.setdefault(item.location, item)
         except ImageError as error:
             problems.append(str(error))
     return list(found.values()), problems
 
 
-def _find(given: str, leave_out: Path | RemotePath | None) -> Iterable[Item]:
+def _find(given: str, leave_out: Path | RemotePath | None, problems: list[str]) -> Iterable[Item]:
+    """Return the images of an input; a folder in it that cannot be read is one of the ``problems``."""
     place = parse_place(given)
     if isinstance(place, RemotePath):
         return _expand_address(place, leave_out)
     folder = str(leave_out.resolve()) if isinstance(leave_out, Path) else None
-    return _expand(str(place), folder)
+    try:
+        return _expand(str(place), folder, problems)
+    except OSError as error:  # a closed folder, or a name that is too long
+        raise ImageError(
+            f'"{_shorten(given)}" cannot be opened ({error.strerror}); check the path.'
+        ) from error
 
 
 def _expand_address(place: RemotePath, leave_out: Path | RemotePath | None) -> Iterable[Item]:
@@ -73,13 +81,13 @@ def _expand_address(place: RemotePath, leave_out: Path | RemotePath | None) -> I
     return images
 
 
-def _expand(given: str, leave_out: str | None) -> Iterable[Item]:
-    path = Path(given)
+def _expand(given: str, leave_out: str | None, problems: list[str]) -> Iterable[Item]:
+    path, known = Path(given), len(problems)
     if path.is_dir():
         if tables.is_dataset_folder(path):
             return tables.read_table(path)
-        images = list(_walk(path, leave_out))
-        if not images:
+        images = list(_walk(path, leave_out, problems))
+        if not images and len(problems) == known:
             raise ImageError(
                 f'The folder "{path.name}" holds no images ({", ".join(SUFFIXES)}), nor do its sub-folders.'
             )
@@ -108,10 +116,14 @@ def _open_file(path: Path | RemotePath, root: Path | None = None) -> Iterable[It
     return [Item.of_file(path, root)]
 
 
-def _walk(root: Path, leave_out: str | None) -> Iterator[Item]:
+def _walk(root: Path, leave_out: str | None, problems: list[str]) -> Iterator[Item]:
     """Yield the images below a folder, in the order of their paths; links to folders are followed once."""
     seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+
+    def note(error: OSError) -> None:
+        problems.append(f'The folder "{error.filename}" cannot be read ({error.strerror}).')
+
+    for folder, folders, files in os.walk(root, onerror=note, followlinks=True):
         resolved = os.path.realpath(folder)
         if resolved in seen or resolved == leave_out:
             folders.clear()
@@ -124,7 +136,11 @@ def _walk(root: Path, leave_out: str | None) -> Iterator[Item]:
 
 
 def _is_in(path: Path, folder: str | None) -> bool:
-    return folder is not None and Path(folder) in path.resolve().parents
+    return folder is not None and Path(folder) in Path(os.path.realpath(path)).parents
+
+
+def _shorten(given: str) -> str:
+    return given if len(given) <= _LONGEST else f"{given[:_LONGEST]}…"
 
 
 def _glob(pattern: str) -> list[str]:

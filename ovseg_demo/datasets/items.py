@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Item:
         relative = Path(path.name)
         if isinstance(root, Path) and path.is_relative_to(root) and ".." not in path.relative_to(root).parts:
             relative = path.relative_to(root)
-        return cls(str(path.resolve()), relative.as_posix(), path.as_posix(), path, names, license)
+        return cls(os.path.realpath(path), relative.as_posix(), path.as_posix(), path, names, license)
 
     @cached_property
     def digest(self) -> str:

@@ -69,11 +69,26 @@ def _make_item(path: Path | RemotePath, number: int, row: Mapping[str, Any]) -> 
         raise DatasetError(
             f'Line {number} of "{path.name}" has "{NAMES}" that are neither a text nor a list of texts.'
         ) from None
-    return Item.of_file(join_place(path.parent, name), path.parent, names=names, license=str(license))
+    try:
+        item = Item.of_file(join_place(path.parent, name), path.parent, names=names, license=str(license))
+    except ValueError:  # a zero byte
+        item = None
+    if item is None or not item.name:
+        raise DatasetError(f'Line {number} of "{path.name}" has the "{PATH}" {name!r}, which names no file.')
+    return item
 
 
 def _read_csv(path: Path | RemotePath, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    try:
+        yield from _read_rows(path, reader)
+    except csv.Error as error:
+        raise DatasetError(
+            f'Line {reader.line_num} of "{path.name}" cannot be read ({error}); check its quotes.'
+        ) from error
+
+
+def _read_rows(path: Path | RemotePath, reader: csv.DictReader) -> Iterator[tuple[int, Mapping[str, Any]]]:
     columns = [column.strip().lower() for column in reader.fieldnames or ()]
     if PATH not in columns:
         raise DatasetError(

@@ -74,7 +74,7 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str], prog: str 
     return AppOptions(
         model=given.get("model"),
         weights=chosen(given, WEIGHTS),
-        runtime=chosen(given, ("device", "precision", "points_per_side")),
+        runtime=chosen(given, ("device", "precision", "points_per_side", "regions")),
         generator=given["generator"],
         preload=given["preload"],
         page=PageSettings(

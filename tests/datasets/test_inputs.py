@@ -80,6 +80,26 @@ def test_inputs_without_an_image_are_named(tree, tmp_path):
 # ---- keys
 
 
+def test_what_cannot_be_opened_is_one_sentence_and_the_others_are_taken(tree, monkeypatch):
+    (tree / "loop.jpg").symlink_to("loop.jpg")
+    scandir = os.scandir
+
+    def closed(folder):
+        if Path(folder).name == "sub":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    items, problems = find_images([str(tree), "x" * 300, str(tree / "sub")])
+    assert names(items) == ["A.PNG", "b.jpg", "loop.jpg"]
+    folder = f'The folder "{tree / "sub"}" cannot be read (Permission denied).'
+    assert problems == [
+        folder,
+        f'"{"x" * 80}…" cannot be opened (File name too long); check the path.',
+        folder,
+    ]
+
+
 def test_no_two_images_share_a_folder_even_where_case_is_ignored(tmp_path):
     paths = ["a.jpg", "a.png", "A.jpg", "sub/a.jpg", "Sub/a.jpg", "a b.jpg", "a-b.jpg", "ä.jpg", "_.jpg"]
     hidden = ["...jpg", "sub/...jpg"]
@@ -142,6 +162,9 @@ def test_a_json_lines_list_takes_names_as_a_text_or_a_list(tree):
         ("a.jsonl", '{"path": "b.jpg"}\n{"path"', "Line 2 .* no JSON"),
         ("a.jsonl", "[1]", "no JSON object"),
         ("a.jsonl", '{"path": "b.jpg", "classes": 7}', "neither a text nor a list"),
+        ("a.jsonl", '{"path": "b\\u0000.jpg"}', "Line 1 .* names no file"),
+        ("a.csv", "path\nb.jpg\n/\n", "Line 3 .* the \"path\" '/', which names no file"),
+        ("a.csv", 'path\n"b.jpg' + "\n" * 2**18, "Line .* cannot be read .*; check its quotes"),
     ],
 )
 def test_a_faulty_list_is_one_sentence(tmp_path, name, text, message):

@@ -169,6 +169,8 @@ def test_formats_for_all_images_are_one_data_set(ovseg, images, tmp_path, capsys
     save_image(tmp_path / "other.png")
     assert segment(ovseg, output, tmp_path / "other.png", *options, classes="dog") == 2
     assert 'have the format "voc" with other classes' in capsys.readouterr().err
+    assert segment(ovseg, output, tmp_path / "other.png", *options, "--overwrite", classes="dog") == 2
+    assert 'have the format "voc" with other classes' in capsys.readouterr().err
     assert segment(ovseg, output, tmp_path / "other.png", *options, classes="auto") == 2
     assert "numbers the classes of the whole data set" in capsys.readouterr().err
 
@@ -294,6 +296,14 @@ def test_a_lost_file_of_any_format_is_made_again(ovseg, images, tmp_path, segmen
     assert segment(ovseg, output, images, *options) == 0
     assert len(segmented) == 2
     assert contents(output) == before
+
+
+def test_a_run_that_is_refused_leaves_the_errors_of_the_last_one(ovseg, tmp_path):
+    images, output = save_images(tmp_path / "images", 2, bad=(1,)), tmp_path / "out"
+    assert segment(ovseg, output, images) == 1
+    errors = (output / "errors.jsonl").read_text()
+    assert segment(ovseg, output, images, "--granularity", 0.5) == 2
+    assert (output / "errors.jsonl").read_text() == errors != ""
 
 
 def test_changed_settings_are_named_and_replaced_on_request(ovseg, images, tmp_path, segmented, capsys):
