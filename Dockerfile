@@ -1,7 +1,7 @@
 # The page in a container.
 #
 #   docker build --tag ovseg-demo .                          for a CPU
-#   docker build --tag ovseg-demo --build-arg TORCH=cu130 .  for CUDA 13.0; run it with --gpus all
+#   docker build --tag ovseg-demo --build-arg TORCH=cu132 .  for CUDA 13.2; run it with --gpus all
 #   docker run --publish 7860:7860 ovseg-demo
 #
 # docs/how-to/deploy.md tells the options. Nothing is compiled, and nothing is fetched when it starts.

@@ -1,6 +1,6 @@
 # Each target sets itself up: the first one that is called makes .venv and installs into it, the others find it there.
 # PYTHON is the interpreter that makes .venv (3.11 or newer): make PYTHON=python3.12 test
-# TORCH is the build of PyTorch that the first call installs, such as cpu or cu130. By default it is that of the package
+# TORCH is the build of PyTorch that the first call installs, such as cpu or cu132. By default it is that of the package
 # index, which brings 3 GB of CUDA libraries on Linux: make demo TORCH=cpu
 
 PYTHON ?= python3
@@ -23,7 +23,7 @@ help:
 	@echo "make format    put style and formatting right, as far as that can be done by itself"
 	@echo "make wheel     build the package into dist/"
 	@echo "make results   measure the model sticker-world and write docs/results.md"
-	@echo "make benchmarks measure all speeds of docs/explanation/performance.md; 25 to 80 minutes"
+	@echo "make benchmarks measure most speeds of docs/explanation/performance.md; 25 to 80 minutes"
 	@echo "make screenshots take the images of the page in docs/images (needs chromium)"
 
 demo: $(READY)
@@ -58,7 +58,7 @@ screenshots: $(READY)
 
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(if $(TORCH),$(PY) -m pip install --no-deps -c constraints.txt --index-url $(PYTORCH)/$(TORCH) torch torchvision)
 	$(PY) -m pip install -r requirements-dev.txt -c constraints.txt
 	@touch $@

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measure every figure of docs/explanation/performance.md: 25 to 80 minutes on two otherwise idle cores.
+# Measure the first table of docs/explanation/performance.md, corrections and growth: 25 to 80 minutes on two otherwise idle cores.
 #   make benchmarks                      # prints the figures and writes them to out/benchmarks/cpu.md
 #   QUICK=--quick sh benchmarks/cpu.sh   # small sizes, one round: only checks that all benchmarks run
 set -eu

@@ -11,5 +11,7 @@ command -v "$python" > /dev/null || { echo "There is no $python; run \"make test
 "$python" -m pytest -m gpu tests
 mkdir -p out/benchmarks
 for benchmark in sam regions class_names new_names growth; do
-  "$python" "benchmarks/$benchmark.py" --device cuda ${QUICK:-}
+  # shellcheck disable=SC2086 # an option or nothing
+  "$python" "benchmarks/$benchmark.py" --device cuda ${QUICK:-} || echo "FAILED: $benchmark"
 done | tee out/benchmarks/gpu.md
+! grep "^FAILED" out/benchmarks/gpu.md

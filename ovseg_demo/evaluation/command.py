@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="DIR",
-        help="their label images (indexed PNG), with the same relative paths; or a COCO instance file",
+        help="their label images (PNG or TIFF, one value a pixel), with the same relative paths; or a COCO "
+        "instance file",
     )
     parser.add_argument(
         "--names",

@@ -107,11 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         MissingDependencyError: the packages for training are not installed.
     """
-    missing = [package for package in _PACKAGES if find_spec(package) is None]
-    if missing:
-        raise MissingDependencyError(
-            f'Training needs packages that are not installed; run "pip install {" ".join(missing)}".'
-        )
+    check_packages()
     if arguments.stage == AllOptions.stage:
         plan = plan_all(read_options(AllOptions, arguments))
     else:
@@ -120,6 +116,15 @@ def run(arguments: argparse.Namespace) -> int:
         module = import_module(f"{_PACKAGE}.{STAGES[options.stage].module}")
         print(f"{options.stage}: {module.train(options)}")
     return SUCCESS
+
+
+def check_packages() -> None:
+    """Raise :class:`MissingDependencyError` unless the packages for training are installed."""
+    missing = [package for package in _PACKAGES if find_spec(package) is None]
+    if missing:
+        raise MissingDependencyError(
+            f'Training needs packages that are not installed; run "pip install {" ".join(missing)}".'
+        )
 
 
 def plan_all(options: AllOptions) -> list[StageOptions]:

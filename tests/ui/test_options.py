@@ -69,12 +69,12 @@ def test_the_line_at_the_start_tells_what_strangers_may_do(argv, line):
 def test_all_options():
     options = read(
         *("--model", "ovseg-r101c-vitb16", "--generator", "maskformer", "--device", "cpu"),
-        *("--points-per-side", "16"),
+        *("--points-per-side", "16", "--regions", "crops"),
         *("--host", "::1", "--port", "8000", "--share", "--auth", "ann:a:b", "--auth", "bob:c"),
         *("--root-path", "/demo", "--preload", "--max-image-size", "1024", "--concurrency", "5", "--mcp"),
     )
     assert (options.model, options.generator, options.preload) == ("ovseg-r101c-vitb16", "maskformer", True)
-    assert options.runtime == {"device": "cpu", "points_per_side": 16}
+    assert options.runtime == {"device": "cpu", "points_per_side": 16, "regions": "crops"}
     server = options.server
     assert (server.host, server.port, server.share, server.root_path) == ("::1", 8000, True, "/demo")
     assert (server.auth, server.mcp) == ((("ann", "a:b"), ("bob", "c")), True)

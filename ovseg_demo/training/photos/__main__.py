@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from ovseg_demo.cli.exit_codes import SUCCESS, exit_code
+from ovseg_demo.training.command import check_packages
 from ovseg_demo.training.options import TrainingOptions
 from ovseg_demo.training.resuming import check_checkpoint
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
 
     def run() -> int:
+        check_packages()
         print(stages[options.stage](options))
         return SUCCESS
 
