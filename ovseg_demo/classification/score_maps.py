@@ -169,6 +169,8 @@ class ScoreMap:
 
     def mask_weights(self, x: int, y: int) -> np.ndarray:
         """Return the part of the pixel (``x``, ``y``) that each mask covers: float32 (M,) in [0, 1]."""
+        if not len(self.masks.indices):
+            return np.zeros(0, np.float32)
         row = resample_rows(self.masks.rows, self._rows[y : y + 1], self.image_size[1], self.resampling)
         return row[:, 0, x].numpy()
 

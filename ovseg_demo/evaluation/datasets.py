@@ -13,8 +13,13 @@ from PIL import Image
 
 from ovseg_demo.errors import DatasetError
 from ovseg_demo.evaluation.metrics import IGNORED
+from ovseg_demo.image_files.formats import open_image
 from ovseg_demo.image_files.orientation import read_orientation, turn_upright
+from ovseg_demo.images import load_image
 from ovseg_demo.vocabulary import Vocabulary
+
+_OPPOSITE = {6: 8, 8: 6}
+"""The EXIF orientation that takes another one back; all others take back themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +97,8 @@ class ImageFiles:
     def load(self, key: str) -> LabelledImage:
         """See :class:`Dataset`."""
         path = self.image_path(key)
-        image, labels = read_image(path), self.read_labels(key)
-        if self.may_be_upright and image.shape[:2] != labels.shape == image.shape[1::-1]:
-            image = turn_upright(image, read_orientation(_open(path)))
+        labels = self.read_labels(key)
+        image = _read_own_image(path, labels.shape) if self.may_be_upright else read_image(path)
         if image.shape[:2] != labels.shape:
             raise DatasetError(
                 f'"{path.name}" has {image.shape[1]}×{image.shape[0]} pixels, but its labels '
@@ -123,6 +127,22 @@ def find_folder(root: Path, candidates: Sequence[str], needed: str) -> Path:
     raise DatasetError(f"The data set was not found: there is no {places}; name its folder with --root.")
 
 
+def _read_own_image(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Return the pixels that a model gets of an image: as they are stored, or upright if the labels are.
+
+    Args:
+        path: of the image, in any format that the program reads.
+        size: (height, width) of its labels.
+
+    Raises:
+        ImageError: the image cannot be read.
+    """
+    upright = load_image(path)
+    orientation = read_orientation(open_image(f'"{path.name}"', path))
+    stored = turn_upright(upright, _OPPOSITE.get(orientation, orientation))
+    return upright if stored.shape[:2] != size == upright.shape[:2] else stored
+
+
 def read_image(path: Path) -> np.ndarray:
     """Return the stored pixels, uint8 RGB (H, W, 3), without EXIF rotation, as the labels refer to them.
 
@@ -136,9 +156,11 @@ def read_label_image(path: Path) -> np.ndarray:
     """Return a label image's values, of one channel of 8 or 16 bits, or palette indices: int32 (H, W).
 
     Raises:
-        DatasetError: there is no such file, or it has several channels.
+        DatasetError: there is no such file, or it has several channels or numbers with fractions.
     """
     values = np.asarray(_open(path))
+    if values.dtype.kind == "f":
+        raise DatasetError(f'"{path.name}" has numbers with fractions, not labels; save whole numbers.')
     if values.ndim != 2:
         raise DatasetError(
             f'"{path.name}" has {values.shape[2]} channels, not one label a pixel; use the original file.'
@@ -174,7 +196,7 @@ def _open(path: Path) -> Image.Image:
     try:
         image = Image.open(path)
         image.load()
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(f'"{path}" cannot be read ({error}); unpack the data set again.') from error
     return image
 

@@ -125,10 +125,10 @@ def _open_label_images(images: Path, labels: Path, names: Mapping[int, ClassName
 
     def read_labels(key: str) -> np.ndarray:
         values = read_label_image(files[key])
-        table = np.full(max(int(values.max(initial=0)), *class_of_value) + 1, IGNORED, np.int32)
+        table = np.full(max(class_of_value) + 2, IGNORED, np.int32)  # the last row is for all other values
         for value, index in class_of_value.items():
             table[value] = index
-        return table[values]
+        return table[np.where(values < 0, -1, np.minimum(values, len(table) - 1))]
 
     return _image_files(images, labels, dict(names), tuple(names.values()), found, read_labels)
 
@@ -186,6 +186,15 @@ def _read_coco(file: Path) -> COCO:
         raise DatasetError(f'"{file}" is no COCO file ({error}).') from error
     if not coco.cats or not coco.imgs:
         raise DatasetError(f'"{file.name}" has no categories or no images.')
+    for what, entries, needed in (
+        ("image", coco.imgs, ("file_name", "height", "width")),
+        ("category", coco.cats, ("name",)),
+    ):
+        for name in needed:
+            if any(name not in entry for entry in entries.values()):
+                raise DatasetError(
+                    f'"{file.name}" is no whole COCO file: it has {what} entries without "{name}".'
+                )
     return coco
 
 

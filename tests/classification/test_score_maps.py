@@ -150,6 +150,14 @@ def test_mask_weights_and_masks_at_the_image_size(seed, working_size, image_size
         )
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_without_masks_a_pixel_has_no_weights(mode):
+    masks = HardMasks(make_proposals(0, 2, (6, 8), (12, 16)), np.zeros(0, np.int64))
+    score_map = ScoreMap(masks, np.zeros((0, 2), np.float32), 2, (12, 16), mode)
+    assert score_map.mask_weights(3, 4).shape == (0,)
+    assert (score_map.label()[0] < 0).all()
+
+
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 20), size=SIZES)
 def test_cells_are_the_sets_of_masks(seed, count, size):

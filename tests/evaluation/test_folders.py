@@ -161,6 +161,48 @@ def test_labels_without_an_image_are_an_error(folders):
         open_labelled_images(folders / "images", folders / "labels", folders / "names.txt")
 
 
+def test_negative_and_unknown_values_do_not_count(folders):
+    values = VALUES.astype(np.int32)
+    values[values == 0] = -9999
+    Image.fromarray(values).save(folders / "labels/a/1.tif")
+    (folders / "labels/a/1.png").unlink()
+    data = open_labelled_images(folders / "images", folders / "labels", folders / "names.txt")
+    np.testing.assert_array_equal(data.load("a/1").labels, np.where(VALUES == 7, 0, IGNORED))
+    Image.fromarray(values.astype(np.float32)).save(folders / "labels/a/1.tif")
+    with pytest.raises(DatasetError, match="numbers with fractions"):
+        data.load("a/1")
+
+
+def test_a_label_image_that_pillow_refuses_is_one_sentence(folders):
+    Image.new("1", (20_000, 9_500)).save(folders / "labels/a/1.png")
+    data = open_labelled_images(folders / "images", folders / "labels", folders / "names.txt")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        data.load("a/1")
+
+
+def test_images_are_read_as_they_are_segmented(folders):
+    grey = np.full(VALUES.shape, 30_000, np.uint16)
+    Image.fromarray(grey).save(folders / "images/2.png")
+    Image.fromarray(VALUES).save(folders / "labels/2.png")
+    data = open_labelled_images(folders / "images", folders / "labels", folders / "names.txt")
+    assert np.unique(data.load("2").image).tolist() == [117]
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"), [("images", "file_name"), ("images", "height"), ("categories", "name")]
+)
+def test_an_incomplete_coco_file_is_one_sentence(tmp_path, entry, name):
+    whole = {
+        "images": [{"id": 1, "file_name": "1.png", "height": 4, "width": 5}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [],
+    }
+    del whole[entry][0][name]
+    (tmp_path / "coco.json").write_text(json.dumps(whole))
+    with pytest.raises(DatasetError, match=f'without "{name}"'):
+        open_labelled_images(tmp_path, tmp_path / "coco.json", None)
+
+
 @pytest.mark.parametrize("orientation", [6, 8])
 def test_labels_of_the_upright_image_and_of_the_stored_pixels_are_read(folders, orientation):
     path = folders / "images/2.png"
