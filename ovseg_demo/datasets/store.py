@@ -251,7 +251,8 @@ class ResultStore:
         self.journal.close()
         try:
             self._folder.publish_records(now=True)
-            self._folder.publish(ERRORS)
+            if (self._here / ERRORS).exists():  # not where a run was refused before it began
+                self._folder.publish(ERRORS)
         finally:
             self._folder.close()
 
