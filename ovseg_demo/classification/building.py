@@ -180,9 +180,9 @@ def _make_reader(
         tower = _make_vit(visual, is_native, runtime)
         if tower is not None:
             settings = TextRegionSettings.of_tiles(tower.tile) if is_native else TextRegionSettings()
-            interpolation = source.preprocessing.get("interpolation")
-            smooth = "bilinear" if interpolation == "bilinear" else "bicubic"
-            return with_crops(TextRegion(tower, settings, mean, std, runtime, smooth))
+            is_bilinear = source.preprocessing.get("interpolation") == "bilinear"
+            interpolation = "bilinear" if is_bilinear else "bicubic"
+            return with_crops(TextRegion(tower, settings, mean, std, runtime, interpolation))
     elif regions in _POOLING and (isinstance(visual, ConvTower) or is_convolutional(visual)):
         tower = visual if isinstance(visual, ConvTower) else ConvTower.of(visual)
         pooled = MaskPooling(tower, _POOLING[regions], mean, std, runtime, consistency)

@@ -54,8 +54,8 @@ def read_clip_source(path: Path, *, quick_gelu: bool | None = None, architecture
     else:
         _refuse_without_config(files.weights, tensors)
         return ClipSource(tensors, quick_gelu=quick_gelu is None or quick_gelu)
-    if quick_gelu is not None:
-        model = {**model, "quick_gelu": quick_gelu}
+    # Always there, so that equal CLIPs are equal, whoever told their activation.
+    model = {**model, "quick_gelu": bool(model.get("quick_gelu") if quick_gelu is None else quick_gelu)}
     return ClipSource(tensors, model, preprocessing, files.tokenizer)
 
 

@@ -169,7 +169,7 @@ def open_clip_weights(name: str, pretrained: str) -> WeightsFile:
         size=0,
         licence=licence,
         sha256=Path(url).parent.name if "openaipublic" in url else "",
-        quick_gelu=bool(config.get("quick_gelu", model.get("quick_gelu"))),  # the tag's counts
+        quick_gelu=bool(config.get("quick_gelu", model.get("quick_gelu"))),  # first that of the weights
         architecture="" if pretrained == "openai" else f"{name}/{pretrained}",
         tokenizer=_tokenizer(model.get("text_cfg", {}).get("hf_tokenizer_name"), stem, licence),
     )

@@ -164,7 +164,12 @@ def _resize_to_whole_cells(image: np.ndarray, longer_side: int) -> np.ndarray:
 
 
 def cell_shares(masks: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Return which part of each of h × w cells masks, bool (n, 1, H, W), cover: float32 (n, 1, h, w)."""
+    """Return the part of each cell that a mask covers: float32 (n, 1, h, w) in [0, 1].
+
+    Args:
+        masks: bool (n, 1, H, W).
+        cells: (h, w), how many cells there are along each side.
+    """
     # MPS has no adaptive pooling for sides that the cells do not divide.
     pooled_on = "cpu" if masks.device.type == "mps" else masks.device
     return F.adaptive_avg_pool2d(masks.to(pooled_on).float(), cells).to(masks.device)

@@ -67,7 +67,7 @@ class TextRegionSettings:
 
     @classmethod
     def of_tiles(cls, side: int) -> Self:
-        """Return what cuts an image into as many tiles of another side as the default does at 336 pixels."""
+        """Return settings that cut an image into tiles of ``side`` pixels as the default does into 336."""
         return cls(longest_side=6 * side, shorter_side=2 * side)
 
 
